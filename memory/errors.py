@@ -1,0 +1,53 @@
+"""The errors that are the user's to mend.
+
+    AcdcError
+    ├── StoreError            the run folder or its database cannot be used
+    │   ├── RunLockedError    another process writes to this run
+    │   ├── SchemaError       the database is newer than this program, or not ours
+    │   └── ConflictError     a key is recorded already, with other content
+    ├── MissingDependencyError  something has to be installed first
+    ├── EmbeddingError        texts could not be embedded
+    ├── NoveltyError          the novelty memory (Chroma) cannot be used
+    └── TracingError          spans cannot be exported as configured
+
+Other rooms hang their own trees under `AcdcError`. The message is always one line that says what is
+wrong and what to do; the console prints it without a traceback.
+"""
+
+from __future__ import annotations
+
+
+class AcdcError(Exception):
+    """Root of every error that the user can mend."""
+
+
+class StoreError(AcdcError):
+    """The run folder or its database cannot be used."""
+
+
+class RunLockedError(StoreError):
+    """Another process is writing to this run."""
+
+
+class SchemaError(StoreError):
+    """The database is newer than this program, or is no run at all."""
+
+
+class ConflictError(StoreError):
+    """A key is recorded already, with other content."""
+
+
+class MissingDependencyError(AcdcError):
+    """Something has to be installed first."""
+
+
+class EmbeddingError(AcdcError):
+    """Texts could not be embedded."""
+
+
+class NoveltyError(AcdcError):
+    """The novelty memory cannot be used."""
+
+
+class TracingError(AcdcError):
+    """Spans cannot be exported as configured."""

@@ -1,0 +1,289 @@
+"""The typed records that rooms exchange, and nothing else.
+
+Every record is an immutable pydantic model: it validates at the boundary, compares by value and
+serialises to JSON. Identifiers are plain strings that read well in a terminal:
+
+- expert: `base`, `numbers`, ... for seeds, `g3-1` for the second child of generation 3;
+- assignment: `g2-a05`; the family that grows out of it: `g2-a05-spell-backward`;
+- genome, answer, grade, call, message: a hexadecimal content hash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+Json = JsonValue
+Skills = Mapping[str, bool]
+"""Skill vector of one expert: family id -> passed. An absent family is *missing*, not failed."""
+
+AssignmentKind = Literal["novel", "related", "harder", "easier"]
+AssignmentStatus = Literal["open", "candidate", "accepted", "rejected"]
+FamilyStatus = Literal["active", "held", "retired"]
+FinishReason = Literal["stop", "length"]
+Role = Literal["scientist", "critic", "rater", "chooser"]
+Verdict = Literal["accept", "refine", "reject"]
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, and an unknown field is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ChatMessage(Record):
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Sampling(Record):
+    """How tokens are drawn. Temperature 0 is greedy."""
+
+    temperature: float = Field(default=0.0, ge=0.0)
+    top_p: float = Field(default=1.0, gt=0.0, le=1.0)
+    max_tokens: int = Field(default=32, ge=1)
+
+
+class Reply(Record):
+    """What an engine returns for one prompt.
+
+    Attributes:
+        text: decoded completion without special tokens.
+        tokens_in: prompt tokens, padding not counted.
+        tokens_out: completion tokens, the end token included.
+        finish_reason: `stop` if the model ended by itself, `length` at the token limit.
+        seconds: wall-clock share of this reply in its batch.
+        logprob: mean log-probability of the completion tokens, where asked for.
+    """
+
+    text: str
+    tokens_in: int
+    tokens_out: int
+    finish_reason: FinishReason
+    seconds: float
+    logprob: float | None = None
+
+
+class Expert(Record):
+    """One member of the population; its genome is stored apart, under `genome_id`.
+
+    Attributes:
+        generation: 0 for founders.
+        birth: index within the generation, the tie-breaker of age.
+        operator: `base`, `seed`, or crossover and mutations joined by `+`, as in `linear+spectral`.
+        parameters: what the operators drew (weights, strength, ...).
+        rng_seed: the seed of the stream that bred it; None for the base and the seeds.
+    """
+
+    id: str
+    genome_id: str
+    generation: int
+    birth: int
+    operator: str
+    parents: tuple[str, ...] = ()
+    parameters: dict[str, Json] = Field(default_factory=dict)
+    rng_seed: int | None = None
+
+    @property
+    def is_seed(self) -> bool:
+        """Whether this expert is the base or a seed, not bred."""
+        return self.operator in ("base", "seed")
+
+
+class Family(Record):
+    """A task family: a program with `get_tasks`, `get_instructions`, `score`, and its metadata.
+
+    Attributes:
+        code: the text of `task.py`.
+        instructions: instance number ("1", "2") -> instruction text, computed once in the sandbox,
+            so that every expert is asked the same.
+        reference_answers: instance -> an answer that scores 1.
+        wrong_answers: instance -> answers that score 0.
+        rated: True if graded by a rater with `rubric` and not by code alone.
+        generator: which procedural generators stand behind it, for offline families; else "".
+        code_hash: content hash of `code`; part of the key of grades.
+    """
+
+    id: str
+    generation: int
+    name: str
+    description: str
+    capability: str
+    difficulty: int = Field(ge=1, le=5)
+    code: str
+    code_hash: str
+    instructions: dict[str, str]
+    reference_answers: dict[str, str]
+    wrong_answers: dict[str, list[str]]
+    rated: bool = False
+    rubric: str | None = None
+    parents: tuple[str, ...] = ()
+    kind: AssignmentKind
+    scientist: str
+    generator: str = ""
+    prompt_hashes: dict[str, str] = Field(default_factory=dict)
+    revisions: int = 0
+
+    @property
+    def example_instruction(self) -> str:
+        """The instruction of the first instance."""
+        return self.instructions["1"]
+
+    def novelty_text(self) -> str:
+        """The text that the novelty memory embeds, the same for storing and for querying."""
+        return (
+            f"{self.name}: {self.description}\n"
+            f"Capability: {self.capability}\nExample: {self.example_instruction}"
+        )
+
+
+class Assignment(Record):
+    """What a scientist is asked for.
+
+    Attributes:
+        parent: the family to start from (required but for `novel`).
+        inspirations: up to three families of the pool, shown for contrast.
+        weak_spots: capabilities at which the archive fails, in words.
+        lately_rejected: short lines, `name: reason`, so that mistakes are not repeated.
+        rng_seed: seeds the sampling of all calls for this assignment.
+    """
+
+    id: str
+    generation: int
+    index: int
+    kind: AssignmentKind
+    parent: str | None = None
+    inspirations: tuple[str, ...] = ()
+    weak_spots: tuple[str, ...] = ()
+    lately_rejected: tuple[str, ...] = ()
+    rng_seed: int
+
+
+class GateReport(Record):
+    """Outcome of the gates for one draft.
+
+    Attributes:
+        code: reason code of the first gate that failed, None if all passed.
+        detail: one line for the scientist: what was expected, what came, of which instance.
+        instructions: instance -> text, as far as the sandbox got.
+    """
+
+    code: str | None
+    detail: str = ""
+    instructions: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate was passed."""
+        return self.code is None
+
+
+class TrialAnswer(Record):
+    """A real answer of a current expert to a drafted instance, shown to the critic."""
+
+    expert: str
+    instance: str
+    text: str
+    extracted: str
+    passed: bool | None
+
+
+class Critique(Record):
+    """A critic's judgement of a draft."""
+
+    verdict: Verdict
+    problems: list[str] = Field(default_factory=list)
+
+
+class Draft(Record):
+    """One round of a scientist's work: the proposal and all that happened to it.
+
+    Attributes:
+        round: 0 for the proposal, 1.. for its refinements.
+        proposal: the proposal as parsed (fields of `agents.schemas.Proposal`), None if unparsable.
+        problem: why the reply could not be parsed, told to the scientist; None if it could.
+    """
+
+    assignment: str
+    round: int
+    proposal: dict[str, Json] | None
+    problem: str | None = None
+    gates: GateReport | None = None
+    answers: tuple[TrialAnswer, ...] = ()
+    critique: Critique | None = None
+
+
+class Rejection(Record):
+    """Why an assignment came to nothing. `reason` is a code that is counted, `detail` one line."""
+
+    reason: str
+    detail: str = ""
+
+
+class Answer(Record):
+    """One stored answer of one genome. `key` covers all that could change the text."""
+
+    key: str
+    genome_id: str
+    instance_hash: str
+    sample: int
+    reply: Reply
+    extracted: str
+    unmarked: bool
+
+
+class Grade(Record):
+    """One stored grade. `passed` is None only for a scorer that condemned its family."""
+
+    key: str
+    answer_key: str
+    code_hash: str
+    vote: int
+    passed: bool
+    detail: str = ""
+
+
+class Call(Record):
+    """One LLM call with its whole transcript (messages are stored by content).
+
+    Attributes:
+        key: hash of everything that was sent, plus assignment, round and sample index.
+        purpose: `propose`, `refine`, `critique`, `novelty`, ...
+        response: visible text; None if the call failed.
+        reasoning: what stood in `<think>` blocks or in a reasoning field.
+        finish_reason: how the server says that it ended: `stop`, `length`, `refusal`, ...
+        error: one line, for a failed call.
+        cached: how often the stored response was used again.
+    """
+
+    key: str
+    role: Role
+    purpose: str
+    model: str
+    endpoint: str
+    assignment: str | None
+    round: int
+    messages: tuple[ChatMessage, ...]
+    response: str | None
+    reasoning: str = ""
+    finish_reason: str = "stop"
+    tokens_in: int = 0
+    tokens_out: int = 0
+    seconds: float = 0.0
+    attempts: int = 1
+    error: str | None = None
+    cached: int = 0
+    prompt_hash: str = ""
+
+
+class ArchiveEntry(Record):
+    """Membership of one expert in the archive of one generation."""
+
+    expert: str
+    rank: int
+    fitness: float
+    novelty: float

@@ -1,0 +1,69 @@
+"""Settings of this room, and the base class of the settings of all rooms."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class NoveltySettings(Settings):
+    """How families are compared with what is already in the pool."""
+
+    embedder: str = Field(
+        default="minilm",
+        min_length=1,
+        description="What embeds the families: 'minilm' (built in), 'openai' (any "
+        "OpenAI-compatible endpoint, see embedder_url) or the path of a sentence-transformers "
+        "folder",
+    )
+    embedder_url: str | None = Field(
+        default=None,
+        description="Base URL of the embeddings endpoint, as in http://localhost:8000/v1",
+    )
+    embedder_model: str = Field(
+        default="text-embedding-3-small",
+        min_length=1,
+        description="Model name that is sent to the embeddings endpoint",
+    )
+    embedder_key_env: str = Field(
+        default="OPENAI_API_KEY",
+        description="Environment variable that holds the key of the embeddings endpoint",
+    )
+    duplicate_similarity: float = Field(
+        default=0.95,
+        ge=-1.0,
+        le=1.0,
+        description="Cosine similarity above which a family counts as a duplicate",
+    )
+    similar_similarity: float = Field(
+        default=0.8,
+        ge=-1.0,
+        le=1.0,
+        description="Cosine similarity above which an agent is asked whether the family is "
+        "interestingly new",
+    )
+    neighbours: int = Field(
+        default=3, ge=1, description="How many nearest families are shown to that agent"
+    )
+    chroma_url: str | None = Field(
+        default=None,
+        description="URL of a Chroma server, as in http://localhost:8000; by default Chroma runs "
+        "inside the process and keeps its data in the run folder",
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        """Refuse thresholds that leave no room between similar and duplicate."""
+        if self.similar_similarity > self.duplicate_similarity:
+            raise ValueError(
+                f"similar_similarity ({self.similar_similarity}) must not exceed "
+                f"duplicate_similarity ({self.duplicate_similarity})"
+            )
+        return self

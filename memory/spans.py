@@ -1,0 +1,228 @@
+"""Spans: every piece of work with its beginning and end, made by the OpenTelemetry SDK.
+
+Each node, agent turn, LLM call, sandbox run, swap and grade is a span:
+
+    with span("llm", "propose", model="qwen", input=prompt) as work:
+        ...
+        work.set(output=text, tokens_in=812, tokens_out=64)
+
+Spans go to `run.db` as soon as they end and, where `OTEL_EXPORTER_OTLP_ENDPOINT` is set, to that
+collector too. Without `tracing` around it, `span` costs nothing and keeps nothing. Kinds and
+attributes appear under their OpenInference names, which live in this module only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import (
+    BatchSpanProcessor,
+    SimpleSpanProcessor,
+    SpanExporter,
+    SpanExportResult,
+)
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import INVALID_SPAN, Span, StatusCode, Tracer
+
+from memory.codec import dump_json
+from memory.database import BUSY_SECONDS, DATABASE, connect
+from memory.errors import TracingError
+from memory.journal import StoredSpan, insert_spans
+
+SpanKind = Literal["phase", "agent", "llm", "answer", "grade", "sandbox", "swap", "novelty"]
+"""`phase` spans are what `phase_seconds` sums; the others are the work inside."""
+
+_KIND = "acdc.kind"
+_OPENINFERENCE_KINDS: Mapping[SpanKind, str] = {
+    "phase": "CHAIN",
+    "agent": "AGENT",
+    "llm": "LLM",
+    "answer": "LLM",
+    "grade": "EVALUATOR",
+    "sandbox": "TOOL",
+    "swap": "CHAIN",
+    "novelty": "RETRIEVER",
+}
+_OPENINFERENCE_NAMES: Mapping[str, str] = {
+    "model": "llm.model_name",
+    "provider": "llm.provider",
+    "parameters": "llm.invocation_parameters",
+    "tokens_in": "llm.token_count.prompt",
+    "tokens_out": "llm.token_count.completion",
+    "input": "input.value",
+    "output": "output.value",
+    "agent": "agent.name",
+    "tool": "tool.name",
+    "session": "session.id",
+}
+
+_tracer: ContextVar[Tracer | None] = ContextVar("acdc_tracer", default=None)
+
+
+class Work:
+    """The open span, to add what is known only later."""
+
+    def __init__(self, span: Span = INVALID_SPAN) -> None:
+        """Wrap an OpenTelemetry span; without one, everything is dropped."""
+        self._span = span
+
+    def set(self, **attributes: object) -> None:
+        """Add attributes: those of `span`, or any other name; None is left out."""
+        for name, value in attributes.items():
+            if value is not None:
+                key = _OPENINFERENCE_NAMES.get(name, f"acdc.{name}")
+                plain = isinstance(value, str | bool | int | float)
+                self._span.set_attribute(key, value if plain else dump_json(value))  # type: ignore[arg-type]
+
+
+@contextmanager
+def span(kind: SpanKind, name: str, **attributes: object) -> Iterator[Work]:
+    """A span around some work; an exception passes through and is noted as its error.
+
+    Args:
+        kind: what sort of work.
+        name: what exactly, as in `propose`; for phases, the name that is summed.
+        **attributes: `model`, `input`, `output`, `tokens_in`, `tokens_out`, ... or any other name.
+    """
+    tracer = _tracer.get()
+    if tracer is None:
+        yield Work()
+        return
+    marks = {_KIND: kind, "openinference.span.kind": _OPENINFERENCE_KINDS[kind]}
+    # The recorded exception would carry a traceback, and with it the paths of this machine.
+    with tracer.start_as_current_span(name, attributes=marks, record_exception=False) as inner:
+        work = Work(inner)
+        work.set(**attributes)
+        yield work
+
+
+@contextmanager
+def tracing(folder: Path, *, run: str | None = None) -> Iterator[None]:
+    """Keep the spans that are made inside, in this task and the ones that it starts.
+
+    Args:
+        folder: the run folder; its store has to be open for writing, by the same process.
+        run: name of the run in exported spans; that of the folder by default.
+
+    Raises:
+        TracingError: if export is asked for and its package is not installed.
+    """
+    otlp = _otlp_exporter(os.environ)
+    provider = TracerProvider(
+        # Not what OTEL_TRACES_SAMPLER says: the seconds of the phases are summed from spans.
+        sampler=ALWAYS_ON,
+        resource=Resource.create({"service.name": "acdc", "acdc.run": run or folder.name}),
+        # The caller shuts it down; a handler at exit would keep it alive for good.
+        shutdown_on_exit=False,
+    )
+    exporter = RunSpanExporter(folder)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    if otlp is not None:
+        provider.add_span_processor(BatchSpanProcessor(otlp))
+    token = _tracer.set(provider.get_tracer("acdc"))
+    try:
+        yield
+    finally:
+        _tracer.reset(token)
+        provider.shutdown()
+
+
+class RunSpanExporter(SpanExporter):
+    """Writes ended spans to `run.db`, through a connection of its own.
+
+    A span that ends while the store is in a transaction cannot be written: waiting for it would be
+    a deadlock, as both run in the same thread. It is kept, and written with the next one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open the connection; the store has made the tables."""
+        self._folder = str(folder)
+        self._connection = connect(folder / DATABASE, busy_seconds=0)
+        self._pending: list[StoredSpan] = []
+        self._mutex = threading.Lock()
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Write these spans and those that are waiting."""
+        with self._mutex:
+            self._pending += [_stored(span, self._folder) for span in spans]
+            return self._flush()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Write what is waiting; whether nothing is left."""
+        with self._mutex:
+            return self._flush() is SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        """Write what is waiting, now with patience, and close."""
+        with self._mutex:
+            self._connection.execute(f"PRAGMA busy_timeout = {int(BUSY_SECONDS * 1000)}")
+            self._flush()
+            self._connection.close()
+
+    def _flush(self) -> SpanExportResult:
+        if not self._pending:
+            return SpanExportResult.SUCCESS
+        try:
+            insert_spans(self._connection, self._pending)
+        except sqlite3.OperationalError:
+            # Busy, or the disk is full: the store itself reports the latter, with what to do.
+            return SpanExportResult.FAILURE
+        self._pending = []
+        return SpanExportResult.SUCCESS
+
+
+def _stored(span: ReadableSpan, folder: str) -> StoredSpan:
+    """A span as it is kept; the run folder's own path is cut out of error messages."""
+    attributes = dict(span.attributes or {})
+    failed = span.status.status_code is StatusCode.ERROR
+    context, parent = span.get_span_context(), span.parent
+    assert context is not None
+    return StoredSpan(
+        id=f"{context.span_id:016x}",
+        trace=f"{context.trace_id:032x}",
+        parent=None if parent is None else f"{parent.span_id:016x}",
+        kind=str(attributes.pop(_KIND, "other")),
+        name=span.name,
+        started_ns=span.start_time or 0,
+        ended_ns=span.end_time or span.start_time or 0,
+        error=(span.status.description or "error").replace(folder, ".") if failed else None,
+        attributes={
+            key: value if isinstance(value, str | bool | int | float) else str(value)
+            for key, value in attributes.items()
+        },
+    )
+
+
+def _otlp_exporter(environment: Mapping[str, str]) -> SpanExporter | None:
+    """The exporter that the standard OTEL_* variables ask for, None if they ask for none."""
+    general = "OTEL_EXPORTER_OTLP_"
+    endpoint = environment.get(f"{general}TRACES_ENDPOINT") or environment.get(f"{general}ENDPOINT")
+    if not endpoint:
+        return None
+    stated = environment.get(f"{general}TRACES_PROTOCOL") or environment.get(f"{general}PROTOCOL")
+    # 4318 is the registered port of OTLP over HTTP, 4317 that of gRPC.
+    protocol = stated or ("http/protobuf" if urlsplit(endpoint).port == 4318 else "grpc")
+    short = {"http/protobuf": "http", "grpc": "grpc"}.get(protocol)
+    if short is None:
+        raise TracingError(f"{general}PROTOCOL is {protocol}: use http/protobuf or grpc")
+    module = f"opentelemetry.exporter.otlp.proto.{short}"
+    try:
+        exporters = importlib.import_module(f"{module}.trace_exporter")
+    except ModuleNotFoundError as error:
+        raise TracingError(
+            f"{general}ENDPOINT is set: pip install opentelemetry-exporter-otlp-proto-{short}, "
+            "or unset it"
+        ) from error
+    exporter: SpanExporter = exporters.OTLPSpanExporter()
+    return exporter
