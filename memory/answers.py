@@ -28,18 +28,16 @@ class AnswerTables(Database):
         return {key: load(Answer, text) for key, text in self._found("answers", keys)}
 
     def answers_of(self, genome_id: str) -> list[Answer]:
-        """All answers of one genome, in the order in which they were given."""
-        sql = "SELECT record FROM answers WHERE genome_id = ? ORDER BY rowid"
-        return [load(Answer, row[0]) for row in self._all(sql, (genome_id,))]
+        """All answers of one genome, by instance and sample."""
+        sql = "SELECT record FROM answers WHERE genome_id = ?"
+        found = [load(Answer, row[0]) for row in self._all(sql, (genome_id,))]
+        return sorted(found, key=lambda item: (item.instance_hash, item.sample, item.key))
 
     def answer_to(self, genome_id: str, instance_hash: str) -> Answer | None:
-        """The first answer of one genome to one instance, None if it was not asked."""
-        sql = (
-            "SELECT record FROM answers WHERE genome_id = ? AND instance_hash = ? "
-            "ORDER BY rowid LIMIT 1"
-        )
-        row = self._one(sql, (genome_id, instance_hash))
-        return None if row is None else load(Answer, row[0])
+        """The first sample of a genome's answers to one instance, None if it never answered."""
+        sql = "SELECT record FROM answers WHERE genome_id = ? AND instance_hash = ?"
+        found = [load(Answer, row[0]) for row in self._all(sql, (genome_id, instance_hash))]
+        return min(found, key=lambda item: (item.sample, item.key), default=None)
 
     def put_grades(self, grades: Sequence[Grade]) -> None:
         """Keep many grades in one transaction; the first under a key stays.

@@ -46,6 +46,11 @@ def database_error(place: Path, error: sqlite3.Error) -> StoreError:
     return StoreError(f"{place}: {_ADVICE.get(code, str(error))}")
 
 
+def run_folder(path: Path) -> Path:
+    """The run folder, given itself or the `run.db` within it."""
+    return path.parent if path.name == DATABASE else path
+
+
 class Database:
     """A connection to a run folder's `run.db`, and the lock that goes with writing to it."""
 
@@ -76,8 +81,7 @@ class Database:
             SchemaError: if the database is newer than this program or is no run.
             StoreError: if the folder or the database cannot be used.
         """
-        path = Path(path)
-        folder = path.parent if path.name == DATABASE else path
+        folder = run_folder(Path(path))
         if read_only:
             return cls(folder, _connect_to_read(folder), None, True)
         lock = _lock_folder(folder)

@@ -11,7 +11,8 @@ import hashlib
 import importlib.util
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -51,7 +52,7 @@ class Embedder(Protocol):
         ...
 
 
-def make_embedder(settings: NoveltySettings) -> Embedder:
+def open_embedder(settings: NoveltySettings) -> Embedder:
     """The embedder that the settings ask for; models are loaded when they are first used.
 
     Raises:
@@ -139,9 +140,10 @@ class FolderEmbedder:
         from transformers import AutoModel
 
         try:
-            model = AutoModel.from_pretrained(
-                str(self._folder), local_files_only=True, dtype=torch.float32
-            )
+            with _no_progress_bar():
+                model = AutoModel.from_pretrained(
+                    str(self._folder), local_files_only=True, dtype=torch.float32
+                )
         except (OSError, ValueError) as error:
             raise EmbeddingError(f"cannot load the embedder in {self._folder}: {error}") from error
         return model.eval()
@@ -233,6 +235,20 @@ def unit_rows(rows: Vectors, name: str) -> Vectors:
     if not np.all(np.isfinite(norms)) or not np.all(norms > 0):
         raise EmbeddingError(f"the embedder {name} returned a vector that is zero or not finite")
     return np.asarray(rows / norms, np.float32)
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Keep transformers from drawing a bar into the display of the run."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call, unused-ignore]
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call, unused-ignore]
 
 
 def _pooling(folder: Path) -> str:

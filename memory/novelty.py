@@ -21,6 +21,7 @@ from jaxtyping import Float32
 from memory.embedding import Embedder
 from memory.errors import NoveltyError
 from memory.records import Family
+from memory.settings import NoveltySettings
 
 FOLDER = "memory"
 _EXTRA = 32
@@ -61,29 +62,39 @@ class NoveltyMemory:
 
     @classmethod
     def open(
-        cls, folder: Path, embedder: Embedder, *, url: str | None = None, run_id: str = ""
+        cls,
+        folder: Path,
+        embedder: Embedder,
+        settings: NoveltySettings | None = None,
+        *,
+        run_id: str = "",
     ) -> Self:
         """Open the memory of a run.
 
         Args:
             folder: the run folder; the data go to `memory/` in it.
             embedder: makes all vectors.
-            url: of a Chroma server that keeps the data instead.
-            run_id: tells the collections of several runs apart on such a server.
+            settings: `chroma_url` names a Chroma server that keeps the data instead.
+            run_id: tells the collections of several runs on such a server apart; `store.run_id()`.
 
         Raises:
             NoveltyError: if Chroma cannot open its data or reach its server.
+            ValueError: if a server is named without a `run_id`.
         """
         # Chroma takes a second to import; whoever needs no memory should not wait for it.
         import chromadb
         from chromadb.config import Settings as ChromaSettings
 
         silent = ChromaSettings(anonymized_telemetry=False)
+        url = settings.chroma_url if settings else None
         if url is None:
             place = str(folder / FOLDER)
             with _guard(place):
                 client = chromadb.PersistentClient(path=place, settings=silent)
             return cls(client, "families", embedder, place)
+        if not run_id:
+            # Two runs in one collection would delete each other's families.
+            raise ValueError("a Chroma server needs the run's id")
         address = urlsplit(url)
         if address.scheme not in ("http", "https") or address.hostname is None:
             raise NoveltyError(f"novelty.chroma_url: {url} is no URL like http://localhost:8000")
@@ -95,7 +106,7 @@ class NoveltyMemory:
                 ssl=secure,
                 settings=silent,
             )
-        return cls(client, f"families-{run_id}" if run_id else "families", embedder, url)
+        return cls(client, f"families-{run_id}", embedder, url)
 
     def close(self) -> None:
         """Let go of the data; a memory that was closed cannot be used again."""

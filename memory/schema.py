@@ -86,7 +86,7 @@ CREATE TABLE answers (
     key TEXT PRIMARY KEY, genome_id TEXT NOT NULL, instance_hash TEXT NOT NULL,
     record TEXT NOT NULL
 );
-CREATE INDEX answers_by_genome ON answers (genome_id);
+CREATE INDEX answers_by_genome ON answers (genome_id, instance_hash);
 CREATE TABLE grades (
     key TEXT PRIMARY KEY, answer_key TEXT NOT NULL REFERENCES answers (key),
     passed INTEGER NOT NULL, record TEXT NOT NULL

@@ -36,6 +36,8 @@ class NoveltySettings(Settings):
         default="OPENAI_API_KEY",
         description="Environment variable that holds the key of the embeddings endpoint",
     )
+    # Measured with MiniLM on the reasoning-gym generators: two draws of one generator at one level
+    # are 0.91 to 0.99 alike, neighbouring levels 0.83 to 0.96, different generators at most 0.68.
     duplicate_similarity: float = Field(
         default=0.95,
         ge=-1.0,
@@ -43,7 +45,7 @@ class NoveltySettings(Settings):
         description="Cosine similarity above which a family counts as a duplicate",
     )
     similar_similarity: float = Field(
-        default=0.8,
+        default=0.75,
         ge=-1.0,
         le=1.0,
         description="Cosine similarity above which an agent is asked whether the family is "

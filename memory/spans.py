@@ -36,7 +36,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import INVALID_SPAN, Span, StatusCode, Tracer
 
 from memory.codec import dump_json
-from memory.database import BUSY_SECONDS, DATABASE, connect
+from memory.database import BUSY_SECONDS, DATABASE, connect, run_folder
 from memory.errors import TracingError
 from memory.journal import StoredSpan, insert_spans
 
@@ -112,12 +112,14 @@ def tracing(folder: Path, *, run: str | None = None) -> Iterator[None]:
     """Keep the spans that are made inside, in this task and the ones that it starts.
 
     Args:
-        folder: the run folder; its store has to be open for writing, by the same process.
+        folder: the run folder (or the `run.db` within it); its store has to be open for
+            writing, by the same process.
         run: name of the run in exported spans; that of the folder by default.
 
     Raises:
         TracingError: if export is asked for and its package is not installed.
     """
+    folder = run_folder(folder)
     otlp = _otlp_exporter(os.environ)
     provider = TracerProvider(
         # Not what OTEL_TRACES_SAMPLER says: the seconds of the phases are summed from spans.
@@ -130,11 +132,13 @@ def tracing(folder: Path, *, run: str | None = None) -> Iterator[None]:
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     if otlp is not None:
         provider.add_span_processor(BatchSpanProcessor(otlp))
-    token = _tracer.set(provider.get_tracer("acdc"))
+    outer = _tracer.get()
+    _tracer.set(provider.get_tracer("acdc"))
     try:
         yield
     finally:
-        _tracer.reset(token)
+        # Not by a token: an exit stack may be unwound in another context than it was filled in.
+        _tracer.set(outer)
         provider.shutdown()
 
 

@@ -13,6 +13,7 @@ content changes nothing, and decisions are taken inside `once`.
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 
 from memory.answers import AnswerTables
 from memory.assignments import AssignmentTables, Outcome
@@ -32,7 +33,7 @@ class Summary(Record):
         generations: generations whose selection is done.
         experts: all that were ever kept.
         families: status -> number, of all that were ever accepted.
-        generators: procedural generator -> number of families ("" for families without one).
+        generators: procedural generator -> number of families that it stands behind.
         assignments: status -> number.
         rejected: reason -> number of assignments.
         revised: accepted families whose last round was not their first.
@@ -69,7 +70,7 @@ class RunStore(
             generations=self._count("SELECT COUNT(*) FROM archives"),
             experts=self._count("SELECT COUNT(*) FROM experts"),
             families=self._tally("families", "status"),
-            generators=self._tally("families", "generator"),
+            generators=self._generators(),
             assignments=self._tally("assignments", "status"),
             rejected=self.rejection_counts(),
             revised=self._count(
@@ -79,6 +80,12 @@ class RunStore(
             answers=self._count("SELECT COUNT(*) FROM answers"),
             grades=self._count("SELECT COUNT(*) FROM grades"),
         )
+
+    def _generators(self) -> dict[str, int]:
+        counts: Counter[str] = Counter()
+        for names, families in self._tally("families", "generator").items():
+            counts.update(dict.fromkeys(filter(None, names.split(",")), families))
+        return dict(sorted(counts.items()))
 
     def _count(self, sql: str) -> int:
         row = self._one(sql)

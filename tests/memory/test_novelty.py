@@ -17,6 +17,7 @@ from memory.embedding import Vectors, minilm, unit_rows
 from memory.errors import NoveltyError
 from memory.novelty import Neighbour, NoveltyMemory
 from memory.records import Family
+from memory.settings import NoveltySettings
 
 MakeFamily = Callable[..., Family]
 
@@ -53,6 +54,10 @@ def pool(make_family: MakeFamily) -> list[Family]:
 def memory(tmp_path: Path) -> Iterator[NoveltyMemory]:
     with NoveltyMemory.open(tmp_path, WordEmbedder()) as opened:
         yield opened
+
+
+def at(url: str) -> NoveltySettings:
+    return NoveltySettings(chroma_url=url)
 
 
 def ids(neighbours: Sequence[Neighbour]) -> list[str]:
@@ -162,9 +167,11 @@ def test_a_damaged_folder_says_what_to_do(tmp_path: Path, pool: list[Family]) ->
 
 def test_a_server_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(NoveltyError, match="start that Chroma server, or drop"):
-        NoveltyMemory.open(tmp_path, WordEmbedder(), url="http://127.0.0.1:9")
+        NoveltyMemory.open(tmp_path, WordEmbedder(), at("http://127.0.0.1:9"), run_id="one")
     with pytest.raises(NoveltyError, match="no URL"):
-        NoveltyMemory.open(tmp_path, WordEmbedder(), url="localhost:8000")
+        NoveltyMemory.open(tmp_path, WordEmbedder(), at("localhost:8000"), run_id="one")
+    with pytest.raises(ValueError, match="needs the run's id"):
+        NoveltyMemory.open(tmp_path, WordEmbedder(), at("http://127.0.0.1:9"))
 
 
 @pytest.mark.slow
@@ -180,13 +187,13 @@ def test_a_chroma_server_keeps_several_runs_apart(tmp_path: Path, pool: list[Fam
         deadline = time.monotonic() + 60
         while True:
             try:
-                one = NoveltyMemory.open(tmp_path, WordEmbedder(), url=url, run_id="one")
+                one = NoveltyMemory.open(tmp_path, WordEmbedder(), at(url), run_id="one")
                 break
             except NoveltyError:
                 assert time.monotonic() < deadline
                 time.sleep(0.2)
         one.reconcile(pool)
-        two = NoveltyMemory.open(tmp_path, WordEmbedder(), url=url, run_id="two")
+        two = NoveltyMemory.open(tmp_path, WordEmbedder(), at(url), run_id="two")
         two.reconcile(pool[:1])
         assert (len(one), len(two)) == (5, 1)
         assert ids(one.nearest(pool[0], k=1)) == ["g0-a01"]

@@ -178,6 +178,12 @@ def test_the_first_answer_and_the_first_grade_stay(
     store.put_answer(make_answer("a1", extracted="other"))
     store.put_answers([make_answer("a2"), make_answer("a3")])
     assert store.answers(["a3", "a1", "nope", "a1"]) == {"a3": make_answer("a3"), "a1": answer}
+    other = make_answer("a0", instance_hash="other", sample=1)
+    store.put_answer(other)
+    assert store.answers_of("genome") == [answer, make_answer("a2"), make_answer("a3"), other]
+    assert store.answers_of("nobody") == []
+    assert store.answer_to("genome", "other") == other
+    assert store.answer_to("genome", "never asked") is None
     grade = make_grade("q1", "a1")
     store.put_grades([grade, make_grade("q1", "a1", passed=False)])
     assert store.grades(["q1", "q2"]) == {"q1": grade}
@@ -283,7 +289,9 @@ def test_the_summary_counts_what_a_status_screen_shows(
         for round_ in range(index):
             store.put_draft(Draft(assignment=assignment.id, round=round_, proposal=None))
         if index < 3:
-            store.put_family(make_family(f"f{index}", generator="chain_sum"))
+            store.put_family(
+                make_family(f"f{index}", generator="chain_sum,lcm"[: 9 + 4 * (index % 2)])
+            )
             store.finish_assignment(assignment.id, "accepted", family_id=f"f{index}")
     store.finish_assignment("g1-a03", "rejected", Rejection(reason="critic"))
     store.set_family_status("f0", "retired", "impossible")
@@ -292,7 +300,7 @@ def test_the_summary_counts_what_a_status_screen_shows(
         "generations": 1,
         "experts": 1,
         "families": {"active": 2, "retired": 1},
-        "generators": {"chain_sum": 3},
+        "generators": {"chain_sum": 3, "lcm": 1},
         "assignments": {"accepted": 3, "rejected": 1},
         "rejected": {"critic": 1},
         "revised": 1,
