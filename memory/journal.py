@@ -120,15 +120,22 @@ class JournalTables(Database):
         ]
 
     def phase_seconds(self) -> dict[str, float]:
-        """Seconds spent in each phase, summed over all processes that worked on the run.
+        """Wall-clock seconds in which each phase was under way, over all processes of the run.
 
-        Phases may overlap, so the sum can exceed the wall-clock time. The first that ran is first.
+        Spans of one phase that overlap, such as those of scientists at work beside each other,
+        count once. Different phases may overlap. The first that ran is first.
         """
         sql = (
-            "SELECT name, SUM(ended_ns - started_ns) / 1e9 FROM spans WHERE kind = 'phase' "
-            "GROUP BY name ORDER BY MIN(started_ns)"
+            "SELECT name, started_ns, ended_ns FROM spans WHERE kind = 'phase' "
+            "ORDER BY started_ns, ended_ns"
         )
-        return dict(self._all(sql))
+        total: dict[str, int] = {}
+        until: dict[str, int] = {}
+        for name, started, ended in self._all(sql):
+            begin = max(started, until.get(name, started))
+            total[name] = total.get(name, 0) + max(0, ended - begin)
+            until[name] = max(ended, until.get(name, ended))
+        return {name: nanoseconds / 1e9 for name, nanoseconds in total.items()}
 
 
 def _span_row(span: StoredSpan) -> tuple[object, ...]:

@@ -1,0 +1,87 @@
+"""Whether an endpoint answers, for `acdc doctor`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from agents.chat.asking import Endpoint
+from agents.chat.connection import Connection, Connections
+from agents.chat.dialect import ChatRequest
+from agents.chat.failures import RefusedRequest, TransientFailure
+from agents.settings import OFFLINE, EndpointSettings
+from memory.records import ChatMessage, Role, Sampling
+
+_MOST_ATTEMPTS = 2
+_MOST_SECONDS = 120.0
+"""Enough for a server that loads its model first."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointCheck:
+    """What came of a check.
+
+    Attributes:
+        models: what the server lists; empty if it lists nothing.
+        seconds: how long a completion of one token took.
+    """
+
+    role: Role
+    url: str
+    model: str
+    models: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        if self.url == OFFLINE:
+            return "the offline scientist, no server needed"
+        listed = f"; the server lists {len(self.models)} models" if self.models else ""
+        return f"{self.model} at {self.url} answers in {self.seconds:.2f} s{listed}"
+
+
+async def check_endpoint(role: Role, settings: EndpointSettings) -> EndpointCheck:
+    """Check an endpoint without a run: list its models and ask for one token.
+
+    Raises:
+        EndpointError: if it does not answer, or refuses.
+        ContextLengthError: if even that does not fit its context.
+    """
+    connections = Connections(None)
+    try:
+        return await check(role, settings, connections)
+    finally:
+        await connections.close()
+
+
+async def check(role: Role, settings: EndpointSettings, connections: Connections) -> EndpointCheck:
+    """As `check_endpoint`, over connections that are open already."""
+    if settings.base_url == OFFLINE:
+        return EndpointCheck(role, settings.base_url, settings.model, (OFFLINE,))
+    connection = connections.get(role, settings)
+    models = await _models(connection)
+    begun = time.monotonic()
+    patience = {
+        "attempts": min(_MOST_ATTEMPTS, settings.attempts),
+        "timeout": min(_MOST_SECONDS, settings.timeout),
+    }
+    impatient = settings.model_copy(update=patience)
+    await Endpoint(role, impatient, connection).ask(_one_token(settings))
+    seconds = time.monotonic() - begun
+    return EndpointCheck(role, settings.base_url, settings.model, models, seconds)
+
+
+async def _models(connection: Connection) -> tuple[str, ...]:
+    """Some servers list no models and work all the same."""
+    try:
+        return await connection.models()
+    except (TransientFailure, RefusedRequest):
+        return ()
+
+
+def _one_token(settings: EndpointSettings) -> ChatRequest:
+    return ChatRequest(
+        model=settings.model,
+        messages=(ChatMessage(role="user", content="Say yes."),),
+        sampling=Sampling(temperature=settings.temperature, top_p=settings.top_p, max_tokens=1),
+    )

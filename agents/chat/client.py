@@ -1,0 +1,252 @@
+"""The one chat client of all agents: cached, budgeted, limited, and written down in full."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic
+from weakref import WeakValueDictionary
+
+import httpx
+
+from agents.chat.asking import Endpoint
+from agents.chat.budget import Budget
+from agents.chat.check import EndpointCheck, check
+from agents.chat.connection import Connections
+from agents.chat.dialect import ChatRequest
+from agents.chat.replies import ModelReply
+from agents.chat.structured import T, parse_object, response_schema
+from agents.errors import ContextLengthError, EndpointError
+from agents.settings import EndpointsSettings
+from memory.records import Call, ChatMessage, Role, Sampling
+from memory.spans import span
+from memory.store import RunStore
+
+log = logging.getLogger("acdc.chat")
+
+
+@dataclass(frozen=True, slots=True)
+class Completion(Generic[T]):
+    """What came of a call.
+
+    Attributes:
+        call_key: under which the run store holds the transcript.
+        text: what the model said, reasoning left out.
+        parsed: the object that was asked for; None if there is none, or none was asked for.
+        problem: why the reply is of no use, in words for the model that has to mend it.
+    """
+
+    call_key: str
+    text: str
+    parsed: T | None
+    problem: str | None
+
+
+class ChatClient:
+    """Asks the models behind the agents' roles.
+
+    Every call is recorded with its transcript in the run store and found again by everything that
+    it depends on, so a resumed run repeats no call that has succeeded.
+    """
+
+    def __init__(
+        self,
+        settings: EndpointsSettings,
+        store: RunStore,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Prepare the client; connections are opened at their first use.
+
+        Args:
+            settings: endpoints and budgets by role.
+            store: the run store, for cache, transcripts and what the budgets have left.
+            transport: what answers for the roles whose base_url is "offline".
+        """
+        self._settings = settings
+        self._store = store
+        self._connections = Connections(transport)
+        self._budgets: dict[Role, Budget] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def complete(
+        self,
+        role: Role,
+        purpose: str,
+        messages: Sequence[ChatMessage],
+        schema: type[T] | None,
+        *,
+        assignment: str | None,
+        round: int = 0,
+        sample: int = 0,
+        seed: int | None = None,
+        prompt_hash: str = "",
+    ) -> Completion[T]:
+        """Ask the model of a role; a call that was answered before is not sent again.
+
+        Args:
+            role: whose endpoint and budget.
+            purpose: `propose`, `critique`, ...; part of the cache key.
+            messages: the conversation.
+            schema: the object that is wanted, None for free text.
+            assignment: what the call is made for; part of the cache key, as are the next two.
+            round: of the assignment.
+            sample: tells apart several answers to the same question.
+            seed: for the server's sampling, where it takes one.
+            prompt_hash: of the prompt file, kept with the transcript.
+
+        Raises:
+            EndpointError: if the endpoint fails or refuses.
+            ContextLengthError: if the conversation is too long for the model.
+            BudgetExhausted: if the role may not call any more.
+        """
+        request = self._request(role, messages, schema, seed)
+        key = request.key(place=[role, purpose, assignment, round, sample])
+        blank = Call(
+            key=key,
+            role=role,
+            purpose=purpose,
+            model=request.model,
+            endpoint=self._settings.of(role).base_url,
+            assignment=assignment,
+            round=round,
+            messages=request.messages,
+            response=None,
+            prompt_hash=prompt_hash,
+        )
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            call = self._store.call(key)
+            if call is None:
+                call = await self._run(blank, request)
+            else:
+                self._store.count_cached(key)
+        return _completion(call, schema)
+
+    async def check(self, role: Role) -> EndpointCheck:
+        """Ask the role's endpoint for one token; not recorded, and outside the budget.
+
+        Raises:
+            EndpointError, ContextLengthError: as `complete`, but sooner.
+        """
+        return await check(role, self._settings.of(role), self._connections)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._connections.close()
+
+    def _request(
+        self,
+        role: Role,
+        messages: Sequence[ChatMessage],
+        schema: type[T] | None,
+        seed: int | None,
+    ) -> ChatRequest:
+        settings = self._settings.of(role)
+        wanted, strict = response_schema(schema) if schema is not None else (None, False)
+        return ChatRequest(
+            model=settings.model,
+            messages=tuple(messages),
+            sampling=Sampling(
+                temperature=settings.temperature,
+                top_p=settings.top_p,
+                max_tokens=settings.max_tokens,
+            ),
+            seed=seed,
+            schema_name=schema.__name__ if schema is not None else "",
+            schema=wanted,
+            strict=strict,
+        )
+
+    async def _run(self, blank: Call, request: ChatRequest) -> Call:
+        """Make the call, within its budget and its endpoint's limit, and record it."""
+        role, settings = blank.role, self._settings.of(blank.role)
+        endpoint = Endpoint(role, settings, self._connections.get(role, settings))
+        async with endpoint.connection.slots:
+            self._budget(role).admit()
+            begun = time.monotonic()
+            try:
+                reply, attempts = await _traced(endpoint, blank, request)
+            except (EndpointError, ContextLengthError) as error:
+                self._record(self._failed(blank, error), time.monotonic() - begun)
+                raise
+        replied = {
+            "response": reply.text,
+            "reasoning": reply.reasoning,
+            "finish_reason": reply.finish_reason,
+            "tokens_in": reply.tokens_in,
+            "tokens_out": reply.tokens_out,
+            "attempts": attempts,
+        }
+        return self._record(blank.model_copy(update=replied), time.monotonic() - begun)
+
+    def _failed(self, blank: Call, error: EndpointError | ContextLengthError) -> Call:
+        """Failures get keys of their own: the next run tries again, and each one is kept."""
+        number = 1
+        while self._store.call(f"{blank.key}-failed-{number}") is not None:
+            number += 1
+        failed = {
+            "key": f"{blank.key}-failed-{number}",
+            "error": str(error),
+            "attempts": error.attempts,
+        }
+        return blank.model_copy(update=failed)
+
+    def _record(self, call: Call, seconds: float) -> Call:
+        call = call.model_copy(update={"seconds": seconds})
+        self._store.put_call(call)
+        self._budget(call.role).spend(call.tokens_in + call.tokens_out, seconds)
+        log.info(
+            "%s %s: %s, %d + %d tokens, %.1f s, %d attempts",
+            call.role,
+            call.purpose,
+            call.finish_reason if call.error is None else "failed",
+            call.tokens_in,
+            call.tokens_out,
+            seconds,
+            call.attempts,
+        )
+        return call
+
+    def _budget(self, role: Role) -> Budget:
+        if role not in self._budgets:
+            limits = self._settings.of(role).budget
+            self._budgets[role] = Budget.resume(role, limits, self._store)
+        return self._budgets[role]
+
+
+async def _traced(endpoint: Endpoint, blank: Call, request: ChatRequest) -> tuple[ModelReply, int]:
+    """Ask within a span that names the call."""
+    with span(
+        "llm",
+        blank.purpose,
+        model=blank.model,
+        role=blank.role,
+        call=blank.key,
+        assignment=blank.assignment,
+        parameters=request.sampling.model_dump(),
+        input=request.messages[-1].content if request.messages else None,
+    ) as work:
+        reply, attempts = await endpoint.ask(request)
+        work.set(output=reply.text, tokens_in=reply.tokens_in, tokens_out=reply.tokens_out)
+    return reply, attempts
+
+
+def _completion(call: Call, schema: type[T] | None) -> Completion[T]:
+    """Read a recorded reply; the same record always gives the same completion."""
+    text, truncated = call.response or "", call.finish_reason == "length"
+    parsed: T | None = None
+    problem: str | None = None
+    if call.finish_reason == "refusal":
+        problem = f"The model refused: {text}"
+    elif call.finish_reason == "content_filter":
+        problem = "The reply was stopped by the server's content filter."
+    elif schema is not None:
+        parsed, problem = parse_object(text, schema, truncated=truncated)
+    elif truncated:
+        problem = "The reply was truncated at the token limit."
+    elif not text:
+        problem = "The reply is empty."
+    return Completion(call_key=call.key, text=text, parsed=parsed, problem=problem)

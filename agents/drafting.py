@@ -1,0 +1,196 @@
+"""Assignments for scientists, and the decision which of their families are admitted.
+
+Scientists work at the same time and finish in any order; novelty is decided here, one family
+after another in assignment order, so that the outcome never depends on which arrived first.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from agents.context import RunContext
+from agents.curation import Plan, pass_rates, plan_adaptation
+from agents.families import write_family
+from agents.novelty import interestingly_new
+from agents.progress import ProgressEvent
+from agents.scientist import candidate_family
+from memory.randomness import derive_seed, stream
+from memory.records import Assignment, AssignmentKind, Family, Rejection
+
+FOUNDING_MARGIN = 1.25
+"""Assignments per free place of the pool: about one proposal in five is turned down."""
+
+
+def needs_another_wave(context: RunContext) -> bool:
+    """Whether the founding pool has free places and waves of assignments left to fill them."""
+    store, pool = context.store, context.pool
+    if store.assignments(0, "open") or store.assignments(0, "candidate"):
+        return False
+    waves = len(store.events("founding_wave"))
+    return len(store.families("active")) < pool.capacity and waves < pool.founding_waves
+
+
+def open_founding_wave(context: RunContext) -> None:
+    """Write the next wave of founding assignments, where one is needed."""
+    if not needs_another_wave(context):
+        return
+    store, pool = context.store, context.pool
+    wave = len(store.events("founding_wave"))
+    free = pool.capacity - len(store.families("active"))
+    count = max(4, math.ceil(free * FOUNDING_MARGIN))
+    with store.once(f"founding-wave-{wave}", 0) as due:
+        if due:
+            _write_assignments(context, 0, [("novel", None)] * count)
+            store.add_event("founding_wave", {"wave": wave, "assignments": count})
+
+
+def curate(context: RunContext, generation: int) -> None:
+    """Retire and hold back families, and write the assignments of an adaptation, all at once."""
+    store = context.store
+    with store.once("curation", generation) as due:
+        if not due:
+            return
+        active = store.families("active")
+        held = [family.id for family in store.families("held")]
+        archive = context.archive_skills()
+        rates = pass_rates([family.id for family in active], archive)
+        rng = stream(context.seed, generation, "curation")
+        plan = plan_adaptation(active, held, rates, context.pool, rng)
+        _apply(context, plan)
+        _write_assignments(context, generation, plan.requests)
+    context.progress(
+        ProgressEvent(
+            "line",
+            f"curation: {len(plan.retired)} families retired, {len(plan.held)} rest behind a "
+            f"harder child, {len(plan.requests)} assignments",
+        )
+    )
+
+
+def _apply(context: RunContext, plan: Plan) -> None:
+    for family, reason in plan.retired.items():
+        context.store.set_family_status(family, "retired", reason)
+    for family in plan.released:
+        context.store.set_family_status(family, "active", "its harder child proved impossible")
+    for family in plan.held:
+        context.store.set_family_status(family, "held", "a harder child is tried")
+
+
+def _write_assignments(
+    context: RunContext, generation: int, requests: Sequence[tuple[AssignmentKind, str | None]]
+) -> None:
+    store, pool = context.store, context.pool
+    first = len(store.assignments(generation))
+    active = [family.id for family in store.families("active")]
+    weak_spots = _weak_spots(context)
+    rejected = _lately_rejected(context)
+    for index, (kind, parent) in enumerate(requests, start=first):
+        rng = stream(context.seed, generation, "inspirations", index)
+        others = [family for family in active if family != parent]
+        count = min(pool.inspirations, len(others))
+        chosen = rng.permutation(len(others))[:count]
+        store.put_assignment(
+            Assignment(
+                id=f"g{generation}-a{index:02d}",
+                generation=generation,
+                index=index,
+                kind=kind,
+                parent=parent,
+                inspirations=tuple(others[int(i)] for i in chosen),
+                weak_spots=weak_spots,
+                lately_rejected=rejected,
+                rng_seed=derive_seed(context.seed, generation, "assignment", index),
+            )
+        )
+
+
+def _weak_spots(context: RunContext) -> tuple[str, ...]:
+    """Capabilities of the active families that the fewest archive experts pass."""
+    active = context.store.families("active")
+    rates = pass_rates([family.id for family in active], context.archive_skills())
+    known = sorted((f for f in active if f.id in rates), key=lambda f: (rates[f.id], f.id))
+    failing = dict.fromkeys(family.capability for family in known if rates[family.id] < 0.5)
+    return tuple(failing)[: context.pool.weak_spots]
+
+
+def _lately_rejected(context: RunContext) -> tuple[str, ...]:
+    lines = []
+    for assignment in context.store.assignments(status="rejected")[::-1]:
+        _, rejection, _ = context.store.assignment_status(assignment.id)
+        drafts = context.store.drafts(assignment.id)
+        proposal = drafts[-1].proposal if drafts else None
+        name = proposal.get("name", "unnamed") if proposal else "unreadable proposal"
+        if rejection is not None:
+            lines.append(f"{name}: {rejection.reason} ({rejection.detail})"[:200])
+        if len(lines) == context.pool.lately_rejected:
+            break
+    return tuple(lines)
+
+
+async def admit(context: RunContext, generation: int) -> None:
+    """Decide on every finished candidate of a generation, in assignment order."""
+    for assignment in context.store.assignments(generation):
+        status, _, _ = context.store.assignment_status(assignment.id)
+        if status == "candidate":
+            family = candidate_family(context.store, assignment)
+            rejection = await _novelty_verdict(context, assignment, family)
+            _settle(context, assignment, family, rejection)
+        _release_parent_of_rejected(context, assignment)
+
+
+async def _novelty_verdict(
+    context: RunContext, assignment: Assignment, family: Family
+) -> Rejection | None:
+    """None for a new family, else why it is none."""
+    neighbours = context.novelty.nearest(family, k=context.novelty_settings.neighbours)
+    if not neighbours:
+        return None
+    closest = neighbours[0]
+    name = context.store.family(closest.family_id).name
+    detail = f"similarity {closest.similarity:.3f} to {name} ({closest.family_id})"
+    if closest.similarity >= context.novelty_settings.duplicate_similarity:
+        return Rejection(reason="duplicate", detail=detail)
+    if closest.similarity < context.novelty_settings.similar_similarity:
+        return None
+    similar = [context.store.family(neighbour.family_id) for neighbour in neighbours]
+    reply = await interestingly_new(
+        context.chat,
+        context.prompts,
+        family,
+        similar,
+        assignment=assignment.id,
+        seed=assignment.rng_seed,
+    )
+    if reply is not None and reply.decision == "new":
+        return None
+    reason = reply.reason if reply is not None else "the novelty check gave no readable verdict"
+    return Rejection(reason="not_novel", detail=f"{detail}: {reason}"[:300])
+
+
+def _settle(
+    context: RunContext, assignment: Assignment, family: Family, rejection: Rejection | None
+) -> None:
+    store = context.store
+    if rejection is not None:
+        store.finish_assignment(assignment.id, "rejected", rejection)
+        context.progress(ProgressEvent("line", f"rejected {family.name}: {rejection.reason}"))
+        return
+    with store.transaction():
+        store.put_family(family)
+        store.finish_assignment(assignment.id, "accepted", family_id=family.id)
+    write_family(context.folder / "tasks", family)
+    context.novelty.add(family)
+
+
+def _release_parent_of_rejected(context: RunContext, assignment: Assignment) -> None:
+    """A parent that was held back for a harder child returns when the child is rejected."""
+    status, _, _ = context.store.assignment_status(assignment.id)
+    parent = assignment.parent
+    if (
+        status == "rejected"
+        and assignment.kind == "harder"
+        and parent is not None
+        and context.store.family_status(parent) == "held"
+    ):
+        context.store.set_family_status(parent, "active", "its harder child was rejected")

@@ -1,0 +1,143 @@
+"""The judge: every expert that lacks grades answers the active families, and is graded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from agents.context import RunContext
+from agents.errors import JudgingError
+from agents.judging import Item, Result, family_outcome
+from agents.progress import ProgressEvent
+from agents.rating import rater_says_gibberish
+from evolution.gibberish import assess
+from evolution.selection import undergraded
+from memory.records import Expert, Family
+
+REGRADES = 2
+"""How often experts with too few grades are examined again before the run stops."""
+
+
+async def judge(context: RunContext, generation: int) -> None:
+    """Examine the archive and the children of a generation on the active pool.
+
+    Raises:
+        JudgingError: so many answers stayed ungraded, twice, that selection would be a guess.
+    """
+    experts = competitors(context, generation)
+    for _ in range(1 + REGRADES):
+        families = context.store.families("active")
+        if not families:
+            raise JudgingError(
+                f"no family is active in generation {generation}: "
+                f"{context.store.rejection_counts()} were rejected; see acdc trace --rejected"
+            )
+        await examine_experts(context, experts, families)
+        active = [family.id for family in context.store.families("active")]
+        missing = undergraded(context.candidates(experts), active)
+        if not missing:
+            return
+    raise JudgingError(
+        f"generation {generation}: {', '.join(missing)} could not be graded on 90 % of the pool; "
+        "the causes are in `acdc trace`; the same command tries again"
+    )
+
+
+def competitors(context: RunContext, generation: int) -> list[Expert]:
+    """The archive before this generation's selection, and this generation's children."""
+    store = context.store
+    members: dict[str, Expert] = {}
+    if generation > 0:
+        members = {e.expert: store.expert(e.expert) for e in store.archive(generation - 1)}
+    members.update({expert.id: expert for expert in store.experts(generation)})
+    return list(members.values())
+
+
+async def examine_experts(
+    context: RunContext, experts: Sequence[Expert], families: Sequence[Family], label: str = "judge"
+) -> None:
+    """Grade every (expert, family) pair that is not graded yet, and write skill vectors.
+
+    Experts answer one after another in the engine; while one answers, the sandbox grades those
+    before it.
+    """
+    due = {
+        expert.id: [f for f in families if f.id not in context.store.skills(expert.id)]
+        for expert in experts
+    }
+    waiting = [expert for expert in experts if due[expert.id]]
+    total = sum(len(due[expert.id]) for expert in waiting)
+    done = 0
+
+    async def one(expert: Expert) -> None:
+        nonlocal done
+        await _examine(context, expert, due[expert.id])
+        done += len(due[expert.id])
+        context.progress(ProgressEvent("step", f"{label}: {expert.id}", done, total))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for expert in waiting:
+                group.create_task(one(expert))
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+
+
+async def _examine(context: RunContext, expert: Expert, families: Sequence[Family]) -> None:
+    examiner = await context.examiner()
+    items = [item for family in families for item in items_of(family)]
+    results = await examiner.examine(expert.genome_id, context.genome(expert), items)
+    by_code: dict[str, list[Result]] = {}
+    for result in results:
+        by_code.setdefault(result.item.code_hash, []).append(result)
+    with context.store.transaction():
+        for family in families:
+            _write_outcome(context, expert, family, by_code[family.code_hash])
+
+
+def _write_outcome(
+    context: RunContext, expert: Expert, family: Family, results: Sequence[Result]
+) -> None:
+    condemned = next((result.condemned for result in results if result.condemned), None)
+    if condemned is not None:
+        if context.store.family_status(family.id) != "retired":
+            context.store.set_family_status(family.id, "retired", f"condemned: {condemned}")
+        return
+    outcome = family_outcome(results)
+    if outcome is not None:
+        context.store.set_skill(expert.id, family.id, outcome)
+
+
+def items_of(family: Family) -> list[Item]:
+    """The gradable instances of a family."""
+    return [
+        Item(
+            code=family.code,
+            code_hash=family.code_hash,
+            instance=instance,
+            instructions=instructions,
+            generated_by=family.scientist,
+        )
+        for instance, instructions in sorted(family.instructions.items())
+    ]
+
+
+async def babbling(context: RunContext, experts: Iterable[Expert]) -> dict[str, str]:
+    """Bred experts whose answers are gibberish, each with the reason; seeds are exempt.
+
+    Cheap statistics decide what they can; the rater decides what they leave open, and without a
+    rater an open case counts as coherent.
+    """
+    found = {}
+    for expert in experts:
+        if expert.is_seed:
+            continue
+        replies = [answer.reply.text for answer in context.store.answers_of(expert.genome_id)]
+        verdict = assess(replies)
+        if verdict.label == "gibberish" or (
+            verdict.label == "unclear"
+            and context.has_rater
+            and await rater_says_gibberish(context.chat, context.prompts, expert, replies)
+        ):
+            found[expert.id] = verdict.reason
+    return found

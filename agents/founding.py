@@ -1,0 +1,82 @@
+"""The first experts: the base, the seeds, and children of the seeds up to the wanted number."""
+
+from __future__ import annotations
+
+import itertools
+
+from agents.context import RunContext
+from agents.progress import ProgressEvent
+from evolution.bank import Bank
+from evolution.breeding import breed
+from evolution.genome import Genome
+from memory.randomness import derive_seed, stream
+from memory.records import Expert
+
+
+async def found(context: RunContext) -> None:
+    """Load the bank and store the founders, once."""
+    bank = await context.population.bank()
+    await context.population.broker()
+    with context.store.once("founding", 0) as due:
+        if due:
+            seeds = _seed_experts(context, bank)
+            _bred_founders(context, bank, seeds)
+            context.store.put_meta("bank", {"content_hash": bank.content_hash})
+    names = [expert.id for expert in context.store.experts(0)]
+    context.progress(ProgressEvent("line", f"founders: {', '.join(names)}"))
+
+
+def _seed_experts(context: RunContext, bank: Bank) -> list[Expert]:
+    experts = []
+    for birth, name in enumerate(bank.seed_names):
+        genome = bank.base_genome() if name == bank.base_name else bank.seed_genome(name)
+        operator = "base" if name == bank.base_name else "seed"
+        experts.append(_keep(context, bank, genome, name, birth, operator))
+    return experts
+
+
+def _bred_founders(context: RunContext, bank: Bank, seeds: list[Expert]) -> None:
+    """Children of pairs of seeds; the base is no parent, since it adds nothing to a merge."""
+    bred = [expert for expert in seeds if expert.operator == "seed"] or seeds
+    pairs = list(itertools.combinations(bred, 2)) or [(bred[0], bred[0])]
+    order = stream(context.seed, 0, "founding-pairs").permutation(len(pairs))
+    for index in range(context.sizes.founders - len(seeds)):
+        pair = pairs[int(order[index % len(pairs)])]
+        breed_child(context, bank, list(pair), generation=0, birth=len(seeds) + index)
+
+
+def breed_child(
+    context: RunContext, bank: Bank, parents: list[Expert], generation: int, birth: int
+) -> Expert:
+    """Breed one expert and store it with its lineage. No weights are touched."""
+    rng_seed = derive_seed(context.seed, generation, "breed", birth)
+    genomes = [context.genome(parent) for parent in parents]
+    offspring = breed(bank, genomes, rng_seed, context.breeding)
+    expert = Expert(
+        id=f"g{generation}-{birth}",
+        genome_id=bank.genome_id(offspring.genome),
+        generation=generation,
+        birth=birth,
+        operator=offspring.operator,
+        parents=tuple(parent.id for parent in parents[: offspring.parents]),
+        parameters=offspring.parameters,
+        rng_seed=rng_seed,
+    )
+    context.store.put_genome(expert.genome_id, offspring.genome.to_bytes())
+    context.store.put_expert(expert)
+    return expert
+
+
+def _keep(
+    context: RunContext, bank: Bank, genome: Genome, name: str, birth: int, operator: str
+) -> Expert:
+    expert = Expert(
+        id=name,
+        genome_id=bank.genome_id(genome),
+        generation=0,
+        birth=birth,
+        operator=operator,
+    )
+    context.store.put_genome(expert.genome_id, genome.to_bytes())
+    context.store.put_expert(expert)
+    return expert

@@ -1,0 +1,167 @@
+"""The coevolution as a LangGraph state machine; it reads from top to bottom.
+
+    founding -> draft -> judge -> selection -> (next generation | report)
+    next generation = [curation -> draft, every adapt_every generations]
+                      -> evolution -> judge -> selection
+
+`draft` is a fan-out: one scientist subgraph per open assignment, joined by `admission`, which
+decides novelty in assignment order. The founders are made beside the first scientists. The state
+holds counters and ids only; what was decided lies in the run store, and every node may be run
+again after a crash without doing anything twice.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import Send
+
+from agents import drafting, examination, founding, reporting, survival
+from agents.context import RunContext
+from agents.phases import phase
+from agents.scientist import ScientistContext, build_scientist
+
+
+class RunState(TypedDict):
+    """State of a run between nodes."""
+
+    generation: int
+
+
+class AssignmentState(TypedDict):
+    """What one scientist is sent."""
+
+    assignment: str
+
+
+Handles = Runtime[RunContext]
+
+
+def build_graph(
+    checkpointer: BaseCheckpointSaver[Any] | None = None,
+) -> CompiledStateGraph[RunState, RunContext, RunState, RunState]:
+    """Compile the run's graph.
+
+    Args:
+        checkpointer: where LangGraph keeps its checkpoints; None for `langgraph dev`, which
+            brings its own.
+    """
+    graph = StateGraph(RunState, context_schema=RunContext)
+    graph.add_node("opening", opening)
+    graph.add_node("founding", found)
+    graph.add_node("scientist", scientist, input_schema=AssignmentState)
+    graph.add_node("admission", admission)
+    graph.add_node("judge", judge)
+    graph.add_node("selection", selection)
+    graph.add_node("curation", curation)
+    graph.add_node("evolution", evolution)
+    graph.add_node("report", report)
+
+    graph.add_conditional_edges(START, where_to_begin)
+    graph.add_conditional_edges("opening", to_founding_and_scientists)
+    graph.add_edge("founding", "admission")
+    graph.add_edge("scientist", "admission")
+    graph.add_conditional_edges("admission", after_admission)
+    graph.add_edge("judge", "selection")
+    graph.add_conditional_edges("selection", after_selection)
+    graph.add_conditional_edges("curation", to_scientists)
+    graph.add_edge("evolution", "judge")
+    graph.add_edge("report", END)
+    return graph.compile(checkpointer=checkpointer, name="acdc")
+
+
+async def opening(state: RunState, runtime: Handles) -> RunState:
+    """Write a wave of founding assignments."""
+    drafting.open_founding_wave(runtime.context)
+    return {"generation": 0}
+
+
+async def found(state: RunState, runtime: Handles) -> None:
+    """Load the bank and make the first experts."""
+    with phase(runtime.context, "founding"):
+        await founding.found(runtime.context)
+
+
+async def scientist(state: AssignmentState, runtime: Handles) -> None:
+    """Run one scientist on one assignment: propose, trial, critique, refine."""
+    with phase(runtime.context, "draft"):
+        await build_scientist().ainvoke(
+            {"assignment": state["assignment"], "round": 0},
+            context=ScientistContext.of_run(runtime.context),
+        )
+
+
+async def admission(state: RunState, runtime: Handles) -> None:
+    """Join the scientists: decide novelty and acceptance in assignment order."""
+    with phase(runtime.context, "admission"):
+        await drafting.admit(runtime.context, state["generation"])
+
+
+async def judge(state: RunState, runtime: Handles) -> None:
+    """Let every expert that lacks grades answer, and grade the answers."""
+    with phase(runtime.context, "judge"):
+        await examination.judge(runtime.context, state["generation"])
+
+
+async def selection(state: RunState, runtime: Handles) -> RunState:
+    """Keep the survivors, and step to the next generation."""
+    with phase(runtime.context, "selection"):
+        await survival.select(runtime.context, state["generation"])
+    return {"generation": state["generation"] + 1}
+
+
+async def curation(state: RunState, runtime: Handles) -> None:
+    """Retire families and write assignments."""
+    with phase(runtime.context, "curation"):
+        drafting.curate(runtime.context, state["generation"])
+
+
+async def evolution(state: RunState, runtime: Handles) -> None:
+    """Choose parents and breed genomes."""
+    with phase(runtime.context, "evolution"):
+        await survival.evolve(runtime.context, state["generation"])
+
+
+async def report(state: RunState, runtime: Handles) -> None:
+    """Choose task forces and sum up."""
+    with phase(runtime.context, "report"):
+        await reporting.report(runtime.context)
+
+
+def where_to_begin(state: RunState, runtime: Handles) -> str:
+    """A new run opens; a finished one that was given more generations goes on behind its last."""
+    return "opening" if state["generation"] == 0 else after_selection(state, runtime)
+
+
+def to_founding_and_scientists(state: RunState, runtime: Handles) -> list[Send]:
+    """Founders are made while the first families are drafted."""
+    return [Send("founding", state), *_open_assignments(state, runtime)]
+
+
+def to_scientists(state: RunState, runtime: Handles) -> list[Send] | str:
+    """One scientist per open assignment; with none, breeding goes on."""
+    return _open_assignments(state, runtime) or "evolution"
+
+
+def after_admission(state: RunState, runtime: Handles) -> str:
+    """At the founding: another wave while the pool is not full. Later: breed."""
+    if state["generation"] > 0:
+        return "evolution"
+    return "opening" if drafting.needs_another_wave(runtime.context) else "judge"
+
+
+def after_selection(state: RunState, runtime: Handles) -> str:
+    """The next generation, by way of curation where the pool adapts, or the report."""
+    generation = state["generation"]
+    if generation > runtime.context.generations:
+        return "report"
+    return "curation" if generation % runtime.context.pool.adapt_every == 0 else "evolution"
+
+
+def _open_assignments(state: RunState, runtime: Handles) -> list[Send]:
+    open_ones = runtime.context.store.assignments(state["generation"], "open")
+    return [Send("scientist", {"assignment": assignment.id}) for assignment in open_ones]

@@ -1,0 +1,347 @@
+"""The examiner: experts answer instances, and the sandbox grades what they answered.
+
+Answering and grading are separate durable steps, keyed by everything that can change their
+outcome. What is found in the run store is not made again, so an examination that was interrupted
+goes on where it stopped. An infrastructure error leaves a result *missing*, which is never a fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from agents.errors import SandboxError
+from agents.extraction import extract
+from agents.sandbox import Sandbox, Score, Submission
+from agents.settings import JudgeSettings
+from evolution.errors import EngineError, PromptTooLongError
+from evolution.genome import Genome
+from memory.hashing import json_hash
+from memory.randomness import derive_seed
+from memory.records import Answer, ChatMessage, Grade, Reply, Sampling
+from memory.spans import span
+
+VOTE = 0
+"""A scorer is deterministic: it votes once. Raters will vote several times."""
+
+
+class Answerer(Protocol):
+    """The part of the broker that an examiner needs."""
+
+    @property
+    def profile(self) -> str:
+        """Everything about the engine that can change an answer."""
+        ...
+
+    async def answer(
+        self,
+        genome_id: str,
+        genome: Genome,
+        prompts: Sequence[Sequence[ChatMessage]],
+        sampling: Sampling,
+        seeds: Sequence[int] | None = None,
+    ) -> list[Reply]:
+        """Answer prompts as one expert."""
+        ...
+
+
+class GradeBook(Protocol):
+    """The part of the run store that an examiner needs."""
+
+    def answers(self, keys: Sequence[str]) -> dict[str, Answer]:
+        """The answers among these keys that are recorded."""
+        ...
+
+    def put_answers(self, answers: Sequence[Answer]) -> None:
+        """Record answers."""
+        ...
+
+    def grades(self, keys: Sequence[str]) -> dict[str, Grade]:
+        """The grades among these keys that are recorded."""
+        ...
+
+    def put_grades(self, grades: Sequence[Grade]) -> None:
+        """Record grades."""
+        ...
+
+
+@dataclass(frozen=True)
+class Item:
+    """One gradable instance of a family.
+
+    Attributes:
+        generated_by: the scientist's model, for who looks at the results.
+    """
+
+    code: str
+    code_hash: str
+    instance: str
+    instructions: str
+    generated_by: str = ""
+
+    @cached_property
+    def instance_hash(self) -> str:
+        """Content hash of what is asked and of what grades it."""
+        return json_hash([self.code_hash, self.instance, self.instructions])
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one item (and, with several samples per instance, of one sample of it).
+
+    Attributes:
+        answer: None if the engine failed.
+        passed: None if missing, which is never a fail.
+        error: why it is missing; "" if it is not.
+        condemned: what the family's own code did wrong, twice; the family is to be retired.
+    """
+
+    item: Item
+    answer: Answer | None
+    passed: bool | None
+    error: str = ""
+    condemned: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One prompt to one expert, before it is answered."""
+
+    item: Item
+    sample: int
+    seed: int
+    messages: Sequence[ChatMessage]
+    key: str
+
+    def grade_key(self) -> str:
+        return json_hash([self.key, self.item.code_hash, VOTE])
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why a question has no answer or no grade."""
+
+    error: str
+    condemned: str | None = None
+
+
+class Examiner:
+    """Examines experts, one after another or several at a time.
+
+    Args:
+        store: where answers and grades are kept.
+        broker: where experts answer.
+        sandbox: where families score.
+        render: turns instructions into the conversation in which an expert is asked.
+        settings: sampling, and how many samples per instance.
+        seed: root of the seeds of sampling; of no consequence for greedy answers.
+    """
+
+    def __init__(
+        self,
+        store: GradeBook,
+        broker: Answerer,
+        sandbox: Sandbox,
+        render: Callable[[str], Sequence[ChatMessage]],
+        settings: JudgeSettings,
+        seed: int = 0,
+    ) -> None:
+        self._store = store
+        self._broker = broker
+        self._sandbox = sandbox
+        self._render = render
+        self._settings = settings
+        self._seed = seed
+
+    async def examine(self, genome_id: str, genome: Genome, items: Sequence[Item]) -> list[Result]:
+        """Let one expert answer items, and grade the answers.
+
+        Returns:
+            One result per item, or `samples` consecutive ones, in the order of the items.
+        """
+        questions = [
+            self._question(genome_id, item, sample)
+            for item in items
+            for sample in range(self._settings.samples)
+        ]
+        failures: dict[str, _Failure] = {}
+        answers = await self._answers(genome_id, genome, questions, failures)
+        answered = [question for question in questions if question.key in answers]
+        grades = await self._grades(answered, answers, failures)
+        return [self._result(question, answers, grades, failures) for question in questions]
+
+    def _question(self, genome_id: str, item: Item, sample: int) -> _Question:
+        purpose = f"answer/{genome_id}/{item.instance_hash}"
+        seed = derive_seed(self._seed, 0, purpose, sample)
+        messages = self._render(item.instructions)
+        key = json_hash(
+            {
+                "genome": genome_id,
+                "instance": item.instance_hash,
+                "prompt": [message.model_dump() for message in messages],
+                "sampling": self._settings.sampling.model_dump(),
+                "sample": sample,
+                "seed": seed,
+                "profile": self._broker.profile,
+            }
+        )
+        return _Question(item, sample, seed, messages, key)
+
+    async def _answers(
+        self,
+        genome_id: str,
+        genome: Genome,
+        questions: Sequence[_Question],
+        failures: dict[str, _Failure],
+    ) -> dict[str, Answer]:
+        """Answers by key: those on record, and new ones, which are put on record at once."""
+        found = self._store.answers([question.key for question in questions])
+        open_ones = {q.key: q for q in questions if q.key not in found}
+        if open_ones:
+            with span("answer", "examine", genome=genome_id, prompts=len(open_ones)):
+                replies = await self._ask(genome_id, genome, list(open_ones.values()), failures)
+            new = {key: _answer(genome_id, open_ones[key], replies[key]) for key in replies}
+            self._store.put_answers(list(new.values()))
+            found.update(new)
+        return found
+
+    async def _ask(
+        self,
+        genome_id: str,
+        genome: Genome,
+        questions: Sequence[_Question],
+        failures: dict[str, _Failure],
+    ) -> dict[str, Reply]:
+        """Replies by key; what could not be answered goes to the failures."""
+        prompts = [question.messages for question in questions]
+        seeds = [question.seed for question in questions]
+        sampling = self._settings.sampling
+        try:
+            replies = await self._broker.answer(genome_id, genome, prompts, sampling, seeds)
+        except PromptTooLongError as error:
+            if len(questions) == 1:
+                failures[questions[0].key] = _Failure(str(error), f"prompt_too_long: {error}")
+                return {}
+        except EngineError as error:
+            failures.update({question.key: _Failure(str(error)) for question in questions})
+            return {}
+        else:
+            return {q.key: reply for q, reply in zip(questions, replies, strict=True)}
+        # One question is too long for the model: asked one by one, only that one fails.
+        singly = await asyncio.gather(
+            *(self._ask(genome_id, genome, [question], failures) for question in questions)
+        )
+        return {key: reply for answered in singly for key, reply in answered.items()}
+
+    async def _grades(
+        self,
+        questions: Sequence[_Question],
+        answers: Mapping[str, Answer],
+        failures: dict[str, _Failure],
+    ) -> dict[str, Grade]:
+        """Grades by key: those on record, and new ones, family by family."""
+        found = self._store.grades([question.grade_key() for question in questions])
+        families: dict[str, list[_Question]] = {}
+        for question in questions:
+            if question.grade_key() not in found:
+                families.setdefault(question.item.code_hash, []).append(question)
+        new = await asyncio.gather(
+            *(self._grade_family(group, answers, failures) for group in families.values())
+        )
+        for grades in new:
+            found.update({grade.key: grade for grade in grades})
+        return found
+
+    async def _grade_family(
+        self,
+        questions: Sequence[_Question],
+        answers: Mapping[str, Answer],
+        failures: dict[str, _Failure],
+    ) -> list[Grade]:
+        """Grade answers to one family in one request; equal submissions are scored once."""
+        submissions = {
+            q.key: Submission(q.item.instance, answers[q.key].extracted) for q in questions
+        }
+        distinct = list(dict.fromkeys(submissions.values()))
+        code_hash = questions[0].item.code_hash
+        try:
+            with span("grade", "score", family=code_hash, submissions=len(distinct)):
+                scores = await self._sandbox.score(questions[0].item.code, distinct)
+        except SandboxError as error:
+            failures.update({question.key: _Failure(str(error)) for question in questions})
+            return []
+        condemned = next(filter(None, map(_condemnation, scores)), None)
+        values = {s: score.value for s, score in zip(distinct, scores, strict=True)}
+        grades = []
+        for question in questions:
+            value = values[submissions[question.key]]
+            if condemned is not None:
+                failures[question.key] = _Failure(condemned, condemned)
+            if value in (0, 1):
+                grades.append(
+                    Grade(
+                        key=question.grade_key(),
+                        answer_key=question.key,
+                        code_hash=code_hash,
+                        vote=VOTE,
+                        passed=value == 1,
+                    )
+                )
+        self._store.put_grades(grades)
+        return grades
+
+    def _result(
+        self,
+        question: _Question,
+        answers: Mapping[str, Answer],
+        grades: Mapping[str, Grade],
+        failures: Mapping[str, _Failure],
+    ) -> Result:
+        grade = grades.get(question.grade_key())
+        failure = failures.get(question.key)
+        return Result(
+            item=question.item,
+            answer=answers.get(question.key),
+            passed=grade.passed if grade is not None else None,
+            error=failure.error if failure is not None and grade is None else "",
+            condemned=failure.condemned if failure is not None else None,
+        )
+
+
+def family_outcome(results: Sequence[Result]) -> bool | None:
+    """Whether an expert passes a family, from all its results on that family.
+
+    It passes iff it passes every instance; an instance with several samples is passed by more than
+    half of them. None if anything is missing.
+    """
+    if not results or any(result.passed is None for result in results):
+        return None
+    votes: dict[str, list[bool]] = {}
+    for result in results:
+        votes.setdefault(result.item.instance, []).append(bool(result.passed))
+    return all(2 * sum(passes) > len(passes) for passes in votes.values())
+
+
+def _answer(genome_id: str, question: _Question, reply: Reply) -> Answer:
+    extracted = extract(reply.text)
+    return Answer(
+        key=question.key,
+        genome_id=genome_id,
+        instance_hash=question.item.instance_hash,
+        sample=question.sample,
+        reply=reply,
+        extracted=extracted.answer,
+        unmarked=extracted.unmarked,
+    )
+
+
+def _condemnation(score: Score) -> str | None:
+    """What a score says against its family."""
+    if score.fault is not None:
+        return str(score.fault)
+    if score.value not in (0, 1):
+        return f"score_range: score gave {score.value}, not 0 or 1"
+    return None

@@ -1,0 +1,34 @@
+"""All that the offline scientist can write about, and how to find it by name."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+from agents.offline import shelf_logic, shelf_numbers, shelf_words
+from agents.offline.entries import Entry
+
+
+def _interleaved(*shelves: Iterable[Entry]) -> tuple[Entry, ...]:
+    """One entry of each shelf in turn, so that neighbours test different things."""
+    rows = itertools.zip_longest(*shelves)
+    return tuple(entry for row in rows for entry in row if entry is not None)
+
+
+CATALOGUE = _interleaved(shelf_numbers.ENTRIES, shelf_words.ENTRIES, shelf_logic.ENTRIES)
+_BY_GENERATOR = {entry.generator: entry for entry in CATALOGUE}
+
+
+def entry_of(generator: str) -> Entry | None:
+    """The entry of a generator, None if the catalogue has none."""
+    return _BY_GENERATOR.get(generator)
+
+
+def entries_named_in(text: str) -> list[Entry]:
+    """Entries whose title, or a title of whose wordings, occurs in a text."""
+    return [entry for entry in CATALOGUE if any(title in text for title in entry.titles)]
+
+
+def entries_with(capability: str) -> list[Entry]:
+    """Entries that test one of the capabilities named in a text."""
+    return [entry for entry in CATALOGUE if entry.capability in capability]

@@ -1,0 +1,205 @@
+"""What the offline scientist writes: a pure function of what it is shown and of the seed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from agents.offline import reading
+from agents.offline.author import write
+from agents.offline.catalogue import CATALOGUE, entries_named_in, entries_with, entry_of
+from agents.offline.entries import ATOMIC_KINDS, LEVELS, Entry
+from agents.offline.sketches import Form, Sketch, has_own_scorer, read_sketch
+from memory.records import Json
+
+SEED_RANGE = 2**31
+WEAK_SPOT_SHARE = 0.4
+"""How often a novel family starts from a weak spot that was named."""
+COMPOSED_SHARE = 0.1
+"""How often a novel family composes two generators."""
+FIRST_LEVELS = ((1, 2, 3), (0.5, 0.4, 0.1))
+"""Levels of novel families, and their shares: the experts are small."""
+STRIDE = 11
+"""Places on the shelf between one generation's first novel family and the next one's."""
+_SCORER_FAULTS = {
+    "crash",
+    "echo_passes",
+    "empty_passes",
+    "import_error",
+    "reference_fails",
+    "score_range",
+    "score_unstable",
+    "timeout",
+    "wrong_passes",
+}
+_INTEGER_RESULTS = {
+    "chain_sum",
+    "products",
+    "gcd",
+    "lcm",
+    "basic_arithmetic",
+    "simple_equations",
+    "count_bits",
+    "count_primes",
+    "letter_counting",
+    "leg_counting",
+    "aiw",
+}
+"""Generators whose result can be carried on with."""
+
+
+def propose(request: str, seed: int) -> dict[str, Json]:
+    """The first form of a family.
+
+    Args:
+        request: the rendered prompt `propose`.
+        seed: of the request.
+    """
+    shown = reading.blocks(request)
+    rng = Random(seed)
+    kind = shown[reading.ASSIGNMENT]["kind"]
+    parent = read_sketch(reading.code_in(request)) if reading.PARENT in shown else None
+    if parent is None:
+        return write(_novel(shown, rng))
+    fresh = replace(parent, seed=rng.randrange(SEED_RANGE), distinct=False)
+    if kind == "harder":
+        return write(_harder(fresh, rng))
+    if kind == "easier":
+        return write(_easier(fresh))
+    return write(_related(fresh, rng) or _novel(shown, rng))
+
+
+def refine(last_proposal: str, feedback: str, seed: int) -> dict[str, Json]:
+    """The next form of a family, in answer to a gate or a critic.
+
+    Args:
+        last_proposal: the scientist's own last message.
+        feedback: the rendered prompt `refine`.
+        seed: of the request.
+    """
+    sketch = read_sketch(json.loads(last_proposal)["code"])
+    assert sketch is not None
+    shown = reading.blocks(feedback)
+    rng = Random(seed)
+    if reading.GATES in shown:
+        return write(_mended(sketch, shown[reading.GATES]["code"], rng))
+    return write(_revised(sketch, shown[reading.CRITIQUE]["problems"], rng))
+
+
+def _novel(shown: Mapping[str, Any], rng: Random) -> Sketch:
+    """A generator that is not among the families shown, at a low level."""
+    assignment = shown[reading.ASSIGNMENT]
+    known = [view["name"] for view in shown.get(reading.INSPIRATIONS, [])]
+    known += shown.get(reading.REJECTED, [])
+    taken = {entry.generator for name in known for entry in entries_named_in(name)}
+    weak = [
+        entry
+        for capability in shown.get(reading.WEAK_SPOTS, [])
+        for entry in entries_with(capability)
+        if entry.generator not in taken
+    ]
+    if weak and rng.random() < WEAK_SPOT_SHARE:
+        return _any_form(rng.choice(weak), rng)
+    place = assignment["index"] + STRIDE * assignment["generation"]
+    walk = [CATALOGUE[(place + step) % len(CATALOGUE)] for step in range(len(CATALOGUE))]
+    entry = next((entry for entry in walk if entry.generator not in taken), walk[0])
+    if assignment["index"] >= len(CATALOGUE):
+        # Someone has been at this place of the shelf before: look for another form.
+        return _any_form(entry, rng)
+    if rng.random() < COMPOSED_SHARE and entry.kind in ATOMIC_KINDS:
+        return _sketch((entry.generator, _partner(entry, rng)), "composed", 1, rng)
+    return _sketch((entry.generator,), "plain", _first_level(rng), rng)
+
+
+def _any_form(entry: Entry, rng: Random) -> Sketch:
+    plain = _sketch((entry.generator,), "plain", _first_level(rng), rng)
+    return rng.choice([plain, *_other_forms(plain, rng)])
+
+
+def _related(parent: Sketch, rng: Random) -> Sketch | None:
+    """Another form of the parent at its level; None if it has no other."""
+    forms = [sketch for sketch in _other_forms(parent, rng) if sketch.form != parent.form]
+    return rng.choice(forms) if forms else None
+
+
+def _other_forms(sketch: Sketch, rng: Random) -> list[Sketch]:
+    """What else can be made of the first generator of a sketch."""
+    entry = sketch.entries[0]
+    alone = replace(sketch, generators=(entry.generator,), own_scorer=True)
+    forms: list[Sketch] = []
+    if entry.wordings:
+        forms.append(replace(alone, form="reworded"))
+    if entry.generator in _INTEGER_RESULTS:
+        forms.append(replace(alone, form="extended"))
+    if entry.kind in ATOMIC_KINDS:
+        pair = (entry.generator, _partner(entry, rng))
+        forms.append(
+            replace(alone, form="composed", generators=pair, level=max(1, sketch.level - 1))
+        )
+    return forms
+
+
+def _harder(parent: Sketch, rng: Random) -> Sketch:
+    """The next rung; above the last one, another form of the same."""
+    if parent.level < LEVELS[-1]:
+        return replace(parent, level=parent.level + 1)
+    forms = [s for s in _other_forms(parent, rng) if s.form in ("composed", "extended")]
+    return replace(rng.choice(forms), level=parent.level) if forms else parent
+
+
+def _easier(sketch: Sketch) -> Sketch:
+    """The rung below; below the first one, the plain question in an explicit form."""
+    if sketch.level > LEVELS[0]:
+        return replace(sketch, level=sketch.level - 1)
+    if sketch.form != "plain":
+        return replace(sketch, form="plain", generators=sketch.generators[:1])
+    return replace(sketch, explicit=True)
+
+
+def _mended(sketch: Sketch, code: str, rng: Random) -> Sketch:
+    """What to change after a gate: the scorer if it is borrowed and at fault, else the data."""
+    if code in _SCORER_FAULTS and not sketch.own_scorer:
+        return replace(sketch, own_scorer=True)
+    return replace(sketch, seed=rng.randrange(SEED_RANGE), distinct=True)
+
+
+def _revised(sketch: Sketch, problems: Sequence[str], rng: Random) -> Sketch:
+    """What to change after a critique; problems begin with their kind."""
+    kinds = {problem.partition(":")[0] for problem in problems}
+    if "Scorer" in kinds:
+        sketch = replace(sketch, own_scorer=True)
+    if "Ambiguous form" in kinds:
+        sketch = replace(sketch, explicit=True)
+    if "Too easy" in kinds:
+        sketch = replace(sketch, level=min(LEVELS[-1], sketch.level + 1))
+    if kinds & {"Too hard", "Too long"}:
+        sketch = _easier(sketch)
+    if kinds - {"Scorer", "Ambiguous form"}:
+        sketch = replace(sketch, seed=rng.randrange(SEED_RANGE), distinct=True)
+    return sketch
+
+
+def _sketch(generators: tuple[str, ...], form: Form, level: int, rng: Random) -> Sketch:
+    """A first sketch; it takes over the generator's scorer where answers are more than a number."""
+    (entry, *_), seed = map(entry_of, generators), rng.randrange(SEED_RANGE)
+    assert entry is not None
+    borrowed = form == "plain" and entry.kind != "number" and has_own_scorer(entry.generator)
+    return Sketch(generators, level, form, seed, own_scorer=not borrowed)
+
+
+def _first_level(rng: Random) -> int:
+    levels, shares = FIRST_LEVELS
+    return rng.choices(levels, weights=shares)[0]
+
+
+def _partner(entry: Entry, rng: Random) -> str:
+    """A second generator whose answers can be joined to the first one's."""
+    others = [
+        other.generator
+        for other in CATALOGUE
+        if other.kind in ATOMIC_KINDS and other.capability != entry.capability
+    ]
+    return rng.choice(others)

@@ -1,0 +1,112 @@
+"""The end of a run: task forces, Coverage beside the seeds, and an example worth showing."""
+
+from __future__ import annotations
+
+from agents.answering import normalise
+from agents.context import RunContext
+from agents.examination import examine_experts, items_of
+from evolution.coverage import coverage, task_force
+from memory.records import Expert, Family, Json, Skills
+
+
+async def report(context: RunContext) -> None:
+    """Grade the final archive and the seeds on the whole history and store the summary, once."""
+    experts = finalists(context)
+    history = [family for family in context.store.families() if not condemned(context, family)]
+    await examine_experts(context, experts, history, label="report")
+    with context.store.once("report", context.generations) as due:
+        if due:
+            summary = summarise(context, experts, history)
+            context.store.put_meta("summary", summary)
+            context.store.put_meta("finished", True)
+
+
+def finalists(context: RunContext) -> list[Expert]:
+    """The final archive by rank, and the seeds that are not in it."""
+    archive = context.archive_experts()
+    kept = {expert.id for expert in archive}
+    return archive + [e for e in context.store.experts(0) if e.is_seed and e.id not in kept]
+
+
+def condemned(context: RunContext, family: Family) -> bool:
+    """Whether the family's own scorer broke, so that nobody can be graded on it."""
+    return any(
+        event.reason.startswith("condemned") for event in context.store.family_events(family.id)
+    )
+
+
+def summarise(context: RunContext, experts: list[Expert], history: list[Family]) -> dict[str, Json]:
+    """Coverage of archive, seeds and task forces of 1..N on the history, and an example."""
+    families = [family.id for family in history]
+    skills = {expert.id: context.store.skills(expert.id) for expert in experts}
+    seeds = [expert.id for expert in experts if expert.is_seed]
+    archive = [expert.id for expert in context.archive_experts()]
+    sizes = range(1, len(archive) + 1)
+    force = task_force({e: skills[e] for e in archive}, families, len(archive)).experts
+    seed_force = task_force({e: skills[e] for e in seeds}, families, len(seeds)).experts
+    return {
+        "families": len(families),
+        "coverage": {
+            "archive": coverage(skills, archive, families),
+            "seeds": coverage(skills, seeds, families),
+            "task_force": [
+                {
+                    "n": n,
+                    "coverage": coverage(skills, force[:n], families),
+                    "experts": list(force[:n]),
+                }
+                for n in sizes
+            ],
+            "seed_force": [
+                {
+                    "n": n,
+                    "coverage": coverage(skills, seed_force[:n], families),
+                    "experts": list(seed_force[:n]),
+                }
+                for n in range(1, len(seeds) + 1)
+            ],
+        },
+        "example": _example(context, list(force), seeds, history, skills),
+    }
+
+
+def _example(
+    context: RunContext,
+    force: list[str],
+    seeds: list[str],
+    history: list[Family],
+    skills: dict[str, dict[str, bool]],
+) -> Json:
+    """A family that the force solves, best one that no seed solves, with who said what."""
+    solved = [f for f in history if any(skills[e].get(f.id, False) for e in force)]
+    if not solved:
+        return None
+    family = min(solved, key=lambda f: (_solvers(skills, seeds, f), _solvers(skills, force, f)))
+    answers: list[Json] = []
+    for expert in force:
+        genome_id = context.store.expert(expert).genome_id
+        stored = context.store.answer_to(genome_id, items_of(family)[0].instance_hash)
+        if stored is not None:
+            answers.append(
+                {
+                    "expert": expert,
+                    "extracted": stored.extracted,
+                    "correct": normalise(stored.extracted)
+                    == normalise(family.reference_answers["1"]),
+                }
+            )
+    return {
+        "family": family.id,
+        "question": family.example_instruction,
+        "reference": family.reference_answers["1"],
+        "solved_by_seeds": [e for e in seeds if skills[e].get(family.id, False)],
+        "answers": answers,
+    }
+
+
+def _solvers(skills: dict[str, dict[str, bool]], experts: list[str], family: Family) -> int:
+    return sum(_passes(skills[expert], family) for expert in experts)
+
+
+def _passes(vector: Skills, family: Family) -> bool:
+    return vector.get(family.id, False)

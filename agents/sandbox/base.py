@@ -1,0 +1,103 @@
+"""What a sandbox is: it runs the code of a family, and tells its faults from our own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from memory.records import Json
+
+FaultCode = Literal[
+    "import_error",
+    "instance_count",
+    "instruction_empty",
+    "score_range",
+    "timeout",
+    "memory",
+    "crash",
+    "skipped",
+]
+"""What a family did wrong while it ran.
+
+`crash` covers an exception as well as a process that died; `score_range` is a score that is no
+finite number (None is no zero); `skipped` was not run because an earlier submission of the same
+request failed twice.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A fault of the family's own code, seen twice. `detail` is one line."""
+
+    code: FaultCode
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """An answer to one instance ("1", "2") that is to be scored."""
+
+    instance: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a scorer made of one submission: a finite number, or else a fault."""
+
+    value: float | None
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What a family says about itself, asked twice in two separate processes.
+
+    Attributes:
+        tasks: instance -> the data of `get_tasks` (its `repr` where it is no plain data).
+        instructions: instance -> text of `get_instructions`.
+        tasks_again: `tasks` of the second process.
+        instructions_again: `instructions` of the second process.
+    """
+
+    tasks: Mapping[str, Json]
+    instructions: Mapping[str, str]
+    tasks_again: Mapping[str, Json]
+    instructions_again: Mapping[str, str]
+
+
+class Sandbox(Protocol):
+    """Runs the code of families where it can do no harm.
+
+    Every method raises `SandboxError` if the sandbox itself failed: that is never the family's
+    fault, and what was asked for stays unknown.
+    """
+
+    @property
+    def isolated(self) -> bool:
+        """Whether the code is kept from network, files and processes of the machine."""
+        ...
+
+    async def inspect(self, code: str) -> Inspection:
+        """Import a family and read its instances.
+
+        Raises:
+            FamilyFault: the family's code is at fault.
+        """
+        ...
+
+    async def score(self, code: str, submissions: Sequence[Submission]) -> list[Score]:
+        """Score submissions of one family, in this order.
+
+        A submission whose scoring fails is tried once more in a fresh process. If it fails again,
+        its score carries the fault and the submissions after it are `skipped`.
+        """
+        ...
+
+    async def close(self) -> None:
+        """End all processes."""
+        ...

@@ -1,0 +1,62 @@
+"""The trial: current experts answer a draft, so that the critic sees real answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from agents.context import RunContext
+from agents.judging import Examiner, Item
+from agents.schemas import Proposal
+from evolution.genome import Genome
+from memory.hashing import text_hash
+from memory.records import GateReport, TrialAnswer
+
+
+async def answer_trial(
+    run: RunContext, proposal: Proposal, gates: GateReport
+) -> tuple[TrialAnswer, ...]:
+    """Let up to `trial_panel` experts answer both instances.
+
+    The panel is the best of the archive; before there is one, the seeds answer.
+    """
+    code_hash = text_hash(proposal.code)
+    items = [
+        Item(proposal.code, code_hash, instance, instructions)
+        for instance, instructions in sorted(gates.instructions.items())
+    ]
+    examiner = await run.examiner()
+    panel = await _panel(run)
+    answered = await asyncio.gather(
+        *(_answers(examiner, name, genome_id, genome, items) for name, genome_id, genome in panel)
+    )
+    return tuple(answer for answers in answered for answer in answers)
+
+
+async def _answers(
+    examiner: Examiner, name: str, genome_id: str, genome: Genome, items: Sequence[Item]
+) -> list[TrialAnswer]:
+    """One expert's answers; what the engine could not answer is left out."""
+    return [
+        TrialAnswer(
+            expert=name,
+            instance=result.item.instance,
+            text=result.answer.reply.text,
+            extracted=result.answer.extracted,
+            passed=result.passed,
+        )
+        for result in await examiner.examine(genome_id, genome, items)
+        if result.answer is not None
+    ]
+
+
+async def _panel(run: RunContext) -> list[tuple[str, str, Genome]]:
+    """Name, genome id and genome of the experts that answer trials now."""
+    size = run.sizes.trial_panel
+    if run.store.latest_archive() is not None:
+        best = run.archive_experts()[:size]
+        return [(expert.id, expert.genome_id, run.genome(expert)) for expert in best]
+    bank = await run.population.bank()
+    trained = [name for name in bank.seed_names if name != bank.base_name] or bank.seed_names
+    genomes = [(name, bank.seed_genome(name)) for name in trained[:size]]
+    return [(name, bank.genome_id(genome), genome) for name, genome in genomes]

@@ -1,0 +1,211 @@
+"""The `acdc` command. Each command parses its words, calls one function and prints the outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from console.errors import UsageError
+from console.rundir import RunFolder
+
+app = typer.Typer(
+    name="acdc",
+    help="Coevolve LLM experts and the tasks that challenge them, and ask the collective.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+T = TypeVar("T")
+out = Console()
+errors = Console(stderr=True)
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+RunDir = Annotated[Path, typer.Argument(metavar="DIR", help="The run folder.")]
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="A TOML file; `acdc init` writes one.")
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="A.B=V", help="Set one configuration key.")
+]
+
+
+def main() -> None:
+    """Entry point of the `acdc` command."""
+    app()
+
+
+@app.command()
+def run(
+    folder: RunDir = Path("runs/quickstart"),
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    allow_unsafe_sandbox: Annotated[
+        bool, typer.Option(help="Run code that an LLM wrote without isolation.")
+    ] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Run a coevolution, or go on with one that was interrupted."""
+    from console import closing, status, supervisor
+    from console.display import Display
+    from memory.errors import AcdcError
+
+    place = RunFolder(folder)
+
+    def action() -> None:
+        fresh = not place.exists()
+        unsafe = ("sandbox.allow_unsafe=true",) if allow_unsafe_sandbox else ()
+        settings = place.begin(config, (*(set_ or ()), *unsafe))
+        try:
+            with Display(errors if as_json else out) as display:
+                _run_async(supervisor.coevolve(place, settings, display))
+        except AcdcError:
+            if fresh:
+                supervisor.undo_unborn(place)
+            raise
+        if as_json:
+            _print_json(status.collect(place))
+        else:
+            closing.show(place, out)
+
+    _finish(action, debug)
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE")] = Path("acdc.toml"),
+    scientist_url: Annotated[
+        str | None, typer.Option(help="Base URL of an OpenAI-compatible endpoint.")
+    ] = None,
+    scientist_model: Annotated[str | None, typer.Option(help="Model name at the endpoint.")] = None,
+    base: Annotated[str | None, typer.Option(help="Base: a folder, hub id or GGUF.")] = None,
+    seed_model: Annotated[
+        list[str] | None, typer.Option(help="A seed: folder, hub id or adapter; repeat it.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Write a commented configuration file."""
+    from console import initialise
+
+    def action() -> None:
+        settings = initialise.filled_in(scientist_url, scientist_model, base, seed_model or [])
+        initialise.write_config(file, settings)
+        out.print(f"wrote {file}; run it with: acdc run runs/mine --config {file}", markup=False)
+
+    _finish(action, debug)
+
+
+@app.command()
+def status(folder: RunDir, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Show where a run stands: archive, pool, Coverage, calls, time."""
+    from console import status as status_
+
+    def action() -> None:
+        found = status_.collect(RunFolder(folder))
+        if as_json:
+            _print_json(found)
+        else:
+            status_.show(found, out)
+
+    _finish(action, debug)
+
+
+@app.command()
+def trace(
+    folder: RunDir,
+    family: Annotated[str | None, typer.Option(help="A family or assignment.")] = None,
+    expert: Annotated[str | None, typer.Option(help="An expert.")] = None,
+    role: Annotated[
+        str | None, typer.Option(help="Only calls of scientist, critic, rater or chooser.")
+    ] = None,
+    rejected: Annotated[bool, typer.Option("--rejected", help="Only what was rejected.")] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Read what the agents said: propose, trial, critique, refine."""
+    from console import trace as trace_
+
+    def action() -> None:
+        found = trace_.collect(RunFolder(folder), family, expert, trace_.role_named(role), rejected)
+        if as_json:
+            _print_json(found)
+        else:
+            trace_.show(found, out)
+
+    _finish(action, debug)
+
+
+@app.command()
+def ask(
+    folder: RunDir,
+    question: Annotated[str, typer.Argument(help="What to ask the collective.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="Size of the task force.")] = 3,
+    select: Annotated[str, typer.Option(help="How one answer is chosen.")] = "majority",
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 64,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Ask the collective of a run: N experts answer, one answer is chosen."""
+    from agents.progress import silent
+    from console import asking
+    from memory.records import Sampling
+
+    def action() -> None:
+        if select != "majority":
+            raise UsageError(f"unknown selection method {select!r}; there is: majority")
+        sampling = Sampling(max_tokens=max_tokens)
+        reply = _run_async(asking.answer(RunFolder(folder), question, n, sampling, silent))
+        if as_json:
+            _print_json(asking.as_json(reply))
+        else:
+            asking.show(reply, out)
+
+    _finish(action, debug)
+
+
+@app.command()
+def doctor(
+    config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False, debug: Debug = False
+) -> None:
+    """Check machine, sandbox, seeds and endpoints before a run."""
+    from console import doctor as doctor_
+    from console.config import resolve
+
+    def action() -> None:
+        findings = _run_async(doctor_.examine(resolve(config, set_ or [])))
+        if as_json:
+            _print_json(doctor_.as_json(findings))
+        else:
+            doctor_.show(findings, out)
+        if any(finding.state == "failed" for finding in findings):
+            raise UsageError("something that a run needs failed, see above")
+
+    _finish(action, debug)
+
+
+def _finish(action: Callable[[], None], debug: bool) -> None:
+    from console.supervisor import supervise
+
+    raise typer.Exit(supervise(action, errors, debug))
+
+
+def _run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run to the end; SIGTERM stops it as Ctrl-C does."""
+    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        return asyncio.run(work)
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _print_json(value: object) -> None:
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

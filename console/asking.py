@@ -1,0 +1,45 @@
+"""`acdc ask`: one question, N answers, who said what and how far they agree."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from agents.answering import CollectiveAnswer, ask
+from agents.progress import Progress
+from console.assembly import open_context
+from console.rundir import RunFolder
+from memory.records import Sampling
+
+
+async def answer(
+    folder: RunFolder, question: str, size: int, sampling: Sampling, progress: Progress
+) -> CollectiveAnswer:
+    """Let the task force of a run answer a question."""
+    async with open_context(folder, folder.config(), progress) as context:
+        return await ask(context, question, size, sampling)
+
+
+def as_json(reply: CollectiveAnswer) -> dict[str, Any]:
+    """The JSON that programs rely on (DESIGN section 9)."""
+    return asdict(reply)
+
+
+def show(reply: CollectiveAnswer, console: Console) -> None:
+    """Print an answer for a person."""
+    console.print(reply.answer, style="bold", markup=False, highlight=False)
+    console.print(
+        f"chosen by {reply.method} from {len(reply.answers)}; {reply.agreement:.0%} agree",
+        style="dim",
+        highlight=False,
+    )
+    table = Table(box=None, pad_edge=False)
+    for column in ("expert", "answer", "said"):
+        table.add_column(column)
+    for candidate in reply.answers:
+        mark = "→ " if candidate.expert == reply.chosen else "  "
+        table.add_row(mark + candidate.expert, candidate.extracted, candidate.text.strip())
+    console.print(table)

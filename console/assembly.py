@@ -1,0 +1,88 @@
+"""Builds what a command works with out of a configuration and a run folder, and takes it down."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from agents.chat import ChatClient
+from agents.context import RunContext
+from agents.offline import OfflineTransport
+from agents.progress import Progress, ProgressEvent, silent
+from agents.sandbox import open_sandbox
+from agents.settings import OFFLINE
+from console.config import RunConfig
+from console.rundir import RunFolder
+from evolution.population import Population
+from memory.embedding import open_embedder
+from memory.novelty import NoveltyMemory
+from memory.spans import tracing
+from memory.store import RunStore
+from prompts import PromptLibrary
+
+UNISOLATED = "warning: tasks run in a plain limited process, bubblewrap is missing or does not work"
+
+
+def cache_folder() -> Path:
+    """Where spectral bases are cached across runs, by content: `$ACDC_CACHE` or ~/.cache/acdc."""
+    root = os.environ.get("ACDC_CACHE") or os.environ.get("XDG_CACHE_HOME")
+    if root is None:
+        return Path.home() / ".cache" / "acdc"
+    return Path(root) if "ACDC_CACHE" in os.environ else Path(root) / "acdc"
+
+
+def writes_offline(config: RunConfig) -> bool:
+    """Whether all families are of the offline scientist's making, code of this project."""
+    return config.endpoints.of("scientist").base_url == OFFLINE
+
+
+@asynccontextmanager
+async def open_context(
+    folder: RunFolder, config: RunConfig, progress: Progress = silent
+) -> AsyncIterator[RunContext]:
+    """Open every room of a run for work; the only process that may write to it.
+
+    Raises:
+        AcdcError: the run is open elsewhere, a part cannot be opened, or something is missing.
+    """
+    async with AsyncExitStack() as stack:
+        store = stack.enter_context(RunStore.open(folder.path))
+        stack.enter_context(tracing(store.path))
+        embedder = open_embedder(config.novelty)
+        novelty = NoveltyMemory.open(folder.path, embedder, config.novelty, run_id=store.run_id())
+        stack.callback(novelty.close)
+        chat = ChatClient(config.endpoints, store, transport=OfflineTransport())
+        stack.push_async_callback(chat.close)
+        sandbox = await asyncio.to_thread(
+            open_sandbox, config.sandbox, trusted=writes_offline(config)
+        )
+        stack.push_async_callback(sandbox.close)
+        if not sandbox.isolated:
+            progress(ProgressEvent("line", UNISOLATED))
+        population = Population(config.models, config.spectral, config.engine, cache_folder())
+        stack.push_async_callback(population.close)
+        await asyncio.to_thread(novelty.reconcile, store.families())
+        yield RunContext(
+            folder=folder.path,
+            seed=config.seed,
+            generations=config.generations,
+            store=store,
+            novelty=novelty,
+            chat=chat,
+            prompts=PromptLibrary(),
+            sandbox=sandbox,
+            population=population,
+            gates=config.gates,
+            judge=config.judge,
+            pool=config.pool,
+            sizes=config.population,
+            scientist=config.scientist,
+            breeding=config.breeding,
+            selection=config.selection,
+            novelty_settings=config.novelty,
+            has_rater=config.endpoints.of("rater").base_url != OFFLINE,
+            progress=progress,
+        )

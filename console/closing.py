@@ -1,0 +1,58 @@
+"""The summary at the end of a run: archive, Coverage, an example, and what to type next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from console import status
+from console.rundir import RunFolder
+from memory.store import RunStore
+
+
+def show(folder: RunFolder, console: Console) -> None:
+    """Print the summary of a finished run."""
+    with RunStore.open(folder.path, read_only=True) as store:
+        summary: Any = store.meta("summary")
+    console.print()
+    status.show(status.collect(folder), console)
+    if not summary:
+        return
+    _forces(summary["coverage"], console)
+    if summary["example"]:
+        _example(summary["example"], console)
+    _next_steps(folder, console)
+
+
+def _forces(coverage: dict[str, Any], console: Console) -> None:
+    seeds = {row["n"]: row["coverage"] for row in coverage["seed_force"]}
+    lines = [
+        f"  N = {row['n']}: {row['coverage']:.3f}"
+        + (f"   seeds {seeds[row['n']]:.3f}" if row["n"] in seeds else "")
+        + f"   {', '.join(row['experts'])}"
+        for row in coverage["task_force"]
+    ]
+    console.print(Text("\nCoverage of task forces on the history\n" + "\n".join(lines)))
+
+
+def _example(example: dict[str, Any], console: Console) -> None:
+    solvers = ", ".join(example["solved_by_seeds"]) or "no seed"
+    console.print(Text(f"\nan example that the collective solves ({solvers} solves it)"))
+    console.print(Text(f"  {example['question'].strip()}".replace("\n", "\n  "), style="italic"))
+    for answer in example["answers"]:
+        mark = "✓" if answer["correct"] else "✗"
+        console.print(Text(f"  {mark} {answer['expert']}: {answer['extracted']}"))
+
+
+def _next_steps(folder: RunFolder, console: Console) -> None:
+    path = f'"{folder.path}"' if " " in str(folder.path) else str(folder.path)
+    console.print(
+        Text(
+            "\nnext:\n"
+            f'  acdc ask {path} "What is 7 times 8?"   ask the collective\n'
+            f"  acdc trace {path} --rejected           read why tasks were turned down\n"
+            f"  acdc status {path} --json              the same for programs"
+        )
+    )

@@ -1,0 +1,201 @@
+"""The one configuration: each room's settings composed, TOML in, resolved JSON out.
+
+Order of precedence: `--set` on the command line, environment (`ACDC_POOL__CAPACITY=20`), the TOML
+file or the run's own config.json, defaults.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from agents.settings import (
+    EndpointsSettings,
+    GateSettings,
+    JudgeSettings,
+    PoolSettings,
+    PopulationSettings,
+    SandboxSettings,
+    ScientistSettings,
+)
+from console.errors import ConfigError
+from evolution.settings import (
+    BreedingSettings,
+    EngineSettings,
+    ModelSettings,
+    SelectionSettings,
+    SpectralSettings,
+)
+from memory.settings import NoveltySettings
+
+MAY_CHANGE = ("generations", "endpoints", "sandbox")
+"""What a resumed run may be given anew; everything else is part of keys and decisions."""
+
+
+class RunConfig(BaseSettings):
+    """Everything that can be set of a run. The defaults are the quickstart."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ACDC_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    seed: int = Field(default=0, ge=0, description="root of all random streams")
+    generations: int = Field(default=5, ge=0, description="generations after the founders")
+    models: ModelSettings = ModelSettings()
+    spectral: SpectralSettings = SpectralSettings()
+    breeding: BreedingSettings = BreedingSettings()
+    selection: SelectionSettings = SelectionSettings()
+    engine: EngineSettings = EngineSettings()
+    population: PopulationSettings = PopulationSettings()
+    pool: PoolSettings = PoolSettings()
+    scientist: ScientistSettings = ScientistSettings()
+    gates: GateSettings = GateSettings()
+    judge: JudgeSettings = JudgeSettings()
+    sandbox: SandboxSettings = SandboxSettings()
+    endpoints: EndpointsSettings = EndpointsSettings()
+    novelty: NoveltySettings = NoveltySettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line and file are merged by `resolve`; the environment is merged there too."""
+        return (init_settings,)
+
+
+def resolve(
+    file: Path | None, overrides: Sequence[str], stored: Mapping[str, Any] | None = None
+) -> RunConfig:
+    """The configuration of a command.
+
+    Args:
+        file: a TOML file, or None.
+        overrides: `a.b=value` items; the value is read as TOML where it is TOML, else as text.
+        stored: the resolved configuration of an existing run, the ground where no file is given.
+
+    Raises:
+        ConfigError: unreadable file, unknown key (with the nearest known one), or bad value.
+    """
+    tree: dict[str, Any] = {}
+    if file is not None:
+        tree = _read_toml(file)
+    elif stored is not None:
+        tree = json.loads(json.dumps(stored))
+    _merge(tree, _from_environment())
+    for item in overrides:
+        key, separator, value = item.partition("=")
+        if not separator or not key.strip():
+            raise ConfigError(f"--set {item!r} is not of the form section.key=value")
+        _merge(tree, _nested(key.strip().split("."), _toml_value(value)))
+    try:
+        return RunConfig(**tree)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def check_resume(config: RunConfig, stored: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a configuration that would change what the run's keys stand for.
+
+    Raises:
+        ConfigError: names the first key that differs, with both values.
+    """
+    before, after = dict(_leaves(stored)), dict(_leaves(as_tree(config)))
+    for key in sorted({*before, *after}):
+        if key.split(".")[0] in MAY_CHANGE or before.get(key) == after.get(key):
+            continue
+        raise ConfigError(
+            f"{folder} was begun with {key} = {before.get(key)!r}, not {after.get(key)!r}; "
+            "leave it as it is, or start another run folder"
+        )
+
+
+def as_tree(config: RunConfig) -> dict[str, Any]:
+    """The resolved configuration as plain JSON values."""
+    tree: dict[str, Any] = json.loads(config.model_dump_json())
+    return tree
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}") from None
+
+
+def _from_environment() -> dict[str, Any]:
+    """The `ACDC_...` variables as a tree; sections are divided by two underscores."""
+    import os
+
+    tree: dict[str, Any] = {}
+    for name, value in os.environ.items():
+        path = name.removeprefix("ACDC_").lower().split("__")
+        if name.startswith("ACDC_") and path[0] in RunConfig.model_fields:
+            _merge(tree, _nested(path, _toml_value(value)))
+    return tree
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _nested(path: Sequence[str], value: Any) -> dict[str, Any]:
+    for key in reversed(path):
+        value = {key: value}
+    return dict(value)
+
+
+def _merge(tree: dict[str, Any], other: Mapping[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
+            _merge(tree[key], value)
+        else:
+            tree[key] = value
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _explain(error: ValidationError) -> str:
+    """One line for the first problem, naming the key, and the nearest known one if unknown."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return f"configuration: {where} = {first['input']!r}: {first['msg']}"
+    known = _known_keys()
+    near = difflib.get_close_matches(where, known, n=1, cutoff=0.5)
+    near = near or difflib.get_close_matches(
+        where.split(".")[-1], [key.split(".")[-1] for key in known], n=1, cutoff=0.5
+    )
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"configuration: unknown key {where}{hint}"
+
+
+def _known_keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in model.model_fields.items():
+        keys.append(f"{prefix}{name}")
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _known_keys(field.annotation, f"{prefix}{name}.")
+    return keys

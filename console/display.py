@@ -1,0 +1,85 @@
+"""What a person sees of a live run: a moving line in a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from agents.progress import ProgressEvent
+
+PLAIN_EVERY_S = 10.0
+"""Without a terminal a moving bar becomes one line at most this often."""
+
+
+class Display:
+    """Shows progress events; a context manager that leaves the terminal as it found it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = console.is_terminal
+        self._started = time.monotonic()
+        self._last_plain = 0.0
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Display:
+        if self._live:
+            self._progress = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[count]}"),
+                TimeElapsedColumn(),
+                console=self._console,
+                transient=True,
+            )
+            self._task = self._progress.add_task("starting", total=None, count="")
+            self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+
+    def __call__(self, event: ProgressEvent) -> None:
+        """Show one event."""
+        if event.kind in ("line", "pulse"):
+            style = "bold" if event.kind == "pulse" else "none"
+            self._console.print(f"[dim]{self._clock()}[/dim] ", end="")
+            self._console.print(event.text, style=style, markup=False, highlight=False)
+        elif self._progress is not None and self._task is not None:
+            self._move(self._progress, self._task, event)
+        elif event.kind == "step":
+            self._plain_step(event)
+
+    def _move(self, progress: Progress, task: TaskID, event: ProgressEvent) -> None:
+        count = f"{event.done}/{event.total}" if event.total else ""
+        progress.update(
+            task,
+            description=event.text,
+            completed=event.done,
+            total=event.total or None,
+            count=count,
+        )
+
+    def _plain_step(self, event: ProgressEvent) -> None:
+        now = time.monotonic()
+        if now - self._last_plain >= PLAIN_EVERY_S or event.done == event.total:
+            self._last_plain = now
+            self._console.print(
+                f"{self._clock()} {event.text} {event.done}/{event.total}",
+                markup=False,
+                highlight=False,
+            )
+
+    def _clock(self) -> str:
+        seconds = int(time.monotonic() - self._started)
+        return f"{seconds // 60:02d}:{seconds % 60:02d}"

@@ -1,0 +1,142 @@
+"""The run folder: where things lie in it, and its config.json."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from console.config import RunConfig, as_tree, check_resume, resolve
+from console.errors import UsageError
+
+PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "mergekit",
+    "langgraph",
+    "openai",
+    "chromadb",
+    "reasoning-gym",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A run on disk. All paths are derived from `path`, so a run may be moved."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved configuration, versions and content hashes."""
+        return self.path / "config.json"
+
+    @property
+    def database(self) -> Path:
+        """run.db, the truth."""
+        return self.path / "run.db"
+
+    @property
+    def checkpoints(self) -> Path:
+        """graph.db, LangGraph's checkpoints."""
+        return self.path / "graph.db"
+
+    @property
+    def memory(self) -> Path:
+        """Chroma's folder."""
+        return self.path / "memory"
+
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return self.config_file.is_file()
+
+    def manifest(self) -> dict[str, Any]:
+        """The content of config.json.
+
+        Raises:
+            UsageError: there is no run here, or its config.json is damaged.
+        """
+        try:
+            manifest: dict[str, Any] = json.loads(self.config_file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise UsageError(
+                f"{self.path} is no run folder (no config.json); begin one with: "
+                f"acdc run {self.path}"
+            ) from None
+        except OSError as error:
+            raise UsageError(f"{self.config_file} cannot be read: {error.strerror}") from None
+        except json.JSONDecodeError as error:
+            raise UsageError(f"{self.config_file} is damaged: {error}") from None
+        return manifest
+
+    def config(self) -> RunConfig:
+        """The run's own configuration."""
+        return resolve(None, (), self.manifest()["config"])
+
+    def begin(self, file: Path | None, overrides: tuple[str, ...]) -> RunConfig:
+        """Create the folder with its configuration, or check the one that it has.
+
+        Raises:
+            ConfigError: bad configuration, or one that does not fit the run.
+            UsageError: the path is a file, or cannot be written.
+        """
+        if self.exists():
+            manifest = self.manifest()
+            config = resolve(file, overrides, manifest["config"])
+            check_resume(config, manifest["config"], self.path)
+            self.write_manifest({**manifest, "config": as_tree(config)})
+            return config
+        config = resolve(file, overrides)
+        self._create()
+        self.write_manifest(
+            {"config": as_tree(config), "versions": versions(), "git_commit": git_commit()}
+        )
+        return config
+
+    def _create(self) -> None:
+        if self.path.is_file():
+            raise UsageError(f"{self.path} is a file; a run needs a folder")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            occupied = any(self.path.iterdir())
+        except OSError as error:
+            raise UsageError(f"{self.path} cannot be used: {error.strerror}") from None
+        if occupied:
+            raise UsageError(f"{self.path} is not empty and no run folder; name another one")
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Replace config.json as a whole or not at all."""
+        draft = self.config_file.with_suffix(".tmp")
+        try:
+            draft.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+            os.replace(draft, self.config_file)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise UsageError(f"{self.config_file} cannot be written: {error.strerror}") from None
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages that can change an answer."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "missing"
+    return found
+
+
+def git_commit() -> str | None:
+    """The commit of this source tree, None outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,142 @@
+"""`acdc status`: one screen, or the JSON that programs rely on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from console.rundir import RunFolder
+from evolution.coverage import coverage, task_force
+from memory.store import RunStore
+
+
+def collect(folder: RunFolder) -> dict[str, Any]:
+    """The state of a run as in DESIGN section 9, read without disturbing a live run."""
+    manifest = folder.manifest()
+    with RunStore.open(folder.path, read_only=True) as store:
+        latest = store.latest_archive()
+        generation = latest[0] if latest else 0
+        return {
+            "run": folder.path.name,
+            "generation": generation,
+            "generations": manifest["config"]["generations"],
+            "finished": bool(store.meta("finished")),
+            "archive": _archive(store),
+            "pool": _pool(store),
+            "coverage": _coverage(store),
+            "calls": store.call_totals(),
+            "seconds": {phase: round(s, 2) for phase, s in store.phase_seconds().items()},
+        }
+
+
+def _archive(store: RunStore) -> list[dict[str, Any]]:
+    latest = store.latest_archive()
+    rows = []
+    for entry in latest[1] if latest else []:
+        expert = store.expert(entry.expert)
+        rows.append(
+            {
+                "expert": expert.id,
+                "genome": expert.genome_id,
+                "fitness": round(entry.fitness, 4),
+                "novelty": round(entry.novelty, 4),
+                "parents": list(expert.parents),
+                "operator": expert.operator,
+                "generation": expert.generation,
+            }
+        )
+    return rows
+
+
+def _pool(store: RunStore) -> dict[str, Any]:
+    families = store.families()
+    generators = Counter(name for f in families for name in f.generator.split(",") if name)
+    return {
+        "active": len(store.families("active")),
+        "held": len(store.families("held")),
+        "history": len(families),
+        "generators": len(generators),
+        "revised": sum(family.revisions > 0 for family in families),
+        "rejected": store.rejection_counts(),
+    }
+
+
+def _coverage(store: RunStore) -> dict[str, Any]:
+    """Coverage on the history where the run has reported, on the active pool before."""
+    summary: Any = store.meta("summary")
+    if summary and store.meta("finished"):
+        found: dict[str, Any] = dict(summary["coverage"])
+        return {**found, "on": "history"}
+    latest = store.latest_archive()
+    if latest is None:
+        return {"archive": None, "seeds": None, "task_force": [], "on": "pool"}
+    active = [family.id for family in store.families("active")]
+    archive = [entry.expert for entry in latest[1]]
+    seeds = [expert.id for expert in store.experts(0) if expert.is_seed]
+    skills = {name: store.skills(name) for name in {*archive, *seeds}}
+    force = task_force({name: skills[name] for name in archive}, active, len(archive)).experts
+    return {
+        "archive": coverage(skills, archive, active),
+        "seeds": coverage(skills, seeds, active),
+        "task_force": [
+            {"n": n, "coverage": coverage(skills, force[:n], active), "experts": list(force[:n])}
+            for n in range(1, len(force) + 1)
+        ],
+        "on": "pool",
+    }
+
+
+def show(status: dict[str, Any], console: Console) -> None:
+    """Print a status for a person."""
+    console.print(Group(_headline(status), _archive_table(status), _pool_text(status)))
+
+
+def _headline(status: dict[str, Any]) -> Text:
+    state = "finished" if status["finished"] else "unfinished"
+    return Text(
+        f"{status['run']}: {state}, generation {status['generation']} of {status['generations']}",
+        style="bold",
+    )
+
+
+def _archive_table(status: dict[str, Any]) -> Table:
+    table = Table(title="archive", title_justify="left", box=None, pad_edge=False)
+    for column in ("expert", "fitness", "novelty", "operator", "parents"):
+        table.add_column(column, justify="right" if column in ("fitness", "novelty") else "left")
+    for row in status["archive"]:
+        table.add_row(
+            row["expert"],
+            f"{row['fitness']:.2f}",
+            f"{row['novelty']:.1f}",
+            row["operator"],
+            ", ".join(row["parents"]),
+        )
+    return table
+
+
+def _pool_text(status: dict[str, Any]) -> Text:
+    pool, coverage_ = status["pool"], status["coverage"]
+    rejected = ", ".join(f"{reason} {n}" for reason, n in sorted(pool["rejected"].items()))
+    lines = [
+        f"\npool: {pool['active']} active, {pool['held']} held, {pool['history']} in the history",
+        f"{pool['generators']} generators; {pool['revised']} families revised before acceptance",
+        f"rejected: {rejected or 'none'}",
+    ]
+    if coverage_["task_force"]:
+        force = "  ".join(f"{row['n']}: {row['coverage']:.2f}" for row in coverage_["task_force"])
+        lines.append(
+            f"Coverage on the {coverage_['on']}: archive {coverage_['archive']:.2f}, seeds "
+            f"{coverage_['seeds']:.2f}; task force of {force}"
+        )
+    for role, totals in sorted(status["calls"].items()):
+        lines.append(
+            f"{role}: {totals['calls']} calls, {totals['tokens_in']} tokens in, "
+            f"{totals['tokens_out']} out, {totals['cached']} cached, {totals['failed']} failed"
+        )
+    seconds = "  ".join(f"{phase} {s:.0f}" for phase, s in status["seconds"].items())
+    lines.append(f"seconds: {seconds}")
+    return Text("\n".join(lines))

@@ -1,0 +1,148 @@
+"""Runs a coevolution to its end, and goes on with one that was interrupted."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import aiosqlite
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from rich.console import Console
+
+from agents.context import RunContext
+from agents.errors import BudgetExhausted, JudgingError
+from agents.graph import RunState, build_graph
+from agents.progress import Progress, ProgressEvent
+from agents.settings import OFFLINE
+from console.assembly import open_context
+from console.config import RunConfig
+from console.rundir import RunFolder
+from memory.errors import AcdcError
+from memory.records import Role
+from memory.store import RunStore
+
+OWN_ENTRIES = (
+    "config.json",
+    "run.db",
+    "run.db-wal",
+    "run.db-shm",
+    "run.lock",
+    "graph.db",
+    "graph.db-wal",
+    "graph.db-shm",
+    "memory",
+    "tasks",
+)
+RECURSION_LIMIT = 100_000
+
+
+async def coevolve(folder: RunFolder, config: RunConfig, progress: Progress) -> None:
+    """Run, or go on with, a coevolution until its report is stored.
+
+    Raises:
+        AcdcError: see the message; the same command goes on where the run stands.
+    """
+    async with open_context(folder, config, progress) as context:
+        await _check_endpoints(context, config)
+        if context.store.meta("finished") and not _extended(context):
+            progress(ProgressEvent("line", f"{folder.path} is finished; nothing is left to do"))
+            return
+        context.store.put_meta("finished", False)
+        serializer = JsonPlusSerializer(allowed_msgpack_modules=None)
+        async with aiosqlite.connect(folder.checkpoints) as connection:
+            saver = AsyncSqliteSaver(connection, serde=serializer)
+            await _drive(context, saver)
+
+
+async def _check_endpoints(context: RunContext, config: RunConfig) -> None:
+    """Ask each endpoint once before any work is done, so that a dead one is known at once."""
+    seen = set()
+    for role in get_args(Role):
+        endpoint = config.endpoints.of(role)
+        place = (endpoint.base_url, endpoint.model)
+        if endpoint.base_url != OFFLINE and place not in seen:
+            seen.add(place)
+            await context.chat.check(role)
+
+
+def _extended(context: RunContext) -> bool:
+    """Whether a finished run was given more generations than it has done."""
+    latest = context.store.latest_archive()
+    return latest is not None and latest[0] < context.generations
+
+
+async def _drive(context: RunContext, saver: AsyncSqliteSaver) -> None:
+    graph = build_graph(saver)
+    settings: RunnableConfig = {
+        "configurable": {"thread_id": "run"},
+        "recursion_limit": RECURSION_LIMIT,
+    }
+    snapshot = await graph.aget_state(settings)
+    latest = context.store.latest_archive()
+    begin: RunState = {"generation": latest[0] + 1 if latest else 0}
+    await graph.ainvoke(None if snapshot.next else begin, settings, context=context)
+
+
+def undo_unborn(folder: RunFolder) -> None:
+    """Take back a new run folder in which nothing was achieved yet, so that a corrected command
+    finds the place as it was. Only what a run itself writes is removed.
+    """
+    try:
+        with RunStore.open(folder.path, read_only=True) as store:
+            if store.experts() or store.families():
+                return
+    except AcdcError:
+        # No readable store means that nothing was achieved either.
+        pass
+    for name in OWN_ENTRIES:
+        entry = folder.path / name
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+    _remove_if_empty(folder.path)
+
+
+def _remove_if_empty(path: Path) -> None:
+    if path.is_dir() and not any(path.iterdir()):
+        path.rmdir()
+
+
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_BUDGET, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+
+def supervise(action: Callable[[], None], errors: Console, debug: bool) -> int:
+    """Carry out a command and turn what went wrong into one clear line and an exit code.
+
+    This is the only place that catches everything: behind it there is only the shell.
+    """
+    try:
+        action()
+    except KeyboardInterrupt:
+        errors.print("interrupted; everything is kept, the same command goes on")
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if debug:
+            errors.print_exception()
+        return _explain(error, errors)
+    return EXIT_DONE
+
+
+def _explain(error: Exception, errors: Console) -> int:
+    if isinstance(error, BudgetExhausted):
+        errors.print(f"{error}; everything is kept", markup=False, highlight=False)
+        return EXIT_BUDGET
+    if isinstance(error, AcdcError):
+        errors.print(f"error: {error}", style="red", markup=False, highlight=False)
+        return EXIT_FAILED if isinstance(error, JudgingError) else EXIT_USAGE
+    errors.print(
+        f"error: {type(error).__name__}: {error} (this is a fault of AC/DC; --debug shows where)",
+        style="red",
+        markup=False,
+        highlight=False,
+    )
+    return EXIT_FAILED

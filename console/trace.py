@@ -1,0 +1,169 @@
+"""`acdc trace`: the agents' whole conversations in the terminal."""
+
+from __future__ import annotations
+
+from typing import Any, cast, get_args
+
+from rich.console import Console
+from rich.markup import escape
+from rich.rule import Rule
+from rich.syntax import Syntax
+
+from console.errors import UsageError
+from console.rundir import RunFolder
+from memory.records import Assignment, Call, Draft, Role
+from memory.store import RunStore
+
+
+def collect(
+    folder: RunFolder,
+    family: str | None = None,
+    expert: str | None = None,
+    role: Role | None = None,
+    rejected: bool = False,
+) -> list[dict[str, Any]]:
+    """The traces that match: one entry per assignment, or one per expert.
+
+    Raises:
+        UsageError: there is no run here, or no such family or expert.
+    """
+    folder.manifest()
+    with RunStore.open(folder.path, read_only=True) as store:
+        if expert is not None:
+            return [_expert_trace(store, expert)]
+        assignments = [a for a in store.assignments() if _matches(store, a, family, rejected)]
+        if not assignments and family is not None:
+            raise UsageError(f"{folder.path} has no family or assignment {family!r}")
+        return [_assignment_trace(store, a, role) for a in assignments]
+
+
+def _matches(store: RunStore, assignment: Assignment, family: str | None, rejected: bool) -> bool:
+    outcome = store.assignment_status(assignment.id)
+    if rejected and outcome.status != "rejected":
+        return False
+    return family is None or family in (assignment.id, outcome.family)
+
+
+def _assignment_trace(store: RunStore, assignment: Assignment, role: Role | None) -> dict[str, Any]:
+    outcome = store.assignment_status(assignment.id)
+    calls = store.calls(role=role, assignment=assignment.id)
+    return {
+        "assignment": assignment.model_dump(mode="json"),
+        "status": outcome.status,
+        "family": outcome.family,
+        "rejection": outcome.rejection.model_dump() if outcome.rejection else None,
+        "rounds": [draft.model_dump(mode="json") for draft in store.drafts(assignment.id)],
+        "calls": [call.model_dump(mode="json") for call in calls],
+    }
+
+
+def _expert_trace(store: RunStore, expert_id: str) -> dict[str, Any]:
+    known = {expert.id: expert for expert in store.experts()}
+    if expert_id not in known:
+        raise UsageError(f"there is no expert {expert_id!r}; there are {', '.join(known)}")
+    expert = known[expert_id]
+    skills = store.skills(expert_id)
+    return {
+        "expert": expert.model_dump(mode="json"),
+        "passes": sorted(family for family, passed in skills.items() if passed),
+        "fails": sorted(family for family, passed in skills.items() if not passed),
+        "answers": [
+            answer.model_dump(mode="json") for answer in store.answers_of(expert.genome_id)
+        ],
+    }
+
+
+def role_named(name: str | None) -> Role | None:
+    """The role of that name, None for None.
+
+    Raises:
+        UsageError: there is no such role.
+    """
+    if name is not None and name not in get_args(Role):
+        raise UsageError(f"unknown role {name!r}; there are {', '.join(get_args(Role))}")
+    return cast("Role | None", name)
+
+
+def show(traces: list[dict[str, Any]], console: Console) -> None:
+    """Print traces for a person, as the conversations went."""
+    for trace in traces:
+        if "expert" in trace:
+            _show_expert(trace, console)
+        else:
+            _show_assignment(trace, console)
+    if not traces:
+        console.print("nothing matches")
+
+
+def _show_assignment(trace: dict[str, Any], console: Console) -> None:
+    assignment = Assignment.model_validate(trace["assignment"])
+    outcome = trace["family"] or (trace["rejection"] or {}).get("reason", "")
+    console.print(Rule(f"{assignment.id} · {assignment.kind} · {trace['status']} {outcome}"))
+    if assignment.parent:
+        console.print(f"parent {assignment.parent}", style="dim", markup=False)
+    calls = [Call.model_validate(call) for call in trace["calls"]]
+    drafts = {draft["round"]: Draft.model_validate(draft) for draft in trace["rounds"]}
+    rounds = sorted({*drafts, *(call.round for call in calls)})
+    for number in rounds:
+        of_round = [call for call in calls if call.round == number]
+        for call in of_round:
+            if call.role == "scientist":
+                _show_call(call, console)
+        if number in drafts:
+            _show_trial(drafts[number], console)
+        for call in of_round:
+            if call.role != "scientist":
+                _show_call(call, console)
+    if trace["rejection"]:
+        console.print(
+            f"rejected: {trace['rejection']['reason']}: {trace['rejection']['detail']}",
+            style="red",
+            markup=False,
+        )
+
+
+def _show_call(call: Call, console: Console) -> None:
+    console.print(
+        f"\n[bold]{call.role}[/bold] · {escape(call.purpose)} · round {call.round} · "
+        f"{escape(call.model)} · {call.tokens_in} in, {call.tokens_out} out, {call.seconds:.2f} s"
+    )
+    # The last message is what was newly said to the agent; the turns before it were shown before.
+    for message in call.messages if call.round == 0 else call.messages[-1:]:
+        console.print(f"[dim]{message.role}:[/dim]")
+        console.print(message.content, markup=False, highlight=False)
+    if call.reasoning:
+        console.print("[dim]thought:[/dim]")
+        console.print(call.reasoning, markup=False, highlight=False)
+    if call.error:
+        console.print(f"failed: {call.error}", style="red", markup=False)
+    elif call.response is not None:
+        console.print("[dim]replied:[/dim]")
+        console.print(call.response, markup=False, highlight=False)
+
+
+def _show_trial(draft: Draft, console: Console) -> None:
+    console.print(f"\n[bold]trial[/bold] · round {draft.round}")
+    if draft.proposal and isinstance(draft.proposal.get("code"), str):
+        console.print(Syntax(str(draft.proposal["code"]), "python", word_wrap=True))
+    if draft.gates is not None:
+        verdict = "all gates passed" if draft.gates.passed else f"gate {draft.gates.code} failed"
+        console.print(f"{verdict}: {draft.gates.detail}", markup=False)
+    for answer in draft.answers:
+        mark = {True: "right", False: "wrong", None: "not graded"}[answer.passed]
+        console.print(
+            f"  {answer.expert} on {answer.instance}: {answer.extracted!r} ({mark})",
+            markup=False,
+            highlight=False,
+        )
+
+
+def _show_expert(trace: dict[str, Any], console: Console) -> None:
+    expert = trace["expert"]
+    console.print(Rule(f"{expert['id']} · {expert['operator']}"))
+    console.print(f"parents: {', '.join(expert['parents']) or 'none'}", markup=False)
+    console.print(f"genome: {expert['genome_id']}", markup=False)
+    console.print(f"parameters: {expert['parameters']}", markup=False)
+    console.print(f"passes {len(trace['passes'])}: {', '.join(trace['passes'])}", markup=False)
+    console.print(f"fails {len(trace['fails'])}: {', '.join(trace['fails'])}", markup=False)
+    for answer in trace["answers"]:
+        console.print(f"  {answer['reply']['text']!r}", markup=False, highlight=False)

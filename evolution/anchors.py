@@ -1,0 +1,81 @@
+"""Anchors: the columns of the bank, read from adapters or from full checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from evolution.adapters import read_adapter
+from evolution.checkpoints import Checkpoint
+from evolution.fingerprint import tensors_hash
+from evolution.layout import Layout
+from evolution.task_vectors import Dense, TaskVector, difference
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A column of the bank.
+
+    Attributes:
+        vectors: tensor name -> task vector; tensors that are as in the base are left out.
+        content_hash: of the checkpoint that it stands for.
+    """
+
+    name: str
+    content_hash: str
+    vectors: Mapping[str, TaskVector]
+
+
+def adapter_anchor(name: str, folder: Path, layout: Layout, device: torch.device) -> Anchor:
+    """The anchor of a LoRA adapter on the base, kept as factors.
+
+    Raises:
+        BankError: the adapter is damaged, or does not fit the base.
+    """
+    adapter = read_adapter(folder, f"{name} ({folder})", layout)
+    vectors = {key: vector.to(device) for key, vector in adapter.vectors.items()}
+    return Anchor(name, adapter.content_hash, vectors)
+
+
+def full_anchor(name: str, checkpoint: Checkpoint, base: Mapping[str, Tensor]) -> Anchor:
+    """The anchor of a full checkpoint, kept as a difference from the base.
+
+    Raises:
+        CheckpointError: a tensor cannot be read.
+    """
+    vectors: dict[str, Dense] = {}
+
+    def tensors() -> Iterator[tuple[str, Tensor]]:
+        """Each tensor is read once, for the hash and for the difference."""
+        for key, origin in base.items():
+            tensor = checkpoint.tensor(key, origin.dtype)
+            vector = difference(tensor.to(origin.device), origin)
+            if vector is not None:
+                vectors[key] = vector
+            yield key, tensor
+
+    return Anchor(name, tensors_hash(tensors()), vectors)
+
+
+def base_tensors(
+    checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device
+) -> dict[str, Tensor]:
+    """The weights of a configured base."""
+    return {name: checkpoint.tensor(name, dtype).to(device) for name in checkpoint.layout.shapes}
+
+
+def mean_tensors(
+    checkpoints: Sequence[Checkpoint], dtype: torch.dtype, device: torch.device
+) -> dict[str, Tensor]:
+    """The base where none is configured: the mean of the seeds, summed in float32."""
+    means: dict[str, Tensor] = {}
+    for name in checkpoints[0].layout.shapes:
+        total = checkpoints[0].tensor(name, torch.float32).clone()
+        for checkpoint in checkpoints[1:]:
+            total += checkpoint.tensor(name, torch.float32)
+        means[name] = (total / len(checkpoints)).to(dtype).to(device)
+    return means

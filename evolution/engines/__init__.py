@@ -1,0 +1,8 @@
+"""Where experts answer (DESIGN section 7)."""
+
+from evolution.engines.base import Engine, Lease
+from evolution.engines.broker import Broker
+from evolution.engines.opening import open_engine
+from evolution.engines.transformers import TransformersEngine
+
+__all__ = ["Broker", "Engine", "Lease", "TransformersEngine", "open_engine"]

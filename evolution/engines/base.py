@@ -1,0 +1,58 @@
+"""The interface of engines: a lease materialises one expert, which then answers prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from evolution.genome import Genome
+from memory.records import ChatMessage, Reply, Sampling
+
+Chat = Sequence[ChatMessage]
+"""One prompt: a conversation that waits for the assistant's turn."""
+
+
+class Lease(Protocol):
+    """One expert in an engine, for as long as the lease is held."""
+
+    async def answer(
+        self,
+        prompts: Sequence[Chat],
+        sampling: Sampling,
+        seeds: Sequence[int] | None = None,
+        logprobs: bool = False,
+    ) -> list[Reply]:
+        """Answer each prompt; what else is asked in the same call does not matter to a reply.
+
+        Args:
+            prompts: conversations that end with the user's turn.
+            sampling: how tokens are drawn, the same for all.
+            seeds: one per prompt; required if the temperature is above 0.
+            logprobs: whether replies carry the mean log-probability of their tokens.
+
+        Returns:
+            Replies in the order of the prompts.
+
+        Raises:
+            PromptTooLongError: a prompt and its answer do not fit the model's context.
+            EngineError: the engine cannot go on, or the lease has ended.
+        """
+        ...
+
+
+class Engine(Protocol):
+    """Holds the weights of one expert at a time and answers as that expert."""
+
+    @property
+    def profile(self) -> str:
+        """JSON of everything beside genome, prompt and sampling that can change an answer."""
+        ...
+
+    def lease(self, genome: Genome) -> AbstractAsyncContextManager[Lease]:
+        """Materialise an expert; nobody else can answer, or be answered as, meanwhile."""
+        ...
+
+    async def close(self) -> None:
+        """Stop, after the current lease has ended; no lease is given any more."""
+        ...

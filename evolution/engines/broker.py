@@ -1,0 +1,197 @@
+"""The broker: many callers, one engine, few swaps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from evolution.engines.base import Chat, Engine, Lease
+from evolution.errors import EngineError
+from evolution.genome import Genome
+from memory.records import Reply, Sampling
+
+_TURNS = 16
+"""Batches in a row for one expert while others wait for the engine."""
+
+
+@dataclass(eq=False)
+class _Request:
+    """What one caller asked, and where it waits."""
+
+    genome: Genome
+    prompts: Sequence[Chat]
+    sampling: Sampling
+    seeds: Sequence[int] | None
+    logprobs: bool
+    replies: asyncio.Future[list[Reply]] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+    @property
+    def manner(self) -> tuple[str, bool, bool]:
+        """Requests of the same manner can be answered in one batch."""
+        return (self.sampling.model_dump_json(), self.seeds is None, self.logprobs)
+
+
+class Broker:
+    """Gathers requests per expert, so that swaps and batches are shared by concurrent callers.
+
+    The expert in the engine is served while it has work (but not for ever, while others wait), then
+    the one with the most waiting prompts. Replies do not depend on who else asks: that is the
+    engine's promise.
+
+    Args:
+        engine: where experts answer; the broker closes it.
+        gather_seconds: how long requests wait for others for the same expert.
+    """
+
+    def __init__(self, engine: Engine, gather_seconds: float = 0.02) -> None:
+        self._engine = engine
+        self._gather_seconds = gather_seconds
+        self._waiting: dict[str, list[_Request]] = {}
+        self._in_hand: list[_Request] = []
+        self._arrival = asyncio.Event()
+        self._worker: asyncio.Task[None] | None = None
+        self._closing = False
+
+    @property
+    def profile(self) -> str:
+        """The profile of the engine."""
+        return self._engine.profile
+
+    async def answer(
+        self,
+        genome_id: str,
+        genome: Genome,
+        prompts: Sequence[Chat],
+        sampling: Sampling,
+        seeds: Sequence[int] | None = None,
+        logprobs: bool = False,
+    ) -> list[Reply]:
+        """Answer prompts as one expert; see `Lease.answer`.
+
+        Raises:
+            PromptTooLongError: a prompt and its answer do not fit the model's context.
+            EngineError: the engine cannot go on, or the broker is closed.
+        """
+        if self._closing:
+            raise EngineError("the broker is closed")
+        if not prompts:
+            return []
+        request = _Request(genome, prompts, sampling, seeds, logprobs)
+        self._waiting.setdefault(genome_id, []).append(request)
+        self._arrival.set()
+        if self._worker is None:
+            self._worker = asyncio.create_task(self._work(), name="broker")
+        return await request.replies
+
+    async def close(self) -> None:
+        """Answer what waits, refuse what comes, and close the engine."""
+        self._closing = True
+        self._arrival.set()
+        if self._worker is not None:
+            await self._worker
+            self._worker = None
+        await self._engine.close()
+
+    async def _work(self) -> None:
+        while True:
+            await self._arrival.wait()
+            self._arrival.clear()
+            await asyncio.sleep(self._gather_seconds)
+            while genome_id := self._most_wanted():
+                await self._session(genome_id)
+            if self._closing:
+                return
+
+    def _most_wanted(self) -> str | None:
+        """The expert with the most waiting prompts; of equals, the one asked first."""
+        for genome_id in list(self._waiting):
+            if not self._pending(genome_id):
+                del self._waiting[genome_id]
+        return max(
+            self._waiting,
+            key=lambda genome_id: sum(len(r.prompts) for r in self._waiting[genome_id]),
+            default=None,
+        )
+
+    def _pending(self, genome_id: str) -> list[_Request]:
+        """Requests for an expert that somebody still waits for."""
+        return [r for r in self._waiting.get(genome_id, []) if not r.replies.done()]
+
+    async def _session(self, genome_id: str) -> None:
+        """Serve one expert. An error that is not one request's own goes to all that it stopped."""
+        session = asyncio.create_task(self._serve(genome_id))
+        await _outcome(session)
+        if error := session.exception():
+            for request in [*self._in_hand, *self._waiting.pop(genome_id, [])]:
+                _fail(request, error)
+        self._in_hand = []
+
+    async def _serve(self, genome_id: str) -> None:
+        async with self._engine.lease(self._waiting[genome_id][0].genome) as lease:
+            for _ in range(_TURNS):
+                self._in_hand = self._pending(genome_id)
+                self._waiting.pop(genome_id, None)
+                for batch in _alike(self._in_hand):
+                    await self._answer_batch(lease, batch)
+                # Callers that have just been answered may come back with more for this expert.
+                await asyncio.sleep(self._gather_seconds)
+                if not self._pending(genome_id):
+                    return
+
+    async def _answer_batch(self, lease: Lease, batch: list[_Request]) -> None:
+        """Answer requests together; if that fails, one by one, so that only the culprit fails."""
+        work = asyncio.create_task(_answer(lease, batch))
+
+        def stop_if_nobody_waits(_: object) -> None:
+            if all(request.replies.cancelled() for request in batch):
+                work.cancel()
+
+        for request in batch:
+            request.replies.add_done_callback(stop_if_nobody_waits)
+        await _outcome(work)
+        if work.cancelled():
+            return
+        error = work.exception()
+        if error is None:
+            replies = iter(work.result())
+            for request in batch:
+                own = [next(replies) for _ in request.prompts]
+                if not request.replies.done():
+                    request.replies.set_result(own)
+        elif len(batch) == 1:
+            _fail(batch[0], error)
+        else:
+            for request in batch:
+                await self._answer_batch(lease, [request])
+
+
+async def _answer(lease: Lease, batch: Sequence[_Request]) -> list[Reply]:
+    first = batch[0]
+    prompts = [prompt for request in batch for prompt in request.prompts]
+    seeds = None
+    if first.seeds is not None:
+        seeds = [seed for request in batch for seed in request.seeds or ()]
+    return await lease.answer(prompts, first.sampling, seeds, first.logprobs)
+
+
+async def _outcome(task: asyncio.Task[object]) -> None:
+    """Wait for the end of a task, whatever it is; whoever cancels the wait cancels the task."""
+    try:
+        await asyncio.wait({task})
+    except asyncio.CancelledError:
+        task.cancel()
+        raise
+
+
+def _alike(requests: list[_Request]) -> Iterator[list[_Request]]:
+    for _, same in groupby(sorted(requests, key=lambda r: r.manner), key=lambda r: r.manner):
+        yield list(same)
+
+
+def _fail(request: _Request, error: BaseException) -> None:
+    if not request.replies.done():
+        request.replies.set_exception(error)

@@ -1,0 +1,191 @@
+"""The decode loop: many prompts through a fixed number of rows.
+
+Prompts are read in batches whose shape depends on their own lengths, and then take a free row of a
+slot cache. All rows step together; a row whose reply has ended is taken over by the next prompt.
+Rows without a reply are computed all the same: with shapes that never change, a reply comes out the
+same whatever else is asked (DESIGN section 7).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from evolution.engines.attention import score, use_grouped_attention
+from evolution.engines.drawing import choose, log_probabilities
+from evolution.engines.encoding import Prompt
+from evolution.engines.reading import Reader
+from evolution.engines.slots import Slots, Span
+from memory.records import Sampling
+
+
+class Stopped(Exception):
+    """Nobody waits for the replies any more."""
+
+
+@dataclass(eq=False)
+class Task:
+    """A prompt, and what has been said to it so far.
+
+    Attributes:
+        stream: where its random numbers come from; None if greedy.
+        tokens: the reply, its end token included.
+        ended: the last token is an end token.
+        logprob: sum over the tokens, where asked for.
+        seconds: its share of the time that its batches took.
+    """
+
+    prompt: Prompt
+    stream: torch.Generator | None = None
+    tokens: list[int] = field(default_factory=list)
+    ended: bool = False
+    logprob: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A task whose prompt was read: it waits for a row with the keys and values of its prompt."""
+
+    task: Task
+    spans: Sequence[Sequence[Span]]
+
+
+@dataclass(frozen=True)
+class Order:
+    """How the tasks of one call are to be done; `stop` ends it early."""
+
+    sampling: Sampling
+    logprobs: bool = False
+    stop: threading.Event = field(default_factory=threading.Event)
+
+
+class Decoder:
+    """Runs one model.
+
+    Args:
+        model: a transformers causal language model; its weights may change between calls.
+        rows: replies side by side.
+        prefill_tokens: prompt tokens side by side, padding included.
+        end_tokens: tokens that end a reply.
+    """
+
+    def __init__(
+        self, model: Any, rows: int, prefill_tokens: int, end_tokens: frozenset[int]
+    ) -> None:
+        use_grouped_attention(model)
+        self._model = model
+        self._rows = rows
+        self._end_tokens = end_tokens
+        self._reader = Reader(model, prefill_tokens)
+        self._slots: Slots | None = None
+
+    def forget(self) -> None:
+        """Drop what was computed with the weights before: to be called after each change."""
+        self._reader.forget()
+
+    @torch.inference_mode()
+    def run(self, tasks: Sequence[Task], order: Order) -> None:
+        """Complete all tasks, in place.
+
+        Raises:
+            Stopped: `order.stop` was set.
+        """
+
+        def slots(task: Task) -> int:
+            return task.prompt.cache_length(order.sampling.max_tokens)
+
+        for length, group in groupby(sorted(tasks, key=slots), key=slots):
+            batches = self._reader.batches([(task, task.prompt) for task in group])
+            self._run_pool(deque(batches), length, order)
+
+    def _run_pool(self, waiting: deque[list[Task]], length: int, order: Order) -> None:
+        """Complete tasks whose replies need the same number of slots.
+
+        A batch is read when a row is free and nobody is ready to take it: no row idles while there
+        is work, and at most one batch waits with all its keys and values.
+        """
+        ready: deque[Ready] = deque()
+        rows: list[Task | None] = [None] * self._rows
+        while waiting or ready or any(rows):
+            if order.stop.is_set():
+                raise Stopped
+            if None in rows and ready:
+                self._admit(ready.popleft(), rows, length)
+            elif None in rows and waiting:
+                ready.extend(self._read(waiting.popleft(), order))
+            else:
+                self._step(rows, order)
+
+    def _read(self, batch: list[Task], order: Order) -> list[Ready]:
+        """Read a batch of prompts and choose the first token of each reply."""
+        start = time.perf_counter()
+        read = self._reader.read([task.prompt for task in batch])
+        padding = [None] * (len(read.logits) - len(batch))
+        self._extend_replies([*batch, *padding], read.logits, order)
+        _share(time.perf_counter() - start, batch)
+        return [
+            Ready(task, read.spans_of(place, task.prompt))
+            for place, task in enumerate(batch)
+            if not self._complete(task, order)
+        ]
+
+    def _admit(self, ready: Ready, rows: list[Task | None], length: int) -> None:
+        """Give a free row to a prompt that was read."""
+        if self._slots is None or self._slots.length != length:
+            # One cache is kept at a time; the old one goes before the new one comes.
+            self._slots = None
+            self._slots = Slots(ready.spans[0], self._rows, length)
+        row = rows.index(None)
+        rows[row] = ready.task
+        self._slots.install(row, ready.spans)
+
+    def _step(self, rows: list[Task | None], order: Order) -> None:
+        """One more token for every reply; rows without one compute a token that nobody reads."""
+        assert self._slots is not None
+        start = time.perf_counter()
+        places = [len(t.prompt) + len(t.tokens) - 1 if t else 0 for t in rows]
+        positions = torch.tensor(places, device=self._model.device)
+        last = torch.tensor([t.tokens[-1] if t else 0 for t in rows], device=self._model.device)
+        slot = torch.arange(self._slots.length, device=self._model.device)
+        logits = score(
+            self._model,
+            last[:, None],
+            (slot <= positions[:, None])[:, None, None, :],
+            positions[:, None],
+            self._slots.layers(positions),
+        )
+        self._extend_replies(rows, logits, order)
+        _share(time.perf_counter() - start, [task for task in rows if task])
+        rows[:] = [task if task and not self._complete(task, order) else None for task in rows]
+
+    def _extend_replies(
+        self, rows: Sequence[Task | None], logits: Float[Tensor, "rows vocabulary"], order: Order
+    ) -> None:
+        """Append the next token to the reply of each row."""
+        tokens = choose(logits, order.sampling, [task.stream if task else None for task in rows])
+        logprobs = (
+            log_probabilities(logits, tokens).tolist() if order.logprobs else [0.0] * len(rows)
+        )
+        for task, token, logprob in zip(rows, tokens.tolist(), logprobs, strict=True):
+            if task:
+                task.tokens.append(token)
+                task.logprob += logprob
+                task.ended = token in self._end_tokens
+
+    def _complete(self, task: Task, order: Order) -> bool:
+        return task.ended or len(task.tokens) >= order.sampling.max_tokens
+
+
+def _share(seconds: float, tasks: Collection[Task]) -> None:
+    for task in tasks:
+        task.seconds += seconds / len(tasks)

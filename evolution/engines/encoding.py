@@ -1,0 +1,151 @@
+"""From conversations to token ids, and the shapes in which they are computed.
+
+Every shape is a function of one prompt alone: what else is asked at the same time never changes the
+arithmetic of a reply (DESIGN section 7).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import takewhile
+from typing import Any
+
+from jinja2 import TemplateError
+
+from evolution.engines.base import Chat
+from evolution.errors import EngineError, PromptTooLongError
+from memory.records import ChatMessage
+
+BUCKETS = "multiples of 32, steps of 1/8; caches of 256 * 2**k; openings of 16 and more"
+"""What the functions below do, in words: part of the profile of an engine."""
+
+_SMALLEST_CACHE = 256
+_SHORTEST_OPENING = 16
+_TURN_ENDS = frozenset(
+    {
+        "<|im_end|>",
+        "<|eot_id|>",
+        "<|end_of_text|>",
+        "<|endoftext|>",
+        "<|end|>",
+        "<end_of_turn>",
+        "<|return|>",
+        "</s>",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A prompt in tokens.
+
+    Attributes:
+        opening: what it shares with all prompts of the same system message; may be empty. An
+            expert reads it once and not once per prompt.
+        rest: its own tokens, at least one.
+    """
+
+    opening: tuple[int, ...]
+    rest: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.opening) + len(self.rest)
+
+    @property
+    def bucket(self) -> int:
+        """Length to which the rest is padded."""
+        return bucket(len(self.rest))
+
+    def cache_length(self, max_tokens: int) -> int:
+        """Number of cache slots for prompt and reply."""
+        length = _SMALLEST_CACHE
+        while length < len(self) + max_tokens:
+            length *= 2
+        return length
+
+
+def bucket(length: int) -> int:
+    """The padded length: up to 31 tokens, or an eighth, more than the length."""
+    step = max(32, 1 << max(length.bit_length() - 4, 0))
+    return -(-length // step) * step
+
+
+@dataclass
+class Encoder:
+    """Renders conversations with the tokenizer's own chat template.
+
+    Attributes:
+        context: the longest sequence that the model can attend to.
+    """
+
+    tokenizer: Any
+    context: int
+    _openings: dict[ChatMessage, list[int]] = field(default_factory=dict)
+
+    def encode(self, chat: Chat, max_tokens: int) -> Prompt:
+        """Token ids of a conversation, with the generation prompt.
+
+        Raises:
+            PromptTooLongError: the prompt and `max_tokens` exceed the context.
+            EngineError: the chat template refuses the conversation.
+        """
+        tokens = self._tokens(chat)
+        if len(tokens) + max_tokens > self.context:
+            raise PromptTooLongError(len(tokens), max_tokens, self.context)
+        shared = 0
+        if [message.role for message in chat] == ["system", "user"]:
+            pairs = zip(self._opening(chat[0]), tokens[:-1], strict=False)
+            shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        if shared < _SHORTEST_OPENING:
+            shared = 0
+        return Prompt(tuple(tokens[:shared]), tuple(tokens[shared:]))
+
+    def decode(self, tokens: list[int]) -> str:
+        """The text of a reply, without special tokens."""
+        text: str = self.tokenizer.decode(
+            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    def end_tokens(self, generation_config: Any) -> frozenset[int]:
+        """Tokens that end a reply: those that model and tokenizer name, and known ends of turn."""
+        named = getattr(generation_config, "eos_token_id", None)
+        ends = set(named if isinstance(named, list) else [named])
+        ends.add(self.tokenizer.eos_token_id)
+        vocabulary = self.tokenizer.get_added_vocab()
+        ends.update(token for text, token in vocabulary.items() if text in _TURN_ENDS)
+        return frozenset(token for token in ends if token is not None)
+
+    def _opening(self, system: ChatMessage) -> list[int]:
+        """Tokens of the conversation that has this system message and an empty question."""
+        if system not in self._openings:
+            empty = ChatMessage(role="user", content="")
+            self._openings[system] = self._tokens([system, empty])
+        return self._openings[system]
+
+    def _tokens(self, chat: Chat) -> list[int]:
+        try:
+            text = self._render(chat)
+        except TemplateError:
+            # Some templates know no system role; then its text opens the first question.
+            try:
+                text = self._render(_without_system(chat))
+            except TemplateError as error:
+                raise EngineError(
+                    f"the chat template refuses this conversation: {error}"
+                ) from error
+        tokens: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return tokens
+
+    def _render(self, chat: Chat) -> str:
+        text: str = self.tokenizer.apply_chat_template(
+            [message.model_dump() for message in chat], tokenize=False, add_generation_prompt=True
+        )
+        return text
+
+
+def _without_system(chat: Chat) -> Chat:
+    if len(chat) < 2 or chat[0].role != "system":
+        return chat
+    question = ChatMessage(role=chat[1].role, content=f"{chat[0].content}\n\n{chat[1].content}")
+    return [question, *chat[2:]]

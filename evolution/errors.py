@@ -1,0 +1,62 @@
+"""The errors of this room that are the user's to mend.
+
+    AcdcError
+    └── EvolutionError
+        ├── BankError                the bank cannot be loaded
+        │   ├── CheckpointError      a base or seed cannot be found, read or downloaded
+        │   └── IncompatibleError    it can be read, but does not belong to this family of models
+        ├── GenomeError              a genome does not fit the bank, or its bytes are damaged
+        ├── OperatorError            an unknown operator, or parameters that it does not take
+        └── EngineError              an engine cannot be started, or cannot go on
+            └── PromptTooLongError   a prompt and its answer do not fit the model's context
+
+The message is always one line that says what is wrong and what to do.
+"""
+
+from __future__ import annotations
+
+from memory.errors import AcdcError
+
+
+class EvolutionError(AcdcError):
+    """Root of the errors of this room."""
+
+
+class BankError(EvolutionError):
+    """The bank of base, seeds and spectral bases cannot be loaded."""
+
+
+class CheckpointError(BankError):
+    """A base or seed checkpoint cannot be found, read or downloaded."""
+
+
+class IncompatibleError(BankError):
+    """A checkpoint has another architecture, other tensors or another vocabulary than the base."""
+
+
+class GenomeError(EvolutionError):
+    """A genome does not fit the bank, or its stored bytes are damaged."""
+
+
+class OperatorError(EvolutionError):
+    """An unknown operator, or parameters that an operator does not take."""
+
+
+class EngineError(EvolutionError):
+    """An engine cannot be started, or cannot go on."""
+
+
+class PromptTooLongError(EngineError):
+    """A prompt and the answer that is asked for do not fit the model's context."""
+
+    def __init__(self, prompt: int, reply: int, context: int) -> None:
+        super().__init__(
+            f"the prompt has {prompt} tokens; with {reply} for the answer it exceeds the model's "
+            f"context of {context}: shorten it, or lower max_tokens"
+        )
+        self.prompt, self.reply, self.context = prompt, reply, context
+
+
+def line(error: Exception) -> str:
+    """The first line of a library's error, to be put into one of ours."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,80 @@
+"""The population at work: bank, engine and broker, loaded once and on first need."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from evolution.bank import Bank, load_bank
+from evolution.engines import Broker, Engine, open_engine
+from evolution.genome import Genome
+from evolution.settings import EngineSettings, ModelSettings, SpectralSettings
+
+
+class Population:
+    """Owns the bank and the engine in which experts answer.
+
+    Loading takes seconds to minutes, so it happens on first use, in a thread, and once: founding
+    and the first trials may ask for it at the same time.
+
+    Args:
+        models: base and seeds.
+        spectral: recipe of the spectral basis.
+        engine: where experts answer.
+        cache: folder for what is cached by content across runs.
+    """
+
+    def __init__(
+        self,
+        models: ModelSettings,
+        spectral: SpectralSettings,
+        engine: EngineSettings,
+        cache: Path,
+        open_with: Callable[[Bank, EngineSettings], Engine] = open_engine,
+    ) -> None:
+        self._models = models
+        self._spectral = spectral
+        self._engine_settings = engine
+        self._cache = cache
+        self._open_engine = open_with
+        self._lock = asyncio.Lock()
+        self._bank: Bank | None = None
+        self._broker: Broker | None = None
+        self._genomes: dict[str, Genome] = {}
+
+    async def bank(self) -> Bank:
+        """The bank, loaded on the first call.
+
+        Raises:
+            BankError: a checkpoint is missing, corrupt or of another architecture.
+        """
+        async with self._lock:
+            if self._bank is None:
+                self._bank = await asyncio.to_thread(
+                    load_bank, self._models, self._spectral, self._cache
+                )
+            return self._bank
+
+    async def broker(self) -> Broker:
+        """The broker in front of the engine, opened on the first call."""
+        bank = await self.bank()
+        async with self._lock:
+            if self._broker is None:
+                engine = await asyncio.to_thread(
+                    self._open_engine, bank, self._engine_settings
+                )
+                self._broker = Broker(engine)
+            return self._broker
+
+    def decode(self, genome_id: str, payload: bytes) -> Genome:
+        """The genome behind a stored payload; each is decoded once."""
+        if genome_id not in self._genomes:
+            self._genomes[genome_id] = Genome.from_bytes(payload)
+        return self._genomes[genome_id]
+
+    async def close(self) -> None:
+        """Let the engine go; what waits in the broker is answered first."""
+        if self._broker is not None:
+            await self._broker.close()
+            self._broker = None

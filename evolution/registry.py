@@ -1,0 +1,175 @@
+"""The registry of operators: typed functions, their parameters validated from the signature.
+
+A new operator is a function with a decorator, in a module that is imported before a configuration
+is read (or in `evolution/crossover.py`, `evolution/mutation.py`):
+
+    @crossover("mine", parents=2)
+    def mine(parents, geometry, rng, *, pull: float = 0.5):
+        '''What it does.'''
+        return geometry.blend(parents, ...), {"pull": pull}
+
+Its keyword-only arguments are its parameters in the configuration. It returns the child and what it
+drew, which is recorded with the expert. All randomness comes from `rng`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError, create_model
+
+from evolution.errors import OperatorError
+from evolution.genome import Genome
+from evolution.geometry import Geometry
+from memory.records import Json
+
+if TYPE_CHECKING:
+    from evolution.settings import BreedingSettings
+
+Kind = Literal["crossover", "mutation"]
+Outcome = tuple[Genome, dict[str, Json]]
+
+
+class Crossover(Protocol):
+    """Parents to child; keyword-only arguments of its own are its parameters."""
+
+    def __call__(
+        self,
+        parents: Sequence[Genome],
+        geometry: Geometry,
+        rng: np.random.Generator,
+        /,
+        **parameters: Any,
+    ) -> Outcome:
+        """The child, and what was drawn."""
+
+
+class Mutation(Protocol):
+    """Genome to genome; keyword-only arguments of its own are its parameters."""
+
+    def __call__(
+        self, genome: Genome, geometry: Geometry, rng: np.random.Generator, /, **parameters: Any
+    ) -> Outcome:
+        """The mutant, and what was drawn."""
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A registered operator.
+
+    Attributes:
+        parents: how many parents it needs.
+        parameters: pydantic model of its keyword-only arguments.
+    """
+
+    kind: Kind
+    name: str
+    function: Callable[..., Outcome]
+    parents: int
+    parameters: type[BaseModel]
+
+    def validated(self, given: Mapping[str, Json]) -> dict[str, Any]:
+        """The parameters with defaults filled in.
+
+        Raises:
+            OperatorError: an unknown parameter (with the nearest known one), or a bad value.
+        """
+        known = list(self.parameters.model_fields)
+        for key in given:
+            if key not in known:
+                raise OperatorError(
+                    f"{self.kind} {self.name!r} has no parameter {key!r}{_hint(key, known)}"
+                )
+        try:
+            return dict(self.parameters.model_validate(dict(given)))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise OperatorError(
+                f"{self.kind} {self.name!r}: {where} = {first['input']!r}: {first['msg']}"
+            ) from None
+
+
+F = TypeVar("F", bound=Callable[..., Outcome])
+_BUILT_IN = ("evolution.crossover", "evolution.mutation")
+_OPERATORS: dict[tuple[Kind, str], Operator] = {}
+
+
+def crossover(name: str, *, parents: int = 2) -> Callable[[F], F]:
+    """Register a crossover of `parents` parents under a name."""
+    return _register("crossover", name, parents)
+
+
+def mutation(name: str) -> Callable[[F], F]:
+    """Register a mutation under a name."""
+    return _register("mutation", name, 1)
+
+
+def operators(kind: Kind) -> dict[str, Operator]:
+    """All operators of a kind, by name."""
+    # Imported here, not above: the built-in operators import this module to register themselves.
+    for module in _BUILT_IN:
+        importlib.import_module(module)
+    return {name: operator for (of, name), operator in _OPERATORS.items() if of == kind}
+
+
+def get_operator(kind: Kind, name: str) -> Operator:
+    """The operator of that name.
+
+    Raises:
+        OperatorError: no such operator; names the nearest known one.
+    """
+    known = operators(kind)
+    if name not in known:
+        raise OperatorError(
+            f"unknown {kind} {name!r}{_hint(name, known)} (known: {', '.join(sorted(known))})"
+        )
+    return known[name]
+
+
+def check_operator(kind: Kind, name: str, parameters: Mapping[str, Json]) -> None:
+    """Refuse an unknown operator or parameters that it does not take.
+
+    Raises:
+        OperatorError: what is wrong, with the nearest known name.
+    """
+    get_operator(kind, name).validated(parameters)
+
+
+def parents_needed(settings: BreedingSettings) -> int:
+    """How many parents the most demanding crossover that can be drawn takes."""
+    return max(
+        get_operator("crossover", name).parents
+        for name, weight in settings.crossovers.items()
+        if weight > 0.0
+    )
+
+
+def _register(kind: Kind, name: str, parents: int) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        fields: dict[str, Any] = {
+            parameter.name: (
+                parameter.annotation,
+                ... if parameter.default is parameter.empty else parameter.default,
+            )
+            for parameter in inspect.signature(function, eval_str=True).parameters.values()
+            if parameter.kind is parameter.KEYWORD_ONLY
+        }
+        config = ConfigDict(extra="forbid")
+        model = create_model(f"{name}_parameters", __config__=config, **fields)
+        _OPERATORS[kind, name] = Operator(kind, name, function, parents, model)
+        return function
+
+    return decorate
+
+
+def _hint(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
+    """The end of an error message: the nearest known name, if one is near."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,200 @@
+"""One flawed family per reason code, and good ones that pass."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from agents.gates import run_gates
+from agents.sandbox import Sandbox, open_sandbox
+from agents.schemas import Proposal
+from agents.settings import GateSettings, SandboxSettings
+from memory.records import GateReport
+
+CODE = """
+class TaskFamily:
+    @staticmethod
+    def get_tasks():
+        return {"1": {"a": 12, "b": 30}, "2": {"a": 7, "b": 8}}
+    @staticmethod
+    def get_instructions(t):
+        return f"What is {t['a']} plus {t['b']}?"
+    @staticmethod
+    def score(t, submission):
+        return 1.0 if submission.strip() == str(t["a"] + t["b"]) else 0.0
+"""
+PROPOSAL: dict[str, Any] = {
+    "name": "addition",
+    "description": "Add two small numbers.",
+    "capability": "arithmetic",
+    "difficulty": 1,
+    "code": CODE,
+    "reference_answers": {"1": "42", "2": "15"},
+    "wrong_answers": {"1": ["41"], "2": ["16", "fifteen"]},
+}
+QUESTION = "f\"What is {t['a']} plus {t['b']}?\""
+VERDICT = 'return 1.0 if submission.strip() == str(t["a"] + t["b"]) else 0.0'
+LONG = "the quick brown fox jumps"
+
+
+def code(score: str = VERDICT, question: str = QUESTION, setup: str = "") -> str:
+    assert QUESTION in CODE
+    assert VERDICT in CODE
+    return setup + CODE.replace(QUESTION, question).replace(VERDICT, score)
+
+
+FLAWED: dict[str, list[dict[str, Any]]] = {
+    "import_error": [
+        {"code": "import nothing_of_this_name\n"},
+        {"code": "class TaskFamily:\n" * 2},
+    ],
+    "instance_count": [
+        {"code": CODE.replace('"2": {', '"two": {')},
+        {"code": CODE.replace(', "2"', ', "3": {"a": 1, "b": 1}, "2"')},
+        {"code": CODE.replace("return {", "return 0 and {")},
+    ],
+    "instruction_empty": [{"code": code(question="'  '")}, {"code": code(question="None")}],
+    "instruction_unstable": [
+        {"code": code(question="str(random.random())", setup="import random")},
+        {
+            "code": CODE.replace('"a": 12', '"a": random.random()')
+            .replace("{t['a']}", "")
+            .join(["import random\n", ""])
+        },
+    ],
+    "leaked": [
+        {"code": code(question="'Two numbers. Answer: 42' if t['a'] == 12 else 'Add 7 and 8'")},
+        {"code": code(question='f\'Hint: ANSWER:  **{t["a"] + t["b"]}**.\'')},
+        {
+            "code": code(question=f"'Say: {LONG} ' + str(t['a'])"),
+            "reference_answers": {"1": LONG, "2": LONG + " over"},
+        },
+    ],
+    "reference_fails": [
+        {"reference_answers": {"1": "43", "2": "15"}},
+        {"code": code("if submission == 'x': return 1.0\nreturn 0.0".replace("\n", "\n        "))},
+        {
+            "code": code("return float(submission.split('\\n\\n') == ['a', str(t['b'])])"),
+            "reference_answers": {"1": "a\n\n30", "2": "a\n\n8"},
+        },
+    ],
+    "wrong_passes": [
+        {"wrong_answers": {"1": ["41", "42"], "2": ["16"]}},
+        {
+            "code": code("return float(str(t['a'] + t['b']) in submission)"),
+            "wrong_answers": {"1": ["142"], "2": ["1"]},
+        },
+    ],
+    "empty_passes": [{"code": code("return float(submission in ('', str(t['a'] + t['b'])))")}],
+    "echo_passes": [
+        {
+            "code": code(
+                "return float(submission == str(t['a'] + t['b']) or submission.startswith('What'))"
+            )
+        }
+    ],
+    "score_range": [
+        {"code": code("return 0.5")},
+        {"code": code("return 100 * float(submission == str(t['a'] + t['b']))")},
+        {"code": code("if submission == str(t['a'] + t['b']): return 1.0")},
+        {"code": code("return 'yes'")},
+        {"code": code("return float('nan')")},
+    ],
+    "score_unstable": [
+        {"code": code("return float(random.random() < 0.5)", setup="import random")},
+        {"code": code("SEEN.append(submission); return float(SEEN[0] == '42')", setup="SEEN = []")},
+    ],
+    "constant_answer": [
+        {"code": code("return float(submission.strip() in ('42', '15'))")},
+        {"code": code("return float(submission.strip() in (str(t['a'] + t['b']), 'YES', 'yes'))")},
+    ],
+    "timeout": [
+        {"code": "while True: pass  # for ever"},
+        {"code": code("import time; time.sleep(60)")},
+    ],
+    "memory": [{"code": code("return len([0] * 10**10)")}],
+    "crash": [
+        {"code": code("return float(int(submission) == t['a'] + t['b'])")},
+        {"code": code("import os; os._exit(0)")},
+    ],
+    "rubric_missing": [{"rated": True}, {"rated": True, "rubric": " "}],
+}
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    settings = SandboxSettings(seconds=2, memory_mb=512, guests=1, preimport=())
+    opened = open_sandbox(settings, trusted=True)
+    yield opened
+    await opened.close()
+
+
+async def report_of(sandbox: Sandbox, **changes: Any) -> GateReport:
+    proposal = Proposal.model_validate(PROPOSAL | changes)
+    return await run_gates(sandbox, proposal, GateSettings())
+
+
+async def test_a_good_family_passes(sandbox: Sandbox) -> None:
+    report = await report_of(sandbox)
+    assert report.passed, report
+    assert report.instructions == {"1": "What is 12 plus 30?", "2": "What is 7 plus 8?"}
+
+
+@pytest.mark.parametrize(
+    ("reason", "changes"),
+    [(reason, changes) for reason, several in FLAWED.items() for changes in several],
+)
+async def test_a_flaw_is_named(sandbox: Sandbox, reason: str, changes: dict[str, Any]) -> None:
+    report = await report_of(sandbox, **changes)
+    assert report.code == reason, report
+    assert report.detail
+    assert "\n" not in report.detail
+
+
+async def test_the_detail_helps(sandbox: Sandbox) -> None:
+    report = await report_of(sandbox, reference_answers={"1": "43", "2": "15"})
+    assert report.detail == "the reference '43' of instance 1 scores 0"
+    report = await report_of(sandbox, reference_answers={"1": "x\n\n42", "2": "15"})
+    assert report.detail == (
+        r"the reference 'x\n\n42', which is read as 'x', of instance 1 scores 0"
+    )
+    report = await report_of(sandbox, code=code("return float(int(submission) == 42)"))
+    assert report.detail == (
+        "instance 2, submission 'fifteen': ValueError: invalid literal for int() with base 10: "
+        "'fifteen' (task.py line 11, in score)"
+    )
+
+
+async def test_what_was_read_is_reported_with_a_later_flaw(sandbox: Sandbox) -> None:
+    report = await report_of(sandbox, reference_answers={"1": "43", "2": "15"})
+    assert set(report.instructions) == {"1", "2"}
+
+
+async def test_an_answer_format_in_the_instruction_is_no_leak(sandbox: Sandbox) -> None:
+    question = "f\"What is {t['a']} plus {t['b']}? End with a line\\nAnswer: <number>\""
+    assert (await report_of(sandbox, code=code(question=question))).passed
+    question = "f\"Is {t['a']} even? Answer: a word, as in yes or no, {t['b']}\""
+    verdict = "return float(submission.strip() == ('a' if t['a'] == 12 else 'b'))"
+    report = await report_of(
+        sandbox,
+        code=code(verdict, question),
+        reference_answers={"1": "a", "2": "b"},
+        wrong_answers={"1": ["b"], "2": ["a"]},
+    )
+    assert report.passed, report
+
+
+async def test_an_answer_of_several_lines_can_be_a_reference(sandbox: Sandbox) -> None:
+    verdict = "return float(submission.split() == [str(t['a']), str(t['b'])])"
+    report = await report_of(
+        sandbox, code=code(verdict), reference_answers={"1": "12\n30", "2": "7\n8"}
+    )
+    assert report.passed, report
+
+
+async def test_a_rated_family_leaves_verdicts_to_the_rater(sandbox: Sandbox) -> None:
+    always = code("return 1.0")
+    rubric = "A poem of four lines about the two numbers."
+    assert (await report_of(sandbox, code=always, rated=True, rubric=rubric)).passed
+    report = await report_of(sandbox, code=code("return 0.5"), rated=True, rubric=rubric)
+    assert report.code == "score_range"

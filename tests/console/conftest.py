@@ -1,0 +1,129 @@
+"""Runs of the real command on tiny models, with a scripted scientist behind real HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import TinyFamily
+from tests.console.scientist_server import scientist_server
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def scientist_url() -> Iterator[str]:
+    with scientist_server() as (url, _):
+        yield url
+
+
+@pytest.fixture(scope="session")
+def tiny_config(
+    tiny_family: TinyFamily, scientist_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A configuration whose whole run takes seconds: tiny models, a small pool, two adaptations."""
+    file = tmp_path_factory.mktemp("config") / "tiny.toml"
+    seeds = ", ".join(
+        f'{{ name = "{name}", path = "{path}" }}' for name, path in tiny_family.seeds.items()
+    )
+    file.write_text(
+        f"""
+generations = 4
+
+[models]
+base = "{tiny_family.base}"
+seeds = [{seeds}]
+
+[population]
+founders = 6
+capacity = 4
+children = 3
+
+[pool]
+capacity = 8
+adapt_every = 2
+adaptations = 4
+
+[judge]
+max_tokens = 6
+
+[novelty]
+duplicate_similarity = 0.9999
+similar_similarity = 0.999
+
+[endpoints.scientist]
+base_url = "{scientist_url}"
+model = "scripted"
+"""
+    )
+    return file
+
+
+class Acdc:
+    """The command, run in a process of its own."""
+
+    def __init__(self, home: Path) -> None:
+        self.environment = {
+            **os.environ,
+            "ACDC_CACHE": str(home / "cache"),
+            "PYTHONPATH": str(ROOT),
+            "HF_HUB_OFFLINE": "1",
+        }
+
+    def start(self, *words: str | Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "console", *map(str, words)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=self.environment,
+        )
+
+    def __call__(self, *words: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
+        process = self.start(*words)
+        stdout, stderr = process.communicate(timeout=300)
+        assert process.returncode == code, f"{process.returncode}\n{stdout}\n{stderr}"
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def json(self, *words: str | Path) -> Any:
+        return json.loads(self(*words, "--json").stdout)
+
+
+@pytest.fixture(scope="session")
+def acdc(tmp_path_factory: pytest.TempPathFactory) -> Acdc:
+    return Acdc(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="session")
+def finished_run(acdc: Acdc, tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole run on tiny models, made once."""
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    acdc("run", folder, "--config", tiny_config)
+    return folder
+
+
+def outcome_of(folder: Path) -> dict[str, Any]:
+    """What must be equal between two runs: archive by genome, and all skill vectors."""
+    from memory.store import RunStore
+
+    with RunStore.open(folder, read_only=True) as store:
+        latest = store.latest_archive()
+        assert latest is not None
+        return {
+            "generation": latest[0],
+            "archive": [
+                (entry.rank, entry.expert, store.expert(entry.expert).genome_id, entry.fitness)
+                for entry in latest[1]
+            ],
+            "skills": store.all_skills(),
+            "families": [
+                (family.id, store.family_status(family.id)) for family in store.families()
+            ],
+        }

@@ -1,0 +1,72 @@
+"""The one configuration: precedence, errors with the nearest key, and the generated file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from console.config import RunConfig, as_tree, check_resume, resolve
+from console.errors import ConfigError
+from console.initialise import render_config
+
+
+def test_defaults_are_the_quickstart() -> None:
+    config = resolve(None, [])
+    assert (config.population.capacity, config.population.children) == (8, 4)
+    assert (config.pool.capacity, config.pool.adapt_every) == (40, 2)
+    assert config.generations >= 5
+
+
+def test_command_line_goes_before_environment_before_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "a.toml"
+    file.write_text("seed = 1\n[pool]\ncapacity = 11\nadaptations = 3\nrescue = 0.5\n")
+    monkeypatch.setenv("ACDC_POOL__CAPACITY", "12")
+    monkeypatch.setenv("ACDC_POOL__ADAPTATIONS", "4")
+    config = resolve(file, ["pool.capacity=13"])
+    assert (config.seed, config.pool.capacity) == (1, 13)
+    assert (config.pool.adaptations, config.pool.rescue) == (4, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "nearest"),
+    [
+        ("pool.capcity=3", "pool.capacity"),
+        ("generatoins=3", "generations"),
+        ("endpoints.scientist.base-url=x", "endpoints.scientist.base_url"),
+    ],
+)
+def test_unknown_key_names_the_nearest_known_one(given: str, nearest: str) -> None:
+    with pytest.raises(ConfigError, match=nearest):
+        resolve(None, [given])
+
+
+def test_generated_file_sets_only_what_differs_and_reads_back(tmp_path: Path) -> None:
+    config = resolve(None, ["pool.capacity=13", 'endpoints.scientist.base_url="http://h:1/v1"'])
+    file = tmp_path / "acdc.toml"
+    file.write_text(render_config(config))
+    active = [line for line in file.read_text().splitlines() if line and line[0] not in "#["]
+    assert active == ["capacity = 13", 'base_url = "http://h:1/v1"']
+    assert resolve(file, []) == config
+
+
+def test_every_commented_default_in_the_generated_file_is_what_it_says(tmp_path: Path) -> None:
+    lines = []
+    for line in render_config(RunConfig()).splitlines():
+        key = line.removeprefix("# ").split(" = ")[0]
+        is_setting = line.startswith("# ") and " = " in line and key.isidentifier()
+        lines.append(line.removeprefix("# ") if is_setting else line)
+    file = tmp_path / "all.toml"
+    file.write_text("\n".join(lines))
+    assert resolve(file, []) == RunConfig()
+
+
+def test_resume_may_change_generations_and_endpoints_but_nothing_that_is_in_keys() -> None:
+    stored = as_tree(resolve(None, []))
+    here = Path("runs/x")
+    check_resume(resolve(None, ["generations=9"]), stored, here)
+    check_resume(resolve(None, ['endpoints.scientist.model="other"']), stored, here)
+    with pytest.raises(ConfigError, match=r"judge\.max_tokens = \d+, not 99"):
+        check_resume(resolve(None, ["judge.max_tokens=99"]), stored, here)

@@ -1,0 +1,121 @@
+"""Whole runs of the real command: real two-layer models, real HTTP, real sandbox and stores."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from memory.store import RunStore
+from tests.console.conftest import Acdc, outcome_of
+
+
+def test_run_ends_with_bred_experts_graded_families_and_a_summary(
+    acdc: Acdc, finished_run: Path
+) -> None:
+    status = acdc.json("status", finished_run)
+    assert status["finished"]
+    assert status["generation"] == 4
+    assert len(status["archive"]) == 4
+    assert status["pool"]["history"] > status["pool"]["active"] > 0
+    assert [row["n"] for row in status["coverage"]["task_force"]] == [1, 2, 3, 4]
+    assert status["calls"]["scientist"]["tokens_out"] > 0
+    assert status["calls"]["critic"]["calls"] > 0
+    assert {"founding", "draft", "judge", "selection", "evolution"} <= set(status["seconds"])
+    with RunStore.open(finished_run, read_only=True) as store:
+        assert any(not expert.is_seed for expert in store.experts())
+        vectors = store.all_skills()
+    assert len({frozenset(v.items()) for v in vectors.values()}) > 1, "experts must differ"
+
+
+def test_the_same_command_on_a_finished_run_does_nothing(acdc: Acdc, finished_run: Path) -> None:
+    before = outcome_of(finished_run)
+    done = acdc("run", finished_run)
+    assert "nothing is left to do" in done.stdout
+    assert outcome_of(finished_run) == before
+
+
+def test_kill_at_random_moments_and_resume_gives_the_same_archive(
+    acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "killed"
+    moments = random.Random(5)
+    kills = 0
+    for _ in range(12):
+        process = acdc.start("run", folder, "--config", tiny_config)
+        try:
+            process.wait(timeout=moments.uniform(6.0, 14.0))
+        except Exception:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            kills += 1
+        else:
+            _, problems = process.communicate()
+            assert process.returncode == 0, problems
+            break
+        if kills == 3:
+            acdc("run", folder, "--config", tiny_config)
+            break
+    assert kills > 0
+    assert acdc.json("status", folder)["finished"]
+    assert outcome_of(folder) == outcome_of(finished_run)
+
+
+def test_interrupt_exits_130_and_the_same_command_goes_on(
+    acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "interrupted"
+    process = acdc.start("run", folder, "--config", tiny_config)
+    _wait_for_families(folder)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in said
+    acdc("run", folder)
+    assert outcome_of(folder) == outcome_of(finished_run)
+
+
+def _wait_for_families(folder: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if (folder / "tasks").is_dir() and any((folder / "tasks").iterdir()):
+            return
+        time.sleep(0.1)
+    pytest.fail("no family was accepted within a minute")
+
+
+def test_a_moved_run_with_a_space_in_its_path_can_be_extended_and_asked(
+    acdc: Acdc, finished_run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "another place" / "my run"
+    shutil.copytree(finished_run, folder)
+    reply = acdc.json("ask", folder, "What is 1 + 1?", "-n", "3")
+    assert len(reply["answers"]) == 3
+    assert reply["chosen"] in [answer["expert"] for answer in reply["answers"]]
+    assert 1 / 3 <= reply["agreement"] <= 1
+    acdc("run", folder, "--set", "generations=5")
+    assert acdc.json("status", folder)["generation"] == 5
+
+
+def test_trace_shows_the_conversation_behind_a_family(acdc: Acdc, finished_run: Path) -> None:
+    with RunStore.open(finished_run, read_only=True) as store:
+        family = store.families()[0]
+    [trace] = acdc.json("trace", finished_run, "--family", family.id)
+    purposes = [call["purpose"] for call in trace["calls"]]
+    assert purposes[0] == "propose"
+    assert "critique" in purposes
+    assert trace["rounds"][-1]["proposal"]["code"] == family.code
+    assert trace["rounds"][-1]["gates"]["code"] is None
+    shown = acdc("trace", finished_run, "--family", family.id).stdout
+    assert "class TaskFamily" in shown
+    assert "all gates passed" in shown
+
+
+def test_trace_of_an_expert_shows_lineage_and_answers(acdc: Acdc, finished_run: Path) -> None:
+    [trace] = acdc.json("trace", finished_run, "--expert", "g1-0")
+    assert len(trace["expert"]["parents"]) == 2
+    assert trace["answers"]
