@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -40,6 +41,9 @@ Overrides = Annotated[
 
 def main() -> None:
     """Entry point of the `acdc` command."""
+    # The display of a run is ours alone; libraries must not draw bars or warnings into it.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     app()
 
 

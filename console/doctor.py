@@ -106,11 +106,13 @@ def _seeds(config: RunConfig) -> list[Finding]:
         bank = load_bank(config.models, config.spectral, cache_folder())
     except AcdcError as error:
         return [Finding("seeds", "failed", str(error))]
-    seeds = tuple(name for name in bank.seed_names if name != bank.base_name)
-    return [
-        Finding("seeds", "ok", ", ".join(bank.seed_names)),
-        Finding("mergeability", "ok", mergeability(bank.geometry, seeds).hint),
+    found = [
+        Finding("seeds", "ok", f"{', '.join(bank.seed_names)}; {bank.memory_bytes / 2**20:.0f} MiB")
     ]
+    report = mergeability(bank)
+    if report is not None:
+        found.append(Finding("mergeability", "ok", report.advice))
+    return found
 
 
 async def _endpoints(config: RunConfig) -> list[Finding]:

@@ -61,9 +61,7 @@ class Population:
         bank = await self.bank()
         async with self._lock:
             if self._broker is None:
-                engine = await asyncio.to_thread(
-                    self._open_engine, bank, self._engine_settings
-                )
+                engine = await asyncio.to_thread(self._open_engine, bank, self._engine_settings)
                 self._broker = Broker(engine)
             return self._broker
 

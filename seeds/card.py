@@ -33,8 +33,8 @@ below. AdamW, warm-up, then cosine; loss on the completion only; CPU.
 
 ## Accuracy
 
-Greedy answers of the adapter merged in bf16, on {count} fresh instances of each generator. Mean at
-home {home_mean:.2f} (base {base_home_mean:.2f}), abroad {abroad_mean:.2f}.
+Greedy answers of the adapter merged in bf16, on fresh instances ({asked}). Mean
+at home {home_mean:.2f} (base {base_home_mean:.2f}), abroad {abroad_mean:.2f}.
 
 | at home | base | expert |
 |---|---|---|
@@ -55,6 +55,7 @@ def write_card(folder: Path, results: Mapping[str, Any]) -> None:
     base, count = results["base"], results["count"]
     where = {each.name: domain for domain in DOMAINS for each in GENERATORS[domain]}
     stages = training["stages"]
+    few = {name: n for name, n in results["asked"].items() if n < count}
     text = _CARD.format(
         domain=training["domain"],
         rank=adapter["r"],
@@ -62,6 +63,7 @@ def write_card(folder: Path, results: Mapping[str, Any]) -> None:
         sha=training["base_sha256"],
         stages="\n\n".join(_stage(number, each) for number, each in enumerate(stages, start=1)),
         count=count,
+        asked=f"{count} of each" + "".join(f", but {name} {n}" for name, n in few.items()),
         home_mean=results["home_mean"],
         base_home_mean=results["base_home_mean"],
         abroad_mean=results["abroad_mean"],

@@ -45,9 +45,9 @@ GENERATORS: dict[Domain, tuple[Generator, ...]] = {
         Generator(
             "chain_sum", {"min_terms": 2, "max_terms": 4, "min_digits": 1, "max_digits": 2}, 2.0
         ),
-        Generator("products", {"max_terms": 2, "min_digits": 1, "max_digits": 2}, 1.5),
+        Generator("products", {"max_terms": 2, "min_digits": 1, "max_digits": 2}, 2.0),
         Generator("gcd", {"max_numbers": 2, "min_value": 1, "max_value": 100}),
-        Generator("lcm", {"max_numbers": 2, "min_value": 1, "max_value": 20}),
+        Generator("decimal_chain_sum", {"max_terms": 2, "max_digits": 1, "max_decimal_places": 1}),
         Generator(
             "basic_arithmetic",  # without "/", whose oracle is wrong: "4 / 1" gives 2
             {

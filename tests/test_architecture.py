@@ -18,7 +18,7 @@ MAY_IMPORT = {
 
 
 def imported_rooms(file: Path) -> set[str]:
-    rooms = set()
+    rooms: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             rooms.update(alias.name.split(".")[0] for alias in node.names)

@@ -96,11 +96,23 @@ def _extended(sketch: Sketch) -> Iterator[Instance]:
             yield Instance(question, str(int(instance.answer) + addend), {})
 
 
+def _shown(sketch: Sketch) -> Iterator[Instance]:
+    (entry,) = sketch.entries
+    example, *others = draw(entry, sketch.level, sketch.seed)
+    for instance in others:
+        question = (
+            f"First an example: {example.question}\nThe right reply to it is {example.answer}\n"
+            f"Now this one: {instance.question}"
+        )
+        yield Instance(question, instance.answer, {})
+
+
 _STREAMS: dict[str, Callable[[Sketch], Iterator[Instance]]] = {
     "plain": _plain,
     "reworded": _reworded,
     "composed": _composed,
     "extended": _extended,
+    "shown": _shown,
 }
 
 
@@ -134,6 +146,9 @@ def _words(sketch: Sketch) -> tuple[str, str, str]:
             f"{asks} Then {_addend(sketch)} is added to the result.",
             f"{entry.capability}; carrying a result on",
         )
+    if sketch.form == "shown":
+        title = f"{entry.title} by example: {phrase}"
+        return title, f"After one solved example. {asks}", entry.capability
     return f"{entry.title}: {phrase}", asks, entry.capability
 
 

@@ -90,16 +90,16 @@ def _form(shown: Mapping[str, Any]) -> list[str]:
 
 
 def _same_substance(answer: str, reference: str) -> bool:
-    """Whether an answer is the reference with a few words before or behind it."""
+    """Whether an answer is the reference with a few words around it."""
     said, wanted = _TOKEN.findall(answer.casefold()), _TOKEN.findall(reference.casefold())
-    if not wanted or not len(wanted) <= len(said) <= len(wanted) + _FILLER:
+    if not wanted or len(said) > len(wanted) + _FILLER:
         return False
-    around = [said[len(wanted) :], said[: -len(wanted)]]
-    ends = [said[: len(wanted)], said[-len(wanted) :]]
-    return any(
-        end == wanted and not any(token[-1].isdecimal() for token in rest)
-        for end, rest in zip(ends, around, strict=True)
-    )
+    for start in range(len(said) - len(wanted) + 1):
+        end = start + len(wanted)
+        around = [*said[:start], *said[end:]]
+        if said[start:end] == wanted and all(token.isalpha() for token in around):
+            return True
+    return False
 
 
 def _length(shown: Mapping[str, Any]) -> list[str]:
@@ -126,7 +126,9 @@ def _difficulty(shown: Mapping[str, Any]) -> dict[str, Json]:
     seen = f"Too hard: none of {count} experts passes any instance"
     if level > LEVELS[0]:
         return _reply("refine", [f"{seen}; ask for less of the same skill."])
-    if shown[reading.ASSIGNMENT]["kind"] == "novel":
+    if ";" in shown[reading.DRAFT]["capability"]:
+        return _reply("refine", [f"{seen}; test one capability alone."])
+    if shown[reading.ASSIGNMENT]["kind"] in ("novel", "related"):
         # An easy form of something that nobody can do yet is what breeding may reach next.
         return _reply("accept", [])
     return _reply("reject", [f"{seen}, even in its easiest form."])

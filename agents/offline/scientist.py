@@ -12,7 +12,7 @@ from agents.offline import reading
 from agents.offline.author import write
 from agents.offline.catalogue import CATALOGUE, entries_named_in, entries_with, entry_of
 from agents.offline.entries import ATOMIC_KINDS, LEVELS, Entry
-from agents.offline.sketches import Form, Sketch, has_own_scorer, read_sketch
+from agents.offline.sketches import Form, Sketch, has_own_scorer, is_brief, read_sketch
 from memory.records import Json
 
 SEED_RANGE = 2**31
@@ -72,10 +72,11 @@ def propose(request: str, seed: int) -> dict[str, Json]:
     return write(_related(fresh, rng) or _novel(shown, rng))
 
 
-def refine(last_proposal: str, feedback: str, seed: int) -> dict[str, Json]:
+def refine(request: str, last_proposal: str, feedback: str, seed: int) -> dict[str, Json]:
     """The next form of a family, in answer to a gate or a critic.
 
     Args:
+        request: the rendered prompt `propose`, with which the conversation began.
         last_proposal: the scientist's own last message.
         feedback: the rendered prompt `refine`.
         seed: of the request.
@@ -86,7 +87,11 @@ def refine(last_proposal: str, feedback: str, seed: int) -> dict[str, Json]:
     rng = Random(seed)
     if reading.GATES in shown:
         return write(_mended(sketch, shown[reading.GATES]["code"], rng))
-    return write(_revised(sketch, shown[reading.CRITIQUE]["problems"], rng))
+    revised = _revised(sketch, shown[reading.CRITIQUE]["problems"], rng)
+    parent = read_sketch(reading.code_in(request))
+    if reading.blocks(request)[reading.ASSIGNMENT]["kind"] == "related" and parent is not None:
+        revised = _apart_from(parent, revised, rng)
+    return write(revised)
 
 
 def _novel(shown: Mapping[str, Any], rng: Random) -> Sketch:
@@ -102,27 +107,36 @@ def _novel(shown: Mapping[str, Any], rng: Random) -> Sketch:
         if entry.generator not in taken
     ]
     if weak and rng.random() < WEAK_SPOT_SHARE:
-        return _any_form(rng.choice(weak), rng)
+        return _less_plain(weak[assignment["index"] % len(weak)], rng)
     place = assignment["index"] + STRIDE * assignment["generation"]
     walk = [CATALOGUE[(place + step) % len(CATALOGUE)] for step in range(len(CATALOGUE))]
     entry = next((entry for entry in walk if entry.generator not in taken), walk[0])
-    if assignment["index"] >= len(CATALOGUE):
-        # Someone has been at this place of the shelf before: look for another form.
-        return _any_form(entry, rng)
+    if assignment["index"] >= len(CATALOGUE) or assignment["generation"] > 0:
+        # Others have been at this place of the shelf before: look for another form.
+        return _less_plain(entry, rng)
     if rng.random() < COMPOSED_SHARE and entry.kind in ATOMIC_KINDS:
         return _sketch((entry.generator, _partner(entry, rng)), "composed", 1, rng)
     return _sketch((entry.generator,), "plain", _first_level(rng), rng)
 
 
-def _any_form(entry: Entry, rng: Random) -> Sketch:
+def _less_plain(entry: Entry, rng: Random) -> Sketch:
+    """A form that others are less likely to have written; the plain one if there is no other."""
     plain = _sketch((entry.generator,), "plain", _first_level(rng), rng)
-    return rng.choice([plain, *_other_forms(plain, rng)])
+    return rng.choice(_other_forms(plain, rng) or [plain])
 
 
 def _related(parent: Sketch, rng: Random) -> Sketch | None:
     """Another form of the parent at its level; None if it has no other."""
     forms = [sketch for sketch in _other_forms(parent, rng) if sketch.form != parent.form]
     return rng.choice(forms) if forms else None
+
+
+def _apart_from(parent: Sketch, sketch: Sketch, rng: Random) -> Sketch:
+    """Another form for a related family that was simplified until it was its parent again."""
+    if (sketch.form, sketch.level) != (parent.form, parent.level):
+        return sketch
+    forms = [s for s in _other_forms(sketch, rng) if s.form not in (parent.form, "composed")]
+    return rng.choice(forms) if forms else sketch
 
 
 def _other_forms(sketch: Sketch, rng: Random) -> list[Sketch]:
@@ -132,6 +146,8 @@ def _other_forms(sketch: Sketch, rng: Random) -> list[Sketch]:
     forms: list[Sketch] = []
     if entry.wordings:
         forms.append(replace(alone, form="reworded"))
+    if is_brief(entry.generator):
+        forms.append(replace(alone, form="shown"))
     if entry.generator in _INTEGER_RESULTS:
         forms.append(replace(alone, form="extended"))
     if entry.kind in ATOMIC_KINDS:
@@ -151,11 +167,13 @@ def _harder(parent: Sketch, rng: Random) -> Sketch:
 
 
 def _easier(sketch: Sketch) -> Sketch:
-    """The rung below; below the first one, the plain question in an explicit form."""
+    """The rung below; on the first one, one question of two, or a solved example before it."""
     if sketch.level > LEVELS[0]:
         return replace(sketch, level=sketch.level - 1)
-    if sketch.form != "plain":
+    if sketch.form == "composed":
         return replace(sketch, form="plain", generators=sketch.generators[:1])
+    if sketch.form != "shown" and is_brief(sketch.generators[0]):
+        return replace(sketch, form="shown", own_scorer=True)
     return replace(sketch, explicit=True)
 
 

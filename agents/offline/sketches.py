@@ -7,6 +7,7 @@ header of the program, so that the next round can change one thing and leave the
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -19,9 +20,10 @@ from reasoning_gym.dataset import ProceduralDataset
 from agents.offline.catalogue import entry_of
 from agents.offline.entries import Entry
 
-Form = Literal["plain", "reworded", "composed", "extended"]
+Form = Literal["plain", "reworded", "composed", "extended", "shown"]
 DRAWS = 60
 """How many instances are looked through for two that fit."""
+BRIEF_WORDS = 45
 _HEADER = re.compile(r"^# sketch: (\{.+\})$", re.MULTILINE)
 
 
@@ -33,7 +35,8 @@ class Sketch:
         generators: names in reasoning-gym; two of them if `form` is `composed`.
         level: rung of the ladder, also the difficulty.
         form: `plain` asks the generator's question, `reworded` sets it in another scene,
-            `composed` asks two questions at once, `extended` goes on with the result.
+            `composed` asks two questions at once, `extended` goes on with the result, `shown` asks
+            after one solved example.
         seed: of the instances.
         own_scorer: whether the program grades by itself, and not with the generator's scorer.
         distinct: whether the two instances must have different answers.
@@ -88,6 +91,16 @@ def draw(entry: Entry, level: int, seed: int) -> Iterator[Instance]:
         question, answer = item["question"].strip(), str(item["answer"]).strip()
         if answer and not (entry.avoid and re.search(entry.avoid, question)):
             yield Instance(question, answer, item["metadata"])
+
+
+@functools.cache
+def is_brief(generator: str) -> bool:
+    """Whether a solved example fits beside the question."""
+    entry = entry_of(generator)
+    return entry is not None and all(
+        len(instance.question.split()) <= BRIEF_WORDS
+        for instance in itertools.islice(draw(entry, 1, 0), 5)
+    )
 
 
 @functools.cache

@@ -83,7 +83,7 @@ def answer(messages: Sequence[Mapping[str, str]], seed: int) -> dict[str, Json] 
     if reading.CANDIDATE in shown:
         return critic.novelty(asked[0])
     if reading.ASSIGNMENT in shown and said:
-        return scientist.refine(said[-1], asked[-1], seed)
+        return scientist.refine(asked[0], said[-1], asked[-1], seed)
     if reading.ASSIGNMENT in shown:
         return scientist.propose(asked[0], seed)
     return None

@@ -21,6 +21,7 @@ BUCKETS = "multiples of 32, steps of 1/8; caches of 256 * 2**k; openings of 16 a
 
 _SMALLEST_CACHE = 256
 _SHORTEST_OPENING = 16
+_KEPT_OPENINGS = 64
 _TURN_ENDS = frozenset(
     {
         "<|im_end|>",
@@ -119,6 +120,8 @@ class Encoder:
     def _opening(self, system: ChatMessage) -> list[int]:
         """Tokens of the conversation that has this system message and an empty question."""
         if system not in self._openings:
+            if len(self._openings) >= _KEPT_OPENINGS:
+                self._openings.clear()
             empty = ChatMessage(role="user", content="")
             self._openings[system] = self._tokens([system, empty])
         return self._openings[system]

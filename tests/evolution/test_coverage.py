@@ -7,6 +7,7 @@ from itertools import combinations
 
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from evolution.coverage import coverage, task_force
@@ -65,6 +66,7 @@ def tables(draw: st.DrawFn) -> tuple[Table, list[str]]:
     return table(**{f"e{i}": row for i, row in enumerate(rows)}), families(width)
 
 
+@hypothesis_settings(deadline=None)
 @given(tables())
 def test_forces_are_prefixes_and_near_the_optimum(case: tuple[Table, list[str]]) -> None:
     skills, names = case

@@ -23,7 +23,8 @@ SHORT = Sampling(max_tokens=6)
 
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Bank:
-    return load_bank(ModelSettings(seeds=()), SpectralSettings(rank=2), tmp_path_factory.mktemp("c"))
+    cache = tmp_path_factory.mktemp("cache")
+    return load_bank(ModelSettings(seeds=()), SpectralSettings(rank=2), cache)
 
 
 def questions(count: int) -> list[list[ChatMessage]]:
@@ -67,7 +68,7 @@ async def test_companions_order_and_swaps_do_not_matter(bank: Bank) -> None:
 
 async def test_it_speaks_and_ends(bank: Bank, tmp_path: Path) -> None:
     engine = TransformersEngine(bank, SETTINGS)
-    question = ChatMessage(role="user", content="What is the capital of France? Answer in one word.")
+    question = ChatMessage(role="user", content="What is the capital of France?")
     async with engine.lease(bank.base_genome()) as lease:
         [reply] = await lease.answer([[question]], Sampling(max_tokens=24), logprobs=True)
     assert "Paris" in reply.text

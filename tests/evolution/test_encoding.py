@@ -1,0 +1,101 @@
+"""Conversations to tokens, and the shapes in which they are computed."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from transformers import AutoTokenizer
+
+from evolution.engines.encoding import Encoder, Prompt, bucket
+from evolution.errors import EngineError, PromptTooLongError
+from memory.records import ChatMessage
+
+SYSTEM = ChatMessage(role="system", content="Solve the task. End with one line: Answer: <answer>")
+NO_SYSTEM = (
+    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+    "{% for message in messages %}[{{ message['role'] }}]{{ message['content'] }}{% endfor %}"
+)
+
+
+@pytest.fixture
+def tokenizer(tiny_family: Any) -> Any:
+    return AutoTokenizer.from_pretrained(tiny_family.base)
+
+
+def user(text: str) -> ChatMessage:
+    return ChatMessage(role="user", content=text)
+
+
+@hypothesis_settings(deadline=None)
+@given(st.integers(1, 100_000))
+def test_buckets_waste_little_and_hold_everything(length: int) -> None:
+    padded = bucket(length)
+    assert length <= padded < length + max(32, length / 8 + 1)
+    assert bucket(padded) == padded
+
+
+@hypothesis_settings(deadline=None)
+@given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 500))
+def test_caches_are_long_enough_and_few(opening: int, rest: int, reply: int) -> None:
+    length = Prompt((0,) * opening, (0,) * rest).cache_length(reply)
+    assert length >= opening + rest + reply
+    assert length in {256 << k for k in range(10)}
+
+
+def test_prompts_of_one_system_message_share_their_opening(tokenizer: Any) -> None:
+    encoder = Encoder(tokenizer, 1000)
+    one, two = (encoder.encode([SYSTEM, user(text)], 8) for text in ("one two", "Sort: b a"))
+    assert one.opening == two.opening
+    assert len(one.opening) > 20
+    assert one.rest
+    text = tokenizer.decode([*one.opening, *one.rest])
+    assert text == tokenizer.apply_chat_template(
+        [SYSTEM.model_dump(), user("one two").model_dump()],
+        tokenize=False,
+        add_generation_prompt=True,
+    )
+
+
+def test_without_a_system_message_there_is_no_opening(tokenizer: Any) -> None:
+    encoder = Encoder(tokenizer, 1000)
+    assert encoder.encode([user("one")], 8).opening == ()
+    turns = [SYSTEM, user("a"), ChatMessage(role="assistant", content="b"), user("c")]
+    assert encoder.encode(turns, 8).opening == ()
+
+
+def test_the_context_counts_prompt_and_reply(tokenizer: Any) -> None:
+    length = len(Encoder(tokenizer, 1000).encode([user("one")], 8))
+    assert len(Encoder(tokenizer, length + 8).encode([user("one")], 8)) == length
+    with pytest.raises(PromptTooLongError) as caught:
+        Encoder(tokenizer, length + 7).encode([user("one")], 8)
+    assert (caught.value.prompt, caught.value.reply, caught.value.context) == (
+        length,
+        8,
+        length + 7,
+    )
+
+
+def test_a_template_without_system_role_gets_its_text_with_the_question(tokenizer: Any) -> None:
+    tokenizer.chat_template = NO_SYSTEM
+    prompt = Encoder(tokenizer, 1000).encode([SYSTEM, user("one")], 8)
+    text = tokenizer.decode([*prompt.opening, *prompt.rest])
+    assert text == f"[user]{SYSTEM.content}\n\none"
+
+
+def test_a_template_that_refuses_is_an_error_of_the_engine(tokenizer: Any) -> None:
+    tokenizer.chat_template = "{{ raise_exception('never') }}"
+    with pytest.raises(EngineError, match="refuses this conversation: never"):
+        Encoder(tokenizer, 1000).encode([user("one")], 8)
+
+
+def test_replies_end_where_model_tokenizer_or_template_say(tokenizer: Any) -> None:
+    encoder = Encoder(tokenizer, 1000)
+    names = {tokenizer.convert_ids_to_tokens(t) for t in encoder.end_tokens(SimpleNamespace())}
+    assert names == {"<|im_end|>", "<|endoftext|>"}
+    assert 7 in encoder.end_tokens(SimpleNamespace(eos_token_id=7))
+    assert {7, 9} < encoder.end_tokens(SimpleNamespace(eos_token_id=[7, 9]))
