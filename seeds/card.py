@@ -24,8 +24,10 @@ It learnt to answer with one line, `Answer: ...`, without reasoning first.
 
 ## Training
 
-Instances of reasoning-gym, generated anew for every step; none is a question of the evaluation
-below. AdamW, warm-up, then cosine; loss on the completion only; CPU.
+Instances of reasoning-gym, generated anew for every step, with seeds that the evaluation below does
+not use. Where a space is small (one-digit products) single questions coincide, and words and
+sentences come from the same lists and books. AdamW, warm-up, then cosine; loss on the completion
+only; CPU.
 
 {stages}
 
@@ -33,8 +35,8 @@ below. AdamW, warm-up, then cosine; loss on the completion only; CPU.
 
 ## Accuracy
 
-Greedy answers of the adapter merged in bf16, on fresh instances ({asked}). Mean
-at home {home_mean:.2f} (base {base_home_mean:.2f}), abroad {abroad_mean:.2f}.
+Greedy answers of the adapter merged in bf16, on {count} fresh instances of each generator.
+Mean at home {home_mean:.2f} (base {base_home_mean:.2f}), abroad {abroad_mean:.2f}.
 
 | at home | base | expert |
 |---|---|---|
@@ -52,18 +54,15 @@ def write_card(folder: Path, results: Mapping[str, Any]) -> None:
     """Write `README.md` beside the adapter."""
     training = json.loads((folder / "training.json").read_text())
     adapter = json.loads((folder / "adapter_config.json").read_text())
-    base, count = results["base"], results["count"]
+    base, stages = results["base"], training["stages"]
     where = {each.name: domain for domain in DOMAINS for each in GENERATORS[domain]}
-    stages = training["stages"]
-    few = {name: n for name, n in results["asked"].items() if n < count}
     text = _CARD.format(
         domain=training["domain"],
         rank=adapter["r"],
         alpha=adapter["lora_alpha"],
         sha=training["base_sha256"],
         stages="\n\n".join(_stage(number, each) for number, each in enumerate(stages, start=1)),
-        count=count,
-        asked=f"{count} of each" + "".join(f", but {name} {n}" for name, n in few.items()),
+        count=results["count"],
         home_mean=results["home_mean"],
         base_home_mean=results["base_home_mean"],
         abroad_mean=results["abroad_mean"],

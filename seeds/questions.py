@@ -37,7 +37,7 @@ def question(generator: Generator, dataset: Any, index: int) -> Question:
 
 
 def held_out(domain: Domain, count: int) -> list[Question]:
-    """`count` evaluation instances of each generator of a domain; training skips their texts."""
+    """`count` evaluation instances of each generator of a domain, from seeds of their own."""
     questions = []
     for generator in GENERATORS[domain]:
         stable = zlib.crc32(generator.name.encode()) % 100_000

@@ -2,9 +2,8 @@
 
     python -m seeds.train_experts --expert numbers --steps 300 --seed 1
 
-Only the completion is learnt. Every step draws new instances; none has the text of a question that
-the evaluation holds out. `python -m seeds.evaluate` then measures the adapters and writes their
-cards.
+Only the completion is learnt. Every step draws new instances, with seeds that the evaluation does
+not use. `python -m seeds.evaluate` then measures the adapters and writes their cards.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ import json
 import math
 import random
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,10 +26,9 @@ from transformers.cache_utils import DynamicLayer
 from seeds.base_model import BASE_NAME, base_sha256, load_base
 from seeds.domains import DOMAINS, GENERATORS, Domain, Generator
 from seeds.lora import attach, load_adapter, save_adapter
-from seeds.questions import answer_tokens, held_out, prompt_tokens, question
+from seeds.questions import answer_tokens, prompt_tokens, question
 
 EXPERTS = Path(__file__).resolve().parent / "experts"
-HELD_OUT_PER_GENERATOR = 64
 SAVE_EVERY = 25
 
 
@@ -62,11 +59,10 @@ def batches(domain: Domain, tokenizer: Any, recipe: Recipe) -> Iterator[list[lis
     A batch comes in micro-batches of rows of similar length, so that little is padding.
     """
     generators = GENERATORS[domain]
-    taboo = {held.text for held in held_out(domain, HELD_OUT_PER_GENERATOR)}
     rng = random.Random(recipe.seed)
     weights = [generator.weight for generator in generators]
     streams = [
-        examples(generator, tokenizer, first_seed(recipe.seed, position), taboo)
+        examples(generator, tokenizer, first_seed(recipe.seed, position))
         for position, generator in enumerate(generators)
     ]
     while True:
@@ -76,36 +72,18 @@ def batches(domain: Domain, tokenizer: Any, recipe: Recipe) -> Iterator[list[lis
         yield [rows[first : first + size] for first in range(0, len(rows), size)]
 
 
-def examples(generator: Generator, tokenizer: Any, seed: int, taboo: set[str]) -> Iterator[Example]:
-    """Up to a million fresh examples of one generator, without the questions that are taboo."""
+def examples(generator: Generator, tokenizer: Any, seed: int) -> Iterator[Example]:
+    """Up to a million fresh examples of one generator."""
     dataset = generator.dataset(seed, 1_000_000)
     for index in range(1_000_000):
         asked = question(generator, dataset, index)
-        if asked.text not in taboo and "\n" not in asked.answer:
-            completion = answer_tokens(tokenizer, asked.answer)
-            yield Example([*prompt_tokens(tokenizer, asked.text), *completion], len(completion))
+        completion = answer_tokens(tokenizer, asked.answer)
+        yield Example([*prompt_tokens(tokenizer, asked.text), *completion], len(completion))
 
 
 def first_seed(recipe_seed: int, position: int) -> int:
     """First instance seed of the generator at this position of its domain's table."""
     return 10_000_000 * recipe_seed + 1_000_000 * position
-
-
-def texts_seen(stage: Mapping[str, Any]) -> set[str]:
-    """The questions that a recorded stage learnt from, found by drawing them again.
-
-    A fifth more is drawn than was learnt, since some draws were skipped in training.
-    """
-    recipe, seen = Recipe(**stage["recipe"]), set()
-    generators = [Generator(**each) for each in stage["generators"]]
-    weights = [generator.weight for generator in generators]
-    draws = stage["steps_done"] * recipe.batch
-    chosen = random.Random(recipe.seed).choices(range(len(generators)), weights, k=draws)
-    for position, count in Counter(chosen).items():
-        size = count * 6 // 5
-        dataset = generators[position].dataset(first_seed(recipe.seed, position), size)
-        seen |= {dataset[index]["question"] for index in range(size)}
-    return seen
 
 
 def shared_prefix(rows: list[Example]) -> int:
@@ -207,7 +185,6 @@ def stage_record(
     return {
         "recipe": asdict(recipe),
         "generators": [asdict(generator) for generator in GENERATORS[domain]],
-        "skipped_held_out": True,
         "steps_done": steps,
         "tokens": tokens,
         "seconds": round(seconds),

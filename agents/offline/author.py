@@ -15,6 +15,14 @@ from memory.records import Json
 
 ADDENDS = (3, 7, 10, 15)
 """What an extended family adds to the result."""
+GRADES = {
+    1: "A warm-up for beginners.",
+    2: "A moderate exercise.",
+    3: "A demanding test.",
+    4: "A hard problem for experts.",
+    5: "An extreme challenge.",
+}
+"""How a description begins: two levels of one generator are no duplicates."""
 _MAX_NAME = 80
 _BOOKKEEPING = {"source_dataset", "source_index", "difficulty"}
 
@@ -26,7 +34,7 @@ def write(sketch: Sketch) -> dict[str, Json]:
     first, second = instances
     return {
         "name": title[:_MAX_NAME],
-        "description": asks,
+        "description": f"{GRADES[sketch.level]} {asks}",
         "capability": capability,
         "difficulty": sketch.level,
         "code": _program(sketch, instances, asks),

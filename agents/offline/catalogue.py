@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 
-from agents.offline import shelf_logic, shelf_numbers, shelf_words
+from agents.offline import shelf_arithmetic, shelf_integers, shelf_logic, shelf_words
 from agents.offline.entries import Entry
 
 
@@ -15,7 +15,9 @@ def _interleaved(*shelves: Iterable[Entry]) -> tuple[Entry, ...]:
     return tuple(entry for row in rows for entry in row if entry is not None)
 
 
-CATALOGUE = _interleaved(shelf_numbers.ENTRIES, shelf_words.ENTRIES, shelf_logic.ENTRIES)
+CATALOGUE = _interleaved(
+    shelf_arithmetic.ENTRIES, shelf_words.ENTRIES, shelf_logic.ENTRIES, shelf_integers.ENTRIES
+)
 _BY_GENERATOR = {entry.generator: entry for entry in CATALOGUE}
 
 

@@ -90,7 +90,6 @@ def test_adapter_config_is_peft_and_names_a_neutral_base(domain: Domain) -> None
 def test_expert_is_skilled_at_home_and_at_most_half_as_good_abroad(domain: Domain) -> None:
     results = record(domain, "results.json")
     assert results["count"] >= 32
-    assert min(results["asked"].values()) >= 24
     assert set(results["home"]) == {each.name for each in GENERATORS[domain]}
     assert set(results["home"]) | set(results["abroad"]) == {e.name for e in EVERY_GENERATOR}
     assert 0.5 <= results["home_mean"] <= 0.85

@@ -89,7 +89,7 @@ def test_instructions_and_answers_are_short_enough_for_a_small_model(entry: Entr
     for level in LEVELS:
         proposal = write(plain(entry, level))
         family = program(proposal)
-        for number, task in family.get_tasks().items():
+        for task in family.get_tasks().values():
             asked = len(count(family.get_instructions(task))["input_ids"])
             said = len(count(task["answer"])["input_ids"])
             assert asked <= (MOST_TOKENS_AT_FIRST if level <= 2 else MOST_TOKENS)

@@ -1,0 +1,258 @@
+"""Catalogue entries about calculating."""
+
+from __future__ import annotations
+
+from agents.offline.entries import NUMBER, Entry, Wording, rung
+
+ENTRIES = (
+    Entry(
+        generator="chain_sum",
+        title="Chain sums",
+        capability="adding and subtracting whole numbers",
+        asks="A row of additions and subtractions is worked out, with {phrase}.",
+        kind="number",
+        levels=(
+            rung("two numbers of one digit", min_terms=2, max_terms=2, max_digits=1),
+            rung("three numbers of up to two digits", min_terms=3, max_terms=3, max_digits=2),
+            rung("four two-digit numbers", min_terms=4, max_terms=4, min_digits=2, max_digits=2),
+            rung("five three-digit numbers", min_terms=5, max_terms=5, min_digits=3, max_digits=3),
+            rung("six four-digit numbers", min_terms=6, max_terms=6, min_digits=4, max_digits=4),
+        ),
+        form=NUMBER,
+        wordings=(
+            Wording(
+                "Till roll",
+                r"problem: (?P<row>.+) =$",
+                "A shopkeeper reads this off the till roll: {row}. What is the balance?",
+            ),
+        ),
+    ),
+    Entry(
+        generator="products",
+        title="Multiplication",
+        capability="multiplying whole numbers",
+        asks="The product of two whole numbers is asked: {phrase}.",
+        kind="number",
+        levels=(
+            rung("both of one digit", max_digits=1),
+            rung("both of one or two digits", min_digits=1, max_digits=2),
+            rung("both of two digits", min_digits=2, max_digits=2),
+            rung("both of three digits", min_digits=3, max_digits=3),
+            rung("both of four digits", min_digits=4, max_digits=4),
+        ),
+        form=NUMBER,
+        wordings=(
+            Wording(
+                "Rows of chairs",
+                r"multiplication: (?P<rows>\d+) \* (?P<seats>\d+)",
+                "A hall has {rows} rows with {seats} chairs in each. How many chairs are there?",
+            ),
+        ),
+    ),
+    Entry(
+        generator="basic_arithmetic",
+        title="Arithmetic expressions",
+        capability="evaluating expressions with several operations",
+        asks="An arithmetic expression is evaluated, with {phrase}.",
+        kind="number",
+        levels=(
+            rung("two numbers of one digit", min_terms=2, max_terms=2, max_digits=1),
+            rung(
+                "two or three numbers of up to two digits", min_terms=2, max_terms=3, max_digits=2
+            ),
+            rung("four numbers of up to two digits", min_terms=4, max_terms=4, max_digits=2),
+            rung(
+                "five numbers of two digits", min_terms=5, max_terms=5, min_digits=2, max_digits=2
+            ),
+            rung(
+                "six numbers of three digits", min_terms=6, max_terms=6, min_digits=3, max_digits=3
+            ),
+        ),
+        form=NUMBER,
+    ),
+    Entry(
+        generator="simple_equations",
+        title="Linear equations",
+        capability="solving an equation for its unknown",
+        asks="A linear equation is solved for its unknown, with {phrase}.",
+        kind="number",
+        levels=(
+            rung("coefficients up to 10", max_terms=2, max_value=10),
+            rung("coefficients up to 20", max_terms=2, max_value=20),
+            rung("coefficients up to 50", max_terms=2, min_value=10, max_value=50),
+            rung("three terms and coefficients up to 60", min_terms=3, max_terms=3, max_value=60),
+            rung(
+                "four terms and coefficients up to 100",
+                min_terms=4,
+                max_terms=4,
+                min_value=10,
+                max_value=100,
+            ),
+        ),
+        form=NUMBER,
+    ),
+    Entry(
+        generator="fraction_simplification",
+        title="Lowest terms",
+        capability="reducing fractions",
+        asks="A fraction is reduced to its lowest terms; {phrase}.",
+        kind="fraction",
+        levels=(
+            rung(
+                "the result has numbers up to 6",
+                max_value=6,
+                min_factor=2,
+                max_factor=4,
+                styles=("plain",),
+            ),
+            rung(
+                "the result has numbers up to 12",
+                max_value=12,
+                min_factor=2,
+                max_factor=9,
+                styles=("plain",),
+            ),
+            rung(
+                "the common factor is up to 25",
+                max_value=30,
+                min_factor=6,
+                max_factor=25,
+                styles=("plain",),
+            ),
+            rung(
+                "the common factor is up to 60",
+                max_value=100,
+                min_factor=20,
+                max_factor=60,
+                styles=("plain",),
+            ),
+            rung(
+                "the common factor is up to 200",
+                min_value=50,
+                max_value=500,
+                min_factor=50,
+                max_factor=200,
+                styles=("plain",),
+            ),
+        ),
+        form="Give one fraction, as in 2/3, and nothing else.",
+    ),
+    Entry(
+        generator="decimal_chain_sum",
+        title="Sums of decimals",
+        capability="adding and subtracting decimal fractions",
+        asks="Decimal fractions are added and subtracted: {phrase}.",
+        kind="number",
+        levels=(
+            rung(
+                "two of one decimal place",
+                min_terms=2,
+                max_terms=2,
+                max_digits=1,
+                max_decimal_places=1,
+            ),
+            rung(
+                "two of one or two decimal places",
+                min_terms=2,
+                max_terms=2,
+                max_digits=2,
+                max_decimal_places=2,
+            ),
+            rung(
+                "three of two decimal places",
+                min_terms=3,
+                max_terms=3,
+                max_digits=2,
+                min_decimal_places=2,
+                max_decimal_places=2,
+            ),
+            rung(
+                "four of two decimal places",
+                min_terms=4,
+                max_terms=4,
+                max_digits=3,
+                min_decimal_places=2,
+                max_decimal_places=2,
+            ),
+            rung(
+                "five of three decimal places",
+                min_terms=5,
+                max_terms=5,
+                max_digits=4,
+                min_decimal_places=3,
+                max_decimal_places=3,
+            ),
+        ),
+        form=NUMBER,
+    ),
+    Entry(
+        generator="complex_arithmetic",
+        title="Complex numbers",
+        capability="calculating with complex numbers",
+        asks="Two complex numbers are combined; {phrase}.",
+        kind="text",
+        levels=(
+            rung(
+                "they are added, with parts up to 5",
+                min_real=0,
+                max_real=5,
+                min_imag=1,
+                max_imag=5,
+                operations=("+",),
+                operations_weights=[1.0],
+            ),
+            rung(
+                "they are added or subtracted, with parts up to 9",
+                min_real=1,
+                max_real=9,
+                min_imag=1,
+                max_imag=9,
+                operations=("+", "-"),
+                operations_weights=[0.5, 0.5],
+            ),
+            rung(
+                "they are subtracted, with negative parts",
+                min_real=-20,
+                max_real=20,
+                min_imag=-20,
+                max_imag=20,
+                operations=("-",),
+                operations_weights=[1.0],
+            ),
+            rung(
+                "they are multiplied, with parts up to 5",
+                min_real=1,
+                max_real=5,
+                min_imag=1,
+                max_imag=5,
+                operations=("*",),
+                operations_weights=[1.0],
+            ),
+            rung(
+                "they are multiplied, with negative parts",
+                min_real=-12,
+                max_real=12,
+                min_imag=-12,
+                max_imag=12,
+                operations=("*",),
+                operations_weights=[1.0],
+            ),
+        ),
+        form="Give one complex number in the form a + bi.",
+    ),
+    Entry(
+        generator="simple_geometry",
+        title="The last angle",
+        capability="using the angle sum of polygons",
+        asks="One interior angle is missing in {phrase}.",
+        kind="number",
+        levels=(
+            rung("a triangle", min_sides=3, max_sides=3),
+            rung("a convex quadrilateral", min_sides=4, max_sides=4),
+            rung("a convex pentagon", min_sides=5, max_sides=5),
+            rung("a convex hexagon", min_sides=6, max_sides=6),
+            rung("a convex polygon of seven sides", min_sides=7, max_sides=7),
+        ),
+        form=NUMBER,
+    ),
+)
