@@ -39,6 +39,9 @@ def filled_in(
     if seeds:
         named = [{"name": _seed_name(path), "path": path} for path in seeds]
         overrides.append(f"models.seeds={toml_value(named)}")
+    if base is not None or seeds:
+        # The built-in experts answer in a few words; others may want to reason first.
+        overrides.append("judge.max_tokens=512")
     return resolve(None, overrides)
 
 
