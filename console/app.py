@@ -59,6 +59,7 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Run a coevolution, or go on with one that was interrupted."""
+    from agents.errors import BudgetExhausted
     from console import closing, status, supervisor
     from console.display import Display
     from memory.errors import AcdcError
@@ -72,8 +73,8 @@ def run(
         try:
             with Display(errors if as_json else out) as display:
                 _run_async(supervisor.coevolve(place, settings, display))
-        except AcdcError:
-            if fresh:
+        except AcdcError as error:
+            if fresh and not isinstance(error, BudgetExhausted):
                 supervisor.undo_unborn(place)
             raise
         if as_json:

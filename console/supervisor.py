@@ -94,7 +94,7 @@ def undo_unborn(folder: RunFolder) -> None:
     """
     try:
         with RunStore.open(folder.path, read_only=True) as store:
-            if store.experts() or store.families() or store.calls():
+            if store.experts() or store.families():
                 return
     except AcdcError:
         # No readable store means that nothing was achieved either.

@@ -10,6 +10,11 @@ from console.config import RunConfig, as_tree, check_resume, resolve
 from console.errors import ConfigError
 from console.initialise import render_config
 
+ENDPOINT = [
+    'endpoints.scientist.base_url="http://h:1/v1"',
+    'endpoints.scientist.model="other"',
+]
+
 
 def test_defaults_are_the_quickstart() -> None:
     config = resolve(None, [])
@@ -44,11 +49,11 @@ def test_unknown_key_names_the_nearest_known_one(given: str, nearest: str) -> No
 
 
 def test_generated_file_sets_only_what_differs_and_reads_back(tmp_path: Path) -> None:
-    config = resolve(None, ["pool.capacity=13", 'endpoints.scientist.base_url="http://h:1/v1"'])
+    config = resolve(None, ["pool.capacity=13", *ENDPOINT])
     file = tmp_path / "acdc.toml"
     file.write_text(render_config(config))
     active = [line for line in file.read_text().splitlines() if line and line[0] not in "#["]
-    assert active == ["capacity = 13", 'base_url = "http://h:1/v1"']
+    assert active == ["capacity = 13", 'base_url = "http://h:1/v1"', 'model = "other"']
     assert resolve(file, []) == config
 
 
@@ -67,6 +72,6 @@ def test_resume_may_change_generations_and_endpoints_but_nothing_that_is_in_keys
     stored = as_tree(resolve(None, []))
     here = Path("runs/x")
     check_resume(resolve(None, ["generations=9"]), stored, here)
-    check_resume(resolve(None, ['endpoints.scientist.model="other"']), stored, here)
+    check_resume(resolve(None, ENDPOINT), stored, here)
     with pytest.raises(ConfigError, match=r"judge\.max_tokens = \d+, not 99"):
         check_resume(resolve(None, ["judge.max_tokens=99"]), stored, here)
