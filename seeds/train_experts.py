@@ -3,7 +3,8 @@
     python -m seeds.train_experts --expert numbers --steps 300 --seed 1
 
 Only the completion is learnt. Every step draws new instances, with seeds that the evaluation does
-not use. `python -m seeds.evaluate` then measures the adapters and writes their cards.
+not use. `--resume-from FOLDER` adds a stage to an adapter. `python -m seeds.evaluate` then measures
+the adapters and writes their cards.
 """
 
 from __future__ import annotations
