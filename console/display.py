@@ -54,7 +54,9 @@ class Display:
         if event.kind in ("line", "pulse"):
             style = "bold" if event.kind == "pulse" else "none"
             self._console.print(f"[dim]{self._clock()}[/dim] ", end="")
-            self._console.print(event.text, style=style, markup=False, highlight=False)
+            self._console.print(
+                event.text, style=style, markup=False, highlight=False, soft_wrap=True
+            )
         elif self._progress is not None and self._task is not None:
             self._move(self._progress, self._task, event)
         elif event.kind == "step":
@@ -78,6 +80,7 @@ class Display:
                 f"{self._clock()} {event.text} {event.done}/{event.total}",
                 markup=False,
                 highlight=False,
+                soft_wrap=True,
             )
 
     def _clock(self) -> str:

@@ -135,15 +135,16 @@ def supervise(action: Callable[[], None], errors: Console, debug: bool) -> int:
 
 def _explain(error: Exception, errors: Console) -> int:
     if isinstance(error, BudgetExhausted):
-        errors.print(f"{error}; everything is kept", markup=False, highlight=False)
+        errors.print(f"{error}; everything is kept", markup=False, highlight=False, soft_wrap=True)
         return EXIT_BUDGET
     if isinstance(error, AcdcError | PromptError):
-        errors.print(f"error: {error}", style="red", markup=False, highlight=False)
+        errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return EXIT_FAILED if isinstance(error, JudgingError) else EXIT_USAGE
     errors.print(
         f"error: {type(error).__name__}: {error} (this is a fault of AC/DC; --debug shows where)",
         style="red",
         markup=False,
         highlight=False,
+        soft_wrap=True,
     )
     return EXIT_FAILED
