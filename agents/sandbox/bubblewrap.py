@@ -78,7 +78,15 @@ def isolation(bwrap: str, settings: SandboxSettings) -> list[str]:
     command += file_view()
     if "--size" in known:
         command += ["--size", str(settings.file_mb * 2**20)]
-    return [*command, "--tmpfs", "/tmp", "--remount-ro", "/", "--chdir", "/tmp"]
+    scratch = scratch_folder()
+    command += ["--tmpfs", scratch, "--setenv", "TMPDIR", scratch]
+    return [*command, "--remount-ro", "/", "--chdir", scratch]
+
+
+def scratch_folder() -> str:
+    """Where families may write: /tmp, unless mounting there would hide the interpreter."""
+    hidden = any(Path("/tmp") in Path(path).parents for path in interpreter_paths())
+    return "/scratch" if hidden else "/tmp"
 
 
 def as_nobody() -> list[str]:
@@ -96,7 +104,7 @@ def reachable_view(bwrap: str) -> list[str]:
     parents = {str(above) for path in paths for above in Path(path).parents}
     for folder in sorted(parents - {"/"}):
         stage += ["--perms", "0755", "--dir", folder]
-    return [*stage, *file_view(), "--bind", "/proc", "/proc", "--dir", "/tmp"]
+    return [*stage, *file_view(), "--bind", "/proc", "/proc", "--dir", scratch_folder()]
 
 
 def ways(bwrap: str, settings: SandboxSettings) -> Iterator[list[str]]:

@@ -40,7 +40,7 @@ from typing import Any, NamedTuple, NoReturn
 REQUESTS, REPLIES = 3, 4
 OPEN_FILES = 64
 DETAIL_LENGTH = 400
-SCRATCH = "/tmp"
+SCRATCH = os.environ.get("TMPDIR", "/tmp")
 PR_SET_DUMPABLE = 4
 
 
