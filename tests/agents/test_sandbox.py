@@ -14,7 +14,7 @@ import pytest
 from agents import sandbox as sandbox_room
 from agents.errors import FamilyFault, SandboxError, SandboxUnavailable
 from agents.sandbox import Sandbox, Score, Submission, open_sandbox
-from agents.sandbox.bubblewrap import bubblewrap_command
+from agents.sandbox.bubblewrap import bubblewrap_command, scratch_folder
 from agents.sandbox.guests import GuestPool
 from agents.settings import SandboxSettings
 
@@ -359,11 +359,12 @@ for folder in ("/", "/usr", "/dev", sys.prefix, sys.base_prefix, os.path.dirname
 
 @bubblewrap_only
 async def test_scratch_files_do_not_reach_the_next_call(isolated: Sandbox) -> None:
-    assert await value_of(isolated, "value = open('/tmp/note', 'w').write('x')") == 1.0
-    assert await value_of(isolated, "import os; value = os.path.exists('/tmp/note')") == 0.0
-    assert await value_of(isolated, "import os; os.chmod('/tmp', 0); value = 1") == 1.0
+    scratch = scratch_folder()
+    assert await value_of(isolated, f"value = open('{scratch}/note', 'w').write('x')") == 1.0
+    assert await value_of(isolated, f"import os; value = os.path.exists('{scratch}/note')") == 0.0
+    assert await value_of(isolated, f"import os; os.chmod('{scratch}', 0); value = 1") == 1.0
     await assert_still_works(isolated)
-    flood = "f = open('/tmp/f', 'wb')\nfor _ in range(99): f.write(b'x' * 2**20)\nvalue = 1"
+    flood = f"f = open('{scratch}/f', 'wb')\nfor _ in range(99): f.write(b'x' * 2**20)\nvalue = 1"
     assert await fault_of(isolated, code_running(flood)) == "crash"
     await assert_still_works(isolated)
 
