@@ -1,4 +1,4 @@
-"""A forward pass with explicit masks and positions; attention that does not copy its cache."""
+"""A forward pass with explicit masks and positions, which copies neither cache nor vocabulary."""
 
 from __future__ import annotations
 
@@ -82,3 +82,18 @@ def use_grouped_attention(model: Any) -> None:
     if model.config._attn_implementation == "sdpa":
         AttentionInterface.register(GROUPED_ATTENTION, grouped_attention)
         model.set_attn_implementation(GROUPED_ATTENTION)
+
+
+def use_plain_head(model: Any) -> None:
+    """Let the vocabulary's matrix be multiplied once, and not copied for each row before.
+
+    The library hands it a slice, the last position of each row; for such strides torch takes a
+    batched product and repeats the matrix for every row, which costs more than all layers together.
+    """
+    head = model.get_output_embeddings()
+    if head is not None:
+        head.register_forward_pre_hook(_with_plain_strides)
+
+
+def _with_plain_strides(module: torch.nn.Module, inputs: tuple[Tensor]) -> tuple[Tensor]:
+    return (inputs[0].clone(memory_format=torch.contiguous_format),)

@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from evolution.engines.attention import score, use_grouped_attention
+from evolution.engines.attention import score, use_grouped_attention, use_plain_head
 from evolution.engines.drawing import choose, log_probabilities
 from evolution.engines.encoding import Prompt
 from evolution.engines.reading import Reader
@@ -83,6 +83,7 @@ class Decoder:
         self, model: Any, rows: int, prefill_tokens: int, end_tokens: frozenset[int]
     ) -> None:
         use_grouped_attention(model)
+        use_plain_head(model)
         self._model = model
         self._rows = rows
         self._end_tokens = end_tokens

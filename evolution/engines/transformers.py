@@ -24,7 +24,7 @@ from evolution.settings import EngineSettings
 from memory.records import Reply, Sampling
 from memory.spans import span
 
-ALGORITHM = 1
+ALGORITHM = 2
 """Version of the decode loop: to be raised whenever a reply may come out differently."""
 
 _ROWS = {"cpu": 32, "cuda": 128}

@@ -1,0 +1,111 @@
+"""Which rungs of the offline catalogue can the seed experts climb?
+
+    python benchmarks/ladder.py [--levels 1 2] [--instances 10] [--json]
+
+Every seed answers fresh instances of every generator of the offline scientist's catalogue, level by
+level, as a judge would ask it. A ladder whose first rung nobody climbs gives a pool without a
+signal; one whose last rung everybody climbs has no headroom. Also printed: answers per second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from agents.extraction import extract
+from agents.offline.catalogue import CATALOGUE
+from agents.offline.entries import Entry
+from agents.offline.scoring import same_answer
+from agents.offline.sketches import Instance, draw
+from agents.settings import JudgeSettings
+from benchmarks.machine import describe_machine
+from console.assembly import cache_folder
+from console.config import resolve
+from evolution.population import Population
+from memory.records import ChatMessage
+from prompts import PromptLibrary
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--levels", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--instances", type=int, default=10, help="of each rung")
+    parser.add_argument("--seed", type=int, default=1_000_003, help="of the instances")
+    parser.add_argument("--config", type=Path, default=None)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    report = asyncio.run(measure(options))
+    print(json.dumps(report, indent=2) if options.json else table(report))
+    return 0
+
+
+async def measure(options: argparse.Namespace) -> dict[str, Any]:
+    config = resolve(options.config, ())
+    population = Population(config.models, config.spectral, config.engine, cache_folder())
+    rungs = [(entry, level) for level in options.levels for entry in CATALOGUE]
+    questions = [
+        (entry, level, instance)
+        for entry, level in rungs
+        for instance in itertools.islice(draw(entry, level, options.seed), options.instances)
+    ]
+    library = PromptLibrary()
+    prompts = [render(library, instance) for _, _, instance in questions]
+    bank = await population.bank()
+    broker = await population.broker()
+    passed: dict[str, dict[tuple[str, int], list[bool]]] = {}
+    begun = time.perf_counter()
+    for name in bank.seed_names:
+        genome = bank.seed_genome(name)
+        sampling = JudgeSettings().sampling
+        replies = await broker.answer(bank.genome_id(genome), genome, prompts, sampling)
+        of_seed: dict[tuple[str, int], list[bool]] = {}
+        for (entry, level, instance), reply in zip(questions, replies, strict=True):
+            right = is_right(entry, reply.text, instance)
+            of_seed.setdefault((entry.generator, level), []).append(right)
+        passed[name] = of_seed
+        print(f"{name}: {len(replies)} answers", file=sys.stderr)
+    seconds = time.perf_counter() - begun
+    await population.close()
+    return {
+        "bench": "ladder",
+        "machine": describe_machine(),
+        "answers_per_second": round(len(prompts) * len(passed) / seconds, 1),
+        "rows": [
+            {"generator": entry.generator, "level": level}
+            | {name: share(passed[name][entry.generator, level]) for name in passed}
+            for entry, level in rungs
+        ],
+        "goals": [],
+    }
+
+
+def render(library: PromptLibrary, instance: Instance) -> list[ChatMessage]:
+    rendered = library.render("answer", instructions=instance.question)
+    return [ChatMessage(role=role, content=content) for role, content in rendered.messages]
+
+
+def is_right(entry: Entry, reply: str, instance: Instance) -> bool:
+    return same_answer(entry.kind, extract(reply).answer, instance.answer)
+
+
+def share(passes: list[bool]) -> float:
+    return round(sum(passes) / len(passes), 2)
+
+
+def table(report: dict[str, Any]) -> str:
+    seeds = [key for key in report["rows"][0] if key not in ("generator", "level")]
+    lines = [f"{'generator':<26}level  " + "  ".join(f"{name:>8}" for name in seeds)]
+    for row in sorted(report["rows"], key=lambda row: (row["generator"], row["level"])):
+        shares = "  ".join(f"{row[name]:8.2f}" for name in seeds)
+        lines.append(f"{row['generator']:<26}{row['level']:5d}  {shares}")
+    return "\n".join([*lines, f"{report['answers_per_second']} answers/s"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
