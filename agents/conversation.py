@@ -40,6 +40,7 @@ def proposing(store: RunStore, prompts: PromptLibrary, assignment: Assignment) -
         inspirations=[family_view(store.family(name)) for name in assignment.inspirations],
         weak_spots=list(assignment.weak_spots),
         lately_rejected=list(assignment.lately_rejected),
+        taken_names=list(assignment.taken_names),
         example=worked_example(),
     )
     return _conversation(rendered)

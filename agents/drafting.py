@@ -85,6 +85,8 @@ def _write_assignments(
     active = [family.id for family in store.families("active")]
     weak_spots = _weak_spots(context)
     rejected = _lately_rejected(context)
+    names = [family.name for family in store.families()]
+    taken = tuple(names[max(0, len(names) - pool.taken_names) :])
     for index, (kind, parent) in enumerate(requests, start=first):
         rng = stream(context.seed, generation, "inspirations", index)
         others = [family for family in active if family != parent]
@@ -100,6 +102,7 @@ def _write_assignments(
                 inspirations=tuple(others[int(i)] for i in chosen),
                 weak_spots=weak_spots,
                 lately_rejected=rejected,
+                taken_names=taken,
                 rng_seed=derive_seed(context.seed, generation, "assignment", index),
             )
         )

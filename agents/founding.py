@@ -22,8 +22,9 @@ async def found(context: RunContext) -> None:
             seeds = _seed_experts(context, bank)
             _bred_founders(context, bank, seeds)
             context.store.put_meta("bank", {"content_hash": bank.content_hash})
-    names = [expert.id for expert in context.store.experts(0)]
-    context.progress(ProgressEvent("line", f"founders: {', '.join(names)}"))
+    if due:
+        names = [expert.id for expert in context.store.experts(0)]
+        context.progress(ProgressEvent("line", f"founders: {', '.join(names)}"))
 
 
 def _seed_experts(context: RunContext, bank: Bank) -> list[Expert]:

@@ -20,7 +20,7 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Send
 
-from agents import drafting, examination, founding, reporting, survival
+from agents import adoption, drafting, examination, founding, reporting, survival
 from agents.context import RunContext
 from agents.phases import phase
 from agents.scientist import ScientistContext, build_scientist
@@ -75,7 +75,8 @@ def build_graph(
 
 
 async def opening(state: RunState, runtime: Handles) -> RunState:
-    """Write a wave of founding assignments."""
+    """Take in the families that were given, and write a wave of founding assignments."""
+    await adoption.adopt_given(runtime.context)
     drafting.open_founding_wave(runtime.context)
     return {"generation": 0}
 

@@ -25,15 +25,23 @@ class PopulationSettings(Settings):
 class PoolSettings(Settings):
     """How many families there are, and how the pool adapts (DESIGN section 6, curation)."""
 
+    families: tuple[str, ...] = Field(
+        default=(),
+        description="folders of families that the pool begins with, as in "
+        '["runs/quickstart/tasks"]; scientists fill up the rest',
+    )
     capacity: int = Field(default=40, ge=2, description="families that grade at one time")
     founding_waves: int = Field(
         default=4, ge=1, description="rounds of assignments that may fill the founding pool"
     )
     adapt_every: int = Field(default=2, ge=1, description="generations between two adaptations")
-    adaptations: int = Field(default=16, ge=0, description="assignments of one adaptation")
+    adaptations: int = Field(default=20, ge=0, description="assignments of one adaptation")
     inspirations: int = Field(default=3, ge=0, description="families shown for contrast")
     weak_spots: int = Field(default=5, ge=0, description="failing capabilities told to scientists")
     lately_rejected: int = Field(default=5, ge=0, description="late rejections told to scientists")
+    taken_names: int = Field(
+        default=100, ge=0, description="names of the newest families told to scientists"
+    )
     easy_above: float = Field(
         default=0.5, ge=0, le=1, description="a pass rate above this asks for a harder family"
     )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from agents.context import RunContext
 from agents.judging import Examiner, Item
 from agents.schemas import Proposal
+from evolution.coverage import task_force
 from evolution.genome import Genome
 from memory.hashing import text_hash
 from memory.records import GateReport, TrialAnswer
@@ -18,7 +19,7 @@ async def answer_trial(
 ) -> tuple[TrialAnswer, ...]:
     """Let up to `trial_panel` experts answer both instances.
 
-    The panel is the best of the archive; before there is one, the seeds answer.
+    The panel is the archive's task force; before there is an archive, the seeds answer.
     """
     code_hash = text_hash(proposal.code)
     items = [
@@ -51,11 +52,17 @@ async def _answers(
 
 
 async def _panel(run: RunContext) -> list[tuple[str, str, Genome]]:
-    """Name, genome id and genome of the experts that answer trials now."""
+    """Name, genome id and genome of the experts that answer trials now.
+
+    Experts that complement each other, not merely the fittest: a task is too hard only if it is for
+    all kinds of them.
+    """
     size = run.sizes.trial_panel
     if run.store.latest_archive() is not None:
-        best = run.archive_experts()[:size]
-        return [(expert.id, expert.genome_id, run.genome(expert)) for expert in best]
+        archive = {expert.id: expert for expert in run.archive_experts()}
+        pool = [family.id for family in run.store.families("active")]
+        chosen = [archive[name] for name in task_force(run.archive_skills(), pool, size).experts]
+        return [(expert.id, expert.genome_id, run.genome(expert)) for expert in chosen]
     bank = await run.population.bank()
     trained = [name for name in bank.seed_names if name != bank.base_name] or bank.seed_names
     genomes = [(name, bank.seed_genome(name)) for name in trained[:size]]

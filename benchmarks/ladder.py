@@ -1,6 +1,6 @@
 """Which rungs of the offline catalogue can the seed experts climb?
 
-    python benchmarks/ladder.py [--levels 1 2] [--instances 10] [--json]
+    python benchmarks/ladder.py [--levels 1 2] [--forms plain] [--instances 10] [--all] [--json]
 
 Every seed answers fresh instances of every generator of the offline scientist's catalogue, level by
 level, as a judge would ask it. A ladder whose first rung nobody climbs gives a pool without a
@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from agents.extraction import extract
-from agents.offline.catalogue import CATALOGUE
+from agents.offline.author import name_of, stream
+from agents.offline.catalogue import CATALOGUE, WITHIN_REACH
 from agents.offline.entries import Entry
 from agents.offline.scoring import same_answer
-from agents.offline.sketches import Instance, draw
+from agents.offline.sketches import Instance, Sketch, is_brief
 from agents.settings import JudgeSettings
 from benchmarks.machine import describe_machine
 from console.assembly import cache_folder
@@ -31,10 +32,14 @@ from evolution.population import Population
 from memory.records import ChatMessage
 from prompts import PromptLibrary
 
+FORMS = ("plain", "shown", "reworded", "extended")
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--levels", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--forms", nargs="+", default=["plain"], choices=FORMS)
+    parser.add_argument("--all", action="store_true", help="what is beyond small models, too")
     parser.add_argument("--instances", type=int, default=10, help="of each rung")
     parser.add_argument("--seed", type=int, default=1_000_003, help="of the instances")
     parser.add_argument("--config", type=Path, default=None)
@@ -48,26 +53,33 @@ def main() -> int:
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
     config = resolve(options.config, ())
     population = Population(config.models, config.spectral, config.engine, cache_folder())
-    rungs = [(entry, level) for level in options.levels for entry in CATALOGUE]
+    rungs = [
+        Sketch((entry.generator,), level, form, options.seed, own_scorer=True, wording=wording)
+        for level in options.levels
+        for form in options.forms
+        for entry in (CATALOGUE if options.all else WITHIN_REACH)
+        for wording in range(len(entry.wordings) if form == "reworded" else 1)
+        if form != "shown" or is_brief(entry.generator)
+    ]
     questions = [
-        (entry, level, instance)
-        for entry, level in rungs
-        for instance in itertools.islice(draw(entry, level, options.seed), options.instances)
+        (rung, instance)
+        for rung in rungs
+        for instance in itertools.islice(stream(rung), options.instances)
     ]
     library = PromptLibrary()
-    prompts = [render(library, instance) for _, _, instance in questions]
+    prompts = [render(library, instance) for _, instance in questions]
     bank = await population.bank()
     broker = await population.broker()
-    passed: dict[str, dict[tuple[str, int], list[bool]]] = {}
+    passed: dict[str, dict[Sketch, list[bool]]] = {}
     begun = time.perf_counter()
-    for name in bank.seed_names:
+    seeds = [name for name in bank.seed_names if name != bank.base_name]
+    for name in seeds:
         genome = bank.seed_genome(name)
         sampling = JudgeSettings().sampling
         replies = await broker.answer(bank.genome_id(genome), genome, prompts, sampling)
-        of_seed: dict[tuple[str, int], list[bool]] = {}
-        for (entry, level, instance), reply in zip(questions, replies, strict=True):
-            right = is_right(entry, reply.text, instance)
-            of_seed.setdefault((entry.generator, level), []).append(right)
+        of_seed: dict[Sketch, list[bool]] = {}
+        for (rung, instance), reply in zip(questions, replies, strict=True):
+            of_seed.setdefault(rung, []).append(is_right(rung.entries[0], reply.text, instance))
         passed[name] = of_seed
         print(f"{name}: {len(replies)} answers", file=sys.stderr)
     seconds = time.perf_counter() - begun
@@ -77,9 +89,9 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "machine": describe_machine(),
         "answers_per_second": round(len(prompts) * len(passed) / seconds, 1),
         "rows": [
-            {"generator": entry.generator, "level": level}
-            | {name: share(passed[name][entry.generator, level]) for name in passed}
-            for entry, level in rungs
+            {"generator": rung.generators[0], "name": name_of(rung)}
+            | {name: share(passed[name][rung]) for name in seeds}
+            for rung in dict.fromkeys(rung for rung, _ in questions)
         ],
         "goals": [],
     }
@@ -99,11 +111,10 @@ def share(passes: list[bool]) -> float:
 
 
 def table(report: dict[str, Any]) -> str:
-    seeds = [key for key in report["rows"][0] if key not in ("generator", "level")]
-    lines = [f"{'generator':<26}level  " + "  ".join(f"{name:>8}" for name in seeds)]
-    for row in sorted(report["rows"], key=lambda row: (row["generator"], row["level"])):
-        shares = "  ".join(f"{row[name]:8.2f}" for name in seeds)
-        lines.append(f"{row['generator']:<26}{row['level']:5d}  {shares}")
+    seeds = [key for key in report["rows"][0] if key not in ("generator", "name")]
+    lines = [f"{'family':<80}" + "  ".join(f"{name:>8}" for name in seeds)]
+    for row in sorted(report["rows"], key=lambda r: (r["generator"], r["name"])):
+        lines.append(f"{row['name']:<80}" + "  ".join(f"{row[name]:8.2f}" for name in seeds))
     return "\n".join([*lines, f"{report['answers_per_second']} answers/s"])
 
 

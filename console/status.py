@@ -11,6 +11,7 @@ from rich.text import Text
 
 from console.rundir import RunFolder
 from evolution.coverage import coverage, task_force
+from evolution.selection.dominance import UNDOMINATED
 from memory.store import RunStore
 
 
@@ -111,7 +112,7 @@ def _archive_table(status: dict[str, Any]) -> Table:
         table.add_row(
             row["expert"],
             f"{row['fitness']:.2f}",
-            f"{row['novelty']:.1f}",
+            "undominated" if row["novelty"] >= UNDOMINATED else f"{row['novelty']:.1f}",
             row["operator"],
             ", ".join(row["parents"]),
         )

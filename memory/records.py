@@ -149,6 +149,7 @@ class Assignment(Record):
         inspirations: up to three families of the pool, shown for contrast.
         weak_spots: capabilities at which the archive fails, in words.
         lately_rejected: short lines, `name: reason`, so that mistakes are not repeated.
+        taken_names: names of families that there are, so that they are not written again.
         rng_seed: seeds the sampling of all calls for this assignment.
     """
 
@@ -160,6 +161,7 @@ class Assignment(Record):
     inspirations: tuple[str, ...] = ()
     weak_spots: tuple[str, ...] = ()
     lately_rejected: tuple[str, ...] = ()
+    taken_names: tuple[str, ...] = ()
     rng_seed: int
 
 

@@ -30,10 +30,10 @@ _BOOKKEEPING = {"source_dataset", "source_index", "difficulty"}
 def write(sketch: Sketch) -> dict[str, Json]:
     """The whole proposal, fields as in `agents.schemas.Proposal`."""
     instances = _two_instances(sketch)
-    title, asks, capability = _words(sketch)
+    _, asks, capability = _words(sketch)
     first, second = instances
     return {
-        "name": title[:_MAX_NAME],
+        "name": name_of(sketch),
         "description": f"{GRADES[sketch.level]} {asks}",
         "capability": capability,
         "difficulty": sketch.level,
@@ -48,7 +48,7 @@ def write(sketch: Sketch) -> dict[str, Json]:
 def _two_instances(sketch: Sketch) -> tuple[Instance, Instance]:
     """The first two instances with different questions and, if asked for, different answers."""
     found: list[Instance] = []
-    for instance in _STREAMS[sketch.form](sketch):
+    for instance in stream(sketch):
         repeated = any(
             instance.question == other.question
             or (sketch.distinct and instance.answer.casefold() == other.answer.casefold())
@@ -62,6 +62,16 @@ def _two_instances(sketch: Sketch) -> tuple[Instance, Instance]:
     return first, second
 
 
+def name_of(sketch: Sketch) -> str:
+    """The name of the family that a sketch becomes."""
+    return _words(sketch)[0][:_MAX_NAME]
+
+
+def stream(sketch: Sketch) -> Iterator[Instance]:
+    """Instances in the form that a sketch gives them."""
+    return _STREAMS[sketch.form](sketch)
+
+
 def _plain(sketch: Sketch) -> Iterator[Instance]:
     (entry,) = sketch.entries
     for instance in draw(entry, sketch.level, sketch.seed):
@@ -71,7 +81,7 @@ def _plain(sketch: Sketch) -> Iterator[Instance]:
 
 def _reworded(sketch: Sketch) -> Iterator[Instance]:
     (entry,) = sketch.entries
-    (wording,) = entry.wordings
+    wording = entry.wordings[sketch.wording]
     for instance in draw(entry, sketch.level, sketch.seed):
         data = re.search(wording.pattern, instance.question + "\n")
         if data is not None:
@@ -146,7 +156,7 @@ def _words(sketch: Sketch) -> tuple[str, str, str]:
             f"{entry.capability}; {other.capability}",
         )
     if sketch.form == "reworded":
-        title = entry.wordings[0].title
+        title = entry.wordings[sketch.wording].title
         return f"{title}: {phrase}", f"In another scene. {asks}", entry.capability
     if sketch.form == "extended":
         return (

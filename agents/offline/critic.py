@@ -12,6 +12,8 @@ from memory.records import Json, Verdict
 
 MOST_WORDS = 130
 """An instruction with more words than this is too long."""
+INSTANCES = 2
+"""So many instances has a family; an expert passes it with all of them."""
 FEWEST_EXPERTS = 2
 """Fewer experts than this tell nothing about difficulty."""
 _FORM_IS_SAID = re.compile(r"\b(alone|just|nothing else|only|one word|as in)\b", re.IGNORECASE)
@@ -121,14 +123,12 @@ def _difficulty(shown: Mapping[str, Any]) -> dict[str, Json]:
         if level == LEVELS[-1]:
             return _reply("reject", [f"{seen}, and there is no harder level."])
         return _reply("refine", [f"{seen}; demand more of the same skill."])
-    if any(any(passes) for passes in by_expert.values()):
+    passed = max(sum(passes) for passes in by_expert.values())
+    if passed == INSTANCES or (passed and level == LEVELS[0]):
         return _reply("accept", [])
-    seen = f"Too hard: none of {count} experts passes any instance"
+    seen = f"Too hard: none of {count} experts passes {'both instances' if passed else 'any'}"
     if level > LEVELS[0]:
         return _reply("refine", [f"{seen}; ask for less of the same skill."])
     if ";" in shown[reading.DRAFT]["capability"]:
         return _reply("refine", [f"{seen}; test one capability alone."])
-    if shown[reading.ASSIGNMENT]["kind"] in ("novel", "related"):
-        # An easy form of something that nobody can do yet is what breeding may reach next.
-        return _reply("accept", [])
     return _reply("reject", [f"{seen}, even in its easiest form."])

@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Any
 
 from agents.offline import reading
-from agents.offline.author import write
-from agents.offline.catalogue import CATALOGUE, entries_named_in, entries_with, entry_of
+from agents.offline.author import name_of, write
+from agents.offline.catalogue import (
+    CATALOGUE,
+    STRETCH,
+    WITHIN_REACH,
+    entries_named_in,
+    entries_with,
+    entry_of,
+)
 from agents.offline.entries import ATOMIC_KINDS, LEVELS, Entry
 from agents.offline.sketches import Form, Sketch, has_own_scorer, is_brief, read_sketch
 from memory.records import Json
 
 SEED_RANGE = 2**31
-WEAK_SPOT_SHARE = 0.4
+WEAK_SPOT_SHARE = 0.2
 """How often a novel family starts from a weak spot that was named."""
-COMPOSED_SHARE = 0.1
-"""How often a novel family composes two generators."""
-FIRST_LEVELS = ((1, 2, 3), (0.5, 0.4, 0.1))
+COMPOSED_SHARE = 0.05
+"""How often a plain family is one of two generators instead."""
+FIRST_LEVELS = ((1, 2, 3), (0.6, 0.35, 0.05))
 """Levels of novel families, and their shares: the experts are small."""
-STRIDE = 11
-"""Places on the shelf between one generation's first novel family and the next one's."""
+STRETCH_EVERY = 6
+"""Of so many novel families, one is about something that small models rarely master."""
+FOUNDED = 60
+"""Places that the founding scientists have been at, about."""
+STRIDE = 8
+"""Places between one generation's first novel family and the next one's."""
 _SCORER_FAULTS = {
     "crash",
     "echo_passes",
@@ -88,6 +99,9 @@ def refine(request: str, last_proposal: str, feedback: str, seed: int) -> dict[s
     if reading.GATES in shown:
         return write(_mended(sketch, shown[reading.GATES]["code"], rng))
     revised = _revised(sketch, shown[reading.CRITIQUE]["problems"], rng)
+    names = reading.blocks(request).get(reading.TAKEN, [])
+    if revised.form != "composed" and name_of(revised) in names:
+        revised = _renamed(revised, names, rng)
     parent = read_sketch(reading.code_in(request))
     if reading.blocks(request)[reading.ASSIGNMENT]["kind"] == "related" and parent is not None:
         revised = _apart_from(parent, revised, rng)
@@ -108,15 +122,49 @@ def _novel(shown: Mapping[str, Any], rng: Random) -> Sketch:
     ]
     if weak and rng.random() < WEAK_SPOT_SHARE:
         return _less_plain(weak[assignment["index"] % len(weak)], rng)
-    place = assignment["index"] + STRIDE * assignment["generation"]
-    walk = [CATALOGUE[(place + step) % len(CATALOGUE)] for step in range(len(CATALOGUE))]
-    entry = next((entry for entry in walk if entry.generator not in taken), walk[0])
-    if assignment["index"] >= len(CATALOGUE) or assignment["generation"] > 0:
-        # Others have been at this place of the shelf before: look for another form.
-        return _less_plain(entry, rng)
-    if rng.random() < COMPOSED_SHARE and entry.kind in ATOMIC_KINDS:
-        return _sketch((entry.generator, _partner(entry, rng)), "composed", 1, rng)
-    return _sketch((entry.generator,), "plain", _first_level(rng), rng)
+    return _at(_place(assignment), taken, shown.get(reading.TAKEN, []), rng)
+
+
+def _place(assignment: Mapping[str, Any]) -> int:
+    """Where along all novel families this one stands: scientists do not see each other."""
+    index: int = assignment["index"]
+    generation: int = assignment["generation"]
+    return index if generation == 0 else FOUNDED + STRIDE * generation + index
+
+
+def _at(place: int, taken: Collection[str], names: Collection[str], rng: Random) -> Sketch:
+    """What is written at a place: one shelf after the other, each time in another form.
+
+    Generators that are taken are passed over, names that are taken are not given again.
+    """
+    behind = place // STRETCH_EVERY
+    if place % STRETCH_EVERY == STRETCH_EVERY - 1:
+        shelf, turn, position = STRETCH, 0, behind
+    else:
+        shelf, (turn, position) = WITHIN_REACH, divmod(place - behind, len(WITHIN_REACH))
+    walk = [shelf[(position + step) % len(shelf)] for step in range(len(shelf))]
+    walk.sort(key=lambda entry: entry.generator in taken)
+    found = [_variants(entry, turn, rng) for entry in walk]
+    free = (sketch for forms in found for sketch in forms if name_of(sketch) not in names)
+    return next(free, found[0][0])
+
+
+def _variants(entry: Entry, turn: int, rng: Random) -> list[Sketch]:
+    """The forms of one generator that small models may manage, in another order at every turn."""
+    plain = _sketch((entry.generator,), "plain", 2, rng)
+    alone = replace(plain, own_scorer=True)
+    reworded = [
+        replace(alone, form="reworded", wording=wording) for wording in range(len(entry.wordings))
+    ]
+    shown = [replace(alone, form="shown")] if is_brief(entry.generator) else []
+    rows = [[plain], reworded, shown]
+    if entry in STRETCH:
+        return [replace(plain, level=1)]
+    forms = [replace(s, level=level) for level in (2, 1, 3) for row in rows for s in row]
+    if turn and entry.kind in ATOMIC_KINDS and rng.random() < COMPOSED_SHARE:
+        pair = (entry.generator, _partner(entry, rng))
+        forms.insert(turn, replace(alone, form="composed", generators=pair, level=1))
+    return forms[turn % len(forms) :] + forms[: turn % len(forms)]
 
 
 def _less_plain(entry: Entry, rng: Random) -> Sketch:
@@ -144,8 +192,8 @@ def _other_forms(sketch: Sketch, rng: Random) -> list[Sketch]:
     entry = sketch.entries[0]
     alone = replace(sketch, generators=(entry.generator,), own_scorer=True)
     forms: list[Sketch] = []
-    if entry.wordings:
-        forms.append(replace(alone, form="reworded"))
+    for wording in range(len(entry.wordings)):
+        forms.append(replace(alone, form="reworded", wording=wording))
     if is_brief(entry.generator):
         forms.append(replace(alone, form="shown"))
     if entry.generator in _INTEGER_RESULTS:
@@ -172,9 +220,7 @@ def _easier(sketch: Sketch) -> Sketch:
         return replace(sketch, level=sketch.level - 1)
     if sketch.form == "composed":
         return replace(sketch, form="plain", generators=sketch.generators[:1])
-    if sketch.form != "shown" and is_brief(sketch.generators[0]):
-        return replace(sketch, form="shown", own_scorer=True)
-    return replace(sketch, explicit=True)
+    return _helped(sketch) or replace(sketch, explicit=True)
 
 
 def _mended(sketch: Sketch, code: str, rng: Random) -> Sketch:
@@ -198,6 +244,20 @@ def _revised(sketch: Sketch, problems: Sequence[str], rng: Random) -> Sketch:
     if kinds - {"Scorer", "Ambiguous form"}:
         sketch = replace(sketch, seed=rng.randrange(SEED_RANGE), distinct=True)
     return sketch
+
+
+def _renamed(sketch: Sketch, names: Collection[str], rng: Random) -> Sketch:
+    """Another form of the same level whose name is not taken, if there is one."""
+    forms = _variants(sketch.entries[0], 0, rng)
+    level = [s for s in forms if s.level == sketch.level and name_of(s) not in names]
+    return level[0] if level else sketch
+
+
+def _helped(sketch: Sketch) -> Sketch | None:
+    """The same after one solved example, where there was none yet and one fits."""
+    if sketch.form == "shown" or not is_brief(sketch.generators[0]):
+        return None
+    return replace(sketch, form="shown", own_scorer=True)
 
 
 def _sketch(generators: tuple[str, ...], form: Form, level: int, rng: Random) -> Sketch:

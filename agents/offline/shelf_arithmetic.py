@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from agents.offline.entries import NUMBER, Entry, Wording, rung
 
+_WHOLE = ("+", "-", "*")
+"""Without division, which the generator rounds down without saying so."""
+
 ENTRIES = (
     Entry(
         generator="chain_sum",
@@ -13,10 +16,10 @@ ENTRIES = (
         kind="number",
         levels=(
             rung("two numbers of one digit", min_terms=2, max_terms=2, max_digits=1),
-            rung("three numbers of up to two digits", min_terms=3, max_terms=3, max_digits=2),
-            rung("four two-digit numbers", min_terms=4, max_terms=4, min_digits=2, max_digits=2),
+            rung("two numbers of up to two digits", min_terms=2, max_terms=2, max_digits=2),
+            rung("three numbers of one digit", min_terms=3, max_terms=3, max_digits=1),
+            rung("four numbers of up to two digits", min_terms=4, max_terms=4, max_digits=2),
             rung("five three-digit numbers", min_terms=5, max_terms=5, min_digits=3, max_digits=3),
-            rung("six four-digit numbers", min_terms=6, max_terms=6, min_digits=4, max_digits=4),
         ),
         form=NUMBER,
         wordings=(
@@ -24,6 +27,12 @@ ENTRIES = (
                 "Till roll",
                 r"problem: (?P<row>.+) =$",
                 "A shopkeeper reads this off the till roll: {row}. What is the balance?",
+            ),
+            Wording("A sum on the blackboard", r"problem: (?P<row>.+) =$", "What is {row}?"),
+            Wording(
+                "The missing total",
+                r"problem: (?P<row>.+) =$",
+                "Fill in the number that belongs at the question mark: {row} = ?",
             ),
         ),
     ),
@@ -47,6 +56,17 @@ ENTRIES = (
                 r"multiplication: (?P<rows>\d+) \* (?P<seats>\d+)",
                 "A hall has {rows} rows with {seats} chairs in each. How many chairs are there?",
             ),
+            Wording(
+                "Times tables",
+                r"multiplication: (?P<one>\d+) \* (?P<other>\d+)",
+                "What is {one} times {other}?",
+            ),
+            Wording(
+                "Area of a rectangle",
+                r"multiplication: (?P<one>\d+) \* (?P<other>\d+)",
+                "A rectangle is {one} cm wide and {other} cm long. Multiply {one} * {other}: what "
+                "is its area in square cm?",
+            ),
         ),
     ),
     Entry(
@@ -56,19 +76,56 @@ ENTRIES = (
         asks="An arithmetic expression is evaluated, with {phrase}.",
         kind="number",
         levels=(
-            rung("two numbers of one digit", min_terms=2, max_terms=2, max_digits=1),
             rung(
-                "two or three numbers of up to two digits", min_terms=2, max_terms=3, max_digits=2
+                "two numbers of one digit",
+                min_terms=2,
+                max_terms=2,
+                max_digits=1,
+                operators=_WHOLE,
+                allow_parentheses=False,
+                allow_negation=False,
             ),
-            rung("four numbers of up to two digits", min_terms=4, max_terms=4, max_digits=2),
             rung(
-                "five numbers of two digits", min_terms=5, max_terms=5, min_digits=2, max_digits=2
+                "two numbers of up to two digits",
+                min_terms=2,
+                max_terms=2,
+                max_digits=2,
+                operators=_WHOLE,
+                allow_parentheses=False,
+                allow_negation=False,
             ),
             rung(
-                "six numbers of three digits", min_terms=6, max_terms=6, min_digits=3, max_digits=3
+                "three numbers of up to two digits and brackets",
+                min_terms=3,
+                max_terms=3,
+                max_digits=2,
+                operators=_WHOLE,
+            ),
+            rung(
+                "five numbers of two digits",
+                min_terms=5,
+                max_terms=5,
+                min_digits=2,
+                max_digits=2,
+                operators=_WHOLE,
+            ),
+            rung(
+                "six numbers of three digits",
+                min_terms=6,
+                max_terms=6,
+                min_digits=3,
+                max_digits=3,
+                operators=_WHOLE,
             ),
         ),
         form=NUMBER,
+        wordings=(
+            Wording(
+                "On a pocket calculator",
+                r"^Calculate (?P<row>.+)\.$",
+                "Someone types {row} = into a pocket calculator. What does it show?",
+            ),
+        ),
     ),
     Entry(
         generator="simple_equations",
@@ -136,6 +193,14 @@ ENTRIES = (
             ),
         ),
         form="Give one fraction, as in 2/3, and nothing else.",
+        wordings=(
+            Wording(
+                "Slices of a cake",
+                r"fraction (?P<part>\d+)/(?P<whole>\d+)",
+                "A cake is cut into {whole} slices and {part} of them are eaten. Simplify the "
+                "fraction {part}/{whole}.",
+            ),
+        ),
     ),
     Entry(
         generator="decimal_chain_sum",
@@ -152,11 +217,11 @@ ENTRIES = (
                 max_decimal_places=1,
             ),
             rung(
-                "two of one or two decimal places",
+                "two of one decimal place, up to 99",
                 min_terms=2,
                 max_terms=2,
                 max_digits=2,
-                max_decimal_places=2,
+                max_decimal_places=1,
             ),
             rung(
                 "three of two decimal places",
@@ -184,6 +249,14 @@ ENTRIES = (
             ),
         ),
         form=NUMBER,
+        wordings=(
+            Wording("Sums with a point", r"problem: (?P<row>.+) =$", "What is {row}?"),
+            Wording(
+                "Two lengths of rope",
+                r"problem: (?P<row>.+) =$",
+                "Lengths of rope are joined or cut off, in metres: {row} = ? How much is it?",
+            ),
+        ),
     ),
     Entry(
         generator="complex_arithmetic",

@@ -32,6 +32,11 @@ ENTRIES = (
                 "A floor of {a} by {b} cm is covered with equal square tiles, none of them cut. "
                 "How long is the side of the largest tile that fits, in cm?",
             ),
+            Wording(
+                "The largest common factor",
+                r"numbers: (?P<a>\d+), (?P<b>\d+)\.",
+                "What is the largest whole number that divides both {a} and {b}?",
+            ),
         ),
     ),
     Entry(
@@ -56,6 +61,11 @@ ENTRIES = (
                 r"numbers: (?P<a>\d+), (?P<b>\d+)$",
                 "One light blinks every {a} seconds, another every {b} seconds. They have just "
                 "blinked together. After how many seconds do they do so again?",
+            ),
+            Wording(
+                "The smallest common multiple",
+                r"numbers: (?P<a>\d+), (?P<b>\d+)$",
+                "What is the smallest number that is a multiple of both {a} and {b}?",
             ),
         ),
     ),

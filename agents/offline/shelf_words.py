@@ -73,6 +73,11 @@ ENTRIES = (
                 "In a queue stand, from front to back: {words}. The whole queue turns round, and "
                 "the last is now the first. Name them in the new order, separated by commas.",
             ),
+            Wording(
+                "Back to front",
+                r"words: (?P<words>.+)\n",
+                "Reverse this list of words: {words}\nGive it as a comma-separated list.",
+            ),
         ),
     ),
     Entry(
@@ -89,6 +94,13 @@ ENTRIES = (
             rung("twenty words", min_words=19, max_words=21),
         ),
         form=NUMBER,
+        wordings=(
+            Wording(
+                "One letter of a headline",
+                r'letter "(?P<letter>.)" appear in the text: "(?P<text>.+)"',
+                'A headline reads: "{text}". How often does the letter "{letter}" appear in it?',
+            ),
+        ),
     ),
     Entry(
         generator="sentence_reordering",
@@ -98,12 +110,19 @@ ENTRIES = (
         kind="text",
         levels=(
             rung("three words", min_words_in_sentence=3, max_words_in_sentence=3),
-            rung("four or five words", min_words_in_sentence=4, max_words_in_sentence=5),
-            rung("six words", min_words_in_sentence=6, max_words_in_sentence=6),
-            rung("seven or eight words", min_words_in_sentence=7, max_words_in_sentence=8),
-            rung("ten words", min_words_in_sentence=10, max_words_in_sentence=10),
+            rung("four words", min_words_in_sentence=4, max_words_in_sentence=4),
+            rung("five words", min_words_in_sentence=5, max_words_in_sentence=5),
+            rung("six or seven words", min_words_in_sentence=6, max_words_in_sentence=7),
+            rung("nine words", min_words_in_sentence=9, max_words_in_sentence=9),
         ),
         form="Give the sentence alone.",
+        wordings=(
+            Wording(
+                "A shuffled sentence",
+                r"sentence: (?P<words>.+)\n",
+                "Someone has shuffled a sentence: {words}\nWrite it in the correct order of words.",
+            ),
+        ),
         avoid=r'["“”*_\[\]]',
     ),
     Entry(
@@ -114,10 +133,10 @@ ENTRIES = (
         kind="palindrome",
         levels=(
             rung("three letters", min_length=3, max_length=3),
-            rung("four or five letters", min_length=4, max_length=5),
+            rung("four letters", min_length=4, max_length=4),
+            rung("five letters", min_length=5, max_length=5),
             rung("six or seven letters", min_length=6, max_length=7),
-            rung("eight or nine letters", min_length=8, max_length=9),
-            rung("eleven letters", min_length=11, max_length=11),
+            rung("nine letters", min_length=9, max_length=9),
         ),
         form=WORD,
     ),
@@ -129,7 +148,9 @@ ENTRIES = (
         kind="text",
         levels=(
             rung("one short word", min_words=1, max_words=1, min_word_len=3, max_word_len=4),
-            rung("two words of up to five letters", min_words=2, max_words=2, max_word_len=5),
+            rung(
+                "one word of five letters", min_words=1, max_words=1, min_word_len=5, max_word_len=5
+            ),
             rung(
                 "three words of up to six letters",
                 min_words=3,

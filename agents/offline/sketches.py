@@ -41,6 +41,7 @@ class Sketch:
         own_scorer: whether the program grades by itself, and not with the generator's scorer.
         distinct: whether the two instances must have different answers.
         explicit: whether the form of the answer is spelled out in an additional sentence.
+        wording: which of the entry's wordings, where `form` is `reworded`.
     """
 
     generators: tuple[str, ...]
@@ -50,6 +51,7 @@ class Sketch:
     own_scorer: bool
     distinct: bool = False
     explicit: bool = False
+    wording: int = 0
 
     @property
     def entries(self) -> tuple[Entry, ...]:

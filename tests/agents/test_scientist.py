@@ -275,6 +275,7 @@ async def test_parent_and_pool_are_shown(store: RunStore) -> None:
             "inspirations": (parent.id,),
             "weak_spots": ("counting",),
             "lately_rejected": ("Sums: duplicate (of Addition)",),
+            "taken_names": ("Addition", "Lengths of words"),
         }
     )
     store.put_assignment(child)
@@ -285,6 +286,7 @@ async def test_parent_and_pool_are_shown(store: RunStore) -> None:
     told = chat.asked[0][1][1].content
     assert parent.code.strip() in told
     assert "Sums: duplicate (of Addition)" in told
+    assert "Lengths of words" in told
     assert "has to be above the parent's" in told
     assert candidate_family(store, child).parents == (parent.id,)
 

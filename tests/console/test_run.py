@@ -119,3 +119,34 @@ def test_trace_of_an_expert_shows_lineage_and_answers(acdc: Acdc, finished_run: 
     [trace] = acdc.json("trace", finished_run, "--expert", "g1-0")
     assert len(trace["expert"]["parents"]) == 2
     assert trace["answers"]
+
+
+def test_a_run_can_begin_with_the_families_of_another(
+    acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "second"
+    settings = [f'pool.families=["{finished_run}/tasks"]', "generations=1", "pool.adaptations=0"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    said = acdc("run", folder, "--config", tiny_config, *words).stdout
+    with RunStore.open(finished_run, read_only=True) as store:
+        before = {family.code_hash for family in store.families()}
+    with RunStore.open(folder, read_only=True) as store:
+        given = [family for family in store.families() if family.id.startswith("given-")]
+    assert f"given: {len(given)} families" in said
+    assert {family.code_hash for family in given} == before
+    assert all((folder / "tasks" / family.id / "task.py").is_file() for family in given)
+
+
+def test_a_given_family_that_fails_a_gate_is_named_and_nothing_is_left(
+    acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    first = next(iter(sorted((finished_run / "tasks").iterdir())))
+    broken = tmp_path / "tasks" / first.name
+    shutil.copytree(first, broken)
+    program = (broken / "task.py").read_text()
+    (broken / "task.py").write_text("raise RuntimeError('broken')\n" + program)
+    words = ("--set", f'pool.families=["{tmp_path}/tasks"]')
+    refused = acdc("run", tmp_path / "run", "--config", tiny_config, *words, code=2)
+    assert first.name in refused.stderr
+    assert "import_error" in refused.stderr
+    assert not (tmp_path / "run").exists()

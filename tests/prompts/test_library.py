@@ -19,6 +19,7 @@ VARIABLES: dict[str, dict[str, object]] = {
         "inspirations": [FAMILY],
         "weak_spots": ["adding"],
         "lately_rejected": ["Sums: duplicate"],
+        "taken_names": ["Sums"],
         "example": worked_example(),
     },
     "refine": {

@@ -105,10 +105,13 @@ def test_levels_and_forms_have_names_of_their_own(entry: Entry) -> None:
 
 def other_forms(entry: Entry) -> list[Sketch]:
     """The sketches that related families are made of."""
-    alone: list[Form] = ["reworded"] if entry.wordings else []
-    alone += ["shown"] if is_brief(entry.generator) else []
+    alone: list[Form] = ["shown"] if is_brief(entry.generator) else []
     alone += ["extended"] if entry.generator in ("chain_sum", "gcd", "aiw") else []
     sketches = [Sketch((entry.generator,), 2, form, 3, own_scorer=True) for form in alone]
+    sketches += [
+        Sketch((entry.generator,), 2, "reworded", 3, own_scorer=True, wording=wording)
+        for wording in range(len(entry.wordings))
+    ]
     if entry.kind in ("text", "number") and entry.generator != "spell_backward":
         pair = (entry.generator, "spell_backward")
         sketches.append(Sketch(pair, 1, "composed", 3, own_scorer=True))

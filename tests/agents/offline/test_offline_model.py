@@ -11,7 +11,7 @@ import pytest
 
 from agents.offline import MODEL, OfflineTransport
 from agents.offline.author import write
-from agents.offline.catalogue import CATALOGUE
+from agents.offline.catalogue import STRETCH
 from agents.offline.sketches import Sketch, read_sketch
 from agents.offline.transport import answer
 from agents.schemas import CritiqueReply, NoveltyReply, Proposal
@@ -34,6 +34,7 @@ def proposing(
     weak_spots: list[str] | None = None,
     rejected: list[str] | None = None,
     index: int = 0,
+    taken: list[str] | None = None,
 ) -> list[dict[str, str]]:
     rendered = PROMPTS.render(
         "propose",
@@ -43,6 +44,7 @@ def proposing(
         inspirations=inspirations or [],
         weak_spots=weak_spots or [],
         lately_rejected=rejected or [],
+        taken_names=taken or [],
         example=worked_example(),
     )
     return [{"role": role, "content": content} for role, content in rendered.messages]
@@ -143,8 +145,11 @@ def test_the_seed_decides_about_the_instances() -> None:
 
 
 def test_scientists_beside_each_other_take_different_generators() -> None:
-    sketches = [proposed(proposing(index=index), seed=index) for index in range(48)]
-    assert len({sketch.generators[0] for sketch in sketches}) == len(CATALOGUE)
+    sketches = [proposed(proposing(index=index), seed=index) for index in range(20)]
+    generators = [sketch.generators[0] for sketch in sketches]
+    assert len(set(generators)) == len(generators)
+    stretch = {entry.generator for entry in STRETCH}
+    assert sum(generator in stretch for generator in generators) == 3
 
 
 def test_novel_keeps_away_from_what_is_shown_and_what_was_rejected() -> None:
@@ -153,6 +158,22 @@ def test_novel_keeps_away_from_what_is_shown_and_what_was_rejected() -> None:
     assert first.generators[0] not in shown.generators[:1]
     rejected = f"{view(first)['name']}: duplicate (similarity 0.99)"
     assert first.generators[0] not in proposed(proposing(rejected=[rejected])).generators[:1]
+
+
+def test_novel_does_not_take_a_name_that_is_taken() -> None:
+    first = write(proposed(proposing(index=3)))["name"]
+    second = write(proposed(proposing(index=3, taken=[str(first)])))["name"]
+    assert second != first
+
+
+def test_a_revision_does_not_end_at_a_name_that_is_taken() -> None:
+    sketch = Sketch(("chain_sum",), 2, "plain", 5, own_scorer=True)
+    below = Sketch(("chain_sum",), 1, "plain", 5, own_scorer=True)
+    changed = refined(
+        sketch, problems=["Too hard: none."], asked=proposing(taken=[str(write(below)["name"])])
+    )
+    assert changed.form != "plain"
+    assert changed.level == 1
 
 
 def test_novel_turns_to_weak_spots() -> None:
@@ -229,13 +250,13 @@ def test_all_pass_is_too_easy_and_at_the_top_beyond_mending() -> None:
     assert criticised(top, passes).verdict == "reject"
 
 
-def test_none_pass_is_too_hard_but_an_easy_novelty_may_wait_for_breeding() -> None:
+def test_what_nobody_passes_in_its_easiest_form_is_turned_down() -> None:
     passes = {"numbers": (False, False), "words": (False, False)}
     verdict = criticised(CHAIN, passes)
     assert verdict.verdict == "refine"
     assert verdict.problems[0].startswith("Too hard:")
     easiest = Sketch(("chain_sum",), 1, "plain", 5, own_scorer=True)
-    assert criticised(easiest, passes).verdict == "accept"
+    assert criticised(easiest, passes).verdict == "reject"
     parent = Sketch(("chain_sum",), 2, "plain", 5, own_scorer=True)
     assert criticised(easiest, passes, "easier", parent).verdict == "reject"
 
@@ -255,8 +276,11 @@ def test_a_related_family_is_not_simplified_back_into_its_parent() -> None:
     assert changed.form in ("reworded", "extended", "shown")
 
 
-def test_one_instance_within_reach_is_enough() -> None:
-    assert criticised(CHAIN, {"a": (True, False), "b": (False, False)}).verdict == "accept"
+def test_one_instance_within_reach_is_enough_on_the_first_rung_only() -> None:
+    passes = {"a": (True, False), "b": (False, False)}
+    assert criticised(CHAIN, passes).verdict == "refine"
+    easiest = Sketch(("chain_sum",), 1, "plain", 5, own_scorer=True)
+    assert criticised(easiest, passes).verdict == "accept"
 
 
 @pytest.mark.parametrize("kind", ["harder", "related", "easier"])
