@@ -35,7 +35,7 @@ class PoolSettings(Settings):
         default=4, ge=1, description="rounds of assignments that may fill the founding pool"
     )
     adapt_every: int = Field(default=2, ge=1, description="generations between two adaptations")
-    adaptations: int = Field(default=20, ge=0, description="assignments of one adaptation")
+    adaptations: int = Field(default=32, ge=0, description="assignments of one adaptation")
     inspirations: int = Field(default=3, ge=0, description="families shown for contrast")
     weak_spots: int = Field(default=5, ge=0, description="failing capabilities told to scientists")
     lately_rejected: int = Field(default=5, ge=0, description="late rejections told to scientists")

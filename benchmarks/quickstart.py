@@ -1,6 +1,6 @@
 """Does breeding matter? The quickstart's experts on fresh tasks, beside seeds and random genomes.
 
-    python benchmarks/quickstart.py [--seeds 0 1 2] [--tasks 240] [--folder runs/benchmark] [--json]
+    python benchmarks/quickstart.py [--seeds 1 2 3] [--tasks 240] [--folder runs/benchmark] [--json]
 
 For each run seed: run the quickstart (or go on with it), then put fresh instances of the generators
 in its history to
@@ -11,6 +11,7 @@ in its history to
 - as many random genomes as the run judged experts, without evolution, same bounds, graded on the
   same history, with the same greedy choice.
 
+Run seed 0 is left out by default: operators and the offline scientist were tuned on it.
 Intervals are 95 %, from a paired bootstrap over generators. Everything is kept; a second call is
 quick.
 """
@@ -69,7 +70,7 @@ class Row:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--tasks", type=int, default=240)
     parser.add_argument("--folder", type=Path, default=Path("runs/benchmark"))
     parser.add_argument("--set", action="append", default=[], help="configuration of the runs")

@@ -80,7 +80,7 @@ class BreedingSettings(Settings):
     """How children are made of their parents."""
 
     crossovers: dict[str, float] = Field(
-        default={"linear": 0.5, "task_arithmetic": 0.5},
+        default={"slerp": 0.5, "linear": 0.25, "task_arithmetic": 0.25},
         description="Mating weights: how often each crossover is drawn",
     )
     crossover_parameters: dict[str, dict[str, Json]] = Field(

@@ -71,16 +71,20 @@ def propose(request: str, seed: int) -> dict[str, Json]:
     """
     shown = reading.blocks(request)
     rng = Random(seed)
+    return write(_unlike(_proposed(request, shown, rng), shown, rng))
+
+
+def _proposed(request: str, shown: Mapping[str, Any], rng: Random) -> Sketch:
     kind = shown[reading.ASSIGNMENT]["kind"]
     parent = read_sketch(reading.code_in(request)) if reading.PARENT in shown else None
-    if parent is None:
-        return write(_novel(shown, rng))
+    if parent is None or kind == "novel":
+        return _novel(shown, rng)
     fresh = replace(parent, seed=rng.randrange(SEED_RANGE), distinct=False)
     if kind == "harder":
-        return write(_harder(fresh, rng))
+        return _harder(fresh, rng)
     if kind == "easier":
-        return write(_easier(fresh))
-    return write(_related(fresh, rng) or _novel(shown, rng))
+        return _easier(fresh)
+    return _related(fresh, rng) or _novel(shown, rng)
 
 
 def refine(request: str, last_proposal: str, feedback: str, seed: int) -> dict[str, Json]:
@@ -99,9 +103,7 @@ def refine(request: str, last_proposal: str, feedback: str, seed: int) -> dict[s
     if reading.GATES in shown:
         return write(_mended(sketch, shown[reading.GATES]["code"], rng))
     revised = _revised(sketch, shown[reading.CRITIQUE]["problems"], rng)
-    names = reading.blocks(request).get(reading.TAKEN, [])
-    if revised.form != "composed" and name_of(revised) in names:
-        revised = _renamed(revised, names, rng)
+    revised = _unlike(revised, reading.blocks(request), rng)
     parent = read_sketch(reading.code_in(request))
     if reading.blocks(request)[reading.ASSIGNMENT]["kind"] == "related" and parent is not None:
         revised = _apart_from(parent, revised, rng)
@@ -246,11 +248,14 @@ def _revised(sketch: Sketch, problems: Sequence[str], rng: Random) -> Sketch:
     return sketch
 
 
-def _renamed(sketch: Sketch, names: Collection[str], rng: Random) -> Sketch:
-    """Another form of the same level whose name is not taken, if there is one."""
+def _unlike(sketch: Sketch, shown: Mapping[str, Any], rng: Random) -> Sketch:
+    """The sketch, or another form of its level if its name is taken and another one is free."""
+    names = shown.get(reading.TAKEN, [])
+    if name_of(sketch) not in names:
+        return sketch
     forms = _variants(sketch.entries[0], 0, rng)
-    level = [s for s in forms if s.level == sketch.level and name_of(s) not in names]
-    return level[0] if level else sketch
+    free = (s for s in forms if s.level == sketch.level and name_of(s) not in names)
+    return next(free, sketch)
 
 
 def _helped(sketch: Sketch) -> Sketch | None:

@@ -1,0 +1,87 @@
+"""Which crossover keeps the parents' skills? Children of pairs of seeds on the tasks of a run.
+
+    python benchmarks/operators.py RUN [--children 6] [--json]
+
+Each crossover breeds children of every pair of seeds, without mutation, from the same random numbers;
+all of them answer the history of a finished run. Printed: mean fitness, and how many families some
+child passes that no seed does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import itertools
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import describe_machine
+from benchmarks.quickstart import Bench, Test
+from console.assembly import open_context
+from console.rundir import RunFolder
+from evolution.breeding import breed
+from memory.store import RunStore
+
+CROSSOVERS = ("slerp", "linear", "task_arithmetic", "split_slerp", "uniform_layers")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("--children", type=int, default=6, help="of each crossover")
+    parser.add_argument("--crossovers", nargs="+", default=CROSSOVERS)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    report = asyncio.run(measure(options))
+    print(json.dumps(report, indent=2) if options.json else table(report))
+    return 0
+
+
+async def measure(options: argparse.Namespace) -> dict[str, Any]:
+    folder = RunFolder(options.run)
+    config = folder.begin(None, ())
+    async with open_context(folder, config) as context:
+        bank = await context.population.bank()
+        seeds = {n: bank.seed_genome(n) for n in bank.seed_names if n != bank.base_name}
+        with RunStore.open(folder.path / "benchmark") as store:
+            bench = Bench(context, store, Test({}, {}))
+            alone = {name: await bench.history(genome) for name, genome in seeds.items()}
+            rows = [{"name": name} | summary([skills], alone) for name, skills in alone.items()]
+            for crossover in options.crossovers:
+                settings = context.breeding.model_copy(
+                    update={"crossovers": {crossover: 1.0}, "mutations": {}}
+                )
+                pairs = itertools.cycle(itertools.combinations(seeds.values(), 2))
+                children = [
+                    breed(bank, pair, rng_seed, settings).genome
+                    for rng_seed, pair in zip(range(options.children), pairs, strict=False)
+                ]
+                found = [await bench.history(child) for child in children]
+                rows.append({"name": crossover} | summary(found, alone))
+    return {"bench": "operators", "machine": describe_machine(), "rows": rows, "goals": []}
+
+
+def summary(children: list[dict[str, bool]], seeds: dict[str, dict[str, bool]]) -> dict[str, Any]:
+    known = {family for skills in seeds.values() for family, passed in skills.items() if passed}
+    new = {family for skills in children for family, passed in skills.items() if passed} - known
+    fitness = [sum(skills.values()) / len(skills) for skills in children]
+    return {
+        "mean_fitness": round(statistics.mean(fitness), 3),
+        "best_fitness": round(max(fitness), 3),
+        "new_families": len(new),
+    }
+
+
+def table(report: dict[str, Any]) -> str:
+    return "\n".join(
+        f"{row['name']:<20} fitness {row['mean_fitness']:.3f} (best {row['best_fitness']:.3f}), "
+        f"{row['new_families']} families that no seed passes"
+        for row in report["rows"]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
