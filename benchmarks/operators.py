@@ -2,9 +2,9 @@
 
     python benchmarks/operators.py RUN [--children 6] [--json]
 
-Each crossover breeds children of every pair of seeds, without mutation, from the same random numbers;
-all of them answer the history of a finished run. Printed: mean fitness, and how many families some
-child passes that no seed does.
+Each crossover breeds children of every pair of seeds, without mutation, from the same random
+numbers; all of them answer the history of a finished run. Printed: mean fitness, and how many
+families some child passes that no seed does.
 """
 
 from __future__ import annotations
