@@ -16,6 +16,7 @@ import torch
 from evolution.bank import Bank, load_bank
 from evolution.engines import TransformersEngine
 from evolution.engines import transformers as engine_module
+from evolution.engines.attention import use_plain_head
 from evolution.errors import EngineError, GenomeError, PromptTooLongError
 from evolution.genome import Genome
 from evolution.settings import EngineSettings, ModelSettings, SeedSettings, SpectralSettings
@@ -134,6 +135,21 @@ async def test_agrees_with_the_librarys_own_generation(
         assert reply.tokens_out == len(expected)
         assert reply.tokens_in == tokens.shape[1]
         assert reply.finish_reason == ("stop" if int(expected[-1]) in ends else "length")
+
+
+def test_the_vocabulary_is_not_copied_for_every_row(bank: Bank) -> None:
+    model = bank.model()
+    width = model.config.hidden_size
+    last = torch.zeros(4, 7, width, dtype=model.dtype)[:, -1:]
+
+    def operations() -> set[str]:
+        with torch.inference_mode(), torch.profiler.profile() as profile:
+            model.get_output_embeddings()(last)
+        return {event.key for event in profile.key_averages()}
+
+    assert "aten::bmm" in operations(), "torch has changed: use_plain_head may be superfluous"
+    use_plain_head(model)
+    assert "aten::bmm" not in operations()
 
 
 async def test_logprob_is_the_mean_over_the_reply(engine: TransformersEngine, bank: Bank) -> None:
