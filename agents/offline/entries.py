@@ -36,11 +36,13 @@ class Wording:
         title: name of the reworded family.
         pattern: regular expression that finds the data in the generator's question.
         text: format string over the pattern's named groups.
+        stretch: whether small models rarely manage it (`benchmarks/ladder.py` shows it).
     """
 
     title: str
     pattern: str
     text: str
+    stretch: bool = False
 
 
 @dataclass(frozen=True, slots=True)

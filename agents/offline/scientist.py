@@ -156,7 +156,9 @@ def _variants(entry: Entry, turn: int, rng: Random) -> list[Sketch]:
     plain = _sketch((entry.generator,), "plain", 2, rng)
     alone = replace(plain, own_scorer=True)
     reworded = [
-        replace(alone, form="reworded", wording=wording) for wording in range(len(entry.wordings))
+        replace(alone, form="reworded", wording=place)
+        for place, wording in enumerate(entry.wordings)
+        if not wording.stretch
     ]
     shown = [replace(alone, form="shown")] if is_brief(entry.generator) else []
     rows = [[plain], reworded, shown]

@@ -31,6 +31,7 @@ ENTRIES = (
                 r"numbers: (?P<a>\d+), (?P<b>\d+)\.",
                 "A floor of {a} by {b} cm is covered with equal square tiles, none of them cut. "
                 "How long is the side of the largest tile that fits, in cm?",
+                stretch=True,
             ),
             Wording(
                 "The largest common factor",
@@ -61,6 +62,7 @@ ENTRIES = (
                 r"numbers: (?P<a>\d+), (?P<b>\d+)$",
                 "One light blinks every {a} seconds, another every {b} seconds. They have just "
                 "blinked together. After how many seconds do they do so again?",
+                stretch=True,
             ),
             Wording(
                 "The smallest common multiple",

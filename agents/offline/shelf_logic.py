@@ -19,6 +19,13 @@ ENTRIES = (
             rung("nine people", min_family_size=9, max_family_size=9),
         ),
         form="Give the word for the relation alone.",
+        wordings=(
+            Wording(
+                "A family album",
+                r"^(?P<story>.+)\n\n(?P<question>.+)\n",
+                "In a family album stands: {story}\n\n{question}",
+            ),
+        ),
     ),
     Entry(
         generator="aiw",
@@ -34,6 +41,7 @@ ENTRIES = (
             rung("groups are of up to ninety", max_entities=90),
         ),
         form=NUMBER,
+        wordings=(Wording("A riddle at dinner", r"^(?P<riddle>(?s:.+))\n$", "A riddle: {riddle}"),),
     ),
     Entry(
         generator="knights_knaves",
@@ -94,6 +102,13 @@ ENTRIES = (
             rung("twelve statements", min_num_statements=12, max_num_statements=12),
         ),
         form="Give the name alone.",
+        wordings=(
+            Wording(
+                "A village chronicle",
+                r"^(?P<facts>.+)\nWho (?P<what>.+)\? Reply",
+                "From a village chronicle: {facts}\nWho {what}? Reply only with a name.",
+            ),
+        ),
     ),
     Entry(
         generator="syllogism",
@@ -109,6 +124,14 @@ ENTRIES = (
             rung("most conclusions are tempting and false", invalid_ratio=0.7),
         ),
         form=YES_NO,
+        wordings=(
+            Wording(
+                "A conclusion in court",
+                r"1\. (?P<one>.+)\n2\. (?P<two>.+)\s+Does it logically follow that:\n(?P<end>.+)\?",
+                "A witness states:\n1. {one}\n2. {two}\n\nDoes it follow that:\n{end}?\n"
+                "(Answer Yes or No)",
+            ),
+        ),
     ),
     Entry(
         generator="leg_counting",

@@ -49,6 +49,7 @@ ENTRIES = (
                 "Books with these titles are shelved in {order} order, capital letters before "
                 "small ones: {words}. Give the titles in the order of the shelf, separated by "
                 "commas.",
+                stretch=True,
             ),
         ),
     ),
@@ -72,6 +73,7 @@ ENTRIES = (
                 r"words: (?P<words>.+)\n",
                 "In a queue stand, from front to back: {words}. The whole queue turns round, and "
                 "the last is now the first. Name them in the new order, separated by commas.",
+                stretch=True,
             ),
             Wording(
                 "Back to front",
@@ -139,6 +141,14 @@ ENTRIES = (
             rung("nine letters", min_length=9, max_length=9),
         ),
         form=WORD,
+        wordings=(
+            Wording(
+                "Words that read both ways",
+                r"letters: (?P<letters>.+)\n",
+                "Form a valid palindrome using the following letters: {letters}\n"
+                "Use all of them, and answer with a single string.",
+            ),
+        ),
     ),
     Entry(
         generator="letter_jumble",
