@@ -168,6 +168,10 @@ class EndpointSettings(Settings):
     max_tokens: int = Field(
         default=4096, ge=1, description="completion tokens of one call, reasoning included"
     )
+    send_seed: bool = Field(
+        default=True,
+        description="send a seed with each request; false for vLLM on a CPU, which it can end",
+    )
     timeout: float = Field(default=300.0, gt=0, description="seconds that one request may take")
     concurrency: int = Field(default=8, ge=1, description="calls under way at one time")
     attempts: int = Field(
@@ -225,6 +229,7 @@ class RoleEndpointSettings(Settings):
     temperature: float | None = Field(default=None, description="0 is greedy")
     top_p: float | None = Field(default=None, description="nucleus sampling")
     max_tokens: int | None = Field(default=None, description="completion tokens of one call")
+    send_seed: bool | None = Field(default=None, description="send a seed with each request")
     timeout: float | None = Field(default=None, description="seconds that one request may take")
     concurrency: int | None = Field(default=None, description="calls under way at one time")
     attempts: int | None = Field(default=None, description="requests made for one call")

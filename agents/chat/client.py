@@ -154,7 +154,7 @@ class ChatClient:
                 top_p=settings.top_p,
                 max_tokens=settings.max_tokens,
             ),
-            seed=seed,
+            seed=seed if settings.send_seed else None,
             schema_name=schema.__name__ if schema is not None else "",
             schema=wanted,
             strict=strict,

@@ -335,6 +335,13 @@ async def test_servers_without_seed_or_with_another_limit_are_suited(
     assert server.requests[-1]["response_format"]["type"] == "json_schema"
 
 
+async def test_a_seed_is_not_sent_where_it_is_not_wanted(store: RunStore, serve: Serve) -> None:
+    server = serve(Say(GOOD))
+    async with opened(store, server.url, send_seed=False) as client:
+        await critique(client)
+    assert "seed" not in server.requests[0]
+
+
 @pytest.mark.parametrize(
     ("say", "problem"),
     [

@@ -79,13 +79,14 @@ def test_a_run_with_smollm2_as_scientist_ends_well(
         "generations=2",
         f'pool.families=["{finished_run}/tasks"]',
         "pool.founding_waves=1",
-        "pool.capacity=16",
+        "pool.capacity=40",
         "pool.adaptations=2",
         "scientist.max_refinements=1",
         f'endpoints.scientist.base_url="{vllm_url}"',
         'endpoints.scientist.model="smollm2"',
         "endpoints.scientist.max_tokens=600",
         "endpoints.scientist.attempts=2",
+        "endpoints.scientist.send_seed=false",
     ]
     words = [word for setting in settings for word in ("--set", setting)]
     acdc("run", folder, "--config", tiny_config, *words)
