@@ -75,16 +75,17 @@ def test_a_run_with_smollm2_as_scientist_ends_well(
     acdc: Acdc, tiny_config: Path, finished_run: Path, vllm_url: str, tmp_path: Path
 ) -> None:
     folder = tmp_path / "run"
+    given = len(list((finished_run / "tasks").iterdir()))
     settings = [
         "generations=2",
         f'pool.families=["{finished_run}/tasks"]',
         "pool.founding_waves=1",
-        "pool.capacity=40",
+        f"pool.capacity={given + 4}",
         "pool.adaptations=2",
         "scientist.max_refinements=1",
         f'endpoints.scientist.base_url="{vllm_url}"',
         'endpoints.scientist.model="smollm2"',
-        "endpoints.scientist.max_tokens=600",
+        "endpoints.scientist.max_tokens=400",
         "endpoints.scientist.attempts=2",
         "endpoints.scientist.send_seed=false",
     ]
