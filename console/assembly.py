@@ -11,7 +11,7 @@ from pathlib import Path
 from agents.chat import ChatClient
 from agents.context import RunContext
 from agents.offline import OfflineTransport
-from agents.progress import Progress, ProgressEvent, silent
+from agents.progress import Progress, silent
 from agents.sandbox import open_sandbox
 from agents.settings import OFFLINE
 from console.config import RunConfig
@@ -22,8 +22,6 @@ from memory.novelty import NoveltyMemory
 from memory.spans import tracing
 from memory.store import RunStore
 from prompts import PromptLibrary
-
-UNISOLATED = "warning: tasks run in a plain limited process, bubblewrap is missing or does not work"
 
 
 def cache_folder() -> Path:
@@ -36,7 +34,7 @@ def cache_folder() -> Path:
 
 def writes_offline(config: RunConfig) -> bool:
     """Whether all families are of the offline scientist's making, code of this project."""
-    return config.endpoints.of("scientist").base_url == OFFLINE
+    return config.endpoints.of("scientist").base_url == OFFLINE and not config.pool.families
 
 
 @asynccontextmanager
@@ -60,8 +58,6 @@ async def open_context(
             open_sandbox, config.sandbox, trusted=writes_offline(config)
         )
         stack.push_async_callback(sandbox.close)
-        if not sandbox.isolated:
-            progress(ProgressEvent("line", UNISOLATED))
         population = Population(config.models, config.spectral, config.engine, cache_folder())
         stack.push_async_callback(population.close)
         await asyncio.to_thread(novelty.reconcile, store.families())

@@ -16,7 +16,7 @@ from rich.table import Table
 from agents.chat import ChatClient
 from agents.offline import OfflineTransport
 from agents.sandbox import open_sandbox
-from console.assembly import UNISOLATED, cache_folder, writes_offline
+from console.assembly import cache_folder, writes_offline
 from console.config import RunConfig
 from evolution.bank import load_bank
 from evolution.mergeability import mergeability
@@ -72,7 +72,7 @@ async def _sandbox(config: RunConfig) -> Finding:
     finally:
         await sandbox.close()
     if not sandbox.isolated:
-        return Finding("sandbox", "warning", UNISOLATED)
+        return Finding("sandbox", "warning", "tasks run in a plain limited process: no isolation")
     return Finding("sandbox", "ok", f"bubblewrap, {len(inspection.instructions)} probes ran")
 
 
