@@ -6,7 +6,6 @@ them.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from pydantic import ValidationError
 
 from agents.context import RunContext
 from agents.errors import FamilyFolderError
-from agents.families import METADATA, read_family, write_family
+from agents.families import METADATA, check_id, read_family, write_family
 from agents.gates import run_gates
 from agents.progress import ProgressEvent
 from agents.schemas import Proposal
@@ -32,9 +31,10 @@ async def adopt_given(context: RunContext) -> None:
     """
     if not context.pool.families or context.store.step_done(STEP, 0):
         return
-    given = [read_family(folder) for folder in family_folders(context.pool.families)]
-    checked = await asyncio.gather(*(_checked(context, family) for family in given))
-    families = _without_repetitions(context, checked)
+    folders = family_folders(context.pool.families)
+    # One after another: the first that is refused ends it, and nothing else is under way then.
+    checked = [await _checked(context, read_family(folder), folder) for folder in folders]
+    families = _without_repetitions(checked)
     with context.store.once(STEP, 0) as due:
         if due:
             for family in families:
@@ -66,25 +66,30 @@ def family_folders(paths: Sequence[str]) -> list[Path]:
     return found
 
 
-async def _checked(context: RunContext, family: Family) -> Family:
+async def _checked(context: RunContext, family: Family, folder: Path) -> Family:
     """The family as the run keeps it, its instructions as the sandbox has read them."""
     try:
         proposal = Proposal.model_validate(family.model_dump(include=set(Proposal.model_fields)))
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
-        raise FamilyFolderError(f"family {family.id}: {place}: {first['msg']}") from error
+        raise FamilyFolderError(f"{folder}: {place}: {first['msg']}") from error
+    check_id(f"given-{family.id}")
     report = await run_gates(context.sandbox, proposal, context.gates)
     if report.code is not None:
-        raise FamilyFolderError(f"family {family.id} fails {report.code}: {report.detail}")
+        raise FamilyFolderError(f"{folder} fails {report.code}: {report.detail}")
     own = {"id": f"given-{family.id}", "generation": 0, "kind": "novel", "parents": ()}
     return family.model_copy(update={**own, "instructions": report.instructions})
 
 
-def _without_repetitions(context: RunContext, families: Sequence[Family]) -> list[Family]:
-    """The families less those whose program or name another one has."""
-    kept: dict[tuple[str, str], Family] = {}
+def _without_repetitions(families: Sequence[Family]) -> list[Family]:
+    """The families less those whose id, name or program an earlier one has."""
+    kept: list[Family] = []
     for family in families:
-        if not any(family.code_hash == code or family.name == name for code, name in kept):
-            kept[family.code_hash, family.name] = family
-    return list(kept.values())
+        if not any(_same(family, other) for other in kept):
+            kept.append(family)
+    return kept
+
+
+def _same(one: Family, other: Family) -> bool:
+    return one.id == other.id or one.name == other.name or one.code_hash == other.code_hash

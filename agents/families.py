@@ -40,8 +40,7 @@ def write_family(folder: Path, family: Family) -> Path:
     Raises:
         FamilyFolderError: the id is no plain name, or the files cannot be written.
     """
-    if not _SAFE_ID.fullmatch(family.id):
-        raise FamilyFolderError(f"{family.id!r} cannot name a family folder")
+    check_id(family.id)
     own = folder / family.id
     metadata = family.model_dump(mode="json", exclude={"code", "code_hash"})
     metadata["example_instruction"] = family.example_instruction
@@ -53,6 +52,16 @@ def write_family(folder: Path, family: Family) -> Path:
     except OSError as error:
         raise FamilyFolderError(f"the family cannot be written: {error}") from error
     return own
+
+
+def check_id(family_id: str) -> None:
+    """Refuse an id that cannot name a folder.
+
+    Raises:
+        FamilyFolderError: it is no plain name.
+    """
+    if not _SAFE_ID.fullmatch(family_id):
+        raise FamilyFolderError(f"{family_id!r} cannot name a family folder")
 
 
 def read_family(folder: Path) -> Family:

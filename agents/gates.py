@@ -3,7 +3,7 @@
 Each gate is a small function that gives one line for the scientist, or "" if there is nothing to
 complain about. They run cheap ones first, and the first complaint is the outcome:
 
-- on the text of the proposal: `rubric_missing`;
+- on the text of the proposal: `rubric_missing`, `no_rater`;
 - on what the family says of itself: `instance_count`, `instruction_empty`,
   `instruction_unstable`, `leaked`;
 - on how it scores: `score_range`, `score_unstable`, `reference_fails`, `wrong_passes`,
@@ -98,6 +98,10 @@ async def run_gates(sandbox: Sandbox, proposal: Proposal, settings: GateSettings
 async def _run_gates(sandbox: Sandbox, proposal: Proposal, settings: GateSettings) -> GateReport:
     if proposal.rated and not (proposal.rubric or "").strip():
         return GateReport(code="rubric_missing", detail="a rated family needs a rubric")
+    if proposal.rated:
+        return GateReport(
+            code="no_rater", detail="no rater grades answers: let score decide, and rated be false"
+        )
     instructions: dict[str, str] = {}
     try:
         inspection = await sandbox.inspect(proposal.code)
@@ -109,7 +113,7 @@ async def _run_gates(sandbox: Sandbox, proposal: Proposal, settings: GateSetting
         scored = Scored(claims, await _score(sandbox, claims))
     except FamilyFault as fault:
         return GateReport(code=fault.code, detail=fault.detail, instructions=instructions)
-    for code, score_gate in RATED_SCORE_GATES if proposal.rated else SCORE_GATES:
+    for code, score_gate in SCORE_GATES:
         if detail := score_gate(scored):
             return GateReport(code=code, detail=detail, instructions=instructions)
     return GateReport(code=None, instructions=instructions)
@@ -279,13 +283,9 @@ CLAIM_GATES: tuple[tuple[str, Callable[[Claims], str]], ...] = (
     ("instruction_unstable", instruction_unstable),
     ("leaked", leaked),
 )
-RATED_SCORE_GATES: tuple[tuple[str, Callable[[Scored], str]], ...] = (
+SCORE_GATES: tuple[tuple[str, Callable[[Scored], str]], ...] = (
     ("score_range", score_range),
     ("score_unstable", score_unstable),
-)
-"""For families that a rater grades: what their code says is not the whole verdict."""
-SCORE_GATES = (
-    *RATED_SCORE_GATES,
     ("reference_fails", reference_fails),
     ("wrong_passes", wrong_passes),
     ("empty_passes", empty_passes),

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from agents.answering import CollectiveAnswer, ask
 from agents.progress import Progress
@@ -41,5 +42,6 @@ def show(reply: CollectiveAnswer, console: Console) -> None:
         table.add_column(column)
     for candidate in reply.answers:
         mark = "→ " if candidate.expert == reply.chosen else "  "
-        table.add_row(mark + candidate.expert, candidate.extracted, candidate.text.strip())
+        said = (mark + candidate.expert, candidate.extracted, candidate.text.strip())
+        table.add_row(*map(Text, said))
     console.print(table)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from agents.chat import ChatClient
 from agents.context import RunContext
+from agents.families import write_family
 from agents.offline import OfflineTransport
 from agents.progress import Progress, silent
 from agents.sandbox import open_sandbox
@@ -37,6 +38,11 @@ def writes_offline(config: RunConfig) -> bool:
     return config.endpoints.of("scientist").base_url == OFFLINE and not config.pool.families
 
 
+def _all_ours(store: RunStore) -> bool:
+    """Whether no family of a run comes from elsewhere, as one may that was begun otherwise."""
+    return all(family.scientist == OFFLINE for family in store.families())
+
+
 @asynccontextmanager
 async def open_context(
     folder: RunFolder, config: RunConfig, progress: Progress = silent
@@ -55,12 +61,14 @@ async def open_context(
         chat = ChatClient(config.endpoints, store, transport=OfflineTransport())
         stack.push_async_callback(chat.close)
         sandbox = await asyncio.to_thread(
-            open_sandbox, config.sandbox, trusted=writes_offline(config)
+            open_sandbox, config.sandbox, trusted=writes_offline(config) and _all_ours(store)
         )
         stack.push_async_callback(sandbox.close)
         population = Population(config.models, config.spectral, config.engine, cache_folder())
         stack.push_async_callback(population.close)
         await asyncio.to_thread(novelty.reconcile, store.families())
+        for family in store.families():
+            write_family(folder.path / "tasks", family)
         yield RunContext(
             folder=folder.path,
             seed=config.seed,

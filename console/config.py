@@ -182,7 +182,11 @@ def _explain(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
-        return f"configuration: {where} = {first['input']!r}: {first['msg']}"
+        said = first["msg"].removeprefix("Value error, ")
+        # A whole section is not quoted: it is long, and a URL in it may hold a key.
+        plain = isinstance(first["input"], str | int | float | bool) and "url" not in where
+        value = f" = {first['input']!r}" if plain else ""
+        return f"configuration: {where}{value}: {said}"
     known = _known_keys()
     near = difflib.get_close_matches(where, known, n=1, cutoff=0.5)
     near = near or difflib.get_close_matches(

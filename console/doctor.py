@@ -12,6 +12,7 @@ import psutil
 import torch
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from agents.chat import ChatClient
 from agents.offline import OfflineTransport
@@ -154,5 +155,6 @@ def show(findings: list[Finding], console: Console) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     colours = {"ok": "green", "warning": "yellow", "failed": "red"}
     for finding in findings:
-        table.add_row(f"[{colours[finding.state]}]{finding.state}[/]", finding.what, finding.detail)
+        state = Text(finding.state, style=colours[finding.state])
+        table.add_row(state, Text(finding.what), Text(finding.detail))
     console.print(table)

@@ -71,8 +71,10 @@ class RunFolder:
             ) from None
         except OSError as error:
             raise UsageError(f"{self.config_file} cannot be read: {error.strerror}") from None
-        except json.JSONDecodeError as error:
+        except ValueError as error:
             raise UsageError(f"{self.config_file} is damaged: {error}") from None
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("config"), dict):
+            raise UsageError(f"{self.config_file} is damaged: it holds no configuration")
         return manifest
 
     def config(self) -> RunConfig:
@@ -80,7 +82,9 @@ class RunFolder:
         return resolve(None, (), self.manifest()["config"])
 
     def begin(self, file: Path | None, overrides: tuple[str, ...]) -> RunConfig:
-        """Create the folder with its configuration, or check the one that it has.
+        """Create the folder with its configuration, or check that of a run that goes on.
+
+        A run that exists is left as it is until `keep` is called.
 
         Raises:
             ConfigError: bad configuration, or one that does not fit the run.
@@ -90,14 +94,19 @@ class RunFolder:
             manifest = self.manifest()
             config = resolve(file, overrides, manifest["config"])
             check_resume(config, manifest["config"], self.path)
-            self.write_manifest({**manifest, "config": as_tree(config)})
             return config
         config = resolve(file, overrides)
         self._create()
         self.write_manifest(
-            {"config": as_tree(config), "versions": versions(), "git_commit": git_commit()}
+            {"config": _stored(config), "versions": versions(), "git_commit": git_commit()}
         )
         return config
+
+    def keep(self, config: RunConfig) -> None:
+        """Store what a run that goes on was given anew; to be called by who holds its lock."""
+        manifest = self.manifest()
+        if manifest["config"] != _stored(config):
+            self.write_manifest({**manifest, "config": _stored(config)})
 
     def _create(self) -> None:
         if self.path.is_file():
@@ -119,6 +128,12 @@ class RunFolder:
         except OSError as error:
             draft.unlink(missing_ok=True)
             raise UsageError(f"{self.config_file} cannot be written: {error.strerror}") from None
+
+
+def _stored(config: RunConfig) -> dict[str, Any]:
+    """The configuration as it is kept: leave to run without isolation is for one sitting only."""
+    tree = as_tree(config)
+    return {**tree, "sandbox": {**tree["sandbox"], "allow_unsafe": False}}
 
 
 def versions() -> dict[str, str]:

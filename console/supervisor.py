@@ -49,6 +49,7 @@ async def coevolve(folder: RunFolder, config: RunConfig, progress: Progress) -> 
     """
     async with open_context(folder, config, progress) as context:
         await _check_endpoints(context, config)
+        folder.keep(config)
         if context.store.meta("finished") and not _extended(context):
             progress(ProgressEvent("line", f"{folder.path} is finished; nothing is left to do"))
             return

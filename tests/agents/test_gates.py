@@ -118,6 +118,7 @@ FLAWED: dict[str, list[dict[str, Any]]] = {
         {"code": code("import os; os._exit(0)")},
     ],
     "rubric_missing": [{"rated": True}, {"rated": True, "rubric": " "}],
+    "no_rater": [{"rated": True, "rubric": "Four lines that rhyme."}],
 }
 
 
@@ -192,9 +193,8 @@ async def test_an_answer_of_several_lines_can_be_a_reference(sandbox: Sandbox) -
     assert report.passed, report
 
 
-async def test_a_rated_family_leaves_verdicts_to_the_rater(sandbox: Sandbox) -> None:
+async def test_a_rated_family_is_refused_while_nobody_rates(sandbox: Sandbox) -> None:
     always = code("return 1.0")
     rubric = "A poem of four lines about the two numbers."
-    assert (await report_of(sandbox, code=always, rated=True, rubric=rubric)).passed
-    report = await report_of(sandbox, code=code("return 0.5"), rated=True, rubric=rubric)
-    assert report.code == "score_range"
+    report = await report_of(sandbox, code=always, rated=True, rubric=rubric)
+    assert report.code == "no_rater"

@@ -160,7 +160,7 @@ async def test_what_nobody_passes_is_made_easier(store: RunStore, sandbox: Sandb
     assert levels == [4, 3, 2]
 
 
-ALL_TOO_EASY = "Chain sums: six four-digit numbers"
+ALL_TOO_EASY = "Chain sums: five three-digit numbers"
 """The hardest rung, set as a harder child while every expert passes it."""
 TOO_HARD_ANYWAY = "Caesar cipher by example: two words, shifted by one"
 """The easiest rung with a solved example, set as an easier child while no expert passes it."""

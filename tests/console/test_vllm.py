@@ -99,7 +99,9 @@ def test_a_run_with_smollm2_as_scientist_ends_well(
     assert calls["calls"] > 0
     assert calls["tokens_out"] > 0
     assert calls["failed"] < calls["calls"]
-    assert sum(status["pool"]["rejected"].values()) > 0, "no gate and no critic turned anything down"
+    assert sum(status["pool"]["rejected"].values()) > 0, (
+        "no gate and no critic turned anything down"
+    )
     rejected = acdc.json("trace", folder, "--rejected")
     assert rejected
     assert all(item["calls"] for item in rejected)
