@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -104,7 +105,8 @@ def init(
     def action() -> None:
         settings = initialise.filled_in(scientist_url, scientist_model, base, seed_model or [])
         initialise.write_config(file, settings)
-        out.print(f"wrote {file}; run it with: acdc run runs/mine --config {file}", markup=False)
+        quoted = shlex.quote(str(file))
+        out.print(f"wrote {file}; run it with: acdc run runs/mine --config {quoted}", markup=False)
 
     _finish(action, debug)
 

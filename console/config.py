@@ -35,6 +35,8 @@ from evolution.settings import (
 )
 from memory.settings import NoveltySettings
 
+OTHER_VARIABLES = ("ACDC_CACHE",)
+"""Variables of the prefix that are no settings of a run."""
 MAY_CHANGE = ("generations", "endpoints", "sandbox")
 """What a resumed run may be given anew; everything else is part of keys and decisions."""
 
@@ -137,14 +139,23 @@ def _read_toml(file: Path) -> dict[str, Any]:
 
 
 def _from_environment() -> dict[str, Any]:
-    """The `ACDC_...` variables as a tree; sections are divided by two underscores."""
+    """The `ACDC_...` variables as a tree; sections are divided by two underscores.
+
+    Raises:
+        ConfigError: a variable of that prefix names no key.
+    """
     import os
 
     tree: dict[str, Any] = {}
     for name, value in os.environ.items():
+        if not name.startswith("ACDC_") or name in OTHER_VARIABLES:
+            continue
         path = name.removeprefix("ACDC_").lower().split("__")
-        if name.startswith("ACDC_") and path[0] in RunConfig.model_fields:
-            _merge(tree, _nested(path, _toml_value(value)))
+        if path[0] not in RunConfig.model_fields:
+            near = difflib.get_close_matches(path[0], RunConfig.model_fields, n=1, cutoff=0.5)
+            hint = f"; did you mean ACDC_{near[0].upper()}?" if near else ""
+            raise ConfigError(f"the environment variable {name} names no setting{hint}")
+        _merge(tree, _nested(path, _toml_value(value)))
     return tree
 
 

@@ -17,13 +17,14 @@ from memory.store import RunStore
 
 def collect(folder: RunFolder) -> dict[str, Any]:
     """The state of a run as in DESIGN section 9, read without disturbing a live run."""
+    manifest = folder.manifest()
     with RunStore.open(folder.path, read_only=True) as store:
         latest = store.latest_archive()
         generation = latest[0] if latest else 0
         return {
             "run": folder.path.name,
             "generation": generation,
-            "generations": folder.config().generations,
+            "generations": manifest["config"].get("generations"),
             "finished": bool(store.meta("finished")),
             "archive": _archive(store),
             "pool": _pool(store),

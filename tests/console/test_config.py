@@ -75,3 +75,9 @@ def test_resume_may_change_generations_and_endpoints_but_nothing_that_is_in_keys
     check_resume(resolve(None, ENDPOINT), stored, here)
     with pytest.raises(ConfigError, match=r"judge\.max_tokens = \d+, not 99"):
         check_resume(resolve(None, ["judge.max_tokens=99"]), stored, here)
+
+
+def test_a_misspelt_variable_is_named_with_the_nearest_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACDC_POL__CAPACITY", "3")
+    with pytest.raises(ConfigError, match=r"ACDC_POL__CAPACITY.*ACDC_POOL"):
+        resolve(None, ())
