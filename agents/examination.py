@@ -116,7 +116,6 @@ def items_of(family: Family) -> list[Item]:
             code_hash=family.code_hash,
             instance=instance,
             instructions=instructions,
-            generated_by=family.scientist,
         )
         for instance, instructions in sorted(family.instructions.items())
     ]

@@ -70,17 +70,12 @@ class GradeBook(Protocol):
 
 @dataclass(frozen=True)
 class Item:
-    """One gradable instance of a family.
-
-    Attributes:
-        generated_by: the scientist's model, for who looks at the results.
-    """
+    """One gradable instance of a family."""
 
     code: str
     code_hash: str
     instance: str
     instructions: str
-    generated_by: str = ""
 
     @cached_property
     def instance_hash(self) -> str:

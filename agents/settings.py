@@ -64,7 +64,7 @@ class SandboxSettings(Settings):
     allow_unsafe: bool = Field(
         default=False,
         description="run code that an LLM wrote even without isolation (never do this on a machine "
-        "that holds anything of value)",
+        "that holds anything of value); for one sitting, a run does not remember it",
     )
     guests: int = Field(default=2, ge=1, description="sandbox processes that run at a time")
     seconds: float = Field(

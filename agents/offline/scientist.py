@@ -98,14 +98,14 @@ def refine(request: str, last_proposal: str, feedback: str, seed: int) -> dict[s
     """
     sketch = read_sketch(json.loads(last_proposal)["code"])
     assert sketch is not None
-    shown = reading.blocks(feedback)
+    asked, told = reading.blocks(request), reading.blocks(feedback)
     rng = Random(seed)
-    if reading.GATES in shown:
-        return write(_mended(sketch, shown[reading.GATES]["code"], rng))
-    revised = _revised(sketch, shown[reading.CRITIQUE]["problems"], rng)
-    revised = _unlike(revised, reading.blocks(request), rng)
+    if reading.GATES in told:
+        return write(_mended(sketch, told[reading.GATES]["code"], rng))
+    revised = _revised(sketch, told[reading.CRITIQUE]["problems"], rng)
+    revised = _unlike(revised, asked, rng)
     parent = read_sketch(reading.code_in(request))
-    if reading.blocks(request)[reading.ASSIGNMENT]["kind"] == "related" and parent is not None:
+    if asked[reading.ASSIGNMENT]["kind"] == "related" and parent is not None:
         revised = _apart_from(parent, revised, rng)
     return write(revised)
 
@@ -154,6 +154,8 @@ def _at(place: int, taken: Collection[str], names: Collection[str], rng: Random)
 def _variants(entry: Entry, turn: int, rng: Random) -> list[Sketch]:
     """The forms of one generator that small models may manage, in another order at every turn."""
     plain = _sketch((entry.generator,), "plain", 2, rng)
+    if entry in STRETCH:
+        return [replace(plain, level=1)]
     alone = replace(plain, own_scorer=True)
     reworded = [
         replace(alone, form="reworded", wording=place)
@@ -161,10 +163,8 @@ def _variants(entry: Entry, turn: int, rng: Random) -> list[Sketch]:
         if not wording.stretch
     ]
     shown = [replace(alone, form="shown")] if is_brief(entry.generator) else []
-    rows = [[plain], reworded, shown]
-    if entry in STRETCH:
-        return [replace(plain, level=1)]
-    forms = [replace(s, level=level) for level in (2, 1, 3) for row in rows for s in row]
+    ladder = [plain, *reworded, *shown]
+    forms = [replace(sketch, level=level) for level in (2, 1, 3) for sketch in ladder]
     if turn and entry.kind in ATOMIC_KINDS and rng.random() < COMPOSED_SHARE:
         pair = (entry.generator, _partner(entry, rng))
         forms.insert(turn, replace(alone, form="composed", generators=pair, level=1))
