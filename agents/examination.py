@@ -12,7 +12,7 @@ from agents.progress import ProgressEvent
 from agents.rating import rater_says_gibberish
 from evolution.gibberish import assess
 from evolution.selection import undergraded
-from memory.records import Expert, Family
+from memory.records import Expert, Family, Json
 
 REGRADES = 2
 """How often experts with too few grades are examined again before the run stops."""
@@ -39,7 +39,7 @@ async def judge(context: RunContext, generation: int) -> None:
             return
     raise JudgingError(
         f"generation {generation}: {', '.join(missing)} could not be graded on 90 % of the pool; "
-        "the causes are in `acdc trace`; the same command tries again"
+        f"`acdc trace DIR --expert {missing[0]}` tells why; the same command tries again"
     )
 
 
@@ -106,6 +106,10 @@ def _write_outcome(
     outcome = family_outcome(results)
     if outcome is not None:
         context.store.set_skill(expert.id, family.id, outcome)
+    else:
+        reason = next((result.error for result in results if result.error), "no result")
+        gap: dict[str, Json] = {"expert": expert.id, "family": family.id, "reason": reason}
+        context.store.add_event("missing", gap)
 
 
 def items_of(family: Family) -> list[Item]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ def filled_in(
     if base is not None:
         overrides.append(f"models.base={json.dumps(base)}")
     if seeds:
-        named = [{"name": _seed_name(path), "path": path} for path in seeds]
+        names = _seed_names(seeds)
+        named = [{"name": name, "path": path} for name, path in zip(names, seeds, strict=True)]
         overrides.append(f"models.seeds={toml_value(named)}")
     if base is not None or seeds:
         # The built-in experts answer in a few words; others may want to reason first.
@@ -45,8 +47,15 @@ def filled_in(
     return resolve(None, overrides)
 
 
-def _seed_name(path: str) -> str:
-    return path.rstrip("/").rsplit("/", maxsplit=1)[-1].rsplit(":", maxsplit=1)[-1].lower()
+def _seed_names(paths: Sequence[str]) -> list[str]:
+    """A name for each seed: the end of its path without revision, numbered where two are alike."""
+    names: list[str] = []
+    for path in paths:
+        last = re.split(r"[/:]", path.rstrip("/"))[-1].split("@")[0].lower()
+        name = re.sub(r"[^a-z0-9_.-]+", "-", last).lstrip("-._") or "seed"
+        taken = [other for other in names if re.fullmatch(rf"{re.escape(name)}(-\d+)?", other)]
+        names.append(f"{name}-{len(taken) + 1}" if taken else name)
+    return names
 
 
 def write_config(file: Path, config: RunConfig) -> None:

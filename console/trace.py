@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast, get_args
+from typing import Any, TypeAlias, cast, get_args
 
 from rich.console import Console
 from rich.markup import escape
@@ -11,8 +11,12 @@ from rich.syntax import Syntax
 
 from console.errors import UsageError
 from console.rundir import RunFolder
+from memory.journal import Event
 from memory.records import Assignment, Call, Draft, Role
 from memory.store import RunStore
+
+Trace: TypeAlias = dict[str, list[dict[str, Any]]]
+"""Under `assignments`, `experts` and `calls`: what matched, as JSON."""
 
 
 def collect(
@@ -21,8 +25,8 @@ def collect(
     expert: str | None = None,
     role: Role | None = None,
     rejected: bool = False,
-) -> list[dict[str, Any]]:
-    """The traces that match: one entry per assignment, or one per expert.
+) -> Trace:
+    """What matches: assignments with their conversations, an expert, or the calls of one role.
 
     Raises:
         UsageError: there is no run here, or no such family or expert.
@@ -30,18 +34,36 @@ def collect(
     folder.manifest()
     with RunStore.open(folder.path, read_only=True) as store:
         if expert is not None:
-            return [_expert_trace(store, expert)]
-        assignments = [a for a in store.assignments() if _matches(store, a, family, rejected)]
-        if not assignments and family is not None:
-            raise UsageError(f"{folder.path} has no family or assignment {family!r}")
-        return [_assignment_trace(store, a, role) for a in assignments]
+            return {"assignments": [], "experts": [_expert_trace(store, expert)], "calls": []}
+        chosen = _chosen(store, family)
+        if rejected:
+            if family is not None and not any(_is_rejected(store, a) for a in chosen):
+                raise UsageError(f"{family} was not rejected: leave --rejected out")
+            chosen = [a for a in chosen if _is_rejected(store, a)]
+        traces = [_assignment_trace(store, assignment, role) for assignment in chosen]
+        if role is None:
+            return {"assignments": traces, "experts": [], "calls": []}
+        # A rater reads for the judge, and a call of that kind belongs to no assignment.
+        alone = [] if family or rejected else store.calls(role=role)
+        return {
+            "assignments": [trace for trace in traces if trace["calls"]],
+            "experts": [],
+            "calls": [call.model_dump(mode="json") for call in alone if call.assignment is None],
+        }
 
 
-def _matches(store: RunStore, assignment: Assignment, family: str | None, rejected: bool) -> bool:
-    outcome = store.assignment_status(assignment.id)
-    if rejected and outcome.status != "rejected":
-        return False
-    return family is None or family in (assignment.id, outcome.family)
+def _chosen(store: RunStore, family: str | None) -> list[Assignment]:
+    assignments = store.assignments()
+    if family is None:
+        return assignments
+    chosen = [a for a in assignments if family in (a.id, store.assignment_status(a.id).family)]
+    if not chosen:
+        raise UsageError(f"the run has no family or assignment {family!r}")
+    return chosen
+
+
+def _is_rejected(store: RunStore, assignment: Assignment) -> bool:
+    return store.assignment_status(assignment.id).status == "rejected"
 
 
 def _assignment_trace(store: RunStore, assignment: Assignment, role: Role | None) -> dict[str, Any]:
@@ -67,10 +89,17 @@ def _expert_trace(store: RunStore, expert_id: str) -> dict[str, Any]:
         "expert": expert.model_dump(mode="json"),
         "passes": sorted(family for family, passed in skills.items() if passed),
         "fails": sorted(family for family, passed in skills.items() if not passed),
+        "missing": [
+            event.payload for event in store.events("missing") if _tells_of(event, expert_id)
+        ],
         "answers": [
             answer.model_dump(mode="json") for answer in store.answers_of(expert.genome_id)
         ],
     }
+
+
+def _tells_of(event: Event, expert_id: str) -> bool:
+    return isinstance(event.payload, dict) and event.payload.get("expert") == expert_id
 
 
 def role_named(name: str | None) -> Role | None:
@@ -84,14 +113,15 @@ def role_named(name: str | None) -> Role | None:
     return cast("Role | None", name)
 
 
-def show(traces: list[dict[str, Any]], console: Console) -> None:
-    """Print traces for a person, as the conversations went."""
-    for trace in traces:
-        if "expert" in trace:
-            _show_expert(trace, console)
-        else:
-            _show_assignment(trace, console)
-    if not traces:
+def show(trace: Trace, console: Console) -> None:
+    """Print a trace for a person, as the conversations went."""
+    for assignment in trace["assignments"]:
+        _show_assignment(assignment, console)
+    for expert in trace["experts"]:
+        _show_expert(expert, console)
+    for call in trace["calls"]:
+        _show_call(Call.model_validate(call), console)
+    if not any(trace.values()):
         console.print("nothing matches")
 
 
@@ -165,5 +195,7 @@ def _show_expert(trace: dict[str, Any], console: Console) -> None:
     console.print(f"parameters: {expert['parameters']}", markup=False)
     console.print(f"passes {len(trace['passes'])}: {', '.join(trace['passes'])}", markup=False)
     console.print(f"fails {len(trace['fails'])}: {', '.join(trace['fails'])}", markup=False)
+    for gap in trace["missing"]:
+        console.print(f"not graded on {gap['family']}: {gap['reason']}", style="red", markup=False)
     for answer in trace["answers"]:
         console.print(f"  {answer['reply']['text']!r}", markup=False, highlight=False)

@@ -121,7 +121,7 @@ def test_a_moved_run_with_a_space_in_its_path_can_be_extended_and_asked(
 def test_trace_shows_the_conversation_behind_a_family(acdc: Acdc, finished_run: Path) -> None:
     with RunStore.open(finished_run, read_only=True) as store:
         family = store.families()[0]
-    [trace] = acdc.json("trace", finished_run, "--family", family.id)
+    [trace] = acdc.json("trace", finished_run, "--family", family.id)["assignments"]
     purposes = [call["purpose"] for call in trace["calls"]]
     assert purposes[0] == "propose"
     assert "critique" in purposes
@@ -133,7 +133,7 @@ def test_trace_shows_the_conversation_behind_a_family(acdc: Acdc, finished_run: 
 
 
 def test_trace_of_an_expert_shows_lineage_and_answers(acdc: Acdc, finished_run: Path) -> None:
-    [trace] = acdc.json("trace", finished_run, "--expert", "g1-0")
+    [trace] = acdc.json("trace", finished_run, "--expert", "g1-0")["experts"]
     assert len(trace["expert"]["parents"]) == 2
     assert trace["answers"]
 
@@ -167,3 +167,19 @@ def test_a_given_family_that_fails_a_gate_is_named_and_nothing_is_left(
     assert first.name in refused.stderr
     assert "import_error" in refused.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_trace_of_a_role_shows_only_what_it_said(acdc: Acdc, finished_run: Path) -> None:
+    trace = acdc.json("trace", finished_run, "--role", "critic")
+    assert trace["assignments"]
+    assert {call["role"] for a in trace["assignments"] for call in a["calls"]} == {"critic"}
+    assert "nothing matches" in acdc("trace", finished_run, "--role", "chooser").stdout
+
+
+def test_trace_refuses_to_show_an_accepted_family_as_rejected(
+    acdc: Acdc, finished_run: Path
+) -> None:
+    with RunStore.open(finished_run, read_only=True) as store:
+        family = store.families()[0].id
+    refused = acdc("trace", finished_run, "--family", family, "--rejected", code=2)
+    assert f"{family} was not rejected" in refused.stderr

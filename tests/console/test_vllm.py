@@ -102,6 +102,6 @@ def test_a_run_with_smollm2_as_scientist_ends_well(
     assert sum(status["pool"]["rejected"].values()) > 0, (
         "no gate and no critic turned anything down"
     )
-    rejected = acdc.json("trace", folder, "--rejected")
+    rejected = acdc.json("trace", folder, "--rejected")["assignments"]
     assert rejected
     assert all(item["calls"] for item in rejected)

@@ -1,0 +1,68 @@
+"""What `acdc trace` collects from a run store, without a run."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from console import trace
+from console.rundir import RunFolder
+from memory.records import Call, ChatMessage, Expert
+from memory.store import RunStore
+
+
+def _folder(tmp_path: Path, fill: Callable[[RunStore], object]) -> RunFolder:
+    (tmp_path / "config.json").write_text(json.dumps({"config": {}}))
+    with RunStore.open(tmp_path) as store:
+        fill(store)
+    return RunFolder(tmp_path)
+
+
+def _call(role: str, assignment: str | None) -> Call:
+    return Call.model_validate(
+        {
+            "key": f"{role}-{assignment}",
+            "role": role,
+            "purpose": "gibberish",
+            "model": "m",
+            "endpoint": "http://localhost/v1",
+            "assignment": assignment,
+            "round": 0,
+            "messages": (ChatMessage(role="user", content="Is this babble?"),),
+            "response": "no",
+        }
+    )
+
+
+def _shown(found: trace.Trace) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    trace.show(found, console)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_calls_outside_of_assignments_are_shown_under_their_role(tmp_path: Path) -> None:
+    folder = _folder(tmp_path, lambda store: store.put_call(_call("rater", None)))
+    found = trace.collect(folder, role="rater")
+    assert [call["purpose"] for call in found["calls"]] == ["gibberish"]
+    assert "Is this babble?" in _shown(found)
+    assert _shown(trace.collect(folder, role="critic")).strip() == "nothing matches"
+
+
+def test_an_expert_that_could_not_be_graded_says_why(tmp_path: Path) -> None:
+    def fill(store: RunStore) -> None:
+        store.put_genome("0" * 32, b"genome")
+        store.put_expert(
+            Expert(id="g1-0", genome_id="0" * 32, generation=1, birth=0, operator="linear")
+        )
+        gap = {"expert": "g1-0", "family": "g0-a01", "reason": "the sandbox did not start"}
+        store.add_event("missing", {**gap})
+        store.add_event("missing", {**gap, "expert": "g1-1"})
+
+    found = trace.collect(_folder(tmp_path, fill), expert="g1-0")
+    assert [gap["family"] for gap in found["experts"][0]["missing"]] == ["g0-a01"]
+    assert "not graded on g0-a01: the sandbox did not start" in _shown(found)
