@@ -35,7 +35,7 @@ from evolution.settings import (
 )
 from memory.settings import NoveltySettings
 
-OTHER_VARIABLES = ("ACDC_CACHE",)
+OTHER_VARIABLES = ("ACDC_CACHE", "ACDC_RUN")
 """Variables of the prefix that are no settings of a run."""
 MAY_CHANGE = ("generations", "endpoints", "sandbox")
 """What a resumed run may be given anew; everything else is part of keys and decisions."""

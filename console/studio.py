@@ -1,36 +1,33 @@
-"""The graph for `langgraph dev`; a thread there drives the run in the folder named ACDC_RUN."""
+"""The graph for `langgraph dev`: a thread there begins, or goes on with, the run in ACDC_RUN."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from dataclasses import asdict
 from pathlib import Path
 
+from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
-from agents.graph import RunState, build_graph
-from console.assembly import open_context
+from agents.graph import RunState
 from console.rundir import RunFolder
+from console.supervisor import coevolve
 
 
-@asynccontextmanager
-async def make_graph() -> AsyncIterator[CompiledStateGraph[RunState, None, RunState, RunState]]:
-    """Open the run folder and bind its handles to the graph, which Studio cannot pass itself."""
+async def coevolution(state: RunState) -> RunState:
+    """Run to the end; the events of the run are what the thread streams as custom data."""
+    write = get_stream_writer()
     folder = RunFolder(Path(os.environ.get("ACDC_RUN", "runs/studio")))
     config = folder.begin(None, ())
-    async with open_context(folder, config) as context:
-        coevolution = build_graph()
+    await coevolve(folder, config, lambda event: write(asdict(event)))
+    return {"generation": config.generations}
 
-        async def coevolve(state: RunState) -> RunState:
-            latest = context.store.latest_archive()
-            begin: RunState = {"generation": latest[0] + 1 if latest else 0}
-            await coevolution.ainvoke(begin, context=context)
-            return {"generation": context.generations}
 
-        graph = StateGraph(RunState)
-        graph.add_node("coevolution", coevolve)
-        graph.add_edge(START, "coevolution")
-        graph.add_edge("coevolution", END)
-        yield graph.compile(name="acdc")
+def make_graph() -> CompiledStateGraph[RunState, None, RunState, RunState]:
+    """One node: the stores and engines of a run are its own, and no client could pass them."""
+    graph = StateGraph(RunState)
+    graph.add_node("coevolution", coevolution)
+    graph.add_edge(START, "coevolution")
+    graph.add_edge("coevolution", END)
+    return graph.compile(name="acdc")
