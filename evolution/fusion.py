@@ -2,10 +2,10 @@
 
     out = round(base + c_1 T_1 + c_2 T_2 + ...)
 
-Each product and each sum is rounded to float32, in the order given: no fused multiply-add, whose use
-depends on vector width and compiler. So the two ways of computing it, compiled and plain, give the
-same bits, whatever the number of threads and wherever a tensor is cut. A compiled kernel is used only
-after it has shown that on a sample.
+Each product and each sum is rounded to float32, in the order given: no fused multiply-add, whose
+use depends on vector width and compiler. So the two ways of computing it, compiled and plain, give
+the same bits, whatever the number of threads and wherever a tensor is cut. A compiled kernel is used
+only after it has shown that on a sample.
 """
 
 from __future__ import annotations
@@ -95,14 +95,14 @@ def _sum(out: Tensor, base: Tensor, coefficients: Tensor, *vectors: Tensor) -> N
 
 @functools.lru_cache(maxsize=64)
 def _kernel(count: int, device: torch.device, out: torch.dtype, base: torch.dtype) -> Kernel | None:
-    """A compiled `_sum` of that many vectors; None where none can be made (no C++ compiler, ...)."""
+    """A compiled `_sum` of that many vectors; None where none can be made."""
     plain = cast(Any, _sum)
     # A code object of its own: PyTorch counts recompilations by code object, up to a limit.
     code = plain.__code__.replace(co_name=f"sum_of_{count}_{device.type}")
     function = FunctionType(code, plain.__globals__)
-    # Inductor lets Triton fuse multiply and add, unless told so.
-    options = {"emulate_precision_casts": True} if device.type == "cuda" else None
-    compiled = torch.compile(function, dynamic=True, fullgraph=True, options=options)
+    # Else Inductor lets Triton fuse multiply and add.
+    options: dict[str, Any] = {"emulate_precision_casts": True} if device.type == "cuda" else {}
+    compiled = torch.compile(function, dynamic=True, fullgraph=True, options=options or None)
     sample, vectors, coefficients = _sample(count, device, base)
     expected, found = (torch.empty(_SAMPLE, dtype=out, device=device) for _ in range(2))
     _combine_in_cache(expected, sample, vectors, coefficients)

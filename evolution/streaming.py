@@ -1,7 +1,7 @@
 """A bank in host memory feeds a GPU: pieces are copied while the ones before are summed.
 
-Two buffers: while the main stream sums one piece, a stream of its own copies the next one; the piece
-after that waits until the first buffer is free. From page-locked memory the two truly overlap.
+Two buffers: while the main stream sums one piece, a stream of its own copies the next one; the
+piece after that waits until the first is summed. From page-locked memory the two truly overlap.
 """
 
 from __future__ import annotations

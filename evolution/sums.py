@@ -2,9 +2,9 @@
 
     W = A0 + sum_i l_i T_i + up @ down
 
-All low-rank terms of a tensor (LoRA anchors and displacement) are concatenated into `up` and `down`,
-so that a single `addmm` adds them. Where there are full differences alone, the result goes straight
-into its place; else a piece is summed in a float32 buffer that stays in the cache.
+All low-rank terms of a tensor (LoRA anchors and displacement) are concatenated into `up` and
+`down`, so that a single `addmm` adds them. Where there are full differences alone, the result goes
+straight into its place; else a piece is summed in a float32 buffer that stays in the cache.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from evolution.fusion import combine
 from evolution.task_vectors import Dense
 
 PIECE = 1 << 20
-"""Elements of a piece. It depends on nothing but the tensor, and the results do not depend on it."""
+"""Elements of a piece: its float32 buffer stays in the cache. Results do not depend on it."""
 
 _FEWEST_ROWS = 64
 """A matrix product of fewer rows is slow."""
