@@ -4,8 +4,8 @@
 
 Each product and each sum is rounded to float32, in the order given: no fused multiply-add, whose
 use depends on vector width and compiler. So the two ways of computing it, compiled and plain, give
-the same bits, whatever the number of threads and wherever a tensor is cut. A compiled kernel is used
-only after it has shown that on a sample.
+the same bits, whatever the number of threads and wherever a tensor is cut. A compiled kernel is
+used only after it has shown that on a sample.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     W = A0 + sum_i l_i T_i + U diag(delta) V^T
 
-summed in float32 and rounded once. What goes through memory is the bank, once, and the weights; the
-sums stay in the cache, so extra memory is a few MiB however large the model. A genome gives the same
-bits whatever the number of threads, and whichever function below is asked for them.
+summed in float32 and rounded once. What goes through memory is the bank, once, and the weights;
+the sums stay in the cache, so extra memory is a few MiB however large the model. A genome gives the
+same bits whatever the number of threads, and whichever function below is asked for them.
 """
 
 from __future__ import annotations

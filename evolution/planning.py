@@ -181,7 +181,7 @@ def plan_memory(
         taken = sum(need.bytes for need in of_engine) + sizes.bank
         bank = "device" if taken <= _SPARE * gpu else "pinned"
     where: Place = "GPU memory" if bank == "device" else "memory"
-    needs = (Need("bank", where, sizes.bank), *of_engine)
+    needs: tuple[Need, ...] = (Need("bank", where, sizes.bank), *of_engine)
     if engine.kind != "transformers":
         needs += (Need("bank of the engine's worker", where, sizes.bank),)
     if sandbox:

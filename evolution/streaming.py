@@ -31,7 +31,7 @@ def staged(pieces: Iterable[Piece], device: torch.device) -> Iterator[Piece]:
         pieces: with `out` on the GPU, their terms in host memory.
         device: the GPU.
     """
-    copying = torch.cuda.Stream(device)
+    copying = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     computing = torch.cuda.current_stream(device)
     summed: torch.cuda.Event | None = None
     ahead: tuple[Piece, torch.cuda.Event] | None = None
@@ -70,7 +70,7 @@ def page_lock(bank: Bank) -> None:
     Raises:
         EngineError: the system does not allow that much locked memory.
     """
-    cudart = torch.cuda.cudart()
+    cudart = torch.cuda.cudart()  # type: ignore[no-untyped-call]
     for tensor in _held(bank):
         if tensor.nbytes < _WORTH_LOCKING or tensor.is_pinned():
             continue
