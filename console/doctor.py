@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -19,11 +20,12 @@ from agents.offline import OfflineTransport
 from agents.sandbox import open_sandbox
 from console.assembly import cache_folder, writes_offline
 from console.config import RunConfig
-from evolution.bank import load_bank
-from evolution.mergeability import mergeability
+from evolution.bank import Bank, load_bank
+from evolution.mergeability import Pairs, mergeability
+from evolution.planning import Machine, Plan, measure_sizes, plan_memory
 from memory.embedding import open_embedder
 from memory.errors import AcdcError
-from memory.records import Role
+from memory.records import Json, Role
 from memory.store import RunStore
 
 State = Literal["ok", "warning", "failed"]
@@ -31,11 +33,16 @@ State = Literal["ok", "warning", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at."""
+    """One thing that was looked at.
+
+    Attributes:
+        figures: what the detail is read from, for programs.
+    """
 
     what: str
     state: State
     detail: str
+    figures: Mapping[str, Json] = field(default_factory=dict)
 
 
 async def examine(config: RunConfig) -> list[Finding]:
@@ -43,6 +50,7 @@ async def examine(config: RunConfig) -> list[Finding]:
     findings = [_machine()]
     findings.append(await _sandbox(config))
     findings.append(await asyncio.to_thread(_embedder, config))
+    findings.append(await asyncio.to_thread(_memory, config))
     findings += await asyncio.to_thread(_seeds, config)
     findings += await _endpoints(config)
     return findings
@@ -102,18 +110,70 @@ def _embedder(config: RunConfig) -> Finding:
     return Finding("embedder", "ok", f"{embedder.name}, {vectors.shape[1]} dimensions")
 
 
+def _memory(config: RunConfig) -> Finding:
+    """Planned from headers, before the seeds are loaded."""
+    try:
+        sizes = measure_sizes(config.models, config.spectral, cache_folder())
+        machine = Machine.here(config.engine)
+    except AcdcError as error:
+        return Finding("memory", "failed", str(error))
+    plan = plan_memory(
+        sizes,
+        config.engine,
+        machine,
+        tokens=_PROMPT_TOKENS + config.judge.max_tokens,
+        sandbox=config.sandbox.guests * config.sandbox.memory_mb * 2**20,
+    )
+    state: State = "ok" if plan.verdict == "fits" else "warning"
+    parts = ", ".join(f"{need.what} {_mib(need.bytes)}" for need in plan.needs)
+    return Finding("memory", state, f"{plan.verdict}: {parts}; {plan.advice}", _figures(plan))
+
+
+_PROMPT_TOKENS = 512
+"""Of a long question with its opening."""
+
+
+def _figures(plan: Plan) -> dict[str, Json]:
+    return {
+        "verdict": plan.verdict,
+        "bank": plan.bank,
+        "needs": [asdict(need) for need in plan.needs],
+        "free": asdict(plan.machine),
+    }
+
+
 def _seeds(config: RunConfig) -> list[Finding]:
     try:
         bank = load_bank(config.models, config.spectral, cache_folder())
     except AcdcError as error:
         return [Finding("seeds", "failed", str(error))]
-    found = [
-        Finding("seeds", "ok", f"{', '.join(bank.seed_names)}; {bank.memory_bytes / 2**20:.0f} MiB")
-    ]
+    found = Finding("seeds", "ok", f"{', '.join(bank.seed_names)}; {_mib(bank.memory_bytes)}")
+    return [found, *_mergeability(bank)]
+
+
+def _mergeability(bank: Bank) -> list[Finding]:
     report = mergeability(bank)
-    if report is not None:
-        found.append(Finding("mergeability", "ok", report.advice))
-    return found
+    if report is None:
+        return []
+
+    def listed(pairs: Pairs) -> list[Json]:
+        return [[*pair, round(value, 4)] for pair, value in pairs.items()]
+
+    detail = report.advice
+    if report.sign_agreement:
+        low, high = min(report.sign_agreement.values()), max(report.sign_agreement.values())
+        detail += f"; signs agree in {low:.0%} to {high:.0%} of the weights that two seeds change"
+    figures: dict[str, Json] = {
+        "ratio": report.ratio,
+        "distances": listed(report.distances),
+        "cosines": listed(report.cosines),
+        "sign_agreement": listed(report.sign_agreement),
+    }
+    return [Finding("mergeability", "ok", f"{detail} (a hint, no verdict)", figures)]
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"
 
 
 async def _endpoints(config: RunConfig) -> list[Finding]:

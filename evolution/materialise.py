@@ -1,9 +1,10 @@
-"""Turn genomes into weights: one fused pass over the bank, tensor by tensor (DESIGN section 4).
+"""Turn genomes into weights: one fused pass over the bank, tensor by tensor.
 
     W = A0 + sum_i l_i T_i + U diag(delta) V^T
 
-summed in float32 and rounded once. All low-rank terms of a tensor (LoRA anchors and displacement)
-are concatenated, so that a single `addmm` adds them. Extra memory is about one tensor in float32.
+summed in float32 and rounded once. What goes through memory is the bank, once, and the weights;
+the sums stay in the cache, so extra memory is a few MiB however large the model. A genome gives the
+same bits whatever the number of threads, and whichever function below is asked for them.
 """
 
 from __future__ import annotations
@@ -19,11 +20,19 @@ from evolution.anchors import Anchor
 from evolution.bank import Bank
 from evolution.fingerprint import tensors_hash
 from evolution.genome import Genome
-from evolution.task_vectors import LowRank
+from evolution.spectral import SpectralBasis
+from evolution.streaming import STAGED, moved, staged
+from evolution.sums import Piece, Sum, pieces
+from evolution.task_vectors import Dense, LowRank
+
+_WORTH_COMPILING = 1 << 26
+"""Elements of full differences from which seconds of compiling are soon won back."""
 
 
 def materialise(bank: Bank, genome: Genome, model: Any) -> None:
     """Write an expert's weights into a model, in place; tied weights stay tied.
+
+    Where the model is on a GPU and the bank is not, the bank is streamed there.
 
     Args:
         bank: that the genome belongs to.
@@ -34,9 +43,11 @@ def materialise(bank: Bank, genome: Genome, model: Any) -> None:
         GenomeError: the genome does not fit the bank.
     """
     state = model.state_dict(keep_vars=True)
+    fused = _is_worth_compiling(bank)
     with torch.no_grad():
-        for name, weights in weigh(bank, genome, next(model.parameters()).device):
-            state[name].copy_(weights)
+        work = ((total, state[name].detach()) for name, total in _sums(bank, genome))
+        for piece in _in_place(work):
+            piece.evaluate(fused)
 
 
 def weigh(
@@ -55,22 +66,14 @@ def weigh(
     Raises:
         GenomeError: the genome does not fit the bank.
     """
-    # Taken once: an anchor that is grafted on meanwhile is no part of this genome.
-    anchors = bank.anchors
-    fitted = bank.geometry.fit(genome)
-    place = bank.device if device is None else device
-    for name, block in bank.layout.tensor_blocks.items():
-        coefficients = fitted.coefficients[block].tolist()
-        delta = fitted.displacements.get(name)
-        displacement = None if delta is None else torch.from_numpy(delta.copy()).to(place)
-        with torch.no_grad():
-            yield name, _weigh_tensor(bank, anchors, name, coefficients, displacement, place)
+    return _made(bank, genome, torch.float32, device)
 
 
-def rounded(bank: Bank, genome: Genome) -> Iterator[tuple[str, Float[Tensor, " ..."]]]:
+def rounded(
+    bank: Bank, genome: Genome, device: torch.device | None = None
+) -> Iterator[tuple[str, Float[Tensor, " ..."]]]:
     """As `weigh`, in the dtype of the experts: what an engine or a file is given."""
-    for name, weights in weigh(bank, genome):
-        yield name, weights.to(bank.dtype)
+    return _made(bank, genome, bank.dtype, device)
 
 
 def checksum(model: Any, stride: int = 1) -> str:
@@ -89,40 +92,107 @@ def checksum(model: Any, stride: int = 1) -> str:
     return tensors_hash(pairs, stride)
 
 
-def expected_checksum(bank: Bank, genome: Genome, stride: int = 1) -> str:
-    """What `checksum` gives for a model that this expert was materialised in."""
-    return tensors_hash(rounded(bank, genome), stride)
+def expected_checksum(
+    bank: Bank, genome: Genome, stride: int = 1, device: torch.device | None = None
+) -> str:
+    """What `checksum` gives for a model that this expert was materialised in.
+
+    Args:
+        bank: that the genome belongs to.
+        genome: the expert.
+        stride: as of `checksum`.
+        device: of that model; where the bank is by default. A GPU sums low-rank terms in another
+            order than a CPU.
+    """
+    return tensors_hash(rounded(bank, genome, device), stride)
 
 
-def _weigh_tensor(
-    bank: Bank,
+def _made(
+    bank: Bank, genome: Genome, dtype: torch.dtype, device: torch.device | None
+) -> Iterator[tuple[str, Tensor]]:
+    """New tensors, one at a time; the base's own where nothing is added."""
+    fused = _is_worth_compiling(bank)
+    place = bank.device if device is None else device
+    for name, total in _sums(bank, genome):
+        with torch.no_grad():
+            if total.is_base:
+                yield name, total.base.to(place)
+                continue
+            out = torch.empty(total.base.shape, dtype=dtype, device=place)
+            for piece in _in_place(iter([(total, out)])):
+                piece.evaluate(fused)
+        yield name, out
+
+
+def _in_place(work: Iterator[tuple[Sum, Tensor]]) -> Iterator[Piece]:
+    """All pieces of all tensors, their terms brought to where the result goes."""
+    first = next(work, None)
+    if first is None:
+        return
+    here, there = first[0].base.device, first[1].device
+
+    def cut(most: int | None) -> Iterator[Piece]:
+        yield from pieces(*first, most)
+        for total, out in work:
+            yield from pieces(total, out, most)
+
+    if here == there:
+        yield from cut(None)
+    elif there.type == "cuda":
+        yield from staged(cut(STAGED), there)
+    else:
+        for piece in cut(STAGED):
+            yield moved(piece, there)
+
+
+def _is_worth_compiling(bank: Bank) -> bool:
+    vectors = (vector for anchor in bank.anchors for vector in anchor.vectors.values())
+    elements = sum(vector.values.numel() for vector in vectors if isinstance(vector, Dense))
+    return elements >= _WORTH_COMPILING
+
+
+def _sums(bank: Bank, genome: Genome) -> Iterator[tuple[str, Sum]]:
+    """The terms of every tensor, in the order of the model.
+
+    Raises:
+        GenomeError: the genome does not fit the bank.
+    """
+    # Taken once: an anchor that is grafted on meanwhile is no part of this genome.
+    anchors = bank.anchors
+    fitted = bank.geometry.fit(genome)
+    for name, block in bank.layout.tensor_blocks.items():
+        coefficients = fitted.coefficients[block].tolist()
+        delta = fitted.displacements.get(name)
+        displacement = None
+        if delta is not None:
+            displacement = bank.bases[name], torch.from_numpy(delta.copy()).to(bank.device)
+        with torch.no_grad():
+            total = _sum(bank.base[name], anchors, name, coefficients, displacement)
+        yield name, total
+
+
+def _sum(
+    base: Tensor,
     anchors: Sequence[Anchor],
     name: str,
-    coefficients: list[float],
-    displacement: Float[Tensor, " r"] | None,
-    device: torch.device,
-) -> Float[Tensor, " ..."]:
-    terms = [
-        (coefficient, anchor.vectors[name].to(device))
-        for coefficient, anchor in zip(coefficients, anchors, strict=False)
-        if coefficient != 0.0 and name in anchor.vectors
-    ]
-    base = bank.base[name].to(device)
-    if not terms and displacement is None:
-        return base
-    total = base.to(torch.float32, copy=True)
+    coefficients: Sequence[float],
+    displacement: tuple[SpectralBasis, Float[Tensor, " r"]] | None,
+) -> Sum:
+    dense: list[tuple[float, Dense]] = []
     ups: list[Tensor] = []
     downs: list[Tensor] = []
-    for coefficient, vector in terms:
+    for coefficient, anchor in zip(coefficients, anchors, strict=False):
+        vector = anchor.vectors.get(name)
+        if coefficient == 0.0 or vector is None:
+            continue
         if isinstance(vector, LowRank):
             ups.append(vector.up * (coefficient * vector.scale))
             downs.append(vector.down)
         else:
-            vector.add_to(total, coefficient)
+            dense.append((coefficient, vector))
     if displacement is not None:
-        basis = bank.bases[name].to(device)
-        ups.append(basis.left * displacement)
+        basis, delta = displacement
+        ups.append(basis.left * delta)
         downs.append(basis.right.T)
-    if ups:
-        total.addmm_(torch.cat(ups, dim=1), torch.cat(downs, dim=0))
-    return total
+    factors = (torch.cat(ups, dim=1), torch.cat(downs, dim=0)) if ups else None
+    return Sum(base, tuple(dense), factors)

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from evolution.bank import Bank, load_bank
+from evolution.bank import Bank
 from evolution.engines import Broker, Engine, open_engine
 from evolution.genome import Genome
+from evolution.placement import load_placed_bank
 from evolution.settings import EngineSettings, ModelSettings, SpectralSettings
 
 
@@ -52,7 +53,11 @@ class Population:
         async with self._lock:
             if self._bank is None:
                 self._bank = await asyncio.to_thread(
-                    load_bank, self._models, self._spectral, self._cache
+                    load_placed_bank,
+                    self._models,
+                    self._spectral,
+                    self._engine_settings,
+                    self._cache,
                 )
             return self._bank
 

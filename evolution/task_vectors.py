@@ -49,16 +49,6 @@ class Dense:
         """The same on another device."""
         return Dense(self.values.to(device), self.index.to(device), self.residual.to(device))
 
-    def add_to(self, total: Float[Tensor, " ..."], coefficient: float) -> None:
-        """`total += coefficient * T`, in place; `total` is contiguous float32."""
-        flat = total.view(-1)
-        # Torch widens the smaller dtype into a copy first: some at a time keep that copy small.
-        for start in range(0, len(flat), _CHUNK):
-            values = self.values.view(-1)[start : start + _CHUNK]
-            flat[start : start + _CHUNK].add_(values, alpha=coefficient)
-        if len(self.index):
-            flat.index_add_(0, self.index, self.residual, alpha=coefficient)
-
     def chunks(self) -> Iterator[tuple[int, Float64[Tensor, "rows columns"]]]:
         """(first row, some rows in float64), over all rows; a vector counts as one column."""
         rows = self.values.reshape(self.values.shape[0], -1)

@@ -1,16 +1,25 @@
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from evolution.bank import Bank
+from evolution.bank import Bank, load_bank
 from evolution.crossover import slerp, split_slerp
 from evolution.genome import Genome
 from evolution.materialise import weigh
 from evolution.mergeability import mergeability
 from evolution.mutation import spectral
+from evolution.settings import ModelSettings, SeedSettings, SpectralSettings
+
+from .conftest import models_of
+
+if TYPE_CHECKING:
+    from tests.conftest import TinyFamily
 
 
 def mixed(bank: Bank, seed: int) -> Genome:
@@ -104,3 +113,30 @@ def test_mergeability_compares_the_seeds_distances(bank: Bank) -> None:
     assert len(report.distances) == 6
     assert report.ratio == min(report.distances.values()) / max(report.distances.values())
     assert f"{report.ratio:.2f}" in report.advice
+    square = {
+        name: sum(float(w.double().square().sum()) for w in changes(bank, name)) for name in names
+    }
+    for (a, b), cosine in report.cosines.items():
+        products = zip(changes(bank, a), changes(bank, b), strict=True)
+        inner = sum(float((x.double() * y.double()).sum()) for x, y in products)
+        assert np.isclose(cosine, inner / np.sqrt(square[a] * square[b]), atol=1e-3)
+
+
+def changes(bank: Bank, name: str) -> list[Tensor]:
+    weights = dict(weigh(bank, bank.seed_genome(name)))
+    return [weights[key].float() - base.float() for key, base in bank.base.items()]
+
+
+def test_signs_agree_by_chance_where_seeds_are_random_and_fully_with_a_twin(
+    tiny_family: TinyFamily, cache: Path
+) -> None:
+    models = models_of(tiny_family)
+    twin = SeedSettings(name="twin", path=str(tiny_family.seeds["alpha"]))
+    seeds = ModelSettings(base=models.base, seeds=(*models.seeds, twin))
+    report = mergeability(load_bank(seeds, SpectralSettings(rank=0), cache))
+    assert report is not None
+    assert report.ratio == 0.0
+    assert "alpha and twin are the same checkpoint" in report.advice
+    assert report.sign_agreement["alpha", "twin"] == 1.0
+    assert report.cosines["alpha", "twin"] == pytest.approx(1.0)
+    assert report.sign_agreement["alpha", "beta"] == pytest.approx(0.5, abs=0.05)

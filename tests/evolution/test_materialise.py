@@ -18,6 +18,7 @@ from evolution.materialise import checksum, expected_checksum, materialise, roun
 from evolution.mutation import spectral
 from evolution.settings import ModelSettings, SpectralSettings
 from evolution.sources import _wheel_file
+from evolution.sums import Sum
 from evolution.task_vectors import difference, inner
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def test_dense_parts_are_added_chunk_by_chunk(monkeypatch: pytest.MonkeyPatch, b
     again = difference(seed, bank.base[name])
     assert again is not None
     total = bank.base[name].float()
-    again.add_to(total, 1.0)
+    Sum(bank.base[name], ((1.0, again),)).write(total)
     assert ulps_apart(total.to(torch.bfloat16), seed) <= 1.0
 
 
@@ -177,7 +178,7 @@ def test_a_difference_leads_back_to_any_seed(spread: float) -> None:
     vector = difference(seed, base)
     assert vector is not None
     total = base.float()
-    vector.add_to(total, 1.0)
+    Sum(base, ((1.0, vector),)).write(total)
     assert ulps_apart(total.to(torch.bfloat16), seed) <= 1.0
     square = float((seed.double() - base.double()).square().sum())
     assert inner(vector, vector) == pytest.approx(square, rel=1e-3)

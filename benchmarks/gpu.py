@@ -1,0 +1,146 @@
+"""Bank, materialise and swaps on a CUDA device, with a 7B-shaped family.
+
+    python benchmarks/gpu.py [--shape qwen2-7b] [--rounds 9] [--quick] [--json]
+
+Three full seeds; the bank resident on the GPU and, as where it does not fit, locked on the host and
+streamed. Both must write the same bits, and a swap A -> B -> A must give A's again. Without a GPU
+it says so, and measures nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from benchmarks.families import random_family
+from benchmarks.machine import describe_machine
+from benchmarks.roofline import RANK, SEEDS, dense_bytes, genomes
+from evolution.bank import Bank
+from evolution.genome import Genome
+from evolution.materialise import checksum, expected_checksum, materialise
+from evolution.streaming import page_lock
+
+STRIDE = 97
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--shape", default="qwen2-7b")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--quick", action="store_true", help="a smoke test on a tiny family")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if torch.cuda.is_available():
+        shape, rounds = ("tiny", 3) if options.quick else (options.shape, options.rounds)
+        rows = [measure(shape, rounds, placed) for placed in ("resident", "streamed")]
+    else:
+        print("there is no CUDA device here: nothing to measure", file=sys.stderr)
+        rows = []
+    report = {
+        "bench": "gpu",
+        "machine": describe_machine(),
+        "rows": rows,
+        "goals": goals(rows) if rows else [],
+    }
+    print(json.dumps(report, indent=2) if options.json else table(report))
+    return 0
+
+
+def measure(shape: str, rounds: int, placed: str) -> dict[str, Any]:
+    with random_family(shape, SEEDS, RANK, "cuda" if placed == "resident" else "cpu") as bank:
+        if placed == "streamed":
+            page_lock(bank)
+        model = bank.model().to("cuda")
+        plain, mutated = genomes(bank)
+        materialise(bank, plain, model)
+        torch.cuda.reset_peak_memory_stats()
+        held = torch.cuda.memory_allocated()
+        swaps = {
+            name: statistics.median(
+                timed(lambda g=genome: materialise(bank, g, model)) for _ in range(rounds)
+            )
+            for name, genome in (("plain", plain), ("mutated", mutated))
+        }
+        moved = 2 * sum(t.nbytes for t in bank.base.values()) + sum(dense_bytes(bank))
+        return {
+            "bank": placed,
+            "family": shape,
+            "seconds": round(swaps["plain"], 4),
+            "seconds_rank_64": round(swaps["mutated"], 4),
+            "gb_per_s": round(moved / swaps["plain"] / 1e9, 1),
+            "copy_gb_per_s": round(copy_speed(model), 1),
+            "peak_bytes": torch.cuda.max_memory_allocated() - held,
+            "checksums": [swapped(bank, model, each) for each in (plain, mutated, plain)],
+        }
+
+
+def swapped(bank: Bank, model: Any, genome: Genome) -> str:
+    """The checksum of a model after a swap, which must be the expected one."""
+    materialise(bank, genome, model)
+    found = checksum(model, STRIDE)
+    if found != expected_checksum(bank, genome, STRIDE, torch.device("cuda")):
+        raise SystemExit("a swap on the GPU wrote other weights than expected")
+    return found
+
+
+def copy_speed(model: Any) -> float:
+    """Bytes read and written per second, in GB, by a copy within the GPU."""
+    source = max(model.parameters(), key=lambda parameter: parameter.numel()).detach()
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / min(timed(lambda: target.copy_(source)) for _ in range(9)) / 1e9
+
+
+def timed(work: Callable[[], Any]) -> float:
+    torch.cuda.synchronize()
+    begun = time.perf_counter()
+    work()
+    torch.cuda.synchronize()
+    return time.perf_counter() - begun
+
+
+def goals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    resident, streamed = rows
+    share = resident["gb_per_s"] / resident["copy_gb_per_s"]
+    same = resident["checksums"] == streamed["checksums"]
+    back = resident["checksums"][0] == resident["checksums"][2]
+    return [
+        {
+            "name": "share of copy bandwidth, resident",
+            "value": round(share, 3),
+            "unit": "1",
+            "goal": ">= 0.6",
+            "met": share >= 0.6,
+        },
+        {
+            "name": "resident and streamed write the same bits, A -> B -> A is A",
+            "value": int(same and back),
+            "unit": "bool",
+            "goal": 1,
+            "met": same and back,
+        },
+    ]
+
+
+def table(report: dict[str, Any]) -> str:
+    lines = [f"{report['machine']['gpu'] or 'no GPU'}"]
+    lines += [
+        f"{row['family']} {row['bank']:<9} plain {row['seconds']:.4f} s  rank 64 "
+        f"{row['seconds_rank_64']:.4f} s  {row['gb_per_s']} of {row['copy_gb_per_s']} GB/s"
+        for row in report["rows"]
+    ]
+    lines += [
+        f"{goal['name']}: {goal['value']} ({goal['goal']}, {'met' if goal['met'] else 'not met'})"
+        for goal in report["goals"]
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

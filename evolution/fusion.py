@@ -1,0 +1,130 @@
+"""A base and any number of task vectors, summed in one pass.
+
+    out = round(base + c_1 T_1 + c_2 T_2 + ...)
+
+Each product and each sum is rounded to float32, in the order given: no fused multiply-add, whose
+use depends on vector width and compiler. So the two ways of computing it, compiled and plain, give
+the same bits, whatever the number of threads and wherever a tensor is cut. A compiled kernel is
+used only after it has shown that on a sample.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from evolution.errors import line
+
+_log = logging.getLogger(__name__)
+
+_CACHED = {"cpu": 1 << 17, "cuda": 1 << 22}
+"""Elements of which two float32 buffers stay in the cache of such a device."""
+
+_LARGE = 1 << 16
+"""Elements from which a compiled kernel's call is cheaper than the plain one's."""
+
+_MOST_VECTORS = 6
+"""Task vectors for which a kernel is compiled, each number of them once."""
+
+_SAMPLE = (1 << 16) + 37
+
+Kernel = Callable[..., None]
+
+
+def combine(
+    out: Float[Tensor, " n"],
+    base: Float[Tensor, " n"],
+    vectors: Sequence[Float[Tensor, " n"]],
+    coefficients: Sequence[float],
+    fused: bool,
+) -> None:
+    """`out = base + sum_i c_i T_i`, summed in float32, rounded once if `out` is narrower.
+
+    Args:
+        out: contiguous, of any floating dtype.
+        base: contiguous, on the same device.
+        vectors: likewise; bf16 or float32.
+        coefficients: one for each.
+        fused: whether a kernel may be compiled for this.
+    """
+    if not vectors:
+        out.copy_(base)
+        return
+    worthwhile = fused and len(out) >= _LARGE and len(vectors) <= _MOST_VECTORS
+    if worthwhile and all(vector.dtype == torch.bfloat16 for vector in vectors):
+        kernel = _kernel(len(vectors), out.device, out.dtype, base.dtype)
+        if kernel is not None:
+            kernel(out, base, _on(out.device, coefficients), *vectors)
+            return
+    _combine_in_cache(out, base, vectors, coefficients)
+
+
+def _combine_in_cache(
+    out: Tensor, base: Tensor, vectors: Sequence[Tensor], coefficients: Sequence[float]
+) -> None:
+    """The plain way: chunk by chunk, so that only the arguments travel to and from memory."""
+    step = min(len(out), _CACHED.get(out.device.type, 1 << 20))
+    buffer = torch.empty(2 * step, dtype=torch.float32, device=out.device)
+    for start in range(0, len(out), step):
+        target = out[start : start + step]
+        total = target if out.dtype == torch.float32 else buffer[: len(target)]
+        term = buffer[step : step + len(target)]
+        total.copy_(base[start : start + step])
+        for vector, coefficient in zip(vectors, coefficients, strict=True):
+            # A scaled addition would fuse multiply and add on some processors.
+            term.copy_(vector[start : start + step])
+            total.add_(term.mul_(coefficient))
+        if total is not target:
+            target.copy_(total)
+
+
+def _sum(out: Tensor, base: Tensor, coefficients: Tensor, *vectors: Tensor) -> None:
+    """What is compiled."""
+    total = base.float()
+    for index, vector in enumerate(vectors):
+        total = total + coefficients[index] * vector.float()
+    out.copy_(total)
+
+
+@functools.lru_cache(maxsize=64)
+def _kernel(count: int, device: torch.device, out: torch.dtype, base: torch.dtype) -> Kernel | None:
+    """A compiled `_sum` of that many vectors; None where none can be made."""
+    plain = cast(Any, _sum)
+    # A code object of its own: PyTorch counts recompilations by code object, up to a limit.
+    code = plain.__code__.replace(co_name=f"sum_of_{count}_{device.type}")
+    function = FunctionType(code, plain.__globals__)
+    # Else Inductor lets Triton fuse multiply and add.
+    options: dict[str, Any] = {"emulate_precision_casts": True} if device.type == "cuda" else {}
+    compiled = torch.compile(function, dynamic=True, fullgraph=True, options=options or None)
+    sample, vectors, coefficients = _sample(count, device, base)
+    expected, found = (torch.empty(_SAMPLE, dtype=out, device=device) for _ in range(2))
+    _combine_in_cache(expected, sample, vectors, coefficients)
+    try:
+        compiled(found, sample, _on(device, coefficients), *vectors)
+    except (RuntimeError, OSError) as error:
+        _log.info("experts are summed without a compiled kernel: %s", line(error))
+        return None
+    if not torch.equal(found, expected):
+        _log.info("experts are summed without a compiled kernel: it rounds otherwise")
+        return None
+    return cast(Kernel, compiled)
+
+
+def _sample(
+    count: int, device: torch.device, dtype: torch.dtype
+) -> tuple[Tensor, list[Tensor], list[float]]:
+    generator = torch.Generator().manual_seed(count)
+    drawn = [torch.randn(_SAMPLE, generator=generator).to(device) for _ in range(count + 1)]
+    coefficients = torch.randn(count, generator=generator).tolist()
+    return drawn[0].to(dtype), [each.to(torch.bfloat16) for each in drawn[1:]], coefficients
+
+
+def _on(device: torch.device, coefficients: Sequence[float]) -> Tensor:
+    return torch.tensor(coefficients, dtype=torch.float32, device=device)

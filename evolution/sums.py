@@ -1,0 +1,142 @@
+"""One tensor of an expert as a sum of terms, evaluated piece by piece.
+
+    W = A0 + sum_i l_i T_i + up @ down
+
+All low-rank terms of a tensor (LoRA anchors and displacement) are concatenated into `up` and
+`down`, so that a single `addmm` adds them. Where there are full differences alone, the result goes
+straight into its place; else a piece is summed in a float32 buffer that stays in the cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from evolution.fusion import combine
+from evolution.task_vectors import Dense
+
+PIECE = 1 << 20
+"""Elements of a piece: its float32 buffer stays in the cache. Results do not depend on it."""
+
+_FEWEST_ROWS = 64
+"""A matrix product of fewer rows is slow."""
+
+
+@dataclass(frozen=True)
+class Sum:
+    """The terms of one tensor.
+
+    Attributes:
+        base: in the dtype of the experts.
+        dense: (coefficient, full difference), in the order of the anchors.
+        factors: `up` and `down`, float32; None if nothing of low rank is added.
+    """
+
+    base: Float[Tensor, " ..."]
+    dense: tuple[tuple[float, Dense], ...] = ()
+    factors: tuple[Float[Tensor, "m r"], Float[Tensor, "r n"]] | None = None
+
+    @property
+    def is_base(self) -> bool:
+        """Whether nothing is added to the base."""
+        return not self.dense and self.factors is None
+
+    def write(self, out: Float[Tensor, " ..."], fused: bool = False) -> None:
+        """Evaluate into a contiguous tensor on the same device, rounding once to its dtype."""
+        for piece in pieces(self, out):
+            piece.evaluate(fused)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A range of one tensor's elements, whole rows where something of low rank is added.
+
+    Attributes:
+        out: where the result goes.
+        base: of the base.
+        coefficients: one for each full difference.
+        vectors: their values.
+        residuals: (coefficient, positions within the piece, float32 values to be added there).
+        up: rows of the first factor, or None.
+        down: the second factor, or None.
+    """
+
+    out: Float[Tensor, " n"]
+    base: Float[Tensor, " n"]
+    coefficients: tuple[float, ...]
+    vectors: tuple[Float[Tensor, " n"], ...]
+    residuals: tuple[tuple[float, Int64[Tensor, " k"], Float[Tensor, " k"]], ...]
+    up: Float[Tensor, "rows r"] | None
+    down: Float[Tensor, "r columns"] | None
+
+    def evaluate(self, fused: bool) -> None:
+        """Write the sum into its place.
+
+        Args:
+            fused: whether a kernel may be compiled for it.
+        """
+        if not self.residuals and self.up is None:
+            combine(self.out, self.base, self.vectors, self.coefficients, fused)
+            return
+        total = self.out
+        if total.dtype != torch.float32:
+            total = torch.empty(len(total), dtype=torch.float32, device=total.device)
+        combine(total, self.base, self.vectors, self.coefficients, fused)
+        for coefficient, index, residual in self.residuals:
+            total.index_add_(0, index, residual, alpha=coefficient)
+        if self.up is not None and self.down is not None:
+            total.view(len(self.up), -1).addmm_(self.up, self.down)
+        if total is not self.out:
+            self.out.copy_(total)
+
+
+def pieces(total: Sum, out: Float[Tensor, " ..."], most: int | None = None) -> Iterator[Piece]:
+    """Cut a tensor into pieces that together are all of it.
+
+    Args:
+        total: what goes there.
+        out: contiguous, in the shape of the base; may be on another device.
+        most: elements of a piece; by default `PIECE`, or everything at once where no buffer is
+            needed.
+    """
+    size = out.numel()
+    columns, step = 1, most or PIECE
+    if total.factors is not None:
+        columns = total.factors[1].shape[1]
+        step = max(_FEWEST_ROWS, step // columns) * columns
+    elif most is None and not any(len(vector.index) for _, vector in total.dense):
+        step = size
+    flat, base = out.view(-1), total.base.view(-1)
+    starts = range(0, size, max(step, 1))
+    marks = [_marks(vector, [*starts, size]) for _, vector in total.dense]
+    for number, start in enumerate(starts):
+        end = min(start + step, size)
+        residuals = [
+            (coefficient, vector.index[first:last] - start, vector.residual[first:last])
+            for (coefficient, vector), mark in zip(total.dense, marks, strict=True)
+            for first, last in [mark[number : number + 2]]
+            if last > first
+        ]
+        up, down = total.factors or (None, None)
+        yield Piece(
+            flat[start:end],
+            base[start:end],
+            tuple(coefficient for coefficient, _ in total.dense),
+            tuple(vector.values.view(-1)[start:end] for _, vector in total.dense),
+            tuple(residuals),
+            None if up is None else up[start // columns : end // columns],
+            down,
+        )
+
+
+def _marks(vector: Dense, bounds: list[int]) -> list[int]:
+    """How many of the residuals, sorted by position, lie before each bound."""
+    if not len(vector.index):
+        return [0] * len(bounds)
+    edges = torch.tensor(bounds, device=vector.index.device)
+    marks: list[int] = torch.searchsorted(vector.index, edges).tolist()
+    return marks

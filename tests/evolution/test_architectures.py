@@ -1,0 +1,109 @@
+"""Families of any architecture: nothing is known of them but names and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    GemmaConfig,
+    LlamaConfig,
+    MistralConfig,
+    MixtralConfig,
+    PretrainedConfig,
+    Qwen2Config,
+    Qwen2MoeConfig,
+    Qwen3Config,
+)
+
+from evolution.bank import Bank, load_bank
+from evolution.breeding import breed
+from evolution.materialise import checksum, expected_checksum, materialise
+from evolution.planning import measure_sizes
+from evolution.settings import BreedingSettings, SpectralSettings
+from tests.conftest import TinyFamily, make_family
+
+from .conftest import models_of
+
+KINDS: dict[str, tuple[Callable[..., PretrainedConfig], dict[str, Any], bool]] = {
+    "llama": (LlamaConfig, {}, True),
+    "qwen2": (Qwen2Config, {}, False),
+    "qwen3": (Qwen3Config, {"head_dim": 32}, True),
+    "gemma": (GemmaConfig, {"head_dim": 32}, True),
+    "mistral": (MistralConfig, {}, False),
+    "mixtral": (MixtralConfig, {"num_local_experts": 4}, False),
+    "qwen2_moe": (
+        Qwen2MoeConfig,
+        {
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 32,
+            "shared_expert_intermediate_size": 32,
+        },
+        False,
+    ),
+}
+
+Held = tuple[Bank, TinyFamily, bool]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def held(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Held:
+    """A bank of one architecture, the folders it was loaded from, and whether its head is tied."""
+    config, more, tied = KINDS[request.param]
+    folder = tmp_path_factory.mktemp(request.param)
+
+    def configured(**shape: Any) -> PretrainedConfig:
+        return config(**shape, **more)
+
+    family = make_family(folder, configured, tied=tied)
+    bank = load_bank(models_of(family), SpectralSettings(rank=8), folder / "cache")
+    return bank, family, tied
+
+
+def loaded(folder: Path) -> Any:
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+
+
+def test_a_unit_row_is_its_seed(held: Held) -> None:
+    bank, family, _ = held
+    model = bank.model()
+    for name, folder in family.seeds.items():
+        materialise(bank, bank.seed_genome(name), model)
+        wanted = dict(loaded(folder).named_parameters())
+        found = dict(model.named_parameters())
+        assert set(found) == set(wanted)
+        for key, tensor in wanted.items():
+            # Within one unit in the last place of bf16.
+            assert torch.allclose(found[key].float(), tensor.float(), rtol=2**-7, atol=1e-30), key
+
+
+def test_children_swap_in_and_out_and_speak(held: Held) -> None:
+    bank, _, tied = held
+    seeds = [bank.seed_genome(name) for name in ("alpha", "beta")]
+    child = breed(bank, seeds, 0, BreedingSettings()).genome
+    assert child.displacements
+    model = bank.model()
+    materialise(bank, child, model)
+    once = checksum(model)
+    materialise(bank, seeds[0], model)
+    assert checksum(model) == expected_checksum(bank, seeds[0]) != once
+    materialise(bank, child, model)
+    assert checksum(model) == expected_checksum(bank, child) == once
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    assert (head.weight is embeddings.weight) is tied
+    tokens: Any = bank.tokenizer("What is the sum of 12 and 30?", return_tensors="pt")
+    with torch.no_grad():
+        assert model(**tokens).logits.isfinite().all()
+
+
+def test_its_size_is_planned_from_headers(held: Held, tmp_path: Path) -> None:
+    bank, family, _ = held
+    sizes = measure_sizes(models_of(family), SpectralSettings(rank=8), tmp_path)
+    assert sizes.weights == sum(tensor.nbytes for tensor in bank.base.values())
+    # Residuals come on top: these tiny seeds lie far from their base.
+    assert sizes.bank <= bank.memory_bytes <= 1.8 * sizes.bank

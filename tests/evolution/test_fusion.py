@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from evolution import fusion
+from evolution.fusion import combine
+from evolution.sums import Sum
+from evolution.task_vectors import Dense, difference
+
+
+def drawn(count: int, size: int, seed: int = 0) -> tuple[Tensor, list[Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    base, *vectors = (torch.randn(size, generator=generator) for _ in range(count + 1))
+    return base.to(torch.bfloat16), [(0.05 * vector).to(torch.bfloat16) for vector in vectors]
+
+
+def family(rows: int, columns: int, count: int = 2) -> tuple[Tensor, list[Dense]]:
+    """A base, and differences with residuals."""
+    base, others = drawn(count, rows * columns)
+    base = base.view(rows, columns)
+    vectors = [difference((base + 20 * other.view_as(base)), base) for other in others]
+    return base, [vector for vector in vectors if vector is not None]
+
+
+def one_by_one(base: Tensor, vectors: list[Tensor], coefficients: list[float]) -> Tensor:
+    total = base.float()
+    for vector, coefficient in zip(vectors, coefficients, strict=True):
+        total = total + torch.tensor(coefficient) * vector.float()
+    return total
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    count=st.integers(1, 5),
+    size=st.integers(1, 3000),
+    step=st.integers(1, 700),
+    coefficients=st.lists(st.floats(-2, 2, width=32), min_size=5, max_size=5),
+)
+def test_sums_are_rounded_one_by_one_however_they_are_cut(
+    count: int, size: int, step: int, coefficients: list[float]
+) -> None:
+    base, vectors = drawn(count, size)
+    wanted = one_by_one(base, vectors, coefficients[:count])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fusion, "_CACHED", {"cpu": step})
+        for dtype in (torch.bfloat16, torch.float32):
+            out = torch.empty(size, dtype=dtype)
+            combine(out, base, vectors, coefficients[:count], fused=False)
+            assert torch.equal(out, wanted.to(dtype))
+
+
+def test_the_compiled_kernel_gives_the_bits_of_the_plain_way() -> None:
+    kernel = fusion._kernel(3, torch.device("cpu"), torch.bfloat16, torch.bfloat16)
+    if kernel is None:
+        pytest.skip("no C++ compiler")
+    for size in (1 << 16, (1 << 18) + 13):
+        base, vectors = drawn(3, size, seed=size)
+        coefficients = [0.3, -1.7, 1e-3]
+        found, wanted = torch.empty_like(base), torch.empty_like(base)
+        combine(found, base, vectors, coefficients, fused=True)
+        combine(wanted, base, vectors, coefficients, fused=False)
+        assert torch.equal(found, wanted)
+
+
+def test_a_kernel_that_rounds_otherwise_or_cannot_be_made_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fuses_multiply_and_add(out: Tensor, base: Tensor, by: Tensor, *vectors: Tensor) -> None:
+        total = base.double()
+        for index, vector in enumerate(vectors):
+            total = total + by[index].double() * vector.double()
+        out.copy_(total)
+
+    def fails(*arguments: Tensor) -> None:
+        raise RuntimeError("no compiler")
+
+    for compiled in (fuses_multiply_and_add, fails):
+        monkeypatch.setattr(torch, "compile", lambda *_, made=compiled, **__: made)
+        uncached = fusion._kernel.__wrapped__
+        assert uncached(2, torch.device("cpu"), torch.float32, torch.bfloat16) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_pieces_and_threads_leave_no_trace(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, vectors = family(300, 130)
+    assert all(len(vector.index) for vector in vectors)
+    factors = torch.randn(300, 8) / 100, torch.randn(8, 130)
+    for total in (
+        Sum(base, ((0.7, vectors[0]), (0.4, vectors[1]))),
+        Sum(base, ((0.7, vectors[0]),), factors),
+        Sum(base, (), factors),
+        Sum(base),
+    ):
+        whole, cut = (torch.empty(base.shape, dtype=dtype) for _ in range(2))
+        total.write(whole)
+        monkeypatch.setattr("evolution.sums.PIECE", 64 * 130)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1 if threads > 1 else 2)
+        try:
+            total.write(cut)
+        finally:
+            torch.set_num_threads(threads)
+            monkeypatch.undo()
+        assert torch.equal(whole, cut)
+
+
+def test_extra_memory_stays_small_beside_the_tensor() -> None:
+    base, vectors = family(4096, 1024)
+    factors = torch.randn(4096, 16), torch.randn(16, 1024)
+    out = torch.empty_like(base)
+    for total in (Sum(base, ((0.5, vectors[0]),)), Sum(base, ((0.5, vectors[0]),), factors)):
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+            total.write(out)
+        held = most = 0
+        for event in seen.profiler.kineto_results.events():  # type: ignore[union-attr]
+            if event.name() == "[memory]":
+                held += event.nbytes()
+                most = max(most, held)
+        assert 0 < most < 0.5 * 4 * base.numel()
