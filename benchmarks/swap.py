@@ -1,6 +1,6 @@
 """From a genome to its first answer, in both engines; and how many answers a second they give.
 
-    python benchmarks/swap.py [--swaps 7] [--instances 10] [--config acdc.toml] [--json] [--quick]
+    python -m benchmarks.swap [--swaps 7] [--instances 10] [--config acdc.toml] [--json] [--quick]
 
 Children of the seeds are swapped in, one after another, and asked one short question. Rows:
 
@@ -10,8 +10,8 @@ Children of the seeds are swapped in, one after another, and asked one short que
 - vllm from disk: the expert is written to a folder and read by vLLM's worker from there;
 - vllm restart: vLLM is started anew, until the first answer.
 
-Then both engines answer fresh instances of the offline scientist's families as each seed, as a judge
-asks them. Without vLLM only the rows of transformers are measured, and no goal is met.
+Then both engines answer fresh instances of the offline scientist's families as each seed, as a
+judge asks them. Without vLLM only the rows of transformers are measured, and no goal is met.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ from prompts import PromptLibrary
 
 Chat = Sequence[ChatMessage]
 FIRST = Sampling(max_tokens=1)
+SEED = 1_000_003
 SWAP, RESTART, THROUGHPUT = 2.0, 50.0, 2.0
 
 
@@ -117,7 +118,9 @@ def children(bank: Bank, config: RunConfig, count: int) -> list[Genome]:
 def families(instances: int) -> list[Chat]:
     """What the judge asks: first-level instances of every generator within reach of the seeds."""
     library = PromptLibrary()
-    sketches = [Sketch((entry.generator,), 1, "plain", 1_000_003) for entry in WITHIN_REACH]
+    sketches = [
+        Sketch((entry.generator,), 1, "plain", SEED, own_scorer=True) for entry in WITHIN_REACH
+    ]
     return [
         render(library, instance)
         for sketch in sketches

@@ -189,8 +189,8 @@ class EngineSettings(Settings):
     prefill_tokens: int | None = Field(
         default=None,
         ge=16,
-        description="transformers: prompt tokens that are read side by side; none: 512 on a CPU, 8192 "
-        "on a GPU",
+        description="transformers: prompt tokens that are read side by side; none: 512 on a CPU, "
+        "8192 on a GPU",
     )
     context: int | None = Field(
         default=None,

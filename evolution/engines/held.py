@@ -73,7 +73,7 @@ class HeldEngine(ABC):
     def _judge(self, prompts: Sequence[Chat], texts: Sequence[str]) -> list[list[float]]:
         """Log-probabilities of given replies."""
 
-    def _release(self) -> None:
+    def _release(self) -> None:  # noqa: B027
         """Let go of what the engine holds outside of this process."""
 
     @asynccontextmanager

@@ -132,7 +132,7 @@ def _arguments(bank: Bank, plan: Plan, folder: Path) -> dict[str, Any]:
 
 
 def _gpu_share(bank: Bank, device: torch.device) -> float:
-    """vLLM's share of a GPU: the bank is left room beside it, unless that takes nearly half."""
+    """VLLM's share of a GPU: the bank is left room beside it, unless that takes nearly half."""
     total = torch.cuda.get_device_properties(device).total_memory
     share = _GPU_SHARE - 1.2 * bank.memory_bytes / total
     return share if share >= _GPU_SHARE / 2 else _GPU_SHARE

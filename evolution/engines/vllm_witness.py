@@ -1,10 +1,10 @@
 """A witness of swaps: compares what an engine computes with to what it was fed.
 
 On a CPU vLLM packs the weights of linear layers into opaque blobs and throws the originals away, so
-there is nothing left to hash. But a unit vector that goes through a layer comes out as one column of
-the matrix that the layer really multiplies by: products with 0 and 1 are exact in every dtype. So a
-few columns of every matrix are kept as its tensors go by, and afterwards the layers are asked for
-them. The same holds on a GPU, where weights are fused, and with a head that is tied.
+there is nothing left to hash. But a unit vector that goes through a layer comes out as one column
+of the matrix that the layer really multiplies by: products with 0 and 1 are exact in every dtype.
+So a few columns of every matrix are kept as its tensors go by, and afterwards the layers are asked
+for them. The same holds on a GPU, where weights are fused, and with a head that is tied.
 """
 
 from __future__ import annotations

@@ -141,7 +141,7 @@ def _check(verdict: Verdict, weights: Callable[[], Tensors]) -> None:
 
 
 def _pack_tied_heads(model: Any) -> None:
-    """Pack a tied head anew: vLLM's reload knows it by its embeddings only, and leaves it behind."""
+    """Pack a tied head anew: vLLM's reload takes it for its embeddings, and leaves it behind."""
     owners: dict[int, Any] = {}
     for module in model.modules():
         weight = getattr(module, "weight", None)
