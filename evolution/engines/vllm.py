@@ -112,8 +112,7 @@ class VllmEngine(HeldEngine):
 
     def _swap(self, genome: Genome) -> None:
         if self._llm is None:
-            self._llm = start(self._bank, self._plan, Path(self._folder.name))
-            self._anchors_sent = None
+            self._restart()
         while True:
             way = self._ways[0]
             try:
@@ -127,6 +126,12 @@ class VllmEngine(HeldEngine):
         with self._alive():
             if not self._llm.llm_engine.reset_prefix_cache():
                 raise EngineError("vLLM keeps keys of the expert before: its cache is in use")
+
+    def _restart(self) -> None:
+        if self._llm is not None:
+            self._llm.llm_engine.engine_core.shutdown()
+        self._loaded = self._anchors_sent = None
+        self._llm = start(self._bank, self._plan, Path(self._folder.name))
 
     def _in_place(self, genome: Genome) -> dict[str, Any]:
         return self._by_worker(genome, in_place=True)

@@ -20,6 +20,7 @@ from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
 
 from evolution.anchors import load_anchor
 from evolution.bank import Bank, load_bank
+from evolution.engines.vllm_blocks import UsedBlocks
 from evolution.engines.vllm_witness import Verdict, Witness
 from evolution.errors import EngineError, EvolutionError
 from evolution.genome import Genome
@@ -52,6 +53,7 @@ class BankWorker:
     model_runner: Any
     device: torch.device
     _acdc_bank: Bank | None
+    _acdc_blocks: UsedBlocks
 
     @_told
     def acdc_load_bank(self, models: str, spectral: str, cache_dir: str) -> dict[str, Any]:
@@ -103,13 +105,16 @@ class BankWorker:
         return self._acdc_install(lambda: _stored(Path(folder)), in_place=False)
 
     def _acdc_held(self) -> Bank:
-        bank = getattr(self, "_acdc_bank", None)
+        bank: Bank | None = getattr(self, "_acdc_bank", None)
         if bank is None:
             raise EngineError("the worker holds no bank")
         return bank
 
     def _acdc_install(self, weights: Callable[[], Tensors], in_place: bool) -> dict[str, Any]:
         begun = time.perf_counter()
+        if not hasattr(self, "_acdc_blocks"):
+            self._acdc_blocks = UsedBlocks(self.model_runner)
+        self._acdc_blocks.wipe()
         model = self.model_runner.model
         witness = Witness()
         with torch.no_grad():
