@@ -124,7 +124,8 @@ class VllmEngine(HeldEngine):
                 _log.warning("%s: the next way to swap is taken", error)
                 self._ways.remove(way)
         with self._alive():
-            if not self._llm.llm_engine.reset_prefix_cache():
+            # Replies that nobody waits for may still be in flight: they let go of their blocks.
+            if not self._llm.llm_engine.reset_prefix_cache(reset_running_requests=True):
                 raise EngineError("vLLM keeps keys of the expert before: its cache is in use")
 
     def _restart(self) -> None:
