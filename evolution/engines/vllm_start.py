@@ -17,6 +17,7 @@ from vllm.platforms import current_platform
 
 from evolution.bank import Bank
 from evolution.engines.encoding import longest_context
+from evolution.engines.vllm_watch import watch
 from evolution.errors import EngineError, line
 from evolution.settings import EngineSettings
 
@@ -96,11 +97,12 @@ def start(bank: Bank, plan: Plan, folder: Path) -> Any:
     bank.generation.save_pretrained(folder)
     with _environment(_variables(plan, folder / LOG)):
         try:
-            return vllm.LLM(**_arguments(bank, plan, folder))
+            llm = vllm.LLM(**_arguments(bank, plan, folder))
         except _START_ERRORS as error:
-            raise EngineError(
-                f"vLLM does not start: {last_cause(folder) or line(error)}"
-            ) from error
+            reason = last_cause(folder) or line(error)
+            raise EngineError(f"vLLM does not start: {reason}") from error
+    watch(llm)
+    return llm
 
 
 def _arguments(bank: Bank, plan: Plan, folder: Path) -> dict[str, Any]:

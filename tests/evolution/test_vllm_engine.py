@@ -67,7 +67,7 @@ async def test_death_fails_what_was_asked_and_the_next_lease_starts_anew(
     alpha = bank.seed_genome("alpha")
     expected = await scores(engine, alpha, prompts, said)
     for process in psutil.Process().children(recursive=True):
-        if "multiprocessing" in " ".join(process.cmdline()) or "VLLM" in process.name():
+        if "spawn_main" in " ".join(process.cmdline()) or "VLLM" in process.name():
             os.kill(process.pid, signal.SIGKILL)
     with pytest.raises(EngineError, match="vLLM has died"):
         await ask(engine, alpha, prompts)
