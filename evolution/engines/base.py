@@ -40,6 +40,22 @@ class Lease(Protocol):
         """
         ...
 
+    async def score(self, prompts: Sequence[Chat], texts: Sequence[str]) -> list[list[float]]:
+        """Log-probabilities of given replies, token by token, at temperature 1 (teacher forcing).
+
+        Args:
+            prompts: conversations that end with the user's turn.
+            texts: what is taken to have been replied to each; no end token is added.
+
+        Returns:
+            For each prompt, one value per token of its text.
+
+        Raises:
+            PromptTooLongError: a prompt and its text do not fit the model's context.
+            EngineError: the engine cannot go on, or the lease has ended.
+        """
+        ...
+
 
 class Engine(Protocol):
     """Holds the weights of one expert at a time and answers as that expert."""

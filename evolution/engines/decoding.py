@@ -8,7 +8,6 @@ same whatever else is asked (DESIGN section 7).
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Collection, Sequence
@@ -23,13 +22,9 @@ from torch import Tensor
 from evolution.engines.attention import score, use_grouped_attention, use_plain_head
 from evolution.engines.drawing import choose, log_probabilities
 from evolution.engines.encoding import Prompt
+from evolution.engines.held import Order, Stopped
 from evolution.engines.reading import Reader
 from evolution.engines.slots import Slots, Span
-from memory.records import Sampling
-
-
-class Stopped(Exception):
-    """Nobody waits for the replies any more."""
 
 
 @dataclass(eq=False)
@@ -58,15 +53,6 @@ class Ready:
 
     task: Task
     spans: Sequence[Sequence[Span]]
-
-
-@dataclass(frozen=True)
-class Order:
-    """How the tasks of one call are to be done; `stop` ends it early."""
-
-    sampling: Sampling
-    logprobs: bool = False
-    stop: threading.Event = field(default_factory=threading.Event)
 
 
 class Decoder:

