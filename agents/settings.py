@@ -80,6 +80,12 @@ class SandboxSettings(Settings):
         default=8, ge=0, description="processes and threads that a family may start"
     )
     output_kb: int = Field(default=256, ge=16, description="size of one result in KiB")
+    judge_calls: int = Field(
+        default=4, ge=0, description="questions to an LLM judge while one submission is scored"
+    )
+    judge_characters: int = Field(
+        default=16_384, ge=1, description="length of one question to an LLM judge"
+    )
     preimport: tuple[str, ...] = Field(
         default=("reasoning_gym",),
         description="modules imported once per sandbox process, where installed, to save time",

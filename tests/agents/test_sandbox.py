@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import time
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from agents import sandbox as sandbox_room
 from agents.errors import FamilyFault, SandboxError, SandboxUnavailable
 from agents.sandbox import Sandbox, Score, Submission, open_sandbox
 from agents.sandbox.bubblewrap import bubblewrap_command, scratch_folder
-from agents.sandbox.guests import GuestPool
+from agents.sandbox.channel import ProcessChannel, process_start
+from agents.sandbox.pool import GuestPool
 from agents.settings import SandboxSettings
 
 SETTINGS = SandboxSettings(seconds=5, memory_mb=512, guests=1, preimport=())
@@ -75,6 +77,14 @@ async def isolated() -> AsyncIterator[Sandbox]:
     bubblewrap = opened("bubblewrap")
     yield bubblewrap
     await bubblewrap.close()
+
+
+def process_of(sandbox: Sandbox) -> Process:
+    """The outermost process of the idle guest."""
+    assert isinstance(sandbox, GuestPool)
+    channel = sandbox._scorers.idle[0].channel
+    assert isinstance(channel, ProcessChannel)
+    return channel.process
 
 
 async def value_of(sandbox: Sandbox, statements: str) -> float | None:
@@ -301,7 +311,7 @@ async def test_a_cancelled_request_leaves_the_sandbox_usable(sandbox: Sandbox) -
 async def test_closing_ends_all_processes(sandbox: Sandbox) -> None:
     await assert_still_works(sandbox)
     assert isinstance(sandbox, GuestPool)
-    top = psutil.Process(sandbox._idle[0]._process.pid)
+    top = psutil.Process(process_of(sandbox).pid)
     processes = [top, *top.children(recursive=True)]
     await sandbox.close()
     _, alive = await asyncio.to_thread(psutil.wait_procs, processes, 10)
@@ -311,15 +321,19 @@ async def test_closing_ends_all_processes(sandbox: Sandbox) -> None:
 async def test_a_lost_guest_is_replaced(sandbox: Sandbox) -> None:
     await assert_still_works(sandbox)
     assert isinstance(sandbox, GuestPool)
-    sandbox._idle[0]._process.kill()
+    process_of(sandbox).kill()
     await assert_still_works(sandbox)
 
 
 async def test_a_guest_that_is_lost_again_and_again_is_nobodys_fault() -> None:
-    dying = GuestPool(["sh", "-c", r"printf '\000\000\000\002e1'"], SETTINGS, isolated=False)
+    dying = GuestPool(
+        process_start(["sh", "-c", r"printf '\000\000\000\002e1'"]), SETTINGS, isolated=False
+    )
     with pytest.raises(SandboxError, match="lost in a row"):
         await dying.score(GOOD, [Submission("1", "2")])
-    broken = GuestPool(["sh", "-c", "echo no such thing >&2; exit 1"], SETTINGS, isolated=False)
+    broken = GuestPool(
+        process_start(["sh", "-c", "echo no such thing >&2; exit 1"]), SETTINGS, isolated=False
+    )
     with pytest.raises(SandboxError, match="no such thing"):
         await broken.inspect(GOOD)
 
@@ -389,9 +403,9 @@ if ctypes.CDLL(None).ptrace(16, 1, 0, 0) == 0:
     value = 0"""
     assert await value_of(isolated, statements) == 1.0
     assert isinstance(isolated, GuestPool)
-    guest = isolated._idle[0]
+    guest = isolated._scorers.idle[0]
     await assert_still_works(isolated)
-    assert isolated._idle == [guest]
+    assert isolated._scorers.idle == [guest]
 
 
 @bubblewrap_only
