@@ -33,9 +33,9 @@ SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64")
 CONFIGURATION = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
 NO_FILTER = "no filter of system calls"
 PROBE = f"""
-from guest.confinement import SystemCallFilter
+from guest.confinement import filter_for_all
 try:
-    SystemCallFilter(True).load()
+    filter_for_all().load()
 except OSError as error:
     raise SystemExit("{NO_FILTER}: " + str(error))
 """

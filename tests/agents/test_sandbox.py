@@ -595,7 +595,7 @@ if os.getppid() != 1:
 async def test_without_libseccomp_there_is_no_isolation(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = f"guest: {bubblewrap.NO_FILTER}: libseccomp.so.2: cannot open"
     monkeypatch.setattr(bubblewrap, "refusal", lambda _: refused)
-    monkeypatch.setattr(bubblewrap.shutil, "which", lambda _: "/usr/bin/bwrap")
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/bwrap")
     monkeypatch.setattr(bubblewrap, "ways", lambda *_: iter([["bwrap"]]))
     with pytest.raises(SandboxUnavailable, match="apt-get install libseccomp2"):
         open_sandbox(SETTINGS)

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 OPEN_FILES = 64
 PR_SET_DUMPABLE = 4
 
-CREATING = "fork vfork execve execveat"
+EXECUTING = "execve execveat"
 TRACING = "ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd process_madvise"
 LASTING = "shmget shmat msgget semget mq_open add_key request_key keyctl"
 GOVERNING = (
@@ -39,7 +39,7 @@ KERNEL = (
     "setdomainname vhangup uselib"
 )
 SIGNALLING = "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal"
-REFUSED = " ".join((CREATING, TRACING, LASTING, GOVERNING, UNCOUNTED_MEMORY, MOUNTING, KERNEL))
+REFUSED = " ".join((EXECUTING, TRACING, LASTING, GOVERNING, UNCOUNTED_MEMORY, MOUNTING, KERNEL))
 
 
 class Limits(NamedTuple):
@@ -97,39 +97,29 @@ CLONE_THREAD = 0x00010000
 
 
 class SystemCallFilter:
-    """The filter, made once by the parent and loaded by each child, from which it cannot be taken.
-
-    Args:
-        alone: whether the children have a process namespace of their own. Where they have not, a
-            signal sent to all processes would reach all of the user's, so none may be sent.
+    """A filter of system calls, which no process can take off again, nor those that it starts.
 
     Raises:
         OSError: libseccomp is not installed, or made no filter.
     """
 
-    def __init__(self, alone: bool) -> None:
+    def __init__(self) -> None:
         self._library = ctypes.CDLL("libseccomp.so.2")
         self._library.seccomp_init.restype = ctypes.c_void_p
         self._context = ctypes.c_void_p(self._library.seccomp_init(ALLOW))
-        for name in (REFUSED if alone else f"{REFUSED} {SIGNALLING}").split():
-            self._refuse(name, errno.EPERM)
-        # Without clone3, whose arguments no filter can read, the C library falls back to clone.
-        self._refuse("clone3", errno.ENOSYS)
-        self._refuse("clone", errno.EPERM, Condition(0, MASKED_EQUAL, CLONE_THREAD, 0))
-        self._refuse("socket", errno.EPERM, Condition(0, NOT_EQUAL, socket.AF_UNIX, 0))
-        for name in ("prlimit64", "sched_setaffinity"):
-            self._refuse(name, errno.EPERM, Condition(0, NOT_EQUAL, 0, 0))
 
-    def _refuse(self, name: str, error: int, *conditions: Condition) -> None:
-        number = self._library.seccomp_syscall_resolve_name(name.encode())
-        if number == -1:
-            return  # this libseccomp, and so its kernel, is older than the call
-        array: Any = (Condition * len(conditions))(*conditions)
-        self._check(
-            self._library.seccomp_rule_add_array(
-                self._context, REFUSE | error, number, len(conditions), array
+    def refuse(self, names: str, *conditions: Condition, error: int = errno.EPERM) -> None:
+        """Let these calls fail, always or under conditions on their arguments."""
+        for name in names.split():
+            number = self._library.seccomp_syscall_resolve_name(name.encode())
+            if number == -1:
+                continue  # this libseccomp, and so its kernel, is older than the call
+            array: Any = (Condition * len(conditions))(*conditions)
+            self._check(
+                self._library.seccomp_rule_add_array(
+                    self._context, REFUSE | error, number, len(conditions), array
+                )
             )
-        )
 
     def load(self) -> None:
         """Bind this process for good."""
@@ -139,3 +129,29 @@ class SystemCallFilter:
     def _check(outcome: int) -> None:
         if outcome < 0:
             raise OSError(-outcome, "libseccomp made no filter of system calls")
+
+
+def filter_for_all() -> SystemCallFilter:
+    """What the parent can do without, too: it loads this once, and its children inherit it."""
+    made = SystemCallFilter()
+    made.refuse(REFUSED)
+    made.refuse("socket", Condition(0, NOT_EQUAL, socket.AF_UNIX, 0))
+    made.refuse("prlimit64 sched_setaffinity", Condition(0, NOT_EQUAL, 0, 0))
+    return made
+
+
+def filter_for_children(alone: bool) -> SystemCallFilter:
+    """What is refused to children alone: to start processes.
+
+    Args:
+        alone: whether the children have a process namespace of their own. Where they have not, a
+            signal sent to all processes would reach all of the user's, so none may be sent.
+    """
+    made = SystemCallFilter()
+    made.refuse("fork vfork")
+    made.refuse("clone", Condition(0, MASKED_EQUAL, CLONE_THREAD, 0))
+    # Without clone3, whose arguments no filter can read, the C library falls back to clone.
+    made.refuse("clone3", error=errno.ENOSYS)
+    if not alone:
+        made.refuse(SIGNALLING)
+    return made

@@ -17,7 +17,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from .child import Ends, live
-from .confinement import Limits, SystemCallFilter, forbid_tracing
+from .confinement import (
+    Limits,
+    SystemCallFilter,
+    filter_for_all,
+    filter_for_children,
+    forbid_tracing,
+)
 from .frames import Interrupted, read_frame, write_frame
 
 REQUESTS, REPLIES = 3, 4
@@ -254,19 +260,21 @@ def take_over_standard_streams() -> None:
         os.close(null)
 
 
-def housekeeping(isolated: bool) -> Housekeeping:
-    """What holds here; isolation needs the filter, and a plain process takes it if it can.
+def bound(isolated: bool) -> Housekeeping:
+    """Bind this process and its children; isolation needs that, a plain process takes what it gets.
 
     Raises:
-        OSError: there is no filter, and the guest is to be isolated.
+        OSError: there is no filter of system calls, and the guest is to be isolated.
     """
     alone = isolated and os.getpid() == 1
     try:
-        return Housekeeping(alone, SystemCallFilter(alone))
+        filtered = filter_for_children(alone)
+        filter_for_all().load()
     except OSError:
         if isolated:
             raise
         return Housekeeping(alone, None)
+    return Housekeeping(alone, filtered)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -277,9 +285,8 @@ def main(arguments: Sequence[str]) -> None:
             modules to import beforehand, as far as they are installed.
     """
     mode, *modules = arguments
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     isolated = mode == "isolated"
-    house = housekeeping(isolated)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     take_over_standard_streams()
     if isolated:
         forbid_tracing()
@@ -288,6 +295,7 @@ def main(arguments: Sequence[str]) -> None:
             importlib.import_module(name)
     if isolated:
         empty_scratch()
+    house = bound(isolated)
     gc.collect()
     gc.freeze()
     write_frame(REPLIES, b'e{"end": "ready"}')
