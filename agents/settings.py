@@ -56,10 +56,15 @@ class PoolSettings(Settings):
 class SandboxSettings(Settings):
     """Where the code of families runs, and what it may use."""
 
-    kind: Literal["auto", "bubblewrap", "process"] = Field(
+    kind: Literal["auto", "bubblewrap", "docker", "process"] = Field(
         default="auto",
-        description="'bubblewrap', 'process' (limits only, no isolation: for the built-in offline "
-        "families), or 'auto': bubblewrap where it works",
+        description="'bubblewrap', 'docker', 'process' (limits only, no isolation: for the "
+        "built-in offline families), or 'auto': bubblewrap where it works",
+    )
+    docker_image: str = Field(
+        default="python:3.12-slim",
+        min_length=1,
+        description="image of kind 'docker': Python, libseccomp, and what families may import",
     )
     allow_unsafe: bool = Field(
         default=False,

@@ -17,6 +17,7 @@ from agents.sandbox.base import (
 )
 from agents.sandbox.bubblewrap import bubblewrap_command
 from agents.sandbox.channel import process_start
+from agents.sandbox.docker import docker_start
 from agents.sandbox.pool import GuestPool
 from agents.sandbox.process import process_command
 from agents.settings import SandboxSettings
@@ -50,6 +51,11 @@ def open_sandbox(
     Raises:
         SandboxUnavailable: isolation does not work, or is not wanted, and the code needs it.
     """
+    if settings.kind == "docker":
+        container, reason = docker_start(settings)
+        if container is None:
+            raise SandboxUnavailable(reason)
+        return GuestPool(container, settings, isolated=True, judge=judge)
     reason = "sandbox.kind asks for a plain process"
     if settings.kind != "process":
         command, reason = bubblewrap_command(settings)
