@@ -111,7 +111,7 @@ def container_options(settings: SandboxSettings) -> dict[str, Any]:
     memory = f"{2 * settings.memory_mb + settings.file_mb}m"
     return {
         "image": settings.docker_image,
-        "command": guest_program(settings, "isolated", "python3"),
+        "command": guest_program(settings, "container", "python3"),
         "environment": guest_environment(FOLDER),
         "entrypoint": "",
         "stdin_open": True,

@@ -1,4 +1,4 @@
-"""Starts the guest: `python -m guest isolated|shared MODULE...`."""
+"""Starts the guest: `python -m guest isolated|container|shared MODULE...`."""
 
 import os
 import sys

@@ -49,7 +49,7 @@ class Limits(NamedTuple):
         seconds: wall clock of one step.
         memory: bytes of address space.
         file: bytes of one file.
-        processes: processes and threads, its own included.
+        processes: processes and threads of the user, its own included; RLIM_INFINITY sets none.
         output: bytes of the result of one step.
     """
 
@@ -70,6 +70,8 @@ def set_limits(limits: Limits) -> None:
         (resource.RLIMIT_NOFILE, OPEN_FILES),
         (resource.RLIMIT_CORE, 0),
     ):
+        if value == resource.RLIM_INFINITY:
+            continue
         hard = resource.getrlimit(kind)[1]
         allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(kind, (allowed, allowed))

@@ -8,6 +8,7 @@ import gc
 import importlib
 import json
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -47,10 +48,13 @@ class Housekeeping(NamedTuple):
 
     Attributes:
         alone: whether the process namespace is its own, so that it may kill everything else.
+        counted: whether somebody else counts the processes, as a container does: the limit of
+            a process would count those of the user, and so of all containers.
         filtered: what binds the children; None where there is neither isolation nor libseccomp.
     """
 
     alone: bool
+    counted: bool
     filtered: SystemCallFilter | None
 
 
@@ -208,6 +212,8 @@ def report(status: int | None, streams: tuple[int, ...], limit: int) -> bytes:
 def serve(request: dict[str, Any], house: Housekeeping) -> dict[str, Any]:
     """Serve one request up to its first fault; how it ended."""
     limits = Limits(**request["limits"])
+    if house.counted:
+        limits = limits._replace(processes=resource.RLIM_INFINITY)
     outcome, clean = Outcome("done"), True
     for step in request["steps"]:
         if not clean:
@@ -260,32 +266,33 @@ def take_over_standard_streams() -> None:
         os.close(null)
 
 
-def bound(isolated: bool) -> Housekeeping:
+def bound(mode: str) -> Housekeeping:
     """Bind this process and its children; isolation needs that, a plain process takes what it gets.
 
     Raises:
         OSError: there is no filter of system calls, and the guest is to be isolated.
     """
-    alone = isolated and os.getpid() == 1
+    isolated = mode != "shared"
+    alone, counted = isolated and os.getpid() == 1, mode == "container"
     try:
         filtered = filter_for_children(alone)
         filter_for_all().load()
     except OSError:
         if isolated:
             raise
-        return Housekeeping(alone, None)
-    return Housekeeping(alone, filtered)
+        return Housekeeping(alone, counted, None)
+    return Housekeeping(alone, counted, filtered)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Serve requests until the host closes its end.
 
     Args:
-        arguments: `isolated` or `shared` (is this a process namespace of our own?), then the
+        arguments: `isolated`, `container` or `shared` (no process namespace of our own), then the
             modules to import beforehand, as far as they are installed.
     """
     mode, *modules = arguments
-    isolated = mode == "isolated"
+    isolated = mode != "shared"
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     take_over_standard_streams()
     if isolated:
@@ -295,7 +302,7 @@ def main(arguments: Sequence[str]) -> None:
             importlib.import_module(name)
     if isolated:
         empty_scratch()
-    house = bound(isolated)
+    house = bound(mode)
     gc.collect()
     gc.freeze()
     write_frame(REPLIES, b'e{"end": "ready"}')

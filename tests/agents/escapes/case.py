@@ -22,6 +22,7 @@ class Escape:
             they are run when the family is imported.
         after: statements of a later scorer in the same guest, which return 1 if they find a trace.
         brief: whether it is to be run under a short time limit, since it never ends by itself.
+        shown_by: kinds of sandboxes that show this by design, since it holds nothing of the host.
     """
 
     name: str
@@ -32,3 +33,4 @@ class Escape:
     moment: str = "score"
     after: str = ""
     brief: bool = False
+    shown_by: tuple[str, ...] = ()

@@ -86,22 +86,30 @@ return opened
     ),
     Escape(
         "files",
-        "read files of the machine, of the user, of the repository and of the run",
+        "read files of the user, of the repository and of the run",
         """
-import glob, os
-for path in ("/etc/shadow", "/etc/passwd", "/etc/hosts", "/root", "/home", "/var", "/run", "/mnt",
-             "/opt", "/srv", "/sys", "/boot", @HOME@ + "/.ssh", @SECRET@, @REPOSITORY@ + "/.git",
-             @REPOSITORY@ + "/pyproject.toml", @REPOSITORY@ + "/agents/judging.py"):
-    try:
-        if os.path.isfile(path):
-            return 1
-        found = set(os.listdir(path))
-        if found and not any(path == "/" or p.startswith(path + "/") for p in @SHOWN@):
-            return 1
-    except OSError:
-        pass
+import os
+for path in (@HOME@ + "/.ssh", @SECRET@, @REPOSITORY@ + "/.git", @REPOSITORY@ + "/pyproject.toml",
+             @REPOSITORY@ + "/agents/judging.py", @REPOSITORY@ + "/runs"):
+    if os.path.exists(path):
+        return 1
 return 0
 """,
+    ),
+    Escape(
+        "system_configuration",
+        "read what the machine is and who uses it",
+        """
+import os
+for path in ("/etc/shadow", "/etc/passwd", "/etc/hosts", "/root", "/home", "/var", "/run", "/mnt",
+             "/opt", "/srv", "/sys", "/boot", "/proc"):
+    if os.path.isfile(path):
+        return 1
+    if os.path.isdir(path) and not any(shown.startswith(path + "/") for shown in @SHOWN@):
+        return 1
+return 0
+""",
+        shown_by=("docker",),
     ),
     Escape(
         "walk",
@@ -171,17 +179,23 @@ return 0
     ),
     Escape(
         "proc",
-        "read environments and memory by way of /proc",
+        "read environments, memory and files of other processes by way of /proc",
         """
-import glob
-for path in ("/proc/self/environ", "/proc/1/environ", "/proc/1/mem", "/proc/1/cmdline",
-             "/proc/1/root/etc/passwd", "/proc/self/fd", "/proc/self/root", *glob.glob("/proc/*")):
+import glob, os
+for path in ("/proc/1/environ", "/proc/1/mem", "/proc/1/maps", "/proc/kcore", "/proc/kmsg",
+             "/proc/1/root" + @SECRET@, "/proc/self/root" + @SECRET@, "/proc/1/cwd/x"):
     try:
         open(path, "rb").read(1)
         return 1
     except OSError:
         pass
-return 0
+for path in glob.glob("/proc/*/environ") + glob.glob("/proc/*/cmdline"):
+    try:
+        if b"xyzzy" in open(path, "rb").read():
+            return 1
+    except OSError:
+        pass
+return float(os.path.exists("/proc/@VICTIM@"))
 """,
     ),
     Escape(
