@@ -9,10 +9,8 @@ import importlib
 import json
 import os
 import resource
-import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -25,22 +23,12 @@ from .confinement import (
     filter_for_children,
     forbid_tracing,
 )
+from .ending import Outcome, await_end, cause_of_death, clear_scratch, empty_scratch, sweep
 from .frames import Interrupted, read_frame, write_frame
+from .programs import SHARES, open_streams, report
 
 REQUESTS, REPLIES = 3, 4
-LEFTOVERS = 64
-SCRATCH = os.environ.get("TMPDIR", "/tmp")
 DYING_SECONDS = 0.2
-SHARES = 16
-"""Each output of a program gets this share of a result: JSON writes some bytes as six."""
-
-
-class Outcome(NamedTuple):
-    """How a step ended: `done` or a reason code, one line about it, and its result if done."""
-
-    end: str
-    detail: str = ""
-    result: bytes = b""
 
 
 class Housekeeping(NamedTuple):
@@ -91,30 +79,15 @@ def relay(results: int, answers: int, limits: Limits) -> Outcome:
     return Outcome("died")
 
 
-def await_end(pid: int, seconds: float) -> int | None:
-    """The exit status of a child, or None if it still runs after so long."""
-    deadline = time.monotonic() + seconds
-    pause = 0.0005
-    while True:
-        done, status = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return status
-        if time.monotonic() > deadline:
-            return None
-        time.sleep(pause)
-        pause = min(2 * pause, 0.01)
-
-
-def cause_of_death(status: int) -> Outcome:
-    """Why a child is gone that gave no result."""
-    if not os.WIFSIGNALED(status):
-        return Outcome("crash", f"ended the process itself (exit status {os.WEXITSTATUS(status)})")
-    number = os.WTERMSIG(status)
-    if number == signal.SIGXCPU:
-        return Outcome("timeout", "used up its CPU time")
-    if number == signal.SIGKILL:
-        return Outcome("memory", "was killed by the system, as happens when memory runs out")
-    return Outcome("crash", f"died of {signal.Signals(number).name}")
+def converse(pid: int, results: int, answers: int, limits: Limits) -> tuple[Outcome, int | None]:
+    """What came of a family's step, and the exit status of its child if that has ended."""
+    outcome = relay(results, answers, limits)
+    if outcome.end != "died":
+        return outcome, None
+    status = await_end(pid, DYING_SECONDS)
+    if status is None:
+        return Outcome("crash", "closed its result pipe"), None
+    return cause_of_death(status), status
 
 
 def serve_step(code: str, step: dict[str, Any], limits: Limits, house: Housekeeping) -> Outcome:
@@ -135,75 +108,20 @@ def serve_step(code: str, step: dict[str, Any], limits: Limits, house: Housekeep
     os.close(child_results)
     os.close(child_answers)
     fcntl.fcntl(answers, fcntl.F_SETFL, os.O_NONBLOCK)
-    running: int | None = pid
+    status: int | None = None
     try:
         if step["op"] == "run":
             status = await_end(pid, limits.seconds)
-            running = pid if status is None else None
+            outcome = Outcome("done")
         else:
-            outcome = relay(results, answers, limits)
-            if outcome.end == "died":
-                outcome = Outcome("crash", "closed its result pipe")
-                status = await_end(pid, DYING_SECONDS)
-                if status is not None:
-                    running = None
-                    outcome = cause_of_death(status)
+            outcome, status = converse(pid, results, answers, limits)
     finally:
-        sweep(running, house.alone, pid)
+        sweep(pid if status is None else None, house.alone, pid)
         os.close(results)
         os.close(answers)
     if step["op"] == "run":
-        outcome = Outcome("done", result=report(status, streams, limits.output // SHARES))
+        return Outcome("done", result=report(status, streams, limits.output // SHARES))
     return outcome
-
-
-def sweep(pid: int | None, alone: bool, group: int) -> None:
-    """Kill what a step left running.
-
-    Inside a process namespace of its own the guest is process 1: it may kill everything else.
-    """
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        if alone:
-            os.kill(-1, signal.SIGKILL)
-        else:
-            os.killpg(group, signal.SIGKILL)
-    if pid is not None:
-        with contextlib.suppress(ProcessLookupError, ChildProcessError):
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-    with contextlib.suppress(ChildProcessError):
-        while alone:
-            os.waitpid(-1, 0)
-
-
-# -------------------------------------------------------- the streams of a program
-
-
-def open_streams(step: dict[str, Any]) -> tuple[int, ...]:
-    """Files without names for standard input, output and error: no pipe that could fill up."""
-    streams = []
-    for text in (step["stdin"], "", ""):
-        with tempfile.TemporaryFile(dir=SCRATCH) as file:
-            file.write(text.encode(errors="replace"))
-            file.seek(0)
-            streams.append(os.dup(file.fileno()))
-    return tuple(streams)
-
-
-def report(status: int | None, streams: tuple[int, ...], limit: int) -> bytes:
-    """What came of a program: the fields of `helpers.Run`."""
-    _, stdout, stderr = (os.pread(stream, limit, 0).decode(errors="replace") for stream in streams)
-    for stream in streams:
-        os.close(stream)
-    ended = status is not None and os.WIFEXITED(status)
-    timed_out = status is None or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU)
-    found = {
-        "stdout": stdout,
-        "stderr": stderr,
-        "exit_code": os.WEXITSTATUS(status) if status is not None and ended else None,
-        "timed_out": timed_out,
-    }
-    return json.dumps(found).encode()
 
 
 # ------------------------------------------------------------------------- requests
@@ -227,32 +145,6 @@ def serve(request: dict[str, Any], house: Housekeeping) -> dict[str, Any]:
             break
         write_frame(REPLIES, b"r" + outcome.result)
     return {"end": outcome.end, "detail": outcome.detail, "spent": not clean}
-
-
-def clear_scratch() -> bool:
-    """Empty the scratch folder of a few plain files; whether nothing is left for a later step.
-
-    A guest in which more was left is given up: removing a tree that foreign code has built is
-    no work for the one process that has to stay clean.
-    """
-    try:
-        entries = list(os.scandir(SCRATCH))
-        if len(entries) > LEFTOVERS:
-            return False
-        for entry in entries:
-            os.unlink(entry.path)
-    except OSError:
-        return False
-    return True
-
-
-def empty_scratch() -> None:
-    """Remove what imports have left in the scratch folder; no family has run yet."""
-    for entry in os.scandir(SCRATCH):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path)
-        else:
-            os.unlink(entry.path)
 
 
 def take_over_standard_streams() -> None:

@@ -135,7 +135,7 @@ for number in range(300):
 os.chmod(".", 0)
 return 0
 """,
-        after="import os; return float(len(os.listdir(os.environ['TMPDIR'])) > 0)",
+        after="import os; return float(len(os.listdir('.')) > 0)",
     ),
     Escape("endless_loop", "never end", "while True: pass", outcomes=("timeout",), brief=True),
     Escape(

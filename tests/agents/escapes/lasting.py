@@ -44,6 +44,7 @@ return float(key >= 0 or libc.syscall(250, 0, -4, 1) >= 0)
         "folder_without_rights",
         "leave the scratch folder unreadable",
         "import os; os.chmod(os.getcwd(), 0); return 0",
+        outcomes=("0", "crash"),
         after="import os; os.listdir('.'); return 0",
     ),
     Escape(
