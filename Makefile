@@ -25,9 +25,9 @@ $(STAMP): pyproject.toml Makefile
 system:
 	@command -v bwrap >/dev/null 2>&1 || { \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
-			apt-get update -qq && apt-get install -y -qq bubblewrap >/dev/null; fi; \
+			apt-get update -qq && apt-get install -y -qq bubblewrap libseccomp2 >/dev/null; fi; \
 		command -v bwrap >/dev/null 2>&1 || \
-			echo "bubblewrap is not installed (as root: apt-get install bubblewrap); the offline tasks run in a plain limited process instead"; }
+			echo "bubblewrap is not installed (as root: apt-get install bubblewrap libseccomp2); the offline tasks run in a plain limited process instead"; }
 
 run: install system  ## coevolve the quickstart experts (runs/quickstart), or go on with it
 	$(BIN)/acdc run $(RUN_DIR)

@@ -8,7 +8,8 @@ complain about. They run cheap ones first, and the first complaint is the outcom
   `instruction_unstable`, `leaked`;
 - on how it scores: `score_range`, `score_unstable`, `reference_fails`, `wrong_passes`,
   `empty_passes`, `echo_passes`, `constant_answer`;
-- while its code runs: `import_error`, `timeout`, `memory`, `crash`.
+- while its code is read and runs: `executes_submission`, `import_error`, `timeout`, `memory`,
+  `crash`, `no_rater`, `judge_limit`.
 """
 
 from __future__ import annotations

@@ -56,10 +56,15 @@ class PoolSettings(Settings):
 class SandboxSettings(Settings):
     """Where the code of families runs, and what it may use."""
 
-    kind: Literal["auto", "bubblewrap", "process"] = Field(
+    kind: Literal["auto", "bubblewrap", "docker", "process"] = Field(
         default="auto",
-        description="'bubblewrap', 'process' (limits only, no isolation: for the built-in offline "
-        "families), or 'auto': bubblewrap where it works",
+        description="'bubblewrap', 'docker', 'process' (limits only, no isolation: for the "
+        "built-in offline families), or 'auto': bubblewrap where it works",
+    )
+    docker_image: str = Field(
+        default="python:3.12-slim",
+        min_length=1,
+        description="image of kind 'docker': Python, libseccomp, and what families may import",
     )
     allow_unsafe: bool = Field(
         default=False,
@@ -80,6 +85,12 @@ class SandboxSettings(Settings):
         default=8, ge=0, description="processes and threads that a family may start"
     )
     output_kb: int = Field(default=256, ge=16, description="size of one result in KiB")
+    judge_calls: int = Field(
+        default=4, ge=0, description="questions to an LLM judge while one submission is scored"
+    )
+    judge_characters: int = Field(
+        default=16_384, ge=1, description="length of one question to an LLM judge"
+    )
     preimport: tuple[str, ...] = Field(
         default=("reasoning_gym",),
         description="modules imported once per sandbox process, where installed, to save time",

@@ -82,7 +82,8 @@ async def _sandbox(config: RunConfig) -> Finding:
         await sandbox.close()
     if not sandbox.isolated:
         return Finding("sandbox", "warning", "tasks run in a plain limited process: no isolation")
-    return Finding("sandbox", "ok", f"bubblewrap, {len(inspection.instructions)} probes ran")
+    kind = "docker" if config.sandbox.kind == "docker" else "bubblewrap"
+    return Finding("sandbox", "ok", f"{kind}, {len(inspection.instructions)} probes ran")
 
 
 _PROBE = """

@@ -5,9 +5,20 @@ from __future__ import annotations
 import logging
 
 from agents.errors import SandboxUnavailable
-from agents.sandbox.base import Fault, FaultCode, Inspection, Sandbox, Score, Submission
+from agents.sandbox.base import (
+    Fault,
+    FaultCode,
+    Inspection,
+    Judge,
+    JudgeQuestion,
+    Sandbox,
+    Score,
+    Submission,
+)
 from agents.sandbox.bubblewrap import bubblewrap_command
-from agents.sandbox.guests import GuestPool
+from agents.sandbox.channel import process_start
+from agents.sandbox.docker import docker_start
+from agents.sandbox.pool import GuestPool
 from agents.sandbox.process import process_command
 from agents.settings import SandboxSettings
 
@@ -15,6 +26,8 @@ __all__ = [
     "Fault",
     "FaultCode",
     "Inspection",
+    "Judge",
+    "JudgeQuestion",
     "Sandbox",
     "Score",
     "Submission",
@@ -24,22 +37,30 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 
-def open_sandbox(settings: SandboxSettings, *, trusted: bool = False) -> Sandbox:
+def open_sandbox(
+    settings: SandboxSettings, *, trusted: bool = False, judge: Judge | None = None
+) -> Sandbox:
     """The safest sandbox that works on this machine.
 
     Args:
         settings: which kind is wanted, and its limits.
         trusted: whether all code that will run is of this project's own making, as the offline
             scientist's is; code that an LLM wrote is not.
+        judge: answers scorers that call `eval_with_llm_judge`; without it, calling is a fault.
 
     Raises:
         SandboxUnavailable: isolation does not work, or is not wanted, and the code needs it.
     """
+    if settings.kind == "docker":
+        container, reason = docker_start(settings)
+        if container is None:
+            raise SandboxUnavailable(reason)
+        return GuestPool(container, settings, isolated=True, judge=judge)
     reason = "sandbox.kind asks for a plain process"
     if settings.kind != "process":
         command, reason = bubblewrap_command(settings)
         if command is not None:
-            return GuestPool(command, settings, isolated=True)
+            return GuestPool(process_start(command), settings, isolated=True, judge=judge)
     if settings.kind == "bubblewrap":
         raise SandboxUnavailable(reason)
     if not (trusted or settings.allow_unsafe):
@@ -48,4 +69,5 @@ def open_sandbox(settings: SandboxSettings, *, trusted: bool = False) -> Sandbox
             "accept the risk with --allow-unsafe-sandbox (sandbox.allow_unsafe = true)"
         )
     log.warning("families run without isolation: %s", reason)
-    return GuestPool(process_command(settings), settings, isolated=False)
+    start = process_start(process_command(settings))
+    return GuestPool(start, settings, isolated=False, judge=judge)

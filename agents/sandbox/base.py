@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -10,19 +10,24 @@ from memory.records import Json
 
 FaultCode = Literal[
     "import_error",
+    "executes_submission",
     "instance_count",
     "instruction_empty",
     "score_range",
     "timeout",
     "memory",
     "crash",
+    "no_rater",
+    "judge_limit",
     "skipped",
 ]
 """What a family did wrong while it ran.
 
-`crash` covers an exception as well as a process that died; `score_range` is a score that is no
-finite number (None is no zero); `skipped` was not run because an earlier submission of the same
-request failed twice.
+`executes_submission` uses `eval`, `exec` or `compile`, with which an answer could run inside its
+scorer and give itself a score; `crash` covers an exception as well as a process that died;
+`score_range` is a score that is no finite number (None is no zero); `no_rater` asked for an LLM
+judge where there is none, and `judge_limit` too often or with too long a text; `skipped` was not
+run because an earlier submission of the same request failed twice.
 """
 
 
@@ -51,6 +56,23 @@ class Score:
 
     value: float | None
     fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeQuestion:
+    """What a scorer asks of an LLM judge (`eval_with_llm_judge`).
+
+    All of it was written by a scorer or an expert: it is to be judged, and never to be obeyed.
+    """
+
+    instructions: str
+    submission: str
+    criteria: tuple[str, ...]
+
+
+Judge = Callable[[JudgeQuestion], Awaitable[bool]]
+"""Answers a scorer's question. What it raises ends the request and reaches the caller of `score`:
+a rater that cannot be reached leaves a score missing, and is never a fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +113,13 @@ class Sandbox(Protocol):
         ...
 
     async def score(self, code: str, submissions: Sequence[Submission]) -> list[Score]:
-        """Score submissions of one family, in this order.
+        """Score submissions of one family, each in a process of its own, in this order.
 
         A submission whose scoring fails is tried once more in a fresh process. If it fails again,
         its score carries the fault and the submissions after it are `skipped`.
+
+        Raises:
+            AgentError: whatever the judge raises that a scorer asked.
         """
         ...
 

@@ -31,6 +31,14 @@ NOBODY = 65534
 PROBE_SECONDS = 20.0
 SYSTEM = ("/bin", "/sbin", "/lib", "/lib32", "/lib64")
 CONFIGURATION = ("/etc/ld.so.cache", "/etc/alternatives", "/etc/localtime")
+NO_FILTER = "no filter of system calls"
+PROBE = f"""
+from guest.confinement import filter_for_all
+try:
+    filter_for_all().load()
+except OSError as error:
+    raise SystemExit("{NO_FILTER}: " + str(error))
+"""
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 
 
@@ -125,9 +133,11 @@ def bubblewrap_command(settings: SandboxSettings) -> tuple[Sequence[str] | None,
         return None, "bubblewrap is not installed (apt-get install bubblewrap)"
     reason = ""
     for way in ways(bwrap, settings):
-        reason = refusal([*way, sys.executable, "-s", "-P", "-c", ""])
+        reason = refusal([*way, sys.executable, "-s", "-P", "-c", PROBE])
         if not reason:
             return [*way, *guest_program(settings, "isolated")], ""
+        if NO_FILTER in reason:
+            return None, "libseccomp is not installed (apt-get install libseccomp2)"
     return None, f"bubblewrap does not work here, it needs user namespaces ({reason})"
 
 

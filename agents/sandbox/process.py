@@ -12,31 +12,38 @@ from pathlib import Path
 
 from agents.settings import SandboxSettings
 
-GUEST = Path(__file__).with_name("guest.py")
+GUEST = Path(__file__).with_name("guest")
 
 
-def guest_environment() -> dict[str, str]:
+def guest_environment(folder: str = str(GUEST.parent)) -> dict[str, str]:
     """All that a guest sees of the environment.
 
     A fixed hash seed makes the order of sets the same in every guest; a single thread keeps forks
     of a guest that holds numpy safe.
+
+    Args:
+        folder: where the guest program lies, as the guest sees it.
     """
     return {
         "PATH": "/usr/bin:/bin",
         "LANG": "C.UTF-8",
+        "PYTHONPATH": folder,
         "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "OMP_NUM_THREADS": "1",
     }
 
 
-def guest_program(settings: SandboxSettings, mode: str) -> list[str]:
+def guest_program(
+    settings: SandboxSettings, mode: str, interpreter: str = sys.executable
+) -> list[str]:
     """The interpreter on the guest program.
 
-    `-s -P` leave out the user's packages and the script's folder. `-I` would do the same, but would
+    `-s -P` leave out the user's packages and the working folder. `-I` would do the same, but would
     also ignore PYTHONHASHSEED.
     """
-    return [sys.executable, "-s", "-P", str(GUEST), mode, *settings.preimport]
+    return [interpreter, "-s", "-P", "-m", GUEST.name, mode, *settings.preimport]
 
 
 def process_command(settings: SandboxSettings) -> Sequence[str]:

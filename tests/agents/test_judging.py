@@ -189,6 +189,35 @@ async def test_a_scorer_at_fault_condemns_its_family(
     assert family_outcome(results) is None
 
 
+@pytest.mark.parametrize(
+    ("crime", "reason"),
+    [
+        ("import os; os._exit(0)", "crash: ended the process itself"),
+        ("import os; os.abort()", "crash: died of SIG"),
+        ("x = [b'x' * 10**8 for _ in range(99)]", "memory: "),
+        ("while True: pass", "timeout: ran longer than 1 s"),
+    ],
+)
+async def test_a_scorer_that_crashes_twice_condemns_its_family_and_no_other(
+    store: RunStore, crime: str, reason: str
+) -> None:
+    settings = SandboxSettings(memory_mb=512, guests=1, preimport=(), seconds=1)
+    sandbox = open_sandbox(settings, trusted=True)
+    hostile = CODE.replace(
+        "return float(submission == t)", f"\n        {crime}\n        return 1.0"
+    )
+    broker = ScriptedBroker({"Say no.": "Answer: no"})
+    results = await examiner(store, broker, sandbox).examine(
+        "g", GENOME, items_of(hostile) + items_of()
+    )
+    await sandbox.close()
+    assert [result.passed for result in results] == [None, None, True, True]
+    assert family_outcome(results[:2]) is None
+    for result in results[:2]:
+        assert (result.condemned or "").startswith(reason)
+    assert [result.condemned for result in results[2:]] == [None, None]
+
+
 async def test_a_family_is_one_request_and_equal_answers_are_scored_once(store: RunStore) -> None:
     sandbox = ScriptedSandbox()
     items = items_of() + items_of("other" + CODE)

@@ -5,6 +5,7 @@ import logging
 import os
 import socket
 import time
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,10 +13,19 @@ import psutil
 import pytest
 
 from agents import sandbox as sandbox_room
-from agents.errors import FamilyFault, SandboxError, SandboxUnavailable
-from agents.sandbox import Sandbox, Score, Submission, open_sandbox
+from agents.errors import EndpointError, FamilyFault, SandboxError, SandboxUnavailable
+from agents.sandbox import (
+    Fault,
+    JudgeQuestion,
+    Sandbox,
+    Score,
+    Submission,
+    bubblewrap,
+    open_sandbox,
+)
 from agents.sandbox.bubblewrap import bubblewrap_command, scratch_folder
-from agents.sandbox.guests import GuestPool
+from agents.sandbox.channel import ProcessChannel, process_start
+from agents.sandbox.pool import GuestPool
 from agents.settings import SandboxSettings
 
 SETTINGS = SandboxSettings(seconds=5, memory_mb=512, guests=1, preimport=())
@@ -75,6 +85,14 @@ async def isolated() -> AsyncIterator[Sandbox]:
     bubblewrap = opened("bubblewrap")
     yield bubblewrap
     await bubblewrap.close()
+
+
+def process_of(sandbox: Sandbox) -> Process:
+    """The outermost process of the idle guest."""
+    assert isinstance(sandbox, GuestPool)
+    channel = sandbox._scorers.idle[0].channel
+    assert isinstance(channel, ProcessChannel)
+    return channel.process
 
 
 async def value_of(sandbox: Sandbox, statements: str) -> float | None:
@@ -301,7 +319,7 @@ async def test_a_cancelled_request_leaves_the_sandbox_usable(sandbox: Sandbox) -
 async def test_closing_ends_all_processes(sandbox: Sandbox) -> None:
     await assert_still_works(sandbox)
     assert isinstance(sandbox, GuestPool)
-    top = psutil.Process(sandbox._idle[0]._process.pid)
+    top = psutil.Process(process_of(sandbox).pid)
     processes = [top, *top.children(recursive=True)]
     await sandbox.close()
     _, alive = await asyncio.to_thread(psutil.wait_procs, processes, 10)
@@ -311,15 +329,19 @@ async def test_closing_ends_all_processes(sandbox: Sandbox) -> None:
 async def test_a_lost_guest_is_replaced(sandbox: Sandbox) -> None:
     await assert_still_works(sandbox)
     assert isinstance(sandbox, GuestPool)
-    sandbox._idle[0]._process.kill()
+    process_of(sandbox).kill()
     await assert_still_works(sandbox)
 
 
 async def test_a_guest_that_is_lost_again_and_again_is_nobodys_fault() -> None:
-    dying = GuestPool(["sh", "-c", r"printf '\000\000\000\002e1'"], SETTINGS, isolated=False)
+    dying = GuestPool(
+        process_start(["sh", "-c", r"printf '\000\000\000\002e1'"]), SETTINGS, isolated=False
+    )
     with pytest.raises(SandboxError, match="lost in a row"):
         await dying.score(GOOD, [Submission("1", "2")])
-    broken = GuestPool(["sh", "-c", "echo no such thing >&2; exit 1"], SETTINGS, isolated=False)
+    broken = GuestPool(
+        process_start(["sh", "-c", "echo no such thing >&2; exit 1"]), SETTINGS, isolated=False
+    )
     with pytest.raises(SandboxError, match="no such thing"):
         await broken.inspect(GOOD)
 
@@ -389,9 +411,9 @@ if ctypes.CDLL(None).ptrace(16, 1, 0, 0) == 0:
     value = 0"""
     assert await value_of(isolated, statements) == 1.0
     assert isinstance(isolated, GuestPool)
-    guest = isolated._idle[0]
+    guest = isolated._scorers.idle[0]
     await assert_still_works(isolated)
-    assert isolated._idle == [guest]
+    assert isolated._scorers.idle == [guest]
 
 
 @bubblewrap_only
@@ -425,3 +447,155 @@ def test_without_isolation_only_trusted_code_may_run(
 def test_a_plain_process_is_refused_for_untrusted_code() -> None:
     with pytest.raises(SandboxUnavailable):
         open_sandbox(SETTINGS.model_copy(update={"kind": "process"}))
+
+
+RUNNING = """
+from sandbox_helpers import run_submission
+run = run_submission(submission, stdin="3 4", args=["x"], timeout=1)
+raise ValueError(f"{run.exit_code} {run.timed_out} {run.stdout!r} {run.stderr[-60:]!r}")"""
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        (
+            "import sys; print(sum(map(int, input().split())), *sys.argv)",
+            "0 False '7 submission.py",
+        ),
+        ("import sys; sys.exit(3)", "3 False '' ''"),
+        ("import sys; print('so far'); sys.exit('no')", "1 False 'so far\\n' 'no\\n'"),
+        ("if __name__ == '__main__': print('main')", "0 False 'main\\n' ''"),
+        ("def f(): g()\nf()", "NameError: name "),
+        ("x = (", "SyntaxError"),
+        ("while True: pass", "None True '' ''"),
+        ("import os; print(1, flush=True); os.abort()", "None False '1\\n' ''"),
+    ],
+)
+async def test_a_submission_runs_as_a_program(sandbox: Sandbox, program: str, told: str) -> None:
+    [score] = await sandbox.score(code_running(RUNNING), [Submission("1", program)])
+    assert score.fault is not None
+    assert told in score.fault.detail
+
+
+async def test_a_slow_program_is_the_submissions_fault_and_not_the_scorers(
+    impatient: Sandbox,
+) -> None:
+    statements = """
+from sandbox_helpers import run_submission
+runs = [run_submission(submission, timeout=30) for _ in range(20)]
+value = sum(run.timed_out for run in runs)"""
+    [score] = await impatient.score(code_running(statements), [Submission("1", "while 1: pass")])
+    assert score == Score(20.0)
+
+
+ASKING = """
+from sandbox_helpers import eval_with_llm_judge
+value = eval_with_llm_judge("Greet.", submission, criteria=["polite", "short"])"""
+
+
+class FakeJudge:
+    """Approves what is polite; raises what it is told to."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.asked: list[JudgeQuestion] = []
+
+    async def __call__(self, question: JudgeQuestion) -> bool:
+        self.asked.append(question)
+        await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
+        return "please" in question.submission
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+async def scored_with(
+    judge: FakeJudge | None, kind: str, statements: str, *texts: str
+) -> list[Score]:
+    settings = SETTINGS.model_copy(update={"kind": kind})
+    sandbox = open_sandbox(settings, trusted=True, judge=judge)
+    try:
+        return await sandbox.score(code_running(statements), [Submission("1", t) for t in texts])
+    finally:
+        await sandbox.close()
+
+
+async def test_a_judge_answers_for_the_host(kind: str) -> None:
+    judge = FakeJudge()
+    scores = await scored_with(judge, kind, ASKING, "please come in", "go away")
+    assert scores == [Score(1.0), Score(0.0)]
+    assert judge.asked[0] == JudgeQuestion("Greet.", "please come in", ("polite", "short"))
+
+
+async def test_a_judge_that_fails_leaves_scores_missing(kind: str) -> None:
+    error = EndpointError("rater", "http://x/v1", "m", "is gone", "start it")
+    with pytest.raises(EndpointError, match="rater"):
+        await scored_with(FakeJudge(error), kind, ASKING, "please come in")
+
+
+async def test_without_a_judge_asking_is_a_fault_that_cannot_be_caught(kind: str) -> None:
+    statements = f"try:{ASKING.replace(chr(10), chr(10) + '    ')}\nexcept BaseException: value = 1"
+    [score] = await scored_with(None, kind, statements, "please")
+    assert score.fault == Fault("no_rater", "no rater answers eval_with_llm_judge")
+
+
+@pytest.mark.parametrize("statements", [ASKING * 5, ASKING.replace('"Greet."', "'x' * 20_000")])
+async def test_a_judge_is_asked_within_limits(kind: str, statements: str) -> None:
+    judge = FakeJudge()
+    [score] = await scored_with(judge, kind, statements, "please")
+    assert score.fault is not None
+    assert score.fault.code == "judge_limit"
+    assert len(judge.asked) in (0, 8)
+
+
+async def test_a_scorer_that_is_refused_once_does_not_take_the_others_along(
+    sandbox: Sandbox,
+) -> None:
+    """Each submission has its own process, and a leftover only costs the guest its place."""
+    statements = "import os; os.makedirs('a/b', exist_ok=True); value = submission == 'x'"
+    texts = [Submission("1", text) for text in "xyx"]
+    scores = await sandbox.score(code_running(statements), texts)
+    assert scores == [Score(1.0), Score(0.0), Score(1.0)]
+
+
+@pytest.mark.parametrize("call", ["eval(submission)", "exec(submission)", "[*map(eval, '12')]"])
+async def test_a_scorer_that_may_execute_answers_is_refused(sandbox: Sandbox, call: str) -> None:
+    with pytest.raises(FamilyFault, match=r"line 12 uses e.*run_submission"):
+        await sandbox.inspect(family(f"return float(bool({call}))"))
+
+
+async def test_reading_data_is_no_execution(sandbox: Sandbox) -> None:
+    setup = "import ast, re\nPATTERN = re.compile('x')"
+    body = "return float(ast.literal_eval(submission) == 1)"
+    assert (await sandbox.inspect(family(body, setup))).instructions
+
+
+async def test_no_process_and_no_signal_leaves_a_family(sandbox: Sandbox) -> None:
+    """Signal 0 kills nobody; a plain process may not even send that."""
+    statements = """
+import os, subprocess
+value = 1
+for start in (os.fork, lambda: subprocess.run(["true"])):
+    try:
+        start()
+        value = 0
+    except PermissionError: pass
+if os.getppid() != 1:
+    try:
+        os.kill(os.getppid(), 0)
+        value = 0
+    except PermissionError: pass"""
+    assert await value_of(sandbox, statements) == 1.0
+
+
+async def test_without_libseccomp_there_is_no_isolation(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = f"guest: {bubblewrap.NO_FILTER}: libseccomp.so.2: cannot open"
+    monkeypatch.setattr(bubblewrap, "refusal", lambda _: refused)
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/bwrap")
+    monkeypatch.setattr(bubblewrap, "ways", lambda *_: iter([["bwrap"]]))
+    with pytest.raises(SandboxUnavailable, match="apt-get install libseccomp2"):
+        open_sandbox(SETTINGS)

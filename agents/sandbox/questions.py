@@ -1,0 +1,86 @@
+"""What a scorer may ask of the host: to run a submission's program, and to ask an LLM judge."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from agents.sandbox.base import Fault, Judge
+from agents.sandbox.guests import Refusal
+from agents.sandbox.testimony import judge_question, parsed, program_step
+from agents.settings import SandboxSettings
+
+RunProgram = Callable[[str, dict[str, Any], float], Awaitable[bytes]]
+"""Runs a program (code, step, seconds) in a guest of its own; gives the fields of a `Run`."""
+
+OUT_OF_TIME = {"stdout": "", "stderr": "", "exit_code": None, "timed_out": True}
+
+
+class Questions:
+    """Answers the questions of one request, within what its steps may ask.
+
+    Programs take no time from the scorer's own clock, or a slow submission would look like a slow
+    scorer; together they may take as long as the steps themselves.
+
+    Args:
+        settings: how many questions a judge gets, and how long steps may take.
+        steps: how many steps the request has.
+        judge: who answers for an LLM; None if nobody does.
+        run_program: runs a submission's program.
+    """
+
+    def __init__(
+        self, settings: SandboxSettings, steps: int, judge: Judge | None, run_program: RunProgram
+    ) -> None:
+        self._settings = settings
+        self._judge = judge
+        self._run_program = run_program
+        self._judgements_left = settings.judge_calls * steps
+        self._seconds_left = settings.seconds * steps
+
+    async def answer(self, question: bytes) -> bytes | Refusal:
+        """The answer to one question, which foreign code asked.
+
+        Raises:
+            AgentError: the judge did.
+        """
+        found = parsed(question)
+        if found.get("ask") == "run":
+            return await self._run(found)
+        if found.get("ask") == "judge":
+            return await self._ask_judge(found)
+        return Refusal(Fault("crash", "asked what the sandbox does not know"))
+
+    async def _run(self, found: dict[str, Any]) -> bytes | Refusal:
+        program = program_step(found)
+        if program is None:
+            return Refusal(Fault("crash", "run_submission was not given texts and seconds"))
+        code, step, timeout = program
+        seconds = min(timeout, self._settings.seconds, self._seconds_left)
+        if seconds <= 0:
+            return json.dumps(OUT_OF_TIME).encode()
+        started = time.monotonic()
+        try:
+            return await self._run_program(code, step, seconds)
+        finally:
+            self._seconds_left -= time.monotonic() - started
+
+    async def _ask_judge(self, found: dict[str, Any]) -> bytes | Refusal:
+        if self._judge is None:
+            return Refusal(Fault("no_rater", "no rater answers eval_with_llm_judge"))
+        question = judge_question(found)
+        if question is None:
+            return Refusal(Fault("crash", "eval_with_llm_judge was not given texts"))
+        length = sum(map(len, (question.instructions, question.submission, *question.criteria)))
+        if self._judgements_left == 0 or length > self._settings.judge_characters:
+            return Refusal(
+                Fault(
+                    "judge_limit",
+                    f"eval_with_llm_judge may be called {self._settings.judge_calls} times for a "
+                    f"submission, with {self._settings.judge_characters:,} characters in all",
+                )
+            )
+        self._judgements_left -= 1
+        return json.dumps(await self._judge(question) is True).encode()

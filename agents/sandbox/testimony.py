@@ -1,0 +1,87 @@
+"""Reading what foreign code wrote: anything but the agreed form is its fault."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, cast, get_args
+
+from agents.sandbox.base import Fault, FaultCode, JudgeQuestion
+from memory.records import Json
+
+DETAIL_LENGTH = 600
+UNREADABLE = Fault("crash", "the result could not be read")
+
+
+def parsed(frame: bytes) -> dict[str, Any]:
+    """The JSON object of a frame; {} if it is none, or holds text that cannot be stored."""
+    try:
+        found = json.loads(frame)
+        json.dumps(found, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def one_line(text: str) -> str:
+    """A text that can be printed and stored as one short line."""
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(printable.split())[:DETAIL_LENGTH]
+
+
+def fault_told(found: Mapping[str, Any]) -> Fault | None:
+    """The fault that a result reports, if it does."""
+    code, detail = found.get("fault"), found.get("detail")
+    if code in get_args(FaultCode) and isinstance(detail, str):
+        return Fault(cast(FaultCode, code), one_line(detail))
+    return None
+
+
+def value_told(frame: bytes) -> float | Fault:
+    """The score of a result."""
+    found = parsed(frame)
+    value = found.get("value")
+    if found.keys() == {"value"} and isinstance(value, float) and math.isfinite(value):
+        return value
+    return fault_told(found) or UNREADABLE
+
+
+def description_told(frame: bytes) -> tuple[Mapping[str, Json], Mapping[str, str]] | Fault:
+    """Tasks and instructions of a result, by instance."""
+    found = parsed(frame)
+    tasks, instructions = found.get("tasks"), found.get("instructions")
+    if (
+        found.keys() == {"tasks", "instructions"}
+        and isinstance(tasks, dict)
+        and isinstance(instructions, dict)
+        and tasks.keys() == instructions.keys()
+        and all(isinstance(text, str) for text in instructions.values())
+    ):
+        return tasks, instructions
+    return fault_told(found) or UNREADABLE
+
+
+def judge_question(found: Mapping[str, Any]) -> JudgeQuestion | None:
+    """The question to a judge that task code asked, if it is one."""
+    texts = (found.get("instructions"), found.get("submission"))
+    criteria = found.get("criteria")
+    if not isinstance(criteria, list) or not all(isinstance(c, str) for c in [*texts, *criteria]):
+        return None
+    return JudgeQuestion(str(texts[0]), str(texts[1]), tuple(criteria))
+
+
+def program_step(found: Mapping[str, Any]) -> tuple[str, dict[str, Any], float] | None:
+    """Code, step and seconds of a program that task code wants to be run, if that is so."""
+    code, stdin, arguments = found.get("code"), found.get("stdin"), found.get("arguments")
+    timeout = found.get("timeout")
+    if not (
+        isinstance(code, str)
+        and isinstance(stdin, str)
+        and isinstance(arguments, list)
+        and all(isinstance(argument, str) for argument in arguments)
+        and isinstance(timeout, float)
+        and math.isfinite(timeout)
+    ):
+        return None
+    return code, {"op": "run", "stdin": stdin, "arguments": arguments}, timeout
