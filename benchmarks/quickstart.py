@@ -35,7 +35,7 @@ from agents.offline.sketches import Sketch, read_sketch
 from agents.reporting import condemned
 from agents.schemas import Proposal
 from benchmarks.machine import describe_machine
-from benchmarks.statistics import Interval, cluster_bootstrap
+from evolution.intervals import Interval, cluster_bootstrap
 from console.assembly import open_context
 from console.rundir import RunFolder
 from console.supervisor import coevolve
