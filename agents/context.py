@@ -11,6 +11,7 @@ from agents.judging import Examiner
 from agents.progress import Progress, silent
 from agents.sandbox import Sandbox
 from agents.settings import (
+    AnsweringSettings,
     GateSettings,
     JudgeSettings,
     PoolSettings,
@@ -37,6 +38,7 @@ class RunContext:
         seed: the run seed, the root of all random streams.
         generations: how many generations follow the founders.
         has_rater: whether an LLM can judge what cheap statistics leave open.
+        has_chooser: whether an LLM can choose among answers.
     """
 
     folder: Path
@@ -56,7 +58,9 @@ class RunContext:
     breeding: BreedingSettings
     selection: SelectionSettings
     novelty_settings: NoveltySettings
+    answering: AnsweringSettings
     has_rater: bool = False
+    has_chooser: bool = False
     progress: Progress = silent
 
     async def examiner(self) -> Examiner:

@@ -156,7 +156,12 @@ def ask(
     folder: RunDir,
     question: Annotated[str, typer.Argument(help="What to ask the collective.")],
     n: Annotated[int, typer.Option("-n", min=1, help="Size of the task force.")] = 3,
-    select: Annotated[str, typer.Option(help="How one answer is chosen.")] = "majority",
+    select: Annotated[
+        str,
+        typer.Option(
+            metavar="METHOD", help="How one answer is chosen; skill_routing, chooser, ..."
+        ),
+    ] = "majority",
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 64,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -167,10 +172,8 @@ def ask(
     from memory.records import Sampling
 
     def action() -> None:
-        if select != "majority":
-            raise UsageError(f"unknown selection method {select!r}; there is: majority")
         sampling = Sampling(max_tokens=max_tokens)
-        reply = _run_async(asking.answer(RunFolder(folder), question, n, sampling, silent))
+        reply = _run_async(asking.answer(RunFolder(folder), question, n, sampling, select, silent))
         if as_json:
             _print_json(asking.as_json(reply))
         else:

@@ -87,6 +87,8 @@ async def open_context(
             breeding=config.breeding,
             selection=config.selection,
             novelty_settings=config.novelty,
+            answering=config.answering,
+            has_chooser=config.endpoints.of("chooser").base_url != OFFLINE,
             has_rater=config.endpoints.of("rater").base_url != OFFLINE,
             progress=progress,
         )

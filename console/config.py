@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agents.settings import (
+    AnsweringSettings,
     EndpointsSettings,
     GateSettings,
     JudgeSettings,
@@ -37,7 +38,7 @@ from memory.settings import NoveltySettings
 
 OTHER_VARIABLES = ("ACDC_CACHE", "ACDC_RUN")
 """Variables of the prefix that are no settings of a run."""
-MAY_CHANGE = ("generations", "endpoints", "sandbox")
+MAY_CHANGE = ("generations", "endpoints", "sandbox", "answering")
 """What a resumed run may be given anew; everything else is part of keys and decisions."""
 
 
@@ -60,6 +61,7 @@ class RunConfig(BaseSettings):
     scientist: ScientistSettings = ScientistSettings()
     gates: GateSettings = GateSettings()
     judge: JudgeSettings = JudgeSettings()
+    answering: AnsweringSettings = AnsweringSettings()
     sandbox: SandboxSettings = SandboxSettings()
     endpoints: EndpointsSettings = EndpointsSettings()
     novelty: NoveltySettings = NoveltySettings()

@@ -57,7 +57,7 @@ def fittest_force(skills: Mapping[str, Skills], families: Iterable[str], n: int)
 def random_force(
     skills: Mapping[str, Skills], families: Iterable[str], n: int, seed: int
 ) -> TaskForce:
-    """n experts without choice; for one seed, forces of every size are prefixes of each other."""
+    """Experts by lot; for one seed, forces of every size are prefixes of each other."""
     passes = Passes.of(skills, families)
     experts = list(passes.masks)
     order = stream(seed, 0, "random-force").permutation(len(experts))

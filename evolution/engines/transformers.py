@@ -164,6 +164,7 @@ class TransformersEngine:
             finish_reason="stop" if task.ended else "length",
             seconds=task.seconds,
             logprob=task.logprob / len(task.tokens) if logprobs else None,
+            certainty=task.certainty / len(task.tokens) if logprobs else None,
         )
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:

@@ -77,9 +77,7 @@ def test_the_lazy_choice_is_the_plain_one(case: tuple[Table, list[str]]) -> None
     while len(plain) < len(skills):
         covered = {f for e in plain for f, passed in skills[e].items() if passed}
         left = [expert for expert in skills if expert not in plain]
-        plain.append(
-            max(left, key=lambda e: (len(passed(skills[e]) - covered), fitness[e]))  # noqa: B023
-        )
+        plain.append(max(left, key=lambda e: (len(passed(skills[e]) - covered), fitness[e])))
     assert task_force(skills, names, len(skills)).experts == tuple(plain)
 
 
