@@ -26,12 +26,12 @@ SAMPLING = Sampling(max_tokens=6)
 def reward_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("reward")
     tokenizer = make_tokenizer()
-    config = LlamaConfig(
-        **SHAPE, vocab_size=len(tokenizer), num_labels=1, pad_token_id=tokenizer.pad_token_id
-    )
+    shape = {**SHAPE, "vocab_size": len(tokenizer), "num_labels": 1}
+    config = LlamaConfig(**shape, pad_token_id=tokenizer.pad_token_id)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        LlamaForSequenceClassification(config).save_pretrained(folder)
+        model = LlamaForSequenceClassification(config)  # type: ignore[no-untyped-call]
+        model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
