@@ -115,7 +115,12 @@ def check_resume(config: RunConfig, stored: Mapping[str, Any], folder: Path) -> 
     Raises:
         ConfigError: names the first key that differs, with both values.
     """
-    before, after = dict(_leaves(stored)), dict(_leaves(as_tree(config)))
+    # A key that is younger than the run had its default there.
+    try:
+        before = dict(_leaves(as_tree(RunConfig(**stored))))
+    except ValidationError as error:
+        raise ConfigError(f"{folder}/config.json: {_explain(error)}") from None
+    after = dict(_leaves(as_tree(config)))
     for key in sorted({*before, *after}):
         if key.split(".")[0] in MAY_CHANGE or before.get(key) == after.get(key):
             continue

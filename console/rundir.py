@@ -90,12 +90,19 @@ class RunFolder:
             ConfigError: bad configuration, or one that does not fit the run.
             UsageError: the path is a file, or cannot be written.
         """
+        stored = self.manifest()["config"] if self.exists() else None
+        return self.begin_as(resolve(file, overrides, stored))
+
+    def begin_as(self, config: RunConfig) -> RunConfig:
+        """As `begin`, with a configuration that is resolved already.
+
+        Raises:
+            ConfigError: it does not fit the run that is there.
+            UsageError: the path is a file, or cannot be written.
+        """
         if self.exists():
-            manifest = self.manifest()
-            config = resolve(file, overrides, manifest["config"])
-            check_resume(config, manifest["config"], self.path)
+            check_resume(config, self.manifest()["config"], self.path)
             return config
-        config = resolve(file, overrides)
         self._create()
         self.write_manifest(
             {"config": _stored(config), "versions": versions(), "git_commit": git_commit()}

@@ -81,3 +81,13 @@ def test_a_misspelt_variable_is_named_with_the_nearest_one(monkeypatch: pytest.M
     monkeypatch.setenv("ACDC_POL__CAPACITY", "3")
     with pytest.raises(ConfigError, match=r"ACDC_POL__CAPACITY.*ACDC_POOL"):
         resolve(None, ())
+
+
+def test_a_key_that_is_younger_than_the_run_had_its_default_there(tmp_path: Path) -> None:
+    stored = as_tree(resolve(None, ()))
+    del stored["answering"]
+    del stored["selection"]["gibberish_filter"]
+    check_resume(resolve(None, (), stored), stored, tmp_path)
+    changed = resolve(None, ["selection.gibberish_filter=false"], stored)
+    with pytest.raises(ConfigError, match="gibberish_filter = True, not False"):
+        check_resume(changed, stored, tmp_path)
