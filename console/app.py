@@ -201,6 +201,13 @@ def evaluate(
     max_tokens: Annotated[
         int | None, typer.Option(min=1, help="Longest answer; the run's own if left out.")
     ] = None,
+    big_model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="A model to compare with, at an endpoint.")
+    ] = None,
+    big_model_url: Annotated[str | None, typer.Option(help="Base URL of that endpoint.")] = None,
+    big_model_key_env: Annotated[
+        str, typer.Option(help="Variable that holds the key of that endpoint.")
+    ] = "",
     metric: Annotated[
         str | None, typer.Option(help="Of sample logs: the metric whose 1 means solved.")
     ] = None,
@@ -224,7 +231,8 @@ def evaluate(
                 found = _run_async(evaluating.evaluate_logs(folders, logs, sizes))
             else:
                 evaluating.require_runs(folders)
-                plan = Plan(read_tasks(files), sizes, baselines, select or (), max_tokens)
+                big = evaluating.big_model(big_model_url, big_model, big_model_key_env)
+                plan = Plan(read_tasks(files), sizes, baselines, select or (), max_tokens, big)
                 runs = _run_async(evaluating.evaluate(folders, plan, display))
                 found = evaluating.report(runs, max_tokens)
         if as_json:

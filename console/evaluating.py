@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -23,6 +24,7 @@ from agents.evaluation import (
 )
 from agents.evaluation.measuring import Column
 from agents.progress import Progress
+from agents.settings import EndpointSettings
 from console.assembly import open_context
 from console.errors import UsageError
 from console.rundir import RunFolder
@@ -49,6 +51,22 @@ def sort_places(places: Sequence[Path]) -> tuple[list[RunFolder], list[Path]]:
     if not files:
         raise UsageError("name a file of tasks: acdc evaluate DIR TASKS.jsonl")
     return folders, files
+
+
+def big_model(url: str | None, model: str | None, key_env: str) -> EndpointSettings | None:
+    """The endpoint to compare with, None if none is named.
+
+    Raises:
+        UsageError: it is named by halves, or its URL cannot be called.
+    """
+    if url is None and model is None:
+        return None
+    if url is None or model is None:
+        raise UsageError("a big model needs both --big-model-url and --big-model")
+    try:
+        return EndpointSettings(base_url=url, model=model, api_key_env=key_env)
+    except ValidationError as error:
+        raise UsageError(f"--big-model-url: {error.errors()[0]['msg']}") from None
 
 
 def require_runs(folders: Sequence[RunFolder]) -> None:
@@ -165,8 +183,10 @@ def compare(runs: Sequence[RunRows], places: Sequence[Place]) -> list[Difference
     best, seed = ("best_expert", 1), ("best_seed", 1)
     if best in places and seed in places:
         pairs.append(((best, "coverage"), (seed, "coverage")))
+    big = ("big_model", 1)
     for force in (place for place in places if place[0] == "force"):
         others = [(name, force[1]) for name in BASELINES if (name, force[1]) in places]
+        others += [big] if big in places else []
         pairs += [((force, "coverage"), (other, "coverage")) for other in others]
         for method in _methods(runs, force):
             if best in places:
@@ -247,7 +267,10 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
 def _sentence(difference: dict[str, Any]) -> str:
     low, high = difference["ci"]
     verdict = "" if difference["excludes_zero"] else " (may be chance)"
+    against = (
+        f" against {difference['their_n']}" if difference["their_n"] != difference["n"] else ""
+    )
     return (
-        f"{difference['ours']} - {difference['theirs']} at N = {difference['n']}: "
+        f"{difference['ours']} - {difference['theirs']} at N = {difference['n']}{against}: "
         f"{difference['value']:+.3f} [{low:+.3f}, {high:+.3f}]{verdict}"
     )

@@ -10,7 +10,7 @@ from agents.evaluation.lineup import Contender, Line, Voice
 from agents.evaluation.scoring import TaskScorer
 from agents.evaluation.tasks import Task
 from agents.examination import items_of
-from agents.judging import Examiner, GradeBook, Result, Scorer, family_outcome
+from agents.judging import Answerer, Examiner, GradeBook, Result, Scorer, family_outcome
 from agents.progress import ProgressEvent
 from evolution.genome import Genome
 from memory.randomness import derive_seed
@@ -100,18 +100,26 @@ class Bench:
     async def _sit(self, voice: Voice) -> None:
         if _place(voice) in self._sheets:
             return
-        examiner = await self._examiner(self._scorer, voice.temperature, voice.sample)
+        contender = voice.contender
+        examiner = await self._examiner(
+            self._scorer, voice.temperature, voice.sample, contender.answerer
+        )
         sheet: dict[str, Outcome] = {}
         for start in range(0, len(self.tasks), CHUNK):
             chunk = self.tasks[start : start + CHUNK]
             items = [task.item() for task in chunk]
-            contender = voice.contender
             results = await examiner.examine(contender.genome_id, contender.genome, items)
             for task, result in zip(chunk, results, strict=True):
                 sheet[task.id] = Outcome(result.answer, result.passed)
         self._sheets[_place(voice)] = sheet
 
-    async def _examiner(self, scorer: Scorer, temperature: float, sample: int) -> Examiner:
+    async def _examiner(
+        self,
+        scorer: Scorer,
+        temperature: float,
+        sample: int,
+        answerer: Answerer | None = None,
+    ) -> Examiner:
         context = self.context
         update = {"temperature": temperature, "samples": 1}
         if scorer is self._scorer:
@@ -120,7 +128,7 @@ class Bench:
             update["samples"] = context.judge.samples
         return Examiner(
             self._book,
-            await context.population.broker(),
+            answerer or await context.population.broker(),
             scorer,
             context.render_question,
             context.judge.model_copy(update=update),

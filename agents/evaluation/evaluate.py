@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from agents.answering import (
@@ -19,9 +20,11 @@ from agents.answering import (
 from agents.context import RunContext
 from agents.errors import AnsweringError
 from agents.evaluation.bench import Bench
+from agents.evaluation.endpoint import EndpointAnswerer
 from agents.evaluation.lineup import (
     Contender,
     Line,
+    big_model_line,
     contenders,
     own_lines,
     random_contenders,
@@ -30,9 +33,10 @@ from agents.evaluation.lineup import (
 )
 from agents.evaluation.measuring import Place, Row, RunRows, measure
 from agents.evaluation.tasks import Task
-from agents.judging import GradeBook
 from agents.progress import ProgressEvent
 from agents.reporting import condemned
+from agents.settings import EndpointSettings
+from memory.store import RunStore
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,7 @@ class Plan:
         baselines: whether the baselines are measured beside the force.
         select: methods of best-of-N beside those that need no judge.
         max_tokens: of one answer; None takes the run's own.
+        big_model: an endpoint to compare with, None for none.
     """
 
     tasks: Sequence[Task]
@@ -52,9 +57,10 @@ class Plan:
     baselines: bool = False
     select: Sequence[str] = ()
     max_tokens: int | None = None
+    big_model: EndpointSettings | None = None
 
 
-async def evaluate_run(context: RunContext, book: GradeBook, plan: Plan) -> RunRows:
+async def evaluate_run(context: RunContext, book: RunStore, plan: Plan) -> RunRows:
     """Measure one run; what is in the book already is not made again.
 
     Raises:
@@ -65,7 +71,12 @@ async def evaluate_run(context: RunContext, book: GradeBook, plan: Plan) -> RunR
     chosen = _methods(plan.select, aids)
     bench = Bench(context, book, plan.tasks, plan.max_tokens or context.judge.max_tokens)
     lines, everybody = await _lines(bench, plan)
-    await bench.answer_all(lines)
+    async with AsyncExitStack() as stack:
+        if plan.big_model is not None:
+            answerer = EndpointAnswerer(book, plan.big_model)
+            stack.push_async_callback(answerer.close)
+            lines.append(await big_model_line(context, answerer))
+        await bench.answer_all(lines)
     router = SkillRouter(
         context.novelty, {c.name: c.skills for c in everybody}, context.answering.neighbours
     )

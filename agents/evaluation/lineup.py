@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from agents.answering import fitness_of
 from agents.context import RunContext
 from agents.errors import AnsweringError
+from agents.judging import Answerer
 from evolution.breeding import random_genome
 from evolution.coverage import task_force
 from evolution.genome import Genome
+from memory.hashing import json_hash
 from memory.randomness import derive_seed
 from memory.records import Family, Skills
 
@@ -27,12 +29,14 @@ class Contender:
 
     Attributes:
         skills: grades on the history.
+        answerer: who answers in its place; None for the engine of the run.
     """
 
     name: str
     genome_id: str
     genome: Genome
     skills: Skills
+    answerer: Answerer | None = None
 
     @property
     def fitness(self) -> float:
@@ -176,3 +180,10 @@ def _force_lines(
         for n in sizes
         if n <= len(field)
     ]
+
+
+async def big_model_line(context: RunContext, answerer: Answerer) -> Line:
+    """One greedy answer of a model behind an endpoint; the base stands for its genome."""
+    bank = await context.population.bank()
+    model = Contender("big_model", json_hash(answerer.profile), bank.base_genome(), {}, answerer)
+    return Line("big_model", (Voice(model),))

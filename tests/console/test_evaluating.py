@@ -11,11 +11,12 @@ import pytest
 from agents.evaluation import Plan, RunRows, Task
 from agents.progress import ProgressEvent, silent
 from console.errors import UsageError
-from console.evaluating import evaluate, evaluate_logs, report, sort_places
+from console.evaluating import big_model, evaluate, evaluate_logs, report, sort_places
 from console.rundir import RunFolder
 from memory.store import RunStore
 from tests.agents.evaluation.test_harness import sample, write
 from tests.console.conftest import Acdc
+from tests.console.scientist_server import VERDICT
 
 TASKS = [
     Task(id=f"t{number}", instructions=f"Say {number}.", answer="1", generator=f"g{number % 3}")
@@ -89,6 +90,27 @@ async def test_what_was_answered_is_not_asked_again_and_more_only_adds(folder: R
         - set(first.rows["force", 1].experts)
         - set(first.rows["best_expert", 1].experts)
     )
+
+
+async def test_a_big_model_answers_behind_an_endpoint(
+    folder: RunFolder, scientist_url: str
+) -> None:
+    settings = big_model(scientist_url, "scripted", "")
+    plan = Plan([*TASKS, VERDICT_TASK], (1,), big_model=settings)
+    [run] = await evaluate([folder], plan, silent)
+    row = run.rows["big_model", 1]
+    assert row.solved["verdict"], "what the scripted server says"
+    assert not any(row.solved[task.id] for task in TASKS)
+    assert row.tokens == 50 * len(plan.tasks)
+    found = report([run], None)
+    assert ("force", "big_model") in {(d["ours"], d["theirs"]) for d in found["differences"]}
+    with pytest.raises(UsageError, match="both"):
+        big_model(scientist_url, None, "")
+    with pytest.raises(UsageError, match="http://host:port/v1"):
+        big_model("localhost", "scripted", "")
+
+
+VERDICT_TASK = Task(id="verdict", instructions="Which one?", answer=VERDICT)
 
 
 class Interrupted(Exception):
