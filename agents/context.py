@@ -11,6 +11,7 @@ from agents.judging import Examiner
 from agents.progress import Progress, silent
 from agents.sandbox import Sandbox
 from agents.settings import (
+    AnsweringSettings,
     GateSettings,
     JudgeSettings,
     PoolSettings,
@@ -24,6 +25,7 @@ from evolution.settings import BreedingSettings, SelectionSettings
 from memory.novelty import NoveltyMemory
 from memory.records import ChatMessage, Expert
 from memory.settings import NoveltySettings
+from memory.shelf import SharedBook
 from memory.store import RunStore
 from prompts import PromptLibrary
 
@@ -37,6 +39,8 @@ class RunContext:
         seed: the run seed, the root of all random streams.
         generations: how many generations follow the founders.
         has_rater: whether an LLM can judge what cheap statistics leave open.
+        has_chooser: whether an LLM can choose among answers.
+        shelf: answers that the runs of a study share.
     """
 
     folder: Path
@@ -56,13 +60,16 @@ class RunContext:
     breeding: BreedingSettings
     selection: SelectionSettings
     novelty_settings: NoveltySettings
+    answering: AnsweringSettings
     has_rater: bool = False
+    has_chooser: bool = False
+    shelf: RunStore | None = None
     progress: Progress = silent
 
     async def examiner(self) -> Examiner:
         """An examiner in front of the engine."""
         return Examiner(
-            store=self.store,
+            store=self.store if self.shelf is None else SharedBook(self.store, self.shelf),
             broker=await self.population.broker(),
             sandbox=self.sandbox,
             render=self.render_question,

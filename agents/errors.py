@@ -11,7 +11,8 @@ AcdcError
     │   ├── ContextLengthError    a conversation does not fit the model's context
     │   └── BudgetExhausted       a role has used up its budget: the run ends cleanly
     ├── JudgingError              too many answers stayed ungraded to go on
-    └── AnsweringError            the collective cannot answer
+    ├── AnsweringError            the collective cannot answer
+    └── TaskFileError             a file of tasks or sample logs cannot be read
 """
 
 from __future__ import annotations
@@ -56,6 +57,10 @@ class JudgingError(AgentError):
 
 class AnsweringError(AgentError):
     """The collective cannot answer a question."""
+
+
+class TaskFileError(AgentError):
+    """A file of tasks or of sample logs cannot be read; names file and line."""
 
 
 class ChatError(AgentError):

@@ -131,7 +131,9 @@ async def babbling(context: RunContext, experts: Iterable[Expert]) -> dict[str, 
     Cheap statistics decide what they can; the rater decides what they leave open, and without a
     rater an open case counts as coherent.
     """
-    found = {}
+    found: dict[str, str] = {}
+    if not context.selection.gibberish_filter:
+        return found
     for expert in experts:
         if expert.is_seed:
             continue

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from agents.errors import SandboxError
 from agents.extraction import extract
-from agents.sandbox import Sandbox, Score, Submission
+from agents.sandbox import Score, Submission
 from agents.settings import JudgeSettings
 from evolution.errors import EngineError, PromptTooLongError
 from evolution.genome import Genome
@@ -43,8 +43,17 @@ class Answerer(Protocol):
         prompts: Sequence[Sequence[ChatMessage]],
         sampling: Sampling,
         seeds: Sequence[int] | None = None,
+        logprobs: bool = False,
     ) -> list[Reply]:
         """Answer prompts as one expert."""
+        ...
+
+
+class Scorer(Protocol):
+    """The part of the sandbox that an examiner needs."""
+
+    async def score(self, code: str, submissions: Sequence[Submission]) -> list[Score]:
+        """Score submissions to one family."""
         ...
 
 
@@ -129,20 +138,22 @@ class Examiner:
     Args:
         store: where answers and grades are kept.
         broker: where experts answer.
-        sandbox: where families score.
+        sandbox: where families score, or what takes its place.
         render: turns instructions into the conversation in which an expert is asked.
         settings: sampling, and how many samples per instance.
         seed: root of the seeds of sampling; of no consequence for greedy answers.
+        logprobs: whether answers carry log-probabilities; they change no answer.
     """
 
     def __init__(
         self,
         store: GradeBook,
         broker: Answerer,
-        sandbox: Sandbox,
+        sandbox: Scorer,
         render: Callable[[str], Sequence[ChatMessage]],
         settings: JudgeSettings,
         seed: int = 0,
+        logprobs: bool = False,
     ) -> None:
         self._store = store
         self._broker = broker
@@ -150,6 +161,7 @@ class Examiner:
         self._render = render
         self._settings = settings
         self._seed = seed
+        self._logprobs = logprobs
 
     async def examine(self, genome_id: str, genome: Genome, items: Sequence[Item]) -> list[Result]:
         """Let one expert answer items, and grade the answers.
@@ -215,7 +227,9 @@ class Examiner:
         seeds = [question.seed for question in questions]
         sampling = self._settings.sampling
         try:
-            replies = await self._broker.answer(genome_id, genome, prompts, sampling, seeds)
+            replies = await self._broker.answer(
+                genome_id, genome, prompts, sampling, seeds, self._logprobs
+            )
         except PromptTooLongError as error:
             if len(questions) == 1:
                 failures[questions[0].key] = _Failure(str(error), f"prompt_too_long: {error}")

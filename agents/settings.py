@@ -143,6 +143,25 @@ class ScientistSettings(Settings):
     )
 
 
+class AnsweringSettings(Settings):
+    """How one answer is chosen out of N."""
+
+    passes: int = Field(
+        default=3, ge=1, description="how often a chooser or rater is asked about the same answers"
+    )
+    shown: int = Field(
+        default=4000, ge=100, description="characters of each answer that a judge is shown"
+    )
+    neighbours: int = Field(
+        default=8, ge=1, description="families of the history that skill_routing looks at"
+    )
+    reward_model: str | None = Field(
+        default=None,
+        description="folder or hub id of a sequence classifier, for the method 'reward'",
+    )
+    reward_device: str = Field(default="auto", description="where it runs: auto, cpu, cuda:1")
+
+
 OFFLINE = "offline"
 """The base URL that stands for the offline scientist, which needs no server."""
 

@@ -35,13 +35,13 @@ from agents.offline.sketches import Sketch, read_sketch
 from agents.reporting import condemned
 from agents.schemas import Proposal
 from benchmarks.machine import describe_machine
-from benchmarks.statistics import Interval, cluster_bootstrap
 from console.assembly import open_context
 from console.rundir import RunFolder
 from console.supervisor import coevolve
 from evolution.breeding import random_genome
 from evolution.coverage import task_force
 from evolution.genome import Genome
+from evolution.intervals import Interval, cluster_bootstrap
 from memory.hashing import text_hash
 from memory.randomness import derive_seed
 from memory.store import RunStore

@@ -156,7 +156,12 @@ def ask(
     folder: RunDir,
     question: Annotated[str, typer.Argument(help="What to ask the collective.")],
     n: Annotated[int, typer.Option("-n", min=1, help="Size of the task force.")] = 3,
-    select: Annotated[str, typer.Option(help="How one answer is chosen.")] = "majority",
+    select: Annotated[
+        str,
+        typer.Option(
+            metavar="METHOD", help="How one answer is chosen; skill_routing, chooser, ..."
+        ),
+    ] = "majority",
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 64,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -167,14 +172,96 @@ def ask(
     from memory.records import Sampling
 
     def action() -> None:
-        if select != "majority":
-            raise UsageError(f"unknown selection method {select!r}; there is: majority")
         sampling = Sampling(max_tokens=max_tokens)
-        reply = _run_async(asking.answer(RunFolder(folder), question, n, sampling, silent))
+        reply = _run_async(asking.answer(RunFolder(folder), question, n, sampling, select, silent))
         if as_json:
             _print_json(asking.as_json(reply))
         else:
             asking.show(reply, out)
+
+    _finish(action, debug)
+
+
+@app.command()
+def evaluate(
+    places: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR... TASKS...", help="Run folders, and files of tasks."),
+    ],
+    n: Annotated[
+        list[int] | None, typer.Option("-n", min=1, help="Answers per task; repeat it.")
+    ] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Measure the baselines of equal budget too.")
+    ] = False,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METHOD", help="A method of best-of-N that needs a judge; repeat it."),
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest answer; the run's own if left out.")
+    ] = None,
+    big_model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="A model to compare with, at an endpoint.")
+    ] = None,
+    big_model_url: Annotated[str | None, typer.Option(help="Base URL of that endpoint.")] = None,
+    big_model_key_env: Annotated[
+        str, typer.Option(help="Variable that holds the key of that endpoint.")
+    ] = "",
+    metric: Annotated[
+        str | None, typer.Option(help="Of sample logs: the metric whose 1 means solved.")
+    ] = None,
+    filter_: Annotated[
+        str | None, typer.Option("--filter", help="Of sample logs: the filter, if several.")
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Measure a run on held-out tasks, or sample logs of lm-evaluation-harness."""
+    from agents.evaluation import Plan, is_log, read_logs, read_tasks
+    from console import evaluating
+    from console.display import Display
+
+    def action() -> None:
+        folders, files = evaluating.sort_places(places)
+        sizes = n or [1, 3, 8]
+        with Display(errors if as_json else out) as display:
+            if all(map(is_log, files)):
+                logs = read_logs(files, metric, filter_)
+                found = _run_async(evaluating.evaluate_logs(folders, logs, sizes))
+            else:
+                evaluating.require_runs(folders)
+                big = evaluating.big_model(big_model_url, big_model, big_model_key_env)
+                plan = Plan(read_tasks(files), sizes, baselines, select or (), max_tokens, big)
+                runs = _run_async(evaluating.evaluate(folders, plan, display))
+                found = evaluating.report(runs, max_tokens)
+        if as_json:
+            _print_json(found)
+        else:
+            evaluating.show(found, out)
+
+    _finish(action, debug)
+
+
+@app.command()
+def study(
+    file: Annotated[Path, typer.Argument(metavar="CONFIG", help="A study file (TOML).")],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Run a grid of seeds and variants, and measure what each departure costs."""
+    from console import study as study_
+    from console.display import Display
+    from console.variants import read_study
+
+    def action() -> None:
+        settings = read_study(file)
+        with Display(errors if as_json else out) as display:
+            found = _run_async(study_.conduct(settings, display))
+        if as_json:
+            _print_json(found)
+        else:
+            study_.show(found, out)
 
     _finish(action, debug)
 

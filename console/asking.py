@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agents.answering import CollectiveAnswer, ask
+from agents.answering import CollectiveAnswer, ask, method_named
 from agents.progress import Progress
 from console.assembly import open_context
 from console.rundir import RunFolder
@@ -17,15 +17,21 @@ from memory.records import Sampling
 
 
 async def answer(
-    folder: RunFolder, question: str, size: int, sampling: Sampling, progress: Progress
+    folder: RunFolder,
+    question: str,
+    size: int,
+    sampling: Sampling,
+    method: str,
+    progress: Progress,
 ) -> CollectiveAnswer:
-    """Let the task force of a run answer a question."""
+    """Let the task force of a run answer a question; an unknown method is told at once."""
+    method_named(method)
     async with open_context(folder, folder.config(), progress) as context:
-        return await ask(context, question, size, sampling)
+        return await ask(context, question, size, sampling, method)
 
 
 def as_json(reply: CollectiveAnswer) -> dict[str, Any]:
-    """The JSON that programs rely on (DESIGN section 9)."""
+    """The JSON that programs rely on."""
     return asdict(reply)
 
 
@@ -38,10 +44,15 @@ def show(reply: CollectiveAnswer, console: Console) -> None:
         highlight=False,
     )
     table = Table(box=None, pad_edge=False)
-    for column in ("expert", "answer", "said"):
+    for column in ("expert", "score", "answer", "said"):
         table.add_column(column)
-    for candidate in reply.answers:
+    for candidate, score in zip(reply.answers, reply.scores, strict=True):
         mark = "→ " if candidate.expert == reply.chosen else "  "
-        said = (mark + candidate.expert, candidate.extracted, candidate.text.strip())
+        said = (
+            mark + candidate.expert,
+            f"{score:.3g}",
+            candidate.extracted,
+            candidate.text.strip(),
+        )
         table.add_row(*map(Text, said))
     console.print(table)

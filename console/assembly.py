@@ -45,9 +45,18 @@ def _all_ours(store: RunStore) -> bool:
 
 @asynccontextmanager
 async def open_context(
-    folder: RunFolder, config: RunConfig, progress: Progress = silent
+    folder: RunFolder,
+    config: RunConfig,
+    progress: Progress = silent,
+    shelf: Path | None = None,
 ) -> AsyncIterator[RunContext]:
     """Open every room of a run for work; the only process that may write to it.
+
+    Args:
+        folder: of the run.
+        config: of the run.
+        progress: where it tells what it does.
+        shelf: folder of the answers that it shares with other runs, if it does.
 
     Raises:
         AcdcError: the run is open elsewhere, a part cannot be opened, or something is missing.
@@ -87,6 +96,9 @@ async def open_context(
             breeding=config.breeding,
             selection=config.selection,
             novelty_settings=config.novelty,
+            answering=config.answering,
+            has_chooser=config.endpoints.of("chooser").base_url != OFFLINE,
             has_rater=config.endpoints.of("rater").base_url != OFFLINE,
+            shelf=stack.enter_context(RunStore.open(shelf)) if shelf is not None else None,
             progress=progress,
         )

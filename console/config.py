@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from agents.settings import (
+    AnsweringSettings,
     EndpointsSettings,
     GateSettings,
     JudgeSettings,
@@ -37,7 +38,7 @@ from memory.settings import NoveltySettings
 
 OTHER_VARIABLES = ("ACDC_CACHE", "ACDC_RUN")
 """Variables of the prefix that are no settings of a run."""
-MAY_CHANGE = ("generations", "endpoints", "sandbox")
+MAY_CHANGE = ("generations", "endpoints", "sandbox", "answering")
 """What a resumed run may be given anew; everything else is part of keys and decisions."""
 
 
@@ -60,6 +61,7 @@ class RunConfig(BaseSettings):
     scientist: ScientistSettings = ScientistSettings()
     gates: GateSettings = GateSettings()
     judge: JudgeSettings = JudgeSettings()
+    answering: AnsweringSettings = AnsweringSettings()
     sandbox: SandboxSettings = SandboxSettings()
     endpoints: EndpointsSettings = EndpointsSettings()
     novelty: NoveltySettings = NoveltySettings()
@@ -113,7 +115,12 @@ def check_resume(config: RunConfig, stored: Mapping[str, Any], folder: Path) -> 
     Raises:
         ConfigError: names the first key that differs, with both values.
     """
-    before, after = dict(_leaves(stored)), dict(_leaves(as_tree(config)))
+    # A key that is younger than the run had its default there.
+    try:
+        before = dict(_leaves(as_tree(RunConfig(**stored))))
+    except ValidationError as error:
+        raise ConfigError(f"{folder}/config.json: {_explain(error)}") from None
+    after = dict(_leaves(as_tree(config)))
     for key in sorted({*before, *after}):
         if key.split(".")[0] in MAY_CHANGE or before.get(key) == after.get(key):
             continue

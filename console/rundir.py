@@ -91,12 +91,23 @@ class RunFolder:
             UsageError: the path is a file, or cannot be written.
             EngineError: the engine is not installed.
         """
+        stored = self.manifest()["config"] if self.exists() else None
+        return self.begin_as(resolve(file, overrides, stored))
+
+    def begin_as(self, config: RunConfig) -> RunConfig:
+        """As `begin`, with a configuration that is resolved already.
+
+        Raises:
+            ConfigError: it does not fit the run that is there.
+            UsageError: the path is a file, or cannot be written.
+            EngineError: the engine is not installed.
+        """
         if self.exists():
-            manifest = self.manifest()
-            config = _settled(resolve(file, overrides, manifest["config"]), manifest["config"])
-            check_resume(config, manifest["config"], self.path)
+            stored = self.manifest()["config"]
+            config = _settled(config, stored)
+            check_resume(config, stored, self.path)
             return config
-        config = _settled(resolve(file, overrides), {})
+        config = _settled(config, {})
         self._create()
         self.write_manifest(
             {"config": _stored(config), "versions": versions(), "git_commit": git_commit()}

@@ -41,13 +41,21 @@ OWN_ENTRIES = (
 RECURSION_LIMIT = 100_000
 
 
-async def coevolve(folder: RunFolder, config: RunConfig, progress: Progress) -> None:
+async def coevolve(
+    folder: RunFolder, config: RunConfig, progress: Progress, shelf: Path | None = None
+) -> None:
     """Run, or go on with, a coevolution until its report is stored.
+
+    Args:
+        folder: of the run.
+        config: of the run.
+        progress: where it tells what it does.
+        shelf: folder of the answers that it shares with other runs, if it does.
 
     Raises:
         AcdcError: see the message; the same command goes on where the run stands.
     """
-    async with open_context(folder, config, progress) as context:
+    async with open_context(folder, config, progress, shelf) as context:
         await _check_endpoints(context, config)
         folder.keep(config)
         if context.store.meta("finished") and not _extended(context):

@@ -7,6 +7,7 @@
         │   └── IncompatibleError    it can be read, but does not belong to this family of models
         ├── GenomeError              a genome does not fit the bank, or its bytes are damaged
         ├── OperatorError            an unknown operator, or parameters that it does not take
+        ├── ForceError               a task force cannot be chosen in the way that was asked for
         └── EngineError              an engine cannot be started, or cannot go on
             └── PromptTooLongError   a prompt and its answer do not fit the model's context
 
@@ -40,6 +41,10 @@ class GenomeError(EvolutionError):
 
 class OperatorError(EvolutionError):
     """An unknown operator, or parameters that an operator does not take."""
+
+
+class ForceError(EvolutionError):
+    """A task force cannot be chosen in the way that was asked for."""
 
 
 class EngineError(EvolutionError):

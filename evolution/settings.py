@@ -158,6 +158,9 @@ class SelectionSettings(Settings):
         description="niches: exponent by which solvers of a family share its reward; 0 is plain "
         "counting",
     )
+    gibberish_filter: bool = Field(
+        default=True, description="keep bred experts that lost their language out of the archive"
+    )
     mating: Mating = Field(
         default="attraction",
         description="attraction: a fit parent, and one that passes what the first fails; uniform; "

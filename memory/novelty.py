@@ -154,15 +154,19 @@ class NoveltyMemory:
 
         Chroma's search is approximate; what it finds is ranked here by exact similarity.
         """
-        query = self._embed(family.novelty_text())
+        found = self.nearest_to_text(family.novelty_text(), k + 1)
+        return [neighbour for neighbour in found if neighbour.family_id != family.id][:k]
+
+    def nearest_to_text(self, text: str, k: int = 3) -> list[Neighbour]:
+        """The k families in the memory that are most similar to any text, such as a question."""
+        query = self._embed(text)
         with self._guard():
             found = self._collection.query(
-                query_embeddings=query[None], n_results=k + 1 + _EXTRA, include=["embeddings"]
+                query_embeddings=query[None], n_results=k + _EXTRA, include=["embeddings"]
             )
         neighbours = [
             Neighbour(id_, _similarity(np.asarray(row, np.float64), query.astype(np.float64)))
             for id_, row in zip(found["ids"][0], found["embeddings"][0], strict=True)
-            if id_ != family.id
         ]
         return sorted(neighbours, key=lambda item: (-item.similarity, item.family_id))[:k]
 

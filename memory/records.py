@@ -58,6 +58,8 @@ class Reply(Record):
         finish_reason: `stop` if the model ended by itself, `length` at the token limit.
         seconds: wall-clock share of this reply in its batch.
         logprob: mean log-probability of the completion tokens, where asked for.
+        certainty: self-certainty of the completion, where log-probabilities are asked for and the
+            engine sees whole distributions.
     """
 
     text: str
@@ -66,6 +68,7 @@ class Reply(Record):
     finish_reason: FinishReason
     seconds: float
     logprob: float | None = None
+    certainty: float | None = None
 
 
 class Expert(Record):

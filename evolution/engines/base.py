@@ -29,7 +29,8 @@ class Lease(Protocol):
             prompts: conversations that end with the user's turn.
             sampling: how tokens are drawn, the same for all.
             seeds: one per prompt; required if the temperature is above 0.
-            logprobs: whether replies carry the mean log-probability of their tokens.
+            logprobs: whether replies carry the mean log-probability of their tokens and, where the
+                engine sees whole distributions, their self-certainty.
 
         Returns:
             Replies in the order of the prompts.

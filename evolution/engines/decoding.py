@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from evolution.engines.attention import score, use_grouped_attention, use_plain_head
-from evolution.engines.drawing import choose, log_probabilities
+from evolution.engines.drawing import choose, log_probabilities, self_certainty
 from evolution.engines.encoding import Prompt
 from evolution.engines.held import Order, Stopped
 from evolution.engines.reading import Reader
@@ -35,7 +35,7 @@ class Task:
         stream: where its random numbers come from; None if greedy.
         tokens: the reply, its end token included.
         ended: the last token is an end token.
-        logprob: sum over the tokens, where asked for.
+        logprob: sum over the tokens, where asked for; `certainty` likewise.
         seconds: its share of the time that its batches took.
     """
 
@@ -44,6 +44,7 @@ class Task:
     tokens: list[int] = field(default_factory=list)
     ended: bool = False
     logprob: float = 0.0
+    certainty: float = 0.0
     seconds: float = 0.0
 
 
@@ -160,14 +161,16 @@ class Decoder:
     ) -> None:
         """Append the next token to the reply of each row."""
         tokens = choose(logits, order.sampling, [task.stream if task else None for task in rows])
-        logprobs = (
-            log_probabilities(logits, tokens).tolist() if order.logprobs else [0.0] * len(rows)
-        )
-        for task, token, logprob in zip(rows, tokens.tolist(), logprobs, strict=True):
+        for task, token in zip(rows, tokens.tolist(), strict=True):
             if task:
                 task.tokens.append(token)
-                task.logprob += logprob
                 task.ended = token in self._end_tokens
+        if order.logprobs:
+            logprobs, certainties = log_probabilities(logits, tokens), self_certainty(logits)
+            for place, task in enumerate(rows):
+                if task:
+                    task.logprob += float(logprobs[place])
+                    task.certainty += float(certainties[place])
 
     def _complete(self, task: Task, order: Order) -> bool:
         return task.ended or len(task.tokens) >= order.sampling.max_tokens

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -52,3 +54,14 @@ def choose(
 def log_probabilities(logits: Logits, tokens: Int[Tensor, " rows"]) -> Float[Tensor, " rows"]:
     """Log-probability of the chosen tokens at temperature 1."""
     return logits.float().nan_to_num().log_softmax(-1).gather(1, tokens[:, None])[:, 0]
+
+
+def self_certainty(logits: Logits) -> Float[Tensor, " rows"]:
+    """How far each next-token distribution lies from the uniform one: KL(U || p), in nats.
+
+    Its mean over the tokens of a reply is the self-certainty of Kang, Zhao and Song, "Scalable
+    best-of-N selection for large language models via self-certainty" (2025). From the scores s of
+    a vocabulary of V: logsumexp(s) - mean(s) - log V, so no distribution is written out.
+    """
+    scores = logits.float().nan_to_num()
+    return scores.logsumexp(-1) - scores.mean(-1) - math.log(logits.shape[-1])

@@ -105,6 +105,7 @@ class TransformersEngine(HeldEngine):
             finish_reason="stop" if task.ended else "length",
             seconds=task.seconds,
             logprob=task.logprob / len(task.tokens) if logprobs else None,
+            certainty=task.certainty / len(task.tokens) if logprobs else None,
         )
 
     @torch.inference_mode()

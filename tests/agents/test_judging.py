@@ -57,6 +57,7 @@ class ScriptedBroker:
         prompts: Sequence[Sequence[ChatMessage]],
         sampling: Sampling,
         seeds: Sequence[int] | None = None,
+        logprobs: bool = False,
     ) -> list[Reply]:
         texts = [prompt[-1].content for prompt in prompts]
         self.asked.append(texts)

@@ -37,6 +37,8 @@ class TaskFamily:
     def score(t, submission):
         return 1.0 if sum(map(ord, submission)) % 3 == t["remainder"] else 0.0
 """
+VERDICT = "The second one has the better form.\nChoice: 2\nScore: 2\nDecision: coherent"
+"""To a chooser, a rater, and a judge of gibberish."""
 
 
 def proposal(seed: str) -> dict[str, Any]:
@@ -77,8 +79,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.requests.append(request)  # type: ignore[attr-defined]
         schema = request.get("response_format", {}).get("json_schema", {}).get("name", "")
         seed = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
-        reply: dict[str, Any]
-        if "Critique" in schema:
+        reply: dict[str, Any] | str
+        if not schema:
+            reply = VERDICT
+        elif "Critique" in schema:
             reply = {"verdict": "accept", "problems": []}
         elif "Novelty" in schema:
             reply = {"decision": "new", "reason": "another topic"}
@@ -93,7 +97,10 @@ class _Handler(BaseHTTPRequestHandler):
                 "choices": [
                     {
                         "index": 0,
-                        "message": {"role": "assistant", "content": json.dumps(reply)},
+                        "message": {
+                            "role": "assistant",
+                            "content": reply if isinstance(reply, str) else json.dumps(reply),
+                        },
                         "finish_reason": "stop",
                     }
                 ],

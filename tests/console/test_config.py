@@ -121,3 +121,13 @@ def test_without_a_word_the_engine_is_the_one_that_repeats_itself(
 ) -> None:
     install_vllm(monkeypatch, True)
     assert resolve(None, []).engine.settled().kind == "transformers"
+
+
+def test_a_key_that_is_younger_than_the_run_had_its_default_there(tmp_path: Path) -> None:
+    stored = as_tree(resolve(None, ()))
+    del stored["answering"]
+    del stored["selection"]["gibberish_filter"]
+    check_resume(resolve(None, (), stored), stored, tmp_path)
+    changed = resolve(None, ["selection.gibberish_filter=false"], stored)
+    with pytest.raises(ConfigError, match="gibberish_filter = True, not False"):
+        check_resume(changed, stored, tmp_path)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from evolution.engines.drawing import choose, log_probabilities
+from evolution.engines.drawing import choose, log_probabilities, self_certainty
 from memory.records import Sampling
 
 SCORES = torch.tensor([0.1, 0.6, 0.3]).log()
@@ -59,3 +61,10 @@ def test_scores_that_are_not_finite_still_give_tokens() -> None:
         tokens = choose(wild, Sampling(temperature=0.7, top_p=top_p), streams)
         assert tokens[1] == 0
         assert log_probabilities(wild, tokens).isfinite().all()
+
+
+def test_certainty_is_the_divergence_of_the_uniform_distribution() -> None:
+    divergence = sum(math.log((1 / 3) / p) / 3 for p in (0.1, 0.6, 0.3))
+    flat = torch.zeros(3)
+    found = self_certainty(torch.stack([SCORES, flat, SCORES + 5.0]))
+    assert found.tolist() == pytest.approx([divergence, 0.0, divergence], abs=1e-5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import random
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -152,25 +153,31 @@ def test_the_vocabulary_is_not_copied_for_every_row(bank: Bank) -> None:
     assert "aten::bmm" not in operations()
 
 
-async def test_logprob_is_the_mean_over_the_reply(engine: TransformersEngine, bank: Bank) -> None:
+async def test_logprob_and_certainty_are_means_over_the_reply(
+    engine: TransformersEngine, bank: Bank
+) -> None:
     prompt = chat("one two three")
     engine._model.float()
     [reply] = await ask(engine, bank.base_genome(), [prompt], logprobs=True)
     [silent] = await ask(engine, bank.base_genome(), [prompt])
     assert silent.logprob is None
+    assert silent.certainty is None
     assert silent.text == reply.text
     model = bank.model().float()
     text = bank.tokenizer.apply_chat_template(
         [m.model_dump() for m in prompt], tokenize=False, add_generation_prompt=True
     )
     tokens = bank.tokenizer(text, add_special_tokens=False)["input_ids"]
-    total = 0.0
+    total = certainty = 0.0
     for _ in range(reply.tokens_out):
         with torch.inference_mode():
             scores = model(torch.tensor([tokens])).logits[0, -1].log_softmax(-1)
         total += float(scores.max())
+        # Kang et al. (2025): minus the mean of log(V p) over the vocabulary.
+        certainty -= float((scores + math.log(len(scores))).mean())
         tokens = [*tokens, int(scores.argmax())]
     assert reply.logprob == pytest.approx(total / reply.tokens_out, abs=1e-3)
+    assert reply.certainty == pytest.approx(certainty / reply.tokens_out, abs=1e-3)
 
 
 async def test_seeds_make_samples_differ_and_repeat(engine: TransformersEngine, bank: Bank) -> None:

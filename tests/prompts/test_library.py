@@ -103,7 +103,7 @@ def test_a_field_that_the_data_lacks_is_an_error() -> None:
 
 
 def test_an_unknown_prompt_is_an_error_that_names_the_known() -> None:
-    with pytest.raises(PromptFileError, match="answer, critique"):
+    with pytest.raises(PromptFileError, match=r"answer, .*critique"):
         PromptLibrary().render("answers")
 
 

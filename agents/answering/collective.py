@@ -1,0 +1,192 @@
+"""The collective of a run: who is in it, and what it answers to one question."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from agents.answering.ballot import Ballot, CandidateAnswer, Vote
+from agents.answering.judges import ChatJudge
+from agents.answering.methods import Aids, Method, lacking, method_named, select
+from agents.answering.reward import RewardModel
+from agents.answering.routing import SkillRouter, fitness_of
+from agents.context import RunContext
+from agents.errors import AnsweringError
+from evolution.coverage import task_force
+from memory.hashing import text_hash
+from memory.records import ChatMessage, Expert, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class CollectiveAnswer:
+    """One answer chosen out of N.
+
+    Attributes:
+        answer: the chosen extracted answer.
+        chosen: the expert whose answer it is.
+        method: how it was chosen.
+        agreement: share of the N answers that are equal to it after normalisation.
+        answers: every candidate, fittest expert first.
+        scores: what the method made of each candidate.
+        votes: everything that went into the scores.
+        seconds: wall clock, loading not counted.
+    """
+
+    answer: str
+    chosen: str
+    method: str
+    agreement: float
+    answers: tuple[CandidateAnswer, ...]
+    scores: tuple[float, ...]
+    votes: tuple[Vote, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Member:
+    """An expert of the task force, and its fitness on the history."""
+
+    expert: Expert
+    fitness: float
+
+
+class Collective:
+    """The task force of a run, ready to answer.
+
+    Args:
+        context: the run.
+        members: who answers, the fittest first.
+        chosen: how one answer is chosen.
+        aids: what the method needs.
+    """
+
+    def __init__(
+        self, context: RunContext, members: list[Member], chosen: Method, aids: Aids
+    ) -> None:
+        self.context = context
+        self.members = members
+        self.method = chosen
+        self.aids = aids
+
+    @classmethod
+    def open(cls, context: RunContext, size: int, select_by: str = "majority") -> Collective:
+        """The force of a size, and a method by its name.
+
+        Raises:
+            AnsweringError: the run has no graded experts, the method is unknown, or it lacks
+                something.
+        """
+        chosen = method_named(select_by)
+        aids = aids_of(context)
+        problem = lacking(chosen, aids)
+        if problem is not None:
+            raise AnsweringError(problem)
+        return cls(context, force_of(context, size), chosen, aids)
+
+    async def ask(self, question: str, sampling: Sampling) -> CollectiveAnswer:
+        """Put one question, without a conversation around it.
+
+        Raises:
+            AnsweringError: the question is empty.
+        """
+        if not question.strip():
+            raise AnsweringError("the question is empty")
+        return await self.answer(question, self.context.render_question(question), sampling)
+
+    async def answer(
+        self, question: str, chat: list[ChatMessage], sampling: Sampling, seed: int = 0
+    ) -> CollectiveAnswer:
+        """Let every member answer a conversation, and choose one answer.
+
+        Args:
+            question: what judges and router are told that was asked.
+            chat: what the experts see.
+            sampling: the same for all.
+            seed: of sampling, and of the order in which answers are shown to a judge.
+        """
+        broker = await self.context.population.broker()
+        started = time.perf_counter()
+
+        async def one(place: int, member: Member) -> CandidateAnswer:
+            genome = self.context.genome(member.expert)
+            [reply] = await broker.answer(
+                member.expert.genome_id,
+                genome,
+                [chat],
+                sampling,
+                [seed + place],
+                logprobs="logprobs" in self.method.needs,
+            )
+            return CandidateAnswer.of(member.expert.id, reply, member.fitness)
+
+        answers = await asyncio.gather(
+            *(one(place, member) for place, member in enumerate(self.members))
+        )
+        drawn = int(text_hash(question), 16) ^ seed
+        ballot = Ballot(question, tuple(answers), seed=drawn)
+        choice = await select(self.method, ballot, self.aids)
+        return CollectiveAnswer(
+            answer=answers[choice.winner].extracted,
+            chosen=answers[choice.winner].expert,
+            method=self.method.name,
+            agreement=ballot.agreement(choice.winner),
+            answers=ballot.candidates,
+            scores=choice.scores,
+            votes=choice.votes,
+            seconds=time.perf_counter() - started,
+        )
+
+
+async def ask(
+    context: RunContext, question: str, size: int, sampling: Sampling, method: str = "majority"
+) -> CollectiveAnswer:
+    """Put one question to the task force of a run, and choose by a method.
+
+    Raises:
+        AnsweringError: the question is empty, the run has no graded experts, or the method is
+            unknown or lacks something.
+    """
+    return await Collective.open(context, size, method).ask(question, sampling)
+
+
+def aids_of(context: RunContext) -> Aids:
+    """What the methods of a run may use."""
+    settings = context.answering
+    judge = ChatJudge(context.chat, context.prompts, settings.shown)
+    reward = None
+    if settings.reward_model is not None:
+        reward = RewardModel(settings.reward_model, settings.reward_device)
+    router = SkillRouter(context.novelty, eligible(context), settings.neighbours)
+    return Aids(
+        chooser=judge if context.has_chooser else None,
+        rater=judge if context.has_rater else None,
+        router=router,
+        reward=reward,
+        passes=settings.passes,
+    )
+
+
+def force_of(context: RunContext, size: int) -> list[Member]:
+    """The task force of a run: chosen for Coverage on the history, the fittest expert first.
+
+    Raises:
+        AnsweringError: the run has no graded experts yet.
+    """
+    skills = eligible(context)
+    if not skills:
+        raise AnsweringError(
+            f"{context.folder} has no graded experts yet; run it first: acdc run {context.folder}"
+        )
+    families = [family.id for family in context.store.families()]
+    force = task_force(skills, families, min(size, len(skills)))
+    chosen = sorted(force.experts, key=lambda expert: -fitness_of(skills[expert]))
+    return [Member(context.store.expert(name), fitness_of(skills[name])) for name in chosen]
+
+
+def eligible(context: RunContext) -> dict[str, dict[str, bool]]:
+    """Who may be in the force, with its grades: the final archive by rank, then the seeds."""
+    seeds = [expert.id for expert in context.store.experts(0) if expert.is_seed]
+    order = dict.fromkeys([*(expert.id for expert in context.archive_experts()), *seeds])
+    skills = {expert: context.store.skills(expert) for expert in order}
+    return {expert: vector for expert, vector in skills.items() if vector}

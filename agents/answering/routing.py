@@ -1,0 +1,60 @@
+"""Who is good at what: the run's own history says it, and no judge is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from memory.novelty import NoveltyMemory
+from memory.records import Skills
+
+NEIGHBOURS = 8
+SHARPNESS = 4
+"""Exponent of a similarity: a family half as similar says a sixteenth."""
+PRIOR = 0.1
+"""How much the fitness on the whole history counts beside the neighbours."""
+
+
+class SkillRouter:
+    """Estimates who solves questions like this one, from grades on similar families.
+
+    With the families f most similar to the question and their similarities s, an expert's weight is
+    (sum s^4 passed(f) + 0.1 fitness) / (sum s^4 + 0.1), over the families on which it was graded:
+    far from everything that was ever asked, it is just the fitness.
+
+    Args:
+        novelty: the memory in which similar families are found.
+        skills: expert -> grades on the history.
+        neighbours: how many families are looked at.
+    """
+
+    def __init__(
+        self, novelty: NoveltyMemory, skills: Mapping[str, Skills], neighbours: int = NEIGHBOURS
+    ) -> None:
+        self._novelty = novelty
+        self._skills = skills
+        self._neighbours = neighbours
+        self._nearest: dict[str, list[tuple[str, float]]] = {}
+
+    def weights(self, question: str, experts: list[str]) -> dict[str, float]:
+        """Expert -> weight in [0, 1]; 0 for one that was never graded."""
+        near = self._near(question)
+        return {expert: self._weight(self._skills.get(expert, {}), near) for expert in experts}
+
+    def _near(self, question: str) -> list[tuple[str, float]]:
+        if question not in self._nearest:
+            found = self._novelty.nearest_to_text(question, self._neighbours)
+            self._nearest[question] = [
+                (family, max(similarity, 0.0) ** SHARPNESS) for family, similarity in found
+            ]
+        return self._nearest[question]
+
+    def _weight(self, skills: Skills, near: list[tuple[str, float]]) -> float:
+        graded = [(skills[family], share) for family, share in near if family in skills]
+        total = PRIOR + sum(share for _, share in graded)
+        passed = sum(share for solved, share in graded if solved)
+        return (passed + PRIOR * fitness_of(skills)) / total
+
+
+def fitness_of(skills: Skills) -> float:
+    """Share of passes among what was graded; 0 if nothing was."""
+    return sum(skills.values()) / max(len(skills), 1)

@@ -1,0 +1,155 @@
+"""Scores answers to held-out tasks: plain rules, reasoning-gym's scorers, or the rater."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from agents.answering import normalise
+from agents.chat import ChatClient
+from agents.errors import AnsweringError, SandboxError
+from agents.judging import Scorer
+from agents.sandbox import Score, Submission
+from memory.hashing import json_hash
+from memory.records import ChatMessage
+from prompts import PromptLibrary
+
+_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+|(?<=\d))(?:[eE][-+]?\d+)?")
+_DECISION = re.compile(r"^\W*decision\W*?:\W*(right|wrong)\b", re.IGNORECASE | re.MULTILINE)
+_GATHER_SECONDS = 0.02
+_PROGRAM = """\
+import json
+
+import reasoning_gym
+
+ENTRIES = json.loads({entries!r})
+SCORE = reasoning_gym.get_score_answer_fn({dataset!r})
+
+
+class TaskFamily:
+    @staticmethod
+    def get_tasks():
+        return ENTRIES
+
+    @staticmethod
+    def get_instructions(t):
+        return t["question"]
+
+    @staticmethod
+    def score(t, submission):
+        return 1.0 if SCORE(answer=submission, entry=t) >= 1.0 else 0.0
+"""
+
+
+def same_number(one: str, other: str) -> bool:
+    """Whether the last numbers of two texts are equal, to six digits."""
+    values = [_last_number(one), _last_number(other)]
+    if values[0] is None or values[1] is None:
+        return False
+    return math.isclose(values[0], values[1], rel_tol=1e-6, abs_tol=1e-9)
+
+
+def _last_number(text: str) -> float | None:
+    found = [match for match in _NUMBER.findall(text) if any(map(str.isdigit, match))]
+    return float(found[-1].replace(",", "")) if found else None
+
+
+@dataclass(eq=False)
+class _Pending:
+    """Answers to one entry that wait for the sandbox."""
+
+    entry: dict[str, Any]
+    submissions: Sequence[Submission]
+    scores: asyncio.Future[list[Score]] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+class TaskScorer:
+    """Takes the place of the sandbox in an examiner: the `code` of an item is its scoring rule.
+
+    Scorers of reasoning-gym run in the real sandbox, since some of them evaluate what a model
+    wrote; requests that come together go there together.
+
+    Args:
+        sandbox: where they run.
+        chat: asks the rater, None if there is none.
+    """
+
+    def __init__(self, sandbox: Scorer, chat: ChatClient | None, prompts: PromptLibrary) -> None:
+        self._sandbox = sandbox
+        self._chat = chat
+        self._prompts = prompts
+        self._waiting: dict[str, list[_Pending]] = {}
+
+    async def score(self, code: str, submissions: Sequence[Submission]) -> list[Score]:
+        """Score answers to one task.
+
+        Raises:
+            SandboxError: the sandbox failed; nothing is known of the answers.
+            AnsweringError: the task is to be rated, and there is no rater.
+            ChatError: the rater cannot be reached.
+        """
+        rule = json.loads(code)
+        texts = [submission.text for submission in submissions]
+        if rule["score"] == "exact":
+            wanted = normalise(rule["answer"])
+            return [Score(float(normalise(text) == wanted)) for text in texts]
+        if rule["score"] == "number":
+            return [Score(float(same_number(text, rule["answer"]))) for text in texts]
+        if rule["score"] == "rated":
+            return [await self._rated(rule, text) for text in texts]
+        return await self._gym(rule["score"], submissions)
+
+    async def _rated(self, rule: dict[str, str], text: str) -> Score:
+        if self._chat is None:
+            raise AnsweringError(
+                'a task has "score": "rated", which needs a language model: set '
+                "endpoints.rater.base_url and model"
+            )
+        variables = {"question": rule["question"], "reference": rule["answer"], "answer": text}
+        rendered = self._prompts.render("mark", **variables)
+        completion = await self._chat.complete(
+            "rater",
+            "mark",
+            [ChatMessage(role=role, content=content) for role, content in rendered.messages],
+            None,
+            assignment=f"mark-{json_hash(variables)}",
+            prompt_hash=rendered.hash,
+        )
+        found = _DECISION.findall(completion.text)
+        # No verdict is no grade: the answer stays ungraded.
+        return Score(float(found[-1].lower() == "right") if found else None)
+
+    async def _gym(self, rule: dict[str, Any], submissions: Sequence[Submission]) -> list[Score]:
+        pending = _Pending(rule["entry"], submissions)
+        waiting = self._waiting.setdefault(rule["reasoning_gym"], [])
+        waiting.append(pending)
+        if len(waiting) == 1:
+            await asyncio.sleep(_GATHER_SECONDS)
+            batch = self._waiting.pop(rule["reasoning_gym"])
+            await self._flush(rule["reasoning_gym"], batch)
+        return await pending.scores
+
+    async def _flush(self, dataset: str, batch: Sequence[_Pending]) -> None:
+        """Score a batch in one program; if that fails, all of the batch stays ungraded."""
+        entries = {str(place): pending.entry for place, pending in enumerate(batch)}
+        program = _PROGRAM.format(entries=json.dumps(entries), dataset=dataset)
+        flat = [
+            Submission(str(place), submission.text)
+            for place, pending in enumerate(batch)
+            for submission in pending.submissions
+        ]
+        try:
+            scores = iter(await self._sandbox.score(program, flat))
+        except SandboxError as error:
+            for pending in batch:
+                pending.scores.set_exception(error)
+            return
+        for pending in batch:
+            pending.scores.set_result([next(scores) for _ in pending.submissions])
