@@ -25,6 +25,7 @@ from evolution.genome import Genome
 from evolution.geometry import Geometry
 from evolution.gram import measure
 from evolution.layout import Layout
+from evolution.noise import GENERATOR
 from evolution.settings import BASE_NAME, ModelSettings, SpectralSettings
 from evolution.sources import locate
 from evolution.spectral import SpectralBasis, basis_recipe, spectral_bases
@@ -132,7 +133,8 @@ class Bank:
         """Identifier of an expert by its content; an anchor that is added changes none.
 
         It covers the base, the non-zero columns with the content hash of their anchor, and, where
-        something is displaced, the recipe of the spectral basis. 32 hexadecimal digits.
+        something is displaced, the recipe of the spectral basis; and noise, where there is some.
+        32 hexadecimal digits.
         """
         fitted = self.geometry.fit(genome)
         columns = sorted(
@@ -144,6 +146,9 @@ class Bank:
         if fitted.displacements:
             deltas = {name: delta.tobytes().hex() for name, delta in fitted.displacements.items()}
             parts += [self.recipe, deltas]
+        if fitted.noise:
+            noise = [[*of, strengths.tobytes().hex()] for of, strengths in fitted.noise.items()]
+            parts += [{"noise": GENERATOR, "fields": noise}]
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 

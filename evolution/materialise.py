@@ -19,6 +19,7 @@ from evolution.anchors import Anchor
 from evolution.bank import Bank
 from evolution.fingerprint import tensors_hash
 from evolution.genome import Genome
+from evolution.noise import add_noise
 from evolution.task_vectors import LowRank
 
 
@@ -64,7 +65,8 @@ def weigh(
         delta = fitted.displacements.get(name)
         displacement = None if delta is None else torch.from_numpy(delta.copy()).to(place)
         with torch.no_grad():
-            yield name, _weigh_tensor(bank, anchors, name, coefficients, displacement, place)
+            weights = _weigh_tensor(bank, anchors, name, coefficients, displacement, place)
+            yield name, add_noise(weights, name, bank.geometry.noise_terms(fitted, name))
 
 
 def rounded(bank: Bank, genome: Genome) -> Iterator[tuple[str, Float[Tensor, " ..."]]]:

@@ -103,6 +103,17 @@ class BreedingSettings(Settings):
         ge=0.0,
         description="Largest spectral displacement of a matrix, relative to its Frobenius norm",
     )
+    noise_bound: float = Field(
+        default=0.04,
+        ge=0.0,
+        description="Longest gaussian noise of a block, relative to the norm of its matrices",
+    )
+    noise_fields: int = Field(
+        default=8,
+        ge=0,
+        description="Most seeds of gaussian noise in a genome, the strongest; each is drawn again "
+        "in every swap",
+    )
 
     @field_validator("crossovers")
     @classmethod
