@@ -26,6 +26,8 @@ from agents.settings import (
     ScientistSettings,
 )
 from console.errors import ConfigError
+from evolution.errors import OperatorError
+from evolution.registry import load_plugin
 from evolution.settings import (
     BreedingSettings,
     EngineSettings,
@@ -50,6 +52,11 @@ class RunConfig(BaseSettings):
 
     seed: int = Field(default=0, ge=0, description="root of all random streams")
     generations: int = Field(default=5, ge=0, description="generations after the founders")
+    plugins: tuple[str, ...] = Field(
+        default=(),
+        description="modules with operators of your own, imported before the rest is read: dotted "
+        'names or .py files, as in ["my_operators.py"]; see docs/operators.md',
+    )
     models: ModelSettings = ModelSettings()
     spectral: SpectralSettings = SpectralSettings()
     breeding: BreedingSettings = BreedingSettings()
@@ -93,6 +100,7 @@ def resolve(
     tree: dict[str, Any] = {}
     if file is not None:
         tree = _read_toml(file)
+        _anchor_plugins(tree, file.parent)
     elif stored is not None:
         tree = json.loads(json.dumps(stored))
     _merge(tree, _from_environment())
@@ -101,6 +109,8 @@ def resolve(
         if not separator or not key.strip():
             raise ConfigError(f"--set {item!r} is not of the form section.key=value")
         _merge(tree, _nested(key.strip().split("."), _toml_value(value)))
+    _anchor_plugins(tree, Path())
+    _load_plugins(tree)
     try:
         return RunConfig(**tree)
     except ValidationError as error:
@@ -113,7 +123,9 @@ def check_resume(config: RunConfig, stored: Mapping[str, Any], folder: Path) -> 
     Raises:
         ConfigError: names the first key that differs, with both values.
     """
-    before, after = dict(_leaves(stored)), dict(_leaves(as_tree(config)))
+    # A run that was begun by an earlier version lacks keys that are newer: it has their defaults.
+    before = dict(_leaves(as_tree(RunConfig(**stored))))
+    after = dict(_leaves(as_tree(config)))
     for key in sorted({*before, *after}):
         if key.split(".")[0] in MAY_CHANGE or before.get(key) == after.get(key):
             continue
@@ -127,6 +139,29 @@ def as_tree(config: RunConfig) -> dict[str, Any]:
     """The resolved configuration as plain JSON values."""
     tree: dict[str, Any] = json.loads(config.model_dump_json())
     return tree
+
+
+def _anchor_plugins(tree: dict[str, Any], folder: Path) -> None:
+    """Make the paths of .py files absolute, so that a run finds them from everywhere."""
+    given = tree.get("plugins")
+    if isinstance(given, list):
+        tree["plugins"] = [
+            str((folder / name).resolve()) if str(name).endswith(".py") else name for name in given
+        ]
+
+
+def _load_plugins(tree: Mapping[str, Any]) -> None:
+    """Import modules that register operators, which the configuration may then name.
+
+    Raises:
+        ConfigError: a module cannot be imported.
+    """
+    given = tree.get("plugins")
+    try:
+        for name in given if isinstance(given, list) else ():
+            load_plugin(str(name))
+    except OperatorError as error:
+        raise ConfigError(f"configuration: plugins: {error}") from None
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,13 @@ import torch
 from torch import Tensor
 
 from evolution.adapters import read_adapter
+from evolution.cache import load_cached, save_cached
 from evolution.checkpoints import Checkpoint
 from evolution.fingerprint import tensors_hash
 from evolution.layout import Layout
 from evolution.task_vectors import Dense, TaskVector, difference
+
+_PARTS, _HASH = ("values", "index", "residual"), "content_hash"
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,33 @@ def full_anchor(name: str, checkpoint: Checkpoint, base: Mapping[str, Tensor]) -
             yield key, tensor
 
     return Anchor(name, tensors_hash(tensors()), vectors)
+
+
+def save_anchor(anchor: Anchor, path: Path) -> None:
+    """Keep an anchor as its difference from the base, in one step and forced to disk."""
+    parts = {
+        f"{name}|{part}": getattr(vector, part)
+        for name, vector in anchor.vectors.items()
+        if isinstance(vector, Dense)
+        for part in _PARTS
+    }
+    save_cached(path, {**parts, _HASH: torch.tensor(bytearray.fromhex(anchor.content_hash))})
+    with path.open("rb") as stored:
+        os.fsync(stored.fileno())
+
+
+def load_anchor(name: str, path: Path, device: torch.device) -> Anchor | None:
+    """The anchor that `save_anchor` kept; None if there is none, or if the file is damaged."""
+    stored = load_cached(path)
+    if stored is None or _HASH not in stored:
+        return None
+    content_hash = bytes(stored.pop(_HASH).tolist()).hex()
+    names = {key.rpartition("|")[0] for key in stored}
+    vectors = {
+        key: Dense(*(stored[f"{key}|{part}"].to(device) for part in _PARTS))
+        for key in sorted(names)
+    }
+    return Anchor(name, content_hash, vectors)
 
 
 def base_tensors(

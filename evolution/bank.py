@@ -82,6 +82,21 @@ class Bank:
         return (self.base_name, *(anchor.name for anchor in self._anchors[: self._seeds]))
 
     @property
+    def merge_names(self) -> tuple[str, ...]:
+        """Anchors that joined behind the seeds: merges that were configured, then grafts."""
+        return tuple(anchor.name for anchor in self._anchors[self._seeds :])
+
+    @property
+    def config(self) -> Any:
+        """The configuration of the architecture, of transformers; not to be changed."""
+        return self._source.config
+
+    @property
+    def generation(self) -> Any:
+        """The generation configuration of the base, of transformers; not to be changed."""
+        return self._source.generation
+
+    @property
     def blocks(self) -> tuple[str, ...]:
         """Names of the rows of coefficients."""
         return self.layout.blocks
@@ -178,16 +193,38 @@ class Bank:
         Raises:
             BankError: the name is taken, or the checkpoint does not fit; the bank stays as it was.
         """
+        self.append(self.read_anchor(name, path))
+
+    def read_anchor(self, name: str, path: str) -> Anchor:
+        """A checkpoint as an anchor of this bank, which it does not join yet.
+
+        Args:
+            name: what it is to be called.
+            path: as of a seed.
+
+        Raises:
+            BankError: the name is taken, or the checkpoint does not fit.
+        """
         if name in (self.base_name, *(anchor.name for anchor in self._anchors)):
             raise BankError(f"there is an anchor {name!r} already")
         folder = locate(path, self._cache_dir, self.dtype)
         if is_adapter(folder):
-            anchor = adapter_anchor(name, folder, self.layout, self.device)
-        else:
-            checkpoint = open_checkpoint(folder, name)
-            check_compatible(checkpoint, self._source)
-            anchor = full_anchor(name, checkpoint, self.base)
-        self._set_anchors([*self._anchors, anchor])
+            return adapter_anchor(name, folder, self.layout, self.device)
+        checkpoint = open_checkpoint(folder, name)
+        check_compatible(checkpoint, self._source)
+        return full_anchor(name, checkpoint, self.base)
+
+    def append(self, anchor: Anchor) -> None:
+        """Append an anchor; the same one a second time changes nothing.
+
+        Raises:
+            BankError: there is another one of that name.
+        """
+        held = {each.name: each.content_hash for each in self._anchors}
+        if anchor.name in (self.base_name, *held) and held.get(anchor.name) != anchor.content_hash:
+            raise BankError(f"there is an anchor {anchor.name!r} already")
+        if anchor.name not in held:
+            self._set_anchors([*self._anchors, anchor])
 
     def _set_anchors(self, anchors: Sequence[Anchor]) -> None:
         """Take over anchors and measure them; geometry and anchors never disagree in between."""

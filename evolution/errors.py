@@ -7,6 +7,8 @@
         │   └── IncompatibleError    it can be read, but does not belong to this family of models
         ├── GenomeError              a genome does not fit the bank, or its bytes are damaged
         ├── OperatorError            an unknown operator, or parameters that it does not take
+        ├── MergeError               mergekit refuses or fails to merge
+        ├── ExportError              an expert cannot be written where it was asked for
         └── EngineError              an engine cannot be started, or cannot go on
             └── PromptTooLongError   a prompt and its answer do not fit the model's context
 
@@ -40,6 +42,14 @@ class GenomeError(EvolutionError):
 
 class OperatorError(EvolutionError):
     """An unknown operator, or parameters that an operator does not take."""
+
+
+class MergeError(EvolutionError):
+    """Mergekit refuses or fails to merge, or does not know the method."""
+
+
+class ExportError(EvolutionError):
+    """An expert cannot be written where it was asked for."""
 
 
 class EngineError(EvolutionError):

@@ -9,6 +9,7 @@ from pathlib import Path
 from evolution.bank import Bank, load_bank
 from evolution.engines import Broker, Engine, open_engine
 from evolution.genome import Genome
+from evolution.merging.anchors import add_merges
 from evolution.settings import EngineSettings, ModelSettings, SpectralSettings
 
 
@@ -23,6 +24,7 @@ class Population:
         spectral: recipe of the spectral basis.
         engine: where experts answer.
         cache: folder for what is cached by content across runs.
+        extend: appends what a run has grafted onto the bank, once it is loaded.
     """
 
     def __init__(
@@ -32,12 +34,14 @@ class Population:
         engine: EngineSettings,
         cache: Path,
         open_with: Callable[[Bank, EngineSettings], Engine] = open_engine,
+        extend: Callable[[Bank], None] | None = None,
     ) -> None:
         self._models = models
         self._spectral = spectral
         self._engine_settings = engine
         self._cache = cache
         self._open_engine = open_with
+        self._extend = extend
         self._lock = asyncio.Lock()
         self._bank: Bank | None = None
         self._broker: Broker | None = None
@@ -51,10 +55,15 @@ class Population:
         """
         async with self._lock:
             if self._bank is None:
-                self._bank = await asyncio.to_thread(
-                    load_bank, self._models, self._spectral, self._cache
-                )
+                self._bank = await asyncio.to_thread(self._load)
             return self._bank
+
+    def _load(self) -> Bank:
+        bank = load_bank(self._models, self._spectral, self._cache)
+        add_merges(bank, self._models.merges, self._cache)
+        if self._extend is not None:
+            self._extend(bank)
+        return bank
 
     async def broker(self) -> Broker:
         """The broker in front of the engine, opened on the first call."""

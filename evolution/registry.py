@@ -16,9 +16,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -27,6 +30,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from evolution.errors import OperatorError
 from evolution.genome import Genome
 from evolution.geometry import Geometry
+from memory.hashing import text_hash
 from memory.records import Json
 
 if TYPE_CHECKING:
@@ -97,6 +101,17 @@ class Operator:
 
 
 F = TypeVar("F", bound=Callable[..., Outcome])
+_BROKEN = (
+    ImportError,
+    SyntaxError,
+    NameError,
+    AttributeError,
+    TypeError,
+    ValueError,
+    LookupError,
+    OSError,
+)
+"""What a module that is not ready to be imported usually raises."""
 _BUILT_IN = ("evolution.crossover", "evolution.mutation")
 _OPERATORS: dict[tuple[Kind, str], Operator] = {}
 
@@ -140,6 +155,40 @@ def check_operator(kind: Kind, name: str, parameters: Mapping[str, Json]) -> Non
         OperatorError: what is wrong, with the nearest known name.
     """
     get_operator(kind, name).validated(parameters)
+
+
+def load_plugin(name: str) -> None:
+    """Import a module of the user's that registers operators, once.
+
+    Args:
+        name: dotted name of an installed module, or path of a .py file.
+
+    Raises:
+        OperatorError: there is none, or it fails; its own error is the cause.
+    """
+    if not name.endswith(".py"):
+        module, spec = name, importlib.util.find_spec(name) if _importable(name) else None
+    else:
+        file = Path(name).resolve()
+        module = f"acdc_plugin_{text_hash(str(file))}"
+        spec = importlib.util.spec_from_file_location(module, file) if file.is_file() else None
+    if spec is None or spec.loader is None:
+        raise OperatorError(f"there is no module {name}")
+    if module in sys.modules:
+        return
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[module] = loaded
+    try:
+        spec.loader.exec_module(loaded)
+    except _BROKEN as error:
+        del sys.modules[module]
+        raise OperatorError(f"{name} fails: {type(error).__name__}: {error}") from error
+
+
+def _importable(name: str) -> bool:
+    """Whether a dotted name can be looked up: its parents are packages that exist."""
+    parent = name.rpartition(".")[0]
+    return not parent or (_importable(parent) and importlib.util.find_spec(parent) is not None)
 
 
 def parents_needed(settings: BreedingSettings) -> int:

@@ -7,12 +7,25 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from evolution.errors import OperatorError
+from evolution.merging.methods import BASE_NAME
+from evolution.merging.settings import GraftSettings, MergeSettings
 from evolution.registry import check_operator
 from memory.records import Json
 from memory.settings import Settings
 
-BASE_NAME = "base"
-"""What the base is called among the experts."""
+__all__ = [
+    "BASE_NAME",
+    "BreedingSettings",
+    "EngineSettings",
+    "GraftSettings",
+    "Mating",
+    "MergeSettings",
+    "ModelSettings",
+    "SeedSettings",
+    "SelectionSettings",
+    "SpectralSettings",
+    "Survival",
+]
 
 
 class SeedSettings(Settings):
@@ -45,6 +58,11 @@ class ModelSettings(Settings):
         ),
         description="Checkpoints of the same architecture and tokenizer that are bred",
     )
+    merges: tuple[MergeSettings, ...] = Field(
+        default=(),
+        description="Merges of seeds by mergekit that join the bank and the founders, as in "
+        '[{ name = "ties", method = "ties", parameters = { weight = 1.0, density = 0.5 } }]',
+    )
     dtype: Literal["bfloat16", "float16", "float32"] = Field(
         default="bfloat16", description="Number format of the experts' weights"
     )
@@ -52,7 +70,7 @@ class ModelSettings(Settings):
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
         """Refuse two seeds of one name, and a family of nothing."""
-        names = [BASE_NAME, *(seed.name for seed in self.seeds)]
+        names = [BASE_NAME, *(s.name for s in self.seeds), *(m.name for m in self.merges)]
         double = sorted({name for name in names if names.count(name) > 1})
         if double:
             raise ValueError(f"seed name {double[0]!r} is taken twice ({BASE_NAME!r} is the base)")
@@ -103,6 +121,7 @@ class BreedingSettings(Settings):
         ge=0.0,
         description="Largest spectral displacement of a matrix, relative to its Frobenius norm",
     )
+    graft: GraftSettings = GraftSettings()
     noise_bound: float = Field(
         default=0.04,
         ge=0.0,
