@@ -9,6 +9,7 @@ run that was killed comes back with the same anchors in the same order.
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -105,12 +106,21 @@ def _merge(context: RunContext, bank: Bank, name: str, plan: Plan, generation: i
     """The merge, kept in the run folder under its content hash before anything refers to it."""
     parents = {each: context.genome(context.store.expert(each)) for each in plan.parents}
     folder = context.folder / FOLDER
+    _sweep(folder)
     seed = derive_seed(context.seed, generation, "graft-noise")
     anchor = merge_experts(name, bank, parents, plan.method, plan.parameters, seed, folder)
     if anchor.content_hash in {each.content_hash for each in bank.anchors}:
         raise MergeError(f"graft {name!r} gives an anchor that is there already")
     save_anchor(anchor, folder / _file(anchor))
     return anchor
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a graft that was killed left half-written; nobody else writes to this run."""
+    for left in folder.glob(".part-*"):
+        shutil.rmtree(left)
+    for left in folder.glob("*.part"):
+        left.unlink()
 
 
 def _file(anchor: Anchor) -> str:

@@ -55,7 +55,7 @@ def task_arithmetic(
 ) -> Outcome:
     """`w1 a + w2 b` with w ~ N(mean, sigma), not normalised: reaches beyond the average.
 
-    Task arithmetic (Ilharco et al. 2023, arXiv 2212.04089, section 4).
+    Task arithmetic (Ilharco et al. 2023, arXiv 2212.04089).
     Displacements are averaged; added up they would only be more noise.
     """
     weights = rng.normal(mean, sigma, size=2)
@@ -74,7 +74,7 @@ def slerp(
 ) -> Outcome:
     """Spherical interpolation of the full task vectors, one angle per block over all its tensors.
 
-    Shoemake 1985, "Animating rotation with quaternion curves", section 3.3, applied to task vectors
+    Shoemake 1985, "Animating rotation with quaternion curves", applied to task vectors
     and not to weights, which lie almost in parallel.
 
     Args:
@@ -98,7 +98,7 @@ def split_slerp(
 ) -> Outcome:
     """Slerp by `weight` before a random block and by `1 - weight` from it on.
 
-    The split-point crossover of M2N2 (Abrantes et al. 2025, arXiv 2508.16204, section 3.1), its
+    The split-point crossover of M2N2 (Abrantes et al. 2025, arXiv 2508.16204), its
     split between blocks and not between single parameters.
     """
     drawn = rng.uniform() if weight is None else weight
@@ -119,7 +119,7 @@ def differential_evolution(
 ) -> Outcome:
     """`a + factor (b - c)`: extrapolates along the difference of two other experts.
 
-    The mutant vector of differential evolution (Storn and Price 1997, equation 2), as used on LLM
+    The mutant vector of differential evolution (Storn and Price 1997), as used on LLM
     weights by Du et al. 2024 (arXiv 2406.12208).
     """
     weights = np.array([1.0, factor, -factor])

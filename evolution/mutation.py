@@ -66,9 +66,9 @@ def coefficient_noise(
 ) -> Outcome:
     """Gaussian noise on task-vector coefficients, its own in each block or one for the model.
 
-    The isotropic mutation of evolution strategies (Beyer and Schwefel 2002, section 3) in the space
+    The isotropic mutation of evolution strategies (Beyer and Schwefel 2002) in the space
     of merging coefficients, which evolutionary model merging searches too (Akiba et al. 2024, arXiv
-    2403.13187, section 3.1).
+    2403.13187).
     """
     fitted = geometry.fit(genome)
     blocks, anchors = fitted.coefficients.shape

@@ -1,7 +1,7 @@
 """The registry of operators: typed functions, their parameters validated from the signature.
 
-A new operator is a function with a decorator, in a module that is imported before a configuration
-is read (or in `evolution/crossover.py`, `evolution/mutation.py`):
+A new operator is a function with a decorator, in a module that the configuration names under
+`plugins` (or in `evolution/crossover.py`, `mutation.py`, `mating.py`, `selection/survival.py`):
 
     @crossover("mine", parents=2)
     def mine(parents, geometry, rng, *, pull: float = 0.5):
@@ -9,7 +9,8 @@ is read (or in `evolution/crossover.py`, `evolution/mutation.py`):
         return geometry.blend(parents, ...), {"pull": pull}
 
 Its keyword-only arguments are its parameters in the configuration. It returns the child and what it
-drew, which is recorded with the expert. All randomness comes from `rng`.
+drew, which is recorded with the expert. All randomness comes from `rng`. How to write each kind is
+told, with an example, in docs/operators.md.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from memory.records import Json
 if TYPE_CHECKING:
     from evolution.settings import BreedingSettings
 
-Kind = Literal["crossover", "mutation"]
+Kind = Literal["crossover", "mutation", "mating", "survival"]
 Outcome = tuple[Genome, dict[str, Json]]
 
 
@@ -68,13 +69,13 @@ class Operator:
     """A registered operator.
 
     Attributes:
-        parents: how many parents it needs.
+        parents: how many parents it needs, a crossover's.
         parameters: pydantic model of its keyword-only arguments.
     """
 
     kind: Kind
     name: str
-    function: Callable[..., Outcome]
+    function: Callable[..., Any]
     parents: int
     parameters: type[BaseModel]
 
@@ -100,7 +101,7 @@ class Operator:
             ) from None
 
 
-F = TypeVar("F", bound=Callable[..., Outcome])
+F = TypeVar("F", bound=Callable[..., Any])
 _BROKEN = (
     ImportError,
     SyntaxError,
@@ -112,7 +113,12 @@ _BROKEN = (
     OSError,
 )
 """What a module that is not ready to be imported usually raises."""
-_BUILT_IN = ("evolution.crossover", "evolution.mutation")
+_BUILT_IN: dict[Kind, str] = {
+    "crossover": "evolution.crossover",
+    "mutation": "evolution.mutation",
+    "mating": "evolution.mating",
+    "survival": "evolution.selection.survival",
+}
 _OPERATORS: dict[tuple[Kind, str], Operator] = {}
 
 
@@ -126,11 +132,20 @@ def mutation(name: str) -> Callable[[F], F]:
     return _register("mutation", name, 1)
 
 
+def mating(name: str) -> Callable[[F], F]:
+    """Register a rule by which parents are drawn."""
+    return _register("mating", name, 0)
+
+
+def survival(name: str) -> Callable[[F], F]:
+    """Register a rule by which the candidates for the archive are ranked."""
+    return _register("survival", name, 0)
+
+
 def operators(kind: Kind) -> dict[str, Operator]:
     """All operators of a kind, by name."""
     # Imported here, not above: the built-in operators import this module to register themselves.
-    for module in _BUILT_IN:
-        importlib.import_module(module)
+    importlib.import_module(_BUILT_IN[kind])
     return {name: operator for (of, name), operator in _OPERATORS.items() if of == kind}
 
 
@@ -155,6 +170,19 @@ def check_operator(kind: Kind, name: str, parameters: Mapping[str, Json]) -> Non
         OperatorError: what is wrong, with the nearest known name.
     """
     get_operator(kind, name).validated(parameters)
+
+
+def rule_parameters(
+    kind: Kind, name: str, settings: BaseModel, given: Mapping[str, Json]
+) -> dict[str, Any]:
+    """The parameters of a rule: what is given, else the setting of the same name, else its default.
+
+    Raises:
+        OperatorError: no such rule, or parameters that it does not take.
+    """
+    rule = get_operator(kind, name)
+    shared = rule.parameters.model_fields.keys() & type(settings).model_fields.keys()
+    return rule.validated({**{key: getattr(settings, key) for key in shared}, **given})
 
 
 def load_plugin(name: str) -> None:

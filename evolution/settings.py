@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from evolution.errors import OperatorError
 from evolution.merging.methods import BASE_NAME
 from evolution.merging.settings import GraftSettings, MergeSettings
-from evolution.registry import check_operator
+from evolution.registry import check_operator, rule_parameters
 from memory.records import Json
 from memory.settings import Settings
 
@@ -18,13 +18,11 @@ __all__ = [
     "BreedingSettings",
     "EngineSettings",
     "GraftSettings",
-    "Mating",
     "MergeSettings",
     "ModelSettings",
     "SeedSettings",
     "SelectionSettings",
     "SpectralSettings",
-    "Survival",
 ]
 
 
@@ -157,17 +155,16 @@ class BreedingSettings(Settings):
         return self
 
 
-Survival = Literal["dns", "fitness", "niches"]
-Mating = Literal["attraction", "uniform", "fitness"]
-
-
 class SelectionSettings(Settings):
     """Who stays in the archive, and who mates."""
 
-    survival: Survival = Field(
+    survival: str = Field(
         default="dns",
         description="dns: Dominated Novelty Search; fitness: the fittest; niches: M2N2 fitness "
-        "sharing",
+        "sharing; or a rule of a plugin",
+    )
+    survival_parameters: dict[str, Json] = Field(
+        default={}, description="Parameters of a plugin's survival rule"
     )
     distance: Literal["weighted", "unweighted", "hamming"] = Field(
         default="weighted",
@@ -187,11 +184,24 @@ class SelectionSettings(Settings):
         description="niches: exponent by which solvers of a family share its reward; 0 is plain "
         "counting",
     )
-    mating: Mating = Field(
+    mating: str = Field(
         default="attraction",
         description="attraction: a fit parent, and one that passes what the first fails; uniform; "
-        "fitness: both in proportion to fitness",
+        "fitness: both in proportion to fitness; or a rule of a plugin",
     )
+    mating_parameters: dict[str, Json] = Field(
+        default={}, description="Parameters of a plugin's mating rule"
+    )
+
+    @model_validator(mode="after")
+    def _rules_known(self) -> Self:
+        """Refuse unknown rules and parameters, with the nearest known name."""
+        try:
+            rule_parameters("survival", self.survival, self, self.survival_parameters)
+            rule_parameters("mating", self.mating, self, self.mating_parameters)
+        except OperatorError as error:
+            raise ValueError(str(error)) from error
+        return self
 
 
 class EngineSettings(Settings):

@@ -130,7 +130,7 @@ def test_a_mergekit_file_names_seeds_or_folders(
         wanted = 0.5 * parts[0][name].float() + 0.5 * parts[1][name].float()
         assert torch.allclose(tensor.float(), wanted, rtol=2**-6, atol=2e-3), name
     (tmp_path / "none.yml").write_text("models: []")
-    with pytest.raises(MergeError, match="none.yml is no mergekit configuration"):
+    with pytest.raises(MergeError, match=r"none\.yml is no mergekit configuration"):
         add_merges(bank, [MergeSettings(name="x", config=str(tmp_path / "none.yml"))], tmp_path)
 
 
@@ -144,7 +144,7 @@ def test_unknown_seeds_and_failing_merges_are_one_line(
     wrong = MergeSettings(
         name="m", method="sce", seeds=PAIR, parameters={"select_topk": [True, "a"]}
     )
-    with pytest.raises(MergeError, match="merge 'm': mergekit failed: .+") as caught:
+    with pytest.raises(MergeError, match=r"merge 'm': mergekit failed: .+") as caught:
         add_merges(bank, [wrong], tmp_path)
     assert "\n" not in str(caught.value)
     assert bank.merge_names == ()
