@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from console.config import ConfigError, resolve
+from console.config import resolve
+from console.errors import ConfigError
 from evolution.bank import Bank, load_bank
 from evolution.breeding import breed
 from evolution.errors import OperatorError
@@ -70,20 +71,20 @@ def test_the_worked_example_breeds_mates_and_selects(bank: Bank, tmp_path: Path)
 def test_every_built_in_operator_is_on_the_page_with_its_parameters() -> None:
     rows = {match[1]: match[0] for match in re.finditer(r"^\| `(\w+)` \|.*$", PAGE, re.MULTILINE)}
     for kind in ("crossover", "mutation"):
-        for name, operator in operators(kind).items():  # type: ignore[arg-type]
+        for name, operator in operators(kind).items():
             if operator.function.__module__.startswith("evolution."):
                 assert name in rows
                 for parameter in operator.parameters.model_fields:
                     assert f"`{parameter}`" in rows[name], (name, parameter)
     for kind in ("mating", "survival"):
-        for name, operator in operators(kind).items():  # type: ignore[arg-type]
+        for name, operator in operators(kind).items():
             if operator.function.__module__.startswith("evolution."):
                 assert f"`{name}`" in PAGE
 
 
 def test_every_built_in_operator_names_its_source() -> None:
     for kind in ("crossover", "mutation", "mating", "survival"):
-        for name, operator in operators(kind).items():  # type: ignore[arg-type]
+        for name, operator in operators(kind).items():
             if operator.function.__module__.startswith("evolution.") and name != "fitness":
                 text = str(operator.function.__doc__)
                 assert re.search(r"\b(19|20)\d\d\b|paper", text), (kind, name)

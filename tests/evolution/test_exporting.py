@@ -92,7 +92,7 @@ def test_transformers_loads_the_expert_that_the_engine_runs(
     assert torch.equal(logits_of(loaded, tokenizer), logits_of(engine, held.tokenizer))
     assert tokenizer.chat_template == held.tokenizer.chat_template
     assert loaded.generation_config.eos_token_id == engine.generation_config.eos_token_id
-    tied = loaded.get_output_embeddings().weight is loaded.get_input_embeddings().weight
+    tied = loaded.lm_head.weight is loaded.model.embed_tokens.weight
     assert tied is (which == "bank")
     assert tied is ("lm_head.weight" not in stored_names(written.folder))
 
@@ -148,7 +148,11 @@ def test_a_mixture_of_experts_is_stored_under_the_names_of_its_checkpoint(
     tmp_path: Path, cache: Path
 ) -> None:
     def config(**shape: Any) -> Qwen3MoeConfig:
-        few = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32}
+        few: dict[str, Any] = {
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 32,
+        }
         return Qwen3MoeConfig(**shape, **few)
 
     family = make_family(tmp_path / "moe", config, tied=False)
