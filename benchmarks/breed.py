@@ -206,7 +206,8 @@ def mutated(matrix: Tensor) -> Tensor:
     left, values, right = torch.linalg.svd(matrix.float(), full_matrices=False)
     rank = min(KEEP_RANK, len(values))
     values[:rank] += DEVIATION * torch.randn(rank)
-    return ((left * values.clamp_min(0.0)) @ right).to(matrix.dtype)
+    noisy: Tensor = (left * values.clamp_min(0.0)) @ right
+    return noisy.to(matrix.dtype)
 
 
 def timed(way: Callable[[Path], None], place: Path, repeats: int) -> Measured:
@@ -223,8 +224,8 @@ def timed(way: Callable[[Path], None], place: Path, repeats: int) -> Measured:
 
 def exports(family: FamilyOnDisk, bank: Bank, place: Path, repeats: int) -> list[dict[str, Any]]:
     """Writing the same merge: our writer, and mergekit."""
-    half = sum(bank.seed_genome(path.name).coefficients for path in family.parents) / 2
-    genome = Genome(half)
+    first, second = (bank.seed_genome(path.name) for path in family.parents)
+    genome = Genome((first.coefficients + second.coefficients) / 2)
 
     def ours(out: Path) -> None:
         out.mkdir()

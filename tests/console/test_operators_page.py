@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from evolution.breeding import breed
 from evolution.errors import OperatorError
 from evolution.mating import choose_parents
 from evolution.merging.methods import check_method
-from evolution.registry import mating, operators, survival
+from evolution.registry import Kind, mating, operators, survival
 from evolution.selection import Candidate, survive
 from evolution.settings import (
     ModelSettings,
@@ -70,20 +71,22 @@ def test_the_worked_example_breeds_mates_and_selects(bank: Bank, tmp_path: Path)
 
 def test_every_built_in_operator_is_on_the_page_with_its_parameters() -> None:
     rows = {match[1]: match[0] for match in re.finditer(r"^\| `(\w+)` \|.*$", PAGE, re.MULTILINE)}
-    for kind in ("crossover", "mutation"):
+    bred: tuple[Kind, ...] = ("crossover", "mutation")
+    for kind in bred:
         for name, operator in operators(kind).items():
             if operator.function.__module__.startswith("evolution."):
                 assert name in rows
                 for parameter in operator.parameters.model_fields:
                     assert f"`{parameter}`" in rows[name], (name, parameter)
-    for kind in ("mating", "survival"):
+    chosen: tuple[Kind, ...] = ("mating", "survival")
+    for kind in chosen:
         for name, operator in operators(kind).items():
             if operator.function.__module__.startswith("evolution."):
                 assert f"`{name}`" in PAGE
 
 
 def test_every_built_in_operator_names_its_source() -> None:
-    for kind in ("crossover", "mutation", "mating", "survival"):
+    for kind in get_args(Kind):
         for name, operator in operators(kind).items():
             if operator.function.__module__.startswith("evolution.") and name != "fitness":
                 text = str(operator.function.__doc__)

@@ -258,3 +258,28 @@ def test_an_export_that_fails_leaves_nothing_behind(
     with pytest.raises(ExportError, match="No space left on device"):
         export_expert(bank, bank.base_genome(), ABOUT, sources(tiny_family), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_vllm_loads_the_expert_that_the_engine_runs(
+    bank: Bank, tiny_family: TinyFamily, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vllm = pytest.importorskip("vllm")
+    monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    genome = mutant(bank)
+    export_expert(bank, genome, ABOUT, sources(tiny_family), tmp_path / "out")
+    tokens = bank.tokenizer("What is the sum of 12 and 30?")["input_ids"]
+    loaded = vllm.LLM(str(tmp_path / "out"), enforce_eager=True, max_model_len=256)
+    sampling = vllm.SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0)
+    [reply] = loaded.generate([{"prompt_token_ids": tokens}], sampling)
+    found = [
+        entry[token].logprob
+        for token, entry in zip(tokens[1:], reply.prompt_logprobs[1:], strict=True)
+    ]
+    engine = bank.model()
+    materialise(bank, genome, engine)
+    with torch.no_grad():
+        wanted = engine(torch.tensor([tokens])).logits[0].float().log_softmax(-1)
+    for place, (token, logprob) in enumerate(zip(tokens[1:], found, strict=True)):
+        # Both compute in bf16, with kernels of their own.
+        assert logprob == pytest.approx(float(wanted[place, token]), abs=0.15)
