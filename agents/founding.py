@@ -1,4 +1,4 @@
-"""The first experts: the base, the seeds, and children of the seeds up to the wanted number."""
+"""The first experts: base, seeds, merges of seeds, and children up to the wanted number."""
 
 from __future__ import annotations
 
@@ -33,12 +33,15 @@ def _seed_experts(context: RunContext, bank: Bank) -> list[Expert]:
         genome = bank.base_genome() if name == bank.base_name else bank.seed_genome(name)
         operator = "base" if name == bank.base_name else "seed"
         experts.append(_keep(context, bank, genome, name, birth, operator))
+    for name in bank.merge_names:
+        genome = bank.seed_genome(name)
+        experts.append(_keep(context, bank, genome, name, len(experts), "merge"))
     return experts
 
 
 def _bred_founders(context: RunContext, bank: Bank, seeds: list[Expert]) -> None:
     """Children of pairs of seeds; the base is no parent, since it adds nothing to a merge."""
-    bred = [expert for expert in seeds if expert.operator == "seed"] or seeds
+    bred = [expert for expert in seeds if expert.operator != "base"] or seeds
     pairs = list(itertools.combinations(bred, 2)) or [(bred[0], bred[0])]
     order = stream(context.seed, 0, "founding-pairs").permutation(len(pairs))
     for index in range(context.sizes.founders - len(seeds)):

@@ -6,6 +6,7 @@ from agents.context import RunContext
 from agents.curation import over_capacity, pass_rates
 from agents.examination import babbling, competitors
 from agents.founding import breed_child
+from agents.grafting import graft
 from agents.progress import ProgressEvent
 from evolution.coverage import coverage
 from evolution.mating import choose_parents
@@ -72,7 +73,11 @@ def _pulse(context: RunContext, generation: int) -> None:
 
 
 async def evolve(context: RunContext, generation: int) -> None:
-    """Choose parents from the archive and breed the children of a generation, as one decision."""
+    """Choose parents from the archive and breed the children of a generation, as one decision.
+
+    A graft, where one is due, comes first and is a decision of its own.
+    """
+    await graft(context, generation)
     bank = await context.population.bank()
     with context.store.once("evolution", generation) as due:
         if not due:

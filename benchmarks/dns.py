@@ -107,7 +107,9 @@ def agrees(case: int) -> bool:
     board = Board.of(pool, names)
     ours = [
         (board.candidates[row].id, novelty)
-        for row, novelty in dominated_novelty(board, SelectionSettings())
+        for row, novelty in dominated_novelty(
+            board, distance="weighted", ratio_to="all", neighbours=3
+        )
     ]
     field = competing(pool)
     novelties = plain_novelties(field, names, range(len(field)))

@@ -267,6 +267,33 @@ def study(
 
 
 @app.command()
+def export(
+    folder: RunDir,
+    expert: Annotated[str, typer.Argument(metavar="EXPERT", help="Its name in the run.")],
+    out_folder: Annotated[Path, typer.Argument(metavar="OUT", help="An empty or new folder.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the model in a folder that is not empty.")
+    ] = False,
+    shard_gb: Annotated[
+        float, typer.Option(min=0.001, help="Largest weight file, in gigabytes.")
+    ] = 5.0,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Write an expert as a Hugging Face folder, with recipe and model card."""
+    from console import exporting
+
+    def action() -> None:
+        written = exporting.export(RunFolder(folder), expert, out_folder, force, shard_gb)
+        if as_json:
+            _print_json(exporting.as_json(written))
+        else:
+            exporting.show(written, out)
+
+    _finish(action, debug)
+
+
+@app.command()
 def doctor(
     config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False, debug: Debug = False
 ) -> None:

@@ -6,11 +6,13 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from agents.chat import ChatClient
 from agents.context import RunContext
 from agents.families import write_family
+from agents.grafting import restore
 from agents.offline import OfflineTransport
 from agents.progress import Progress, silent
 from agents.sandbox import open_sandbox
@@ -73,7 +75,13 @@ async def open_context(
             open_sandbox, config.sandbox, trusted=writes_offline(config) and _all_ours(store)
         )
         stack.push_async_callback(sandbox.close)
-        population = Population(config.models, config.spectral, config.engine, cache_folder())
+        population = Population(
+            config.models,
+            config.spectral,
+            config.engine,
+            cache_folder(),
+            extend=partial(restore, store, folder.path),
+        )
         stack.push_async_callback(population.close)
         await asyncio.to_thread(novelty.reconcile, store.families())
         for family in store.families():

@@ -27,6 +27,8 @@ from agents.settings import (
     ScientistSettings,
 )
 from console.errors import ConfigError
+from evolution.errors import OperatorError
+from evolution.registry import load_plugin
 from evolution.settings import (
     BreedingSettings,
     EngineSettings,
@@ -51,6 +53,11 @@ class RunConfig(BaseSettings):
 
     seed: int = Field(default=0, ge=0, description="root of all random streams")
     generations: int = Field(default=5, ge=0, description="generations after the founders")
+    plugins: tuple[str, ...] = Field(
+        default=(),
+        description="modules with operators of your own, imported before the rest is read: dotted "
+        'names or .py files, as in ["my_operators.py"]; see docs/operators.md',
+    )
     models: ModelSettings = ModelSettings()
     spectral: SpectralSettings = SpectralSettings()
     breeding: BreedingSettings = BreedingSettings()
@@ -95,6 +102,7 @@ def resolve(
     tree: dict[str, Any] = {}
     if file is not None:
         tree = _read_toml(file)
+        _anchor_plugins(tree, file.parent)
     elif stored is not None:
         tree = json.loads(json.dumps(stored))
     _merge(tree, _from_environment())
@@ -103,6 +111,8 @@ def resolve(
         if not separator or not key.strip():
             raise ConfigError(f"--set {item!r} is not of the form section.key=value")
         _merge(tree, _nested(key.strip().split("."), _toml_value(value)))
+    _anchor_plugins(tree, Path())
+    _load_plugins(tree)
     try:
         return RunConfig(**tree)
     except ValidationError as error:
@@ -134,6 +144,29 @@ def as_tree(config: RunConfig) -> dict[str, Any]:
     """The resolved configuration as plain JSON values."""
     tree: dict[str, Any] = json.loads(config.model_dump_json())
     return tree
+
+
+def _anchor_plugins(tree: dict[str, Any], folder: Path) -> None:
+    """Make the paths of .py files absolute, so that a run finds them from everywhere."""
+    given = tree.get("plugins")
+    if isinstance(given, list):
+        tree["plugins"] = [
+            str((folder / name).resolve()) if str(name).endswith(".py") else name for name in given
+        ]
+
+
+def _load_plugins(tree: Mapping[str, Any]) -> None:
+    """Import modules that register operators, which the configuration may then name.
+
+    Raises:
+        ConfigError: a module cannot be imported.
+    """
+    given = tree.get("plugins")
+    try:
+        for name in given if isinstance(given, list) else ():
+            load_plugin(str(name))
+    except OperatorError as error:
+        raise ConfigError(f"configuration: plugins: {error}") from None
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

@@ -37,6 +37,7 @@ OWN_ENTRIES = (
     "graph.db-shm",
     "memory",
     "tasks",
+    "anchors",
 )
 RECURSION_LIMIT = 100_000
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from evolution.adapters import read_adapter
+from evolution.cache import load_cached, save_cached
 from evolution.checkpoints import Checkpoint
 from evolution.fingerprint import tensors_hash
 from evolution.layout import Layout
 from evolution.task_vectors import Dense, LowRank, TaskVector, difference
+
+_HASH = "content_hash"
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,34 @@ def full_anchor(name: str, checkpoint: Checkpoint, base: Mapping[str, Tensor]) -
     return Anchor(name, tensors_hash(tensors()), vectors)
 
 
+def save_anchor(anchor: Anchor, path: Path) -> None:
+    """Keep an anchor as what it adds to the base, in one step and forced to disk."""
+    tensors = {_HASH: torch.tensor(bytearray.fromhex(anchor.content_hash))}
+    for name, vector in anchor.vectors.items():
+        for part, held in vars(vector).items():
+            tensors[f"{name}|{part}"] = torch.as_tensor(held).contiguous()
+    save_cached(path, tensors)
+    with path.open("rb") as stored:
+        os.fsync(stored.fileno())
+
+
+def load_anchor(name: str, path: Path, device: torch.device) -> Anchor | None:
+    """The anchor that `save_anchor` kept; None if there is none, or if the file is damaged."""
+    stored = load_cached(path)
+    if stored is None or _HASH not in stored:
+        return None
+    content_hash = bytes(stored.pop(_HASH).tolist()).hex()
+    parts: dict[str, dict[str, Any]] = {}
+    for key, held in sorted(stored.items()):
+        tensor, _, part = key.rpartition("|")
+        parts.setdefault(tensor, {})[part] = held.item() if held.ndim == 0 else held.to(device)
+    vectors: dict[str, TaskVector] = {
+        tensor: LowRank(**of_tensor) if "scale" in of_tensor else Dense(**of_tensor)
+        for tensor, of_tensor in parts.items()
+    }
+    return Anchor(name, content_hash, vectors)
+
+
 def base_tensors(
     checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device
 ) -> dict[str, Tensor]:
@@ -82,32 +112,3 @@ def mean_tensors(
             total += checkpoint.tensor(name, torch.float32)
         means[name] = (total / len(checkpoints)).to(dtype).to(device)
     return means
-
-
-def save_anchor(anchor: Anchor, path: Path) -> None:
-    """Write an anchor as one file, for a worker that holds the same bank."""
-    tensors: dict[str, Tensor] = {}
-    scales: dict[str, float] = {}
-    for name, vector in anchor.vectors.items():
-        if isinstance(vector, LowRank):
-            scales[name] = vector.scale
-        parts = {part: held for part, held in vars(vector).items() if isinstance(held, Tensor)}
-        tensors |= {f"{part}:{name}": held.contiguous() for part, held in parts.items()}
-    head = {"name": anchor.name, "content_hash": anchor.content_hash, "scales": scales}
-    save_file(tensors, path, metadata={"anchor": json.dumps(head)})
-
-
-def load_anchor(path: Path, device: torch.device) -> Anchor:
-    """Read what `save_anchor` wrote."""
-    with safe_open(path, framework="pt") as file:
-        head = json.loads(file.metadata()["anchor"])
-        parts: dict[str, dict[str, Tensor]] = {}
-        for key in file.keys():  # noqa: SIM118
-            part, _, name = key.partition(":")
-            parts.setdefault(name, {})[part] = file.get_tensor(key).to(device)
-    scales = head["scales"]
-    vectors: dict[str, TaskVector] = {
-        name: LowRank(**held, scale=scales[name]) if name in scales else Dense(**held)
-        for name, held in parts.items()
-    }
-    return Anchor(head["name"], head["content_hash"], vectors)

@@ -26,6 +26,7 @@ from evolution.genome import Genome
 from evolution.geometry import Geometry
 from evolution.gram import measure
 from evolution.layout import Layout
+from evolution.noise import GENERATOR
 from evolution.settings import BASE_NAME, ModelSettings, SpectralSettings
 from evolution.sources import locate
 from evolution.spectral import SpectralBasis, basis_recipe, spectral_bases
@@ -103,6 +104,11 @@ class Bank:
         return (self.base_name, *(anchor.name for anchor in self._anchors[: self._seeds]))
 
     @property
+    def merge_names(self) -> tuple[str, ...]:
+        """Anchors that joined behind the seeds: merges that were configured, then grafts."""
+        return tuple(anchor.name for anchor in self._anchors[self._seeds :])
+
+    @property
     def blocks(self) -> tuple[str, ...]:
         """Names of the rows of coefficients."""
         return self.layout.blocks
@@ -154,7 +160,8 @@ class Bank:
         """Identifier of an expert by its content; an anchor that is added changes none.
 
         It covers the base, the non-zero columns with the content hash of their anchor, and, where
-        something is displaced, the recipe of the spectral basis. 32 hexadecimal digits.
+        something is displaced, the recipe of the spectral basis; and noise, where there is some.
+        32 hexadecimal digits.
         """
         fitted = self.geometry.fit(genome)
         columns = sorted(
@@ -166,6 +173,9 @@ class Bank:
         if fitted.displacements:
             deltas = {name: delta.tobytes().hex() for name, delta in fitted.displacements.items()}
             parts += [self.recipe, deltas]
+        if fitted.noise:
+            noise = [[*of, strengths.tobytes().hex()] for of, strengths in fitted.noise.items()]
+            parts += [{"noise": GENERATOR, "fields": noise}]
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -195,28 +205,38 @@ class Bank:
         Raises:
             BankError: the name is taken, or the checkpoint does not fit; the bank stays as it was.
         """
-        self._check_free(name)
-        folder = locate(path, self._cache_dir, self.dtype)
-        if is_adapter(folder):
-            anchor = adapter_anchor(name, folder, self.layout, self.device)
-        else:
-            checkpoint = open_checkpoint(folder, name)
-            check_compatible(checkpoint, self._source)
-            anchor = full_anchor(name, checkpoint, self.base)
-        self.append_anchor(anchor)
+        self.append(self.read_anchor(name, path))
 
-    def append_anchor(self, anchor: Anchor) -> None:
-        """Append an anchor that is at hand: the last step of a graft, and all of it in a worker.
+    def read_anchor(self, name: str, path: str) -> Anchor:
+        """A checkpoint as an anchor of this bank, which it does not join yet.
+
+        Args:
+            name: what it is to be called.
+            path: as of a seed.
 
         Raises:
-            BankError: the name is taken; the bank stays as it was.
+            BankError: the name is taken, or the checkpoint does not fit.
         """
-        self._check_free(anchor.name)
-        self._set_anchors([*self._anchors, anchor])
-
-    def _check_free(self, name: str) -> None:
         if name in (self.base_name, *(anchor.name for anchor in self._anchors)):
             raise BankError(f"there is an anchor {name!r} already")
+        folder = locate(path, self._cache_dir, self.dtype)
+        if is_adapter(folder):
+            return adapter_anchor(name, folder, self.layout, self.device)
+        checkpoint = open_checkpoint(folder, name)
+        check_compatible(checkpoint, self._source)
+        return full_anchor(name, checkpoint, self.base)
+
+    def append(self, anchor: Anchor) -> None:
+        """Append an anchor; the same one a second time changes nothing.
+
+        Raises:
+            BankError: there is another one of that name.
+        """
+        held = {each.name: each.content_hash for each in self._anchors}
+        if anchor.name in (self.base_name, *held) and held.get(anchor.name) != anchor.content_hash:
+            raise BankError(f"there is an anchor {anchor.name!r} already")
+        if anchor.name not in held:
+            self._set_anchors([*self._anchors, anchor])
 
     def _set_anchors(self, anchors: Sequence[Anchor]) -> None:
         """Take over anchors and measure them; geometry and anchors never disagree in between."""

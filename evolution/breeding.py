@@ -118,7 +118,16 @@ def _bounded(
     settings: BreedingSettings,
     record: dict[str, dict[str, Json]],
 ) -> Genome:
-    bounded = bound(genome, geometry, settings.coefficient_bound, settings.displacement_bound)
+    bounded = bound(
+        genome,
+        geometry,
+        settings.coefficient_bound,
+        settings.displacement_bound,
+        settings.noise_bound,
+        settings.noise_fields,
+    )
     if bounded.blocks or bounded.matrices:
         record["bounds"] = {"blocks": bounded.blocks, "matrices": bounded.matrices}
+    if bounded.noisy or bounded.dropped:
+        record.setdefault("bounds", {}).update(noisy=bounded.noisy, dropped=bounded.dropped)
     return bounded.genome

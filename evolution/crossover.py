@@ -1,4 +1,4 @@
-"""Crossovers: arithmetic on genomes, from which no weights are read (DESIGN section 4)."""
+"""Crossovers: arithmetic on genomes, from which no weights are read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 def linear(
     parents: Sequence[Genome], geometry: Geometry, rng: np.random.Generator, *, sigma: Sigma = 0.5
 ) -> Outcome:
-    """`(w1 a + w2 b) / (w1 + w2)` with w ~ N(1, sigma), one weight per parent (paper, M.1).
+    """`(w1 a + w2 b) / (w1 + w2)` with w ~ N(1, sigma), one weight per parent.
+
+    AC/DC paper, M.1; a random average of fine-tunes (model soups, Wortsman et al. 2022, arXiv
+    2203.05482).
 
     Drawn again while a share lies outside [-0.5, 1.5]: near `w1 + w2 = 0` the quotient explodes.
     """
@@ -52,6 +55,7 @@ def task_arithmetic(
 ) -> Outcome:
     """`w1 a + w2 b` with w ~ N(mean, sigma), not normalised: reaches beyond the average.
 
+    Task arithmetic (Ilharco et al. 2023, arXiv 2212.04089).
     Displacements are averaged; added up they would only be more noise.
     """
     weights = rng.normal(mean, sigma, size=2)
@@ -69,6 +73,9 @@ def slerp(
     weight: Share | None = None,
 ) -> Outcome:
     """Spherical interpolation of the full task vectors, one angle per block over all its tensors.
+
+    Shoemake 1985, "Animating rotation with quaternion curves", applied to task vectors
+    and not to weights, which lie almost in parallel.
 
     Args:
         parents: two genomes.
@@ -89,7 +96,11 @@ def split_slerp(
     *,
     weight: Share | None = None,
 ) -> Outcome:
-    """Slerp by `weight` before a random block and by `1 - weight` from it on (M2N2, 2508.16204)."""
+    """Slerp by `weight` before a random block and by `1 - weight` from it on.
+
+    The split-point crossover of M2N2 (Abrantes et al. 2025, arXiv 2508.16204), its
+    split between blocks and not between single parameters.
+    """
     drawn = rng.uniform() if weight is None else weight
     blocks = len(geometry.blocks)
     split = int(rng.integers(1, max(blocks, 2)))
@@ -106,7 +117,11 @@ def differential_evolution(
     *,
     factor: Finite = 0.5,
 ) -> Outcome:
-    """`a + factor (b - c)`: extrapolates along the difference of two other experts."""
+    """`a + factor (b - c)`: extrapolates along the difference of two other experts.
+
+    The mutant vector of differential evolution (Storn and Price 1997), as used on LLM
+    weights by Du et al. 2024 (arXiv 2406.12208).
+    """
     weights = np.array([1.0, factor, -factor])
     return geometry.blend(parents, _rows(weights, geometry)), {"factor": factor}
 
@@ -119,7 +134,10 @@ def uniform_layers(
     *,
     probability: Share = 0.5,
 ) -> Outcome:
-    """Each block whole from one parent; `probability` is the chance of the second."""
+    """Each block whole from one parent; `probability` is the chance of the second.
+
+    Uniform crossover (Syswerda 1989) with layers as genes.
+    """
     second = rng.random(len(geometry.blocks)) < probability
     weights = np.stack([~second, second]).astype(np.float64)
     return geometry.blend(parents, weights), {"from_second": int(second.sum())}

@@ -8,6 +8,8 @@
         ├── GenomeError              a genome does not fit the bank, or its bytes are damaged
         ├── OperatorError            an unknown operator, or parameters that it does not take
         ├── ForceError               a task force cannot be chosen in the way that was asked for
+        ├── MergeError               mergekit refuses or fails to merge
+        ├── ExportError              an expert cannot be written where it was asked for
         └── EngineError              an engine cannot be started, or cannot go on
             └── PromptTooLongError   a prompt and its answer do not fit the model's context
 
@@ -45,6 +47,14 @@ class OperatorError(EvolutionError):
 
 class ForceError(EvolutionError):
     """A task force cannot be chosen in the way that was asked for."""
+
+
+class MergeError(EvolutionError):
+    """Mergekit refuses or fails to merge, or does not know the method."""
+
+
+class ExportError(EvolutionError):
+    """An expert cannot be written where it was asked for."""
 
 
 class EngineError(EvolutionError):

@@ -1,18 +1,21 @@
-"""Genomes: the coordinates of an expert in the bank (DESIGN section 4)."""
+"""Genomes: the coordinates of an expert in the bank."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
 
 from evolution.errors import GenomeError
+from evolution.noise import Field as NoiseField
 
 Coefficients = Float32[np.ndarray, "blocks anchors"]
 Displacement = Float32[np.ndarray, " rank"]
+NoiseStrength = Float32[np.ndarray, " blocks"]
 
 _MAGIC = b"acdc-genome-1\n"
 
@@ -26,17 +29,19 @@ def _frozen(array: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Genome:
-    """What an expert is: task-vector coefficients and displacements of singular values.
+    """What an expert is: task-vector coefficients, displacements of singular values, and noise.
 
     Attributes:
         coefficients: (blocks, anchors) float32, one row per block; anchors without the base. Fewer
             columns than the bank has anchors mean zeros for the rest.
         displacements: matrix name -> (rank,) float32 displacements along the spectral basis. Only
             those that are not zero are kept.
+        noise: noise field -> (blocks,) float32, how much of it each block has; likewise.
     """
 
     coefficients: Coefficients
     displacements: Mapping[str, Displacement] = field(default_factory=dict)
+    noise: Mapping[NoiseField, NoiseStrength] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         coefficients = _frozen(self.coefficients)
@@ -47,13 +52,22 @@ class Genome:
         displacements = {
             name: _frozen(self.displacements[name]) for name in sorted(self.displacements)
         }
-        for name, values in {"coefficients": coefficients, **displacements}.items():
+        noise = {of: _frozen(self.noise[of]) for of in sorted(self.noise)}
+        for of, strengths in noise.items():
+            if strengths.shape != coefficients.shape[:1]:
+                raise GenomeError(
+                    f"noise of seed {of.seed} must have shape {coefficients.shape[:1]}, one per "
+                    f"block, got {strengths.shape}"
+                )
+        named = {f"noise {of.seed}": strengths for of, strengths in noise.items()}
+        for name, values in {"coefficients": coefficients, **displacements, **named}.items():
             if not np.isfinite(values).all():
                 raise GenomeError(f"genome holds values that are not finite, in {name}")
         object.__setattr__(self, "coefficients", coefficients)
         object.__setattr__(
             self, "displacements", {name: d for name, d in displacements.items() if d.any()}
         )
+        object.__setattr__(self, "noise", {of: part for of, part in noise.items() if part.any()})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Genome) and self.to_bytes() == other.to_bytes()
@@ -79,15 +93,18 @@ class Genome:
             )
         if missing == 0:
             return self
-        return Genome(np.pad(self.coefficients, ((0, 0), (0, missing))), self.displacements)
+        wider = np.pad(self.coefficients, ((0, 0), (0, missing)))
+        return replace(self, coefficients=wider)
 
     def to_bytes(self) -> bytes:
         """Canonical bytes: equal genomes give equal bytes in every process."""
-        header = {
+        header: dict[str, list[Any]] = {
             "shape": list(self.coefficients.shape),
             "displacements": [[name, len(d)] for name, d in self.displacements.items()],
         }
-        arrays = [self.coefficients, *self.displacements.values()]
+        if self.noise:
+            header["noise"] = [list(of) for of in self.noise]
+        arrays = [self.coefficients, *self.displacements.values(), *self.noise.values()]
         head = json.dumps(header, separators=(",", ":")).encode() + b"\n"
         return _MAGIC + head + b"".join(array.tobytes() for array in arrays)
 
@@ -105,15 +122,16 @@ class Genome:
             header = json.loads(head)
             blocks, anchors = header["shape"]
             names = [(str(name), int(length)) for name, length in header["displacements"]]
+            fields = [NoiseField(int(seed), scale) for seed, scale in header.get("noise", ())]
         except (ValueError, KeyError, TypeError) as error:
             raise GenomeError(f"stored genome has a damaged header: {error}") from error
         values = np.frombuffer(body[: len(body) - len(body) % 4], dtype="<f4")
-        expected = blocks * anchors + sum(length for _, length in names)
-        if len(body) != 4 * expected:
-            raise GenomeError(f"stored genome has {len(body)} bytes, expected {4 * expected}")
-        ends = np.cumsum([blocks * anchors, *(length for _, length in names)])
-        parts = np.split(values, ends[:-1])
-        coefficients = parts[0].reshape(blocks, anchors)
+        sizes = [blocks * anchors, *(length for _, length in names), *[blocks] * len(fields)]
+        if len(body) != 4 * sum(sizes):
+            raise GenomeError(f"stored genome has {len(body)} bytes, expected {4 * sum(sizes)}")
+        first, *parts = np.split(values, np.cumsum(sizes)[:-1])
         return cls(
-            coefficients, {name: part for (name, _), part in zip(names, parts[1:], strict=True)}
+            first.reshape(blocks, anchors),
+            dict(zip((name for name, _ in names), parts[: len(names)], strict=True)),
+            dict(zip(fields, parts[len(names) :], strict=True)),
         )

@@ -1,11 +1,13 @@
-"""Lengths and angles of task vectors, from Gram matrices: no weights are read (DESIGN section 4).
+"""Lengths and angles of task vectors, from Gram matrices: no weights are read.
 
 With orthonormal singular vectors the inner product of two experts' task vectors in a block is
 
     <tau_a, tau_b> = l_a^T G l_b + sum_t (l_a^T C_t d_b + l_b^T C_t d_a + d_a . d_b)
 
 where `G[i, j] = sum_t <T[t,i], T[t,j]>` over the block's tensors, `C_t[i, k] = u_k^T T[t,i] v_k`,
-and `d` are the displacements of matrix t.
+and `d` are the displacements of matrix t. Noise fields are orthogonal to all else (see
+`evolution.noise`); one that both experts have adds the product of their strengths times its
+squared length.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from jaxtyping import Float, Float64
 
 from evolution.errors import GenomeError
 from evolution.genome import Genome
+from evolution.noise import Field, Scale, Term
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class Geometry:
         cross: matrix -> (anchors, rank), `u_k^T T_i v_k`.
         matrix_blocks: mutable matrix -> index of its block.
         singular_values: matrix -> (rank,) of the base.
-        norms: matrix -> Frobenius norm of the base's.
+        norms: mutable matrix -> Frobenius norm of the base's.
+        sizes: mutable matrix -> number of its weights.
         seeds: how many of the first anchors are seeds; later ones were grafted on.
     """
 
@@ -40,6 +44,7 @@ class Geometry:
     matrix_blocks: Mapping[str, int]
     singular_values: Mapping[str, Float64[np.ndarray, " rank"]]
     norms: Mapping[str, float]
+    sizes: Mapping[str, int]
     seeds: int
 
     @property
@@ -69,6 +74,33 @@ class Geometry:
                 )
         return genome.widened(self.anchors)
 
+    def noise_squares(self, scale: Scale) -> Float64[np.ndarray, " blocks"]:
+        """Squared length, block by block, of a noise field of strength 1."""
+        squares = np.zeros(len(self.blocks))
+        for name, block in self.matrix_blocks.items():
+            squares[block] += self.norms[name] ** 2 if scale == "relative" else self.sizes[name]
+        return squares
+
+    def noise_terms(self, genome: Genome, name: str) -> tuple[Term, ...]:
+        """What each noise field of a genome adds to one tensor; nothing where it does not mutate.
+
+        Args:
+            genome: of this bank.
+            name: of any tensor.
+        """
+        if name not in self.matrix_blocks:
+            return ()
+        rms = self.norms[name] / self.sizes[name] ** 0.5
+        found = {
+            field: float(strengths[self.matrix_blocks[name]])
+            for field, strengths in genome.noise.items()
+        }
+        return tuple(
+            Term(field.seed, strength * (rms if field.scale == "relative" else 1.0))
+            for field, strength in found.items()
+            if strength != 0.0
+        )
+
     def inner(self, a: Genome, b: Genome) -> Float64[np.ndarray, " blocks"]:
         """Inner products, block by block, of the full task vectors of two experts."""
         a, b = self.fit(a), self.fit(b)
@@ -85,6 +117,9 @@ class Geometry:
                 products[block] += rows_b[block] @ self.cross[name] @ delta_a.astype(np.float64)
             if delta_a is not None and delta_b is not None:
                 products[block] += delta_a.astype(np.float64) @ delta_b.astype(np.float64)
+        for field in a.noise.keys() & b.noise.keys():
+            shared = a.noise[field].astype(np.float64) * b.noise[field]
+            products += shared * self.noise_squares(field.scale)
         return products
 
     def coefficient_norms(self, genome: Genome) -> Float64[np.ndarray, " blocks"]:
@@ -104,8 +139,8 @@ class Geometry:
 
         Args:
             parents: at least one genome.
-            weights: (parents, blocks), applied to coefficients, and to displacements too unless
-                those have weights of their own.
+            weights: (parents, blocks), applied to coefficients, and to displacements and noise too
+                unless those have weights of their own.
             displacement_weights: (parents, blocks), or None.
         """
         fitted = [self.fit(parent) for parent in parents]
@@ -121,4 +156,8 @@ class Geometry:
             ]
             if terms:
                 displacements[name] = np.sum(terms, axis=0).astype(np.float32)
-        return Genome(coefficients.astype(np.float32), displacements)
+        noise: dict[Field, np.ndarray] = {}
+        for shares, parent in zip(delta_weights, fitted, strict=True):
+            for field, strengths in parent.noise.items():
+                noise[field] = noise.get(field, 0.0) + shares * strengths.astype(np.float64)
+        return Genome(coefficients.astype(np.float32), displacements, noise)

@@ -35,22 +35,23 @@ def measure(
         path: file in the cache, named by the content of everything above.
     """
     stored = load_cached(path)
-    if stored is None:
+    if stored is None or len(stored["norms"]) != len(layout.matrices):
         stored = {"gram": _gram(layout, anchors)}
         for name, basis in bases.items():
             stored[f"cross.{name}"] = _cross(name, anchors, basis)
-        norms = [torch.linalg.vector_norm(base[name].double()).item() for name in bases]
+        norms = [torch.linalg.vector_norm(base[name].double()).item() for name in layout.matrices]
         stored["norms"] = torch.tensor(norms, dtype=torch.float64)
         save_cached(path, stored)
     return Geometry(
         blocks=layout.blocks,
         gram=stored["gram"].numpy(),
         cross={name: stored[f"cross.{name}"].numpy() for name in bases},
-        matrix_blocks={name: layout.tensor_blocks[name] for name in bases},
+        matrix_blocks={name: layout.tensor_blocks[name] for name in layout.matrices},
         singular_values={
             name: basis.values.cpu().numpy().astype(np.float64) for name, basis in bases.items()
         },
-        norms=dict(zip(bases, stored["norms"].tolist(), strict=True)),
+        norms=dict(zip(layout.matrices, stored["norms"].tolist(), strict=True)),
+        sizes={name: base[name].numel() for name in layout.matrices},
         seeds=seeds,
     )
 

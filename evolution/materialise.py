@@ -1,6 +1,6 @@
 """Turn genomes into weights: one fused pass over the bank, tensor by tensor.
 
-    W = A0 + sum_i l_i T_i + U diag(delta) V^T
+    W = A0 + sum_i l_i T_i + U diag(delta) V^T + noise
 
 summed in float32 and rounded once. What goes through memory is the bank, once, and the weights;
 the sums stay in the cache, so extra memory is a few MiB however large the model. A genome gives the
@@ -10,6 +10,7 @@ same bits whatever the number of threads, and whichever function below is asked 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from evolution.anchors import Anchor
 from evolution.bank import Bank
 from evolution.fingerprint import tensors_hash
 from evolution.genome import Genome
+from evolution.noise import Noise
 from evolution.spectral import SpectralBasis
 from evolution.streaming import STAGED, moved, staged
 from evolution.sums import Piece, Sum, pieces
@@ -168,7 +170,8 @@ def _sums(bank: Bank, genome: Genome) -> Iterator[tuple[str, Sum]]:
             displacement = bank.bases[name], torch.from_numpy(delta.copy()).to(bank.device)
         with torch.no_grad():
             total = _sum(bank.base[name], anchors, name, coefficients, displacement)
-        yield name, total
+        terms = tuple(bank.geometry.noise_terms(fitted, name))
+        yield name, replace(total, noise=Noise(name, terms)) if terms else total
 
 
 def _sum(

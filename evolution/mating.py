@@ -1,14 +1,19 @@
-"""Who mates: parents are drawn from the archive by their grades (DESIGN section 5)."""
+"""Who mates: parents are drawn from the archive by their grades."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from evolution.errors import OperatorError
+from evolution.registry import get_operator, mating, rule_parameters
 from evolution.selection.board import Board, Candidate
-from evolution.settings import Mating, SelectionSettings
+from evolution.settings import SelectionSettings
+
+_BY_RULE = 2
+"""How many parents follow the rule."""
 
 Weights = NDArray[np.float64]
 """One weight per row of the board, not negative; all zero means uniform."""
@@ -23,23 +28,29 @@ def choose_parents(
 ) -> tuple[str, ...]:
     """Draw n parents; the draw depends on the set of candidates, not on their order.
 
-    The first two follow the configured rule, further ones (differential evolution) are uniform.
-    Parents differ from each other as long as there are candidates left.
+    The first two follow the configured rule, further ones (differential evolution) are uniform, as
+    in the mutation of Storn and Price (1997). Parents differ from each other as long as there are
+    candidates left.
 
     Returns:
         Ids of the parents, in the order in which they were drawn.
 
     Raises:
         ValueError: if there is no candidate at all.
+        OperatorError: a rule does not give one weight per candidate.
     """
     if not candidates:
         raise ValueError("no candidates to choose parents from")
     board = Board.of(candidates, families)
-    rules = RULES[settings.mating]
+    rule = get_operator("mating", settings.mating)
+    parameters = rule_parameters("mating", rule.name, settings, settings.mating_parameters)
     chosen: list[int] = []
     for place in range(n):
-        rule = rules[place] if place < len(rules) else _uniform
-        chosen.append(_draw(rule(board, chosen), chosen, rng))
+        weights = np.ones(len(board))
+        if place < _BY_RULE:
+            weights = np.asarray(rule.function(board, tuple(chosen), **parameters), np.float64)
+            _check(rule.name, weights, len(board))
+        chosen.append(_draw(weights, chosen, rng))
     return tuple(board.candidates[row].id for row in chosen)
 
 
@@ -52,24 +63,36 @@ def _draw(weights: Weights, chosen: Sequence[int], rng: np.random.Generator) -> 
     return int(rng.choice(others, p=mass / mass.sum()))
 
 
-def _uniform(board: Board, chosen: Sequence[int]) -> Weights:
+def _check(name: str, weights: Weights, rows: int) -> None:
+    if weights.shape != (rows,) or not np.isfinite(weights).all() or (weights < 0).any():
+        raise OperatorError(
+            f"mating {name!r} must give {rows} weights that are finite and not negative, got "
+            f"shape {weights.shape}"
+        )
+
+
+@mating("uniform")
+def uniform(board: Board, chosen: Sequence[int]) -> Weights:
+    """Every pair is equally likely, as in the AC/DC paper."""
     return np.ones(len(board))
 
 
-def _fitness(board: Board, chosen: Sequence[int]) -> Weights:
+@mating("fitness")
+def fitness(board: Board, chosen: Sequence[int]) -> Weights:
+    """Both parents in proportion to fitness (roulette wheel; Holland 1975)."""
     return np.array([float(value) for value in board.fitness()])
 
 
-def _complement(board: Board, chosen: Sequence[int]) -> Weights:
-    """Families that each passes and the first parent fails, weighted by how many fail them."""
+@mating("attraction")
+def attraction(board: Board, chosen: Sequence[int]) -> Weights:
+    """The first in proportion to fitness, the second to what it can do and the first cannot.
+
+    After the attraction of M2N2 (Abrantes et al. 2025, arXiv 2508.16204): families
+    that a candidate passes and the first parent fails count by how many candidates fail them, where
+    M2N2 divides by how many pass.
+    """
+    if not chosen:
+        return fitness(board, chosen)
     weights = board.fails() * board.failed[chosen[0]]
     complement: Weights = (board.passed * weights).sum(axis=1).astype(np.float64)
     return complement
-
-
-MatingRule = Callable[[Board, Sequence[int]], Weights]
-RULES: dict[Mating, tuple[MatingRule, MatingRule]] = {
-    "attraction": (_fitness, _complement),
-    "uniform": (_uniform, _uniform),
-    "fitness": (_fitness, _fitness),
-}

@@ -9,6 +9,7 @@ from pathlib import Path
 from evolution.bank import Bank
 from evolution.engines import Broker, Engine, open_engine
 from evolution.genome import Genome
+from evolution.merging.anchors import add_merges
 from evolution.placement import load_placed_bank
 from evolution.settings import EngineSettings, ModelSettings, SpectralSettings
 
@@ -24,6 +25,7 @@ class Population:
         spectral: recipe of the spectral basis.
         engine: where experts answer.
         cache: folder for what is cached by content across runs.
+        extend: appends what a run has grafted onto the bank, once it is loaded.
     """
 
     def __init__(
@@ -33,12 +35,14 @@ class Population:
         engine: EngineSettings,
         cache: Path,
         open_with: Callable[[Bank, EngineSettings], Engine] = open_engine,
+        extend: Callable[[Bank], None] | None = None,
     ) -> None:
         self._models = models
         self._spectral = spectral
         self._engine_settings = engine
         self._cache = cache
         self._open_engine = open_with
+        self._extend = extend
         self._lock = asyncio.Lock()
         self._bank: Bank | None = None
         self._broker: Broker | None = None
@@ -52,14 +56,15 @@ class Population:
         """
         async with self._lock:
             if self._bank is None:
-                self._bank = await asyncio.to_thread(
-                    load_placed_bank,
-                    self._models,
-                    self._spectral,
-                    self._engine_settings,
-                    self._cache,
-                )
+                self._bank = await asyncio.to_thread(self._load)
             return self._bank
+
+    def _load(self) -> Bank:
+        bank = load_placed_bank(self._models, self._spectral, self._engine_settings, self._cache)
+        add_merges(bank, self._models.merges, self._cache)
+        if self._extend is not None:
+            self._extend(bank)
+        return bank
 
     async def broker(self) -> Broker:
         """The broker in front of the engine, opened on the first call."""

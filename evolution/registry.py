@@ -1,7 +1,7 @@
 """The registry of operators: typed functions, their parameters validated from the signature.
 
-A new operator is a function with a decorator, in a module that is imported before a configuration
-is read (or in `evolution/crossover.py`, `evolution/mutation.py`):
+A new operator is a function with a decorator, in a module that the configuration names under
+`plugins` (or in `evolution/crossover.py`, `mutation.py`, `mating.py`, `selection/survival.py`):
 
     @crossover("mine", parents=2)
     def mine(parents, geometry, rng, *, pull: float = 0.5):
@@ -9,16 +9,20 @@ is read (or in `evolution/crossover.py`, `evolution/mutation.py`):
         return geometry.blend(parents, ...), {"pull": pull}
 
 Its keyword-only arguments are its parameters in the configuration. It returns the child and what it
-drew, which is recorded with the expert. All randomness comes from `rng`.
+drew, which is recorded with the expert. All randomness comes from `rng`. How to write each kind is
+told, with an example, in docs/operators.md.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 import inspect
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -27,12 +31,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 from evolution.errors import OperatorError
 from evolution.genome import Genome
 from evolution.geometry import Geometry
+from memory.hashing import text_hash
 from memory.records import Json
 
 if TYPE_CHECKING:
     from evolution.settings import BreedingSettings
 
-Kind = Literal["crossover", "mutation"]
+Kind = Literal["crossover", "mutation", "mating", "survival"]
 Outcome = tuple[Genome, dict[str, Json]]
 
 
@@ -64,13 +69,13 @@ class Operator:
     """A registered operator.
 
     Attributes:
-        parents: how many parents it needs.
+        parents: how many parents it needs, a crossover's.
         parameters: pydantic model of its keyword-only arguments.
     """
 
     kind: Kind
     name: str
-    function: Callable[..., Outcome]
+    function: Callable[..., Any]
     parents: int
     parameters: type[BaseModel]
 
@@ -96,8 +101,24 @@ class Operator:
             ) from None
 
 
-F = TypeVar("F", bound=Callable[..., Outcome])
-_BUILT_IN = ("evolution.crossover", "evolution.mutation")
+F = TypeVar("F", bound=Callable[..., Any])
+_BROKEN = (
+    ImportError,
+    SyntaxError,
+    NameError,
+    AttributeError,
+    TypeError,
+    ValueError,
+    LookupError,
+    OSError,
+)
+"""What a module that is not ready to be imported usually raises."""
+_BUILT_IN: dict[Kind, str] = {
+    "crossover": "evolution.crossover",
+    "mutation": "evolution.mutation",
+    "mating": "evolution.mating",
+    "survival": "evolution.selection.survival",
+}
 _OPERATORS: dict[tuple[Kind, str], Operator] = {}
 
 
@@ -111,11 +132,20 @@ def mutation(name: str) -> Callable[[F], F]:
     return _register("mutation", name, 1)
 
 
+def mating(name: str) -> Callable[[F], F]:
+    """Register a rule by which parents are drawn."""
+    return _register("mating", name, 0)
+
+
+def survival(name: str) -> Callable[[F], F]:
+    """Register a rule by which the candidates for the archive are ranked."""
+    return _register("survival", name, 0)
+
+
 def operators(kind: Kind) -> dict[str, Operator]:
     """All operators of a kind, by name."""
     # Imported here, not above: the built-in operators import this module to register themselves.
-    for module in _BUILT_IN:
-        importlib.import_module(module)
+    importlib.import_module(_BUILT_IN[kind])
     return {name: operator for (of, name), operator in _OPERATORS.items() if of == kind}
 
 
@@ -140,6 +170,53 @@ def check_operator(kind: Kind, name: str, parameters: Mapping[str, Json]) -> Non
         OperatorError: what is wrong, with the nearest known name.
     """
     get_operator(kind, name).validated(parameters)
+
+
+def rule_parameters(
+    kind: Kind, name: str, settings: BaseModel, given: Mapping[str, Json]
+) -> dict[str, Any]:
+    """The parameters of a rule: what is given, else the setting of the same name, else its default.
+
+    Raises:
+        OperatorError: no such rule, or parameters that it does not take.
+    """
+    rule = get_operator(kind, name)
+    shared = rule.parameters.model_fields.keys() & type(settings).model_fields.keys()
+    return rule.validated({**{key: getattr(settings, key) for key in shared}, **given})
+
+
+def load_plugin(name: str) -> None:
+    """Import a module of the user's that registers operators, once.
+
+    Args:
+        name: dotted name of an installed module, or path of a .py file.
+
+    Raises:
+        OperatorError: there is none, or it fails; its own error is the cause.
+    """
+    if not name.endswith(".py"):
+        module, spec = name, importlib.util.find_spec(name) if _importable(name) else None
+    else:
+        file = Path(name).resolve()
+        module = f"acdc_plugin_{text_hash(str(file))}"
+        spec = importlib.util.spec_from_file_location(module, file) if file.is_file() else None
+    if spec is None or spec.loader is None:
+        raise OperatorError(f"there is no module {name}")
+    if module in sys.modules:
+        return
+    loaded = importlib.util.module_from_spec(spec)
+    sys.modules[module] = loaded
+    try:
+        spec.loader.exec_module(loaded)
+    except _BROKEN as error:
+        del sys.modules[module]
+        raise OperatorError(f"{name} fails: {type(error).__name__}: {error}") from error
+
+
+def _importable(name: str) -> bool:
+    """Whether a dotted name can be looked up: its parents are packages that exist."""
+    parent = name.rpartition(".")[0]
+    return not parent or (_importable(parent) and importlib.util.find_spec(parent) is not None)
 
 
 def parents_needed(settings: BreedingSettings) -> int:

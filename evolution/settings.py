@@ -8,12 +8,23 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from evolution.errors import EngineError, OperatorError
-from evolution.registry import check_operator
+from evolution.merging.methods import BASE_NAME
+from evolution.merging.settings import GraftSettings, MergeSettings
+from evolution.registry import check_operator, rule_parameters
 from memory.records import Json
 from memory.settings import Settings
 
-BASE_NAME = "base"
-"""What the base is called among the experts."""
+__all__ = [
+    "BASE_NAME",
+    "BreedingSettings",
+    "EngineSettings",
+    "GraftSettings",
+    "MergeSettings",
+    "ModelSettings",
+    "SeedSettings",
+    "SelectionSettings",
+    "SpectralSettings",
+]
 
 
 class SeedSettings(Settings):
@@ -46,6 +57,11 @@ class ModelSettings(Settings):
         ),
         description="Checkpoints of the same architecture and tokenizer that are bred",
     )
+    merges: tuple[MergeSettings, ...] = Field(
+        default=(),
+        description="Merges of seeds by mergekit that join the bank and the founders, as in "
+        '[{ name = "ties", method = "ties", parameters = { weight = 1.0, density = 0.5 } }]',
+    )
     dtype: Literal["bfloat16", "float16", "float32"] = Field(
         default="bfloat16", description="Number format of the experts' weights"
     )
@@ -53,7 +69,7 @@ class ModelSettings(Settings):
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
         """Refuse two seeds of one name, and a family of nothing."""
-        names = [BASE_NAME, *(seed.name for seed in self.seeds)]
+        names = [BASE_NAME, *(s.name for s in self.seeds), *(m.name for m in self.merges)]
         double = sorted({name for name in names if names.count(name) > 1})
         if double:
             raise ValueError(f"seed name {double[0]!r} is taken twice ({BASE_NAME!r} is the base)")
@@ -104,6 +120,18 @@ class BreedingSettings(Settings):
         ge=0.0,
         description="Largest spectral displacement of a matrix, relative to its Frobenius norm",
     )
+    graft: GraftSettings = GraftSettings()
+    noise_bound: float = Field(
+        default=0.04,
+        ge=0.0,
+        description="Longest gaussian noise of a block, relative to the norm of its matrices",
+    )
+    noise_fields: int = Field(
+        default=8,
+        ge=0,
+        description="Most seeds of gaussian noise in a genome, the strongest; each is drawn again "
+        "in every swap",
+    )
 
     @field_validator("crossovers")
     @classmethod
@@ -128,17 +156,16 @@ class BreedingSettings(Settings):
         return self
 
 
-Survival = Literal["dns", "fitness", "niches"]
-Mating = Literal["attraction", "uniform", "fitness"]
-
-
 class SelectionSettings(Settings):
     """Who stays in the archive, and who mates."""
 
-    survival: Survival = Field(
+    survival: str = Field(
         default="dns",
         description="dns: Dominated Novelty Search; fitness: the fittest; niches: M2N2 fitness "
-        "sharing",
+        "sharing; or a rule of a plugin",
+    )
+    survival_parameters: dict[str, Json] = Field(
+        default={}, description="Parameters of a plugin's survival rule"
     )
     distance: Literal["weighted", "unweighted", "hamming"] = Field(
         default="weighted",
@@ -161,11 +188,24 @@ class SelectionSettings(Settings):
     gibberish_filter: bool = Field(
         default=True, description="keep bred experts that lost their language out of the archive"
     )
-    mating: Mating = Field(
+    mating: str = Field(
         default="attraction",
         description="attraction: a fit parent, and one that passes what the first fails; uniform; "
-        "fitness: both in proportion to fitness",
+        "fitness: both in proportion to fitness; or a rule of a plugin",
     )
+    mating_parameters: dict[str, Json] = Field(
+        default={}, description="Parameters of a plugin's mating rule"
+    )
+
+    @model_validator(mode="after")
+    def _rules_known(self) -> Self:
+        """Refuse unknown rules and parameters, with the nearest known name."""
+        try:
+            rule_parameters("survival", self.survival, self, self.survival_parameters)
+            rule_parameters("mating", self.mating, self, self.mating_parameters)
+        except OperatorError as error:
+            raise ValueError(str(error)) from error
+        return self
 
 
 class EngineSettings(Settings):

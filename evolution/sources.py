@@ -56,6 +56,18 @@ def locate(path: str, cache_dir: Path, dtype: torch.dtype) -> Path:
     raise CheckpointError(f"no checkpoint at {path}: no such folder or file, and no hub id")
 
 
+def resolved_source(path: str, cache_dir: Path, dtype: str) -> str:
+    """A checkpoint as other programs can name it: its hub id, or the folder that it is in here.
+
+    Raises:
+        CheckpointError: as `locate`.
+    """
+    on_the_hub = _HUB_ID.match(path) and not path.endswith(".gguf") and not Path(path).exists()
+    if on_the_hub and path != BUILT_IN_BASE:
+        return path
+    return str(locate(path, cache_dir, getattr(torch, dtype)).resolve())
+
+
 def _wheel_file() -> Path:
     """The GGUF file inside the installed wheel, its content checked."""
     spec = importlib.util.find_spec(_WHEEL)

@@ -1,6 +1,6 @@
 """One tensor of an expert as a sum of terms, evaluated piece by piece.
 
-    W = A0 + sum_i l_i T_i + up @ down
+    W = A0 + sum_i l_i T_i + up @ down + noise
 
 All low-rank terms of a tensor (LoRA anchors and displacement) are concatenated into `up` and
 `down`, so that a single `addmm` adds them. Where there are full differences alone, the result goes
@@ -17,6 +17,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from evolution.fusion import combine
+from evolution.noise import Noise
 from evolution.task_vectors import Dense
 
 PIECE = 1 << 20
@@ -34,16 +35,18 @@ class Sum:
         base: in the dtype of the experts.
         dense: (coefficient, full difference), in the order of the anchors.
         factors: `up` and `down`, float32; None if nothing of low rank is added.
+        noise: what is drawn and added last.
     """
 
     base: Float[Tensor, " ..."]
     dense: tuple[tuple[float, Dense], ...] = ()
     factors: tuple[Float[Tensor, "m r"], Float[Tensor, "r n"]] | None = None
+    noise: Noise | None = None
 
     @property
     def is_base(self) -> bool:
         """Whether nothing is added to the base."""
-        return not self.dense and self.factors is None
+        return not self.dense and self.factors is None and self.noise is None
 
     def write(self, out: Float[Tensor, " ..."], fused: bool = False) -> None:
         """Evaluate into a contiguous tensor on the same device, rounding once to its dtype."""
@@ -63,6 +66,8 @@ class Piece:
         residuals: (coefficient, positions within the piece, float32 values to be added there).
         up: rows of the first factor, or None.
         down: the second factor, or None.
+        noise: of the whole tensor, or None.
+        start: place of the first element in the tensor.
     """
 
     out: Float[Tensor, " n"]
@@ -72,6 +77,8 @@ class Piece:
     residuals: tuple[tuple[float, Int64[Tensor, " k"], Float[Tensor, " k"]], ...]
     up: Float[Tensor, "rows r"] | None
     down: Float[Tensor, "r columns"] | None
+    noise: Noise | None = None
+    start: int = 0
 
     def evaluate(self, fused: bool) -> None:
         """Write the sum into its place.
@@ -79,7 +86,7 @@ class Piece:
         Args:
             fused: whether a kernel may be compiled for it.
         """
-        if not self.residuals and self.up is None:
+        if not self.residuals and self.up is None and self.noise is None:
             combine(self.out, self.base, self.vectors, self.coefficients, fused)
             return
         total = self.out
@@ -90,6 +97,8 @@ class Piece:
             total.index_add_(0, index, residual, alpha=coefficient)
         if self.up is not None and self.down is not None:
             total.view(len(self.up), -1).addmm_(self.up, self.down)
+        if self.noise is not None:
+            self.noise.add_to(total, self.start)
         if total is not self.out:
             self.out.copy_(total)
 
@@ -108,7 +117,7 @@ def pieces(total: Sum, out: Float[Tensor, " ..."], most: int | None = None) -> I
     if total.factors is not None:
         columns = total.factors[1].shape[1]
         step = max(_FEWEST_ROWS, step // columns) * columns
-    elif most is None and not any(len(vector.index) for _, vector in total.dense):
+    elif most is None and not _is_buffered(total):
         step = size
     flat, base = out.view(-1), total.base.view(-1)
     starts = range(0, size, max(step, 1))
@@ -130,7 +139,14 @@ def pieces(total: Sum, out: Float[Tensor, " ..."], most: int | None = None) -> I
             tuple(residuals),
             None if up is None else up[start // columns : end // columns],
             down,
+            total.noise,
+            start,
         )
+
+
+def _is_buffered(total: Sum) -> bool:
+    """Whether, full differences aside, something is added to a piece in float32."""
+    return total.noise is not None or any(len(vector.index) for _, vector in total.dense)
 
 
 def _marks(vector: Dense, bounds: list[int]) -> list[int]:

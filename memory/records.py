@@ -77,7 +77,8 @@ class Expert(Record):
     Attributes:
         generation: 0 for founders.
         birth: index within the generation, the tie-breaker of age.
-        operator: `base`, `seed`, or crossover and mutations joined by `+`, as in `linear+spectral`.
+        operator: `base`, `seed`, `merge` (of seeds, before the run), `graft` (of experts, during
+            it), or crossover and mutations joined by `+`, as in `linear+spectral`.
         parameters: what the operators drew (weights, strength, ...).
         rng_seed: the seed of the stream that bred it; None for the base and the seeds.
     """
@@ -95,6 +96,25 @@ class Expert(Record):
     def is_seed(self) -> bool:
         """Whether this expert is the base or a seed, not bred."""
         return self.operator in ("base", "seed")
+
+
+class Graft(Record):
+    """An anchor that a run made itself, with all that is needed to have it again.
+
+    Attributes:
+        anchor: its name in the bank.
+        content_hash: of the checkpoint that it stands for.
+        path: of its difference from the base, relative to the run folder.
+        parents: experts that were merged.
+        method: of mergekit; `parameters` are its own.
+    """
+
+    anchor: str
+    content_hash: str
+    path: str
+    parents: tuple[str, ...]
+    method: str
+    parameters: dict[str, Json] = Field(default_factory=dict)
 
 
 class Family(Record):

@@ -166,7 +166,7 @@ class VllmEngine(HeldEngine):
             with TemporaryDirectory(dir=self._folder.name) as folder:
                 file = Path(folder) / "anchor.safetensors"
                 save_anchor(anchor, file)
-                self._call("acdc_append_anchor", str(file))
+                self._call("acdc_append_anchor", anchor.name, str(file))
             self._anchors_sent += 1
 
     def _call(self, method: str, *arguments: Any) -> dict[str, Any]:

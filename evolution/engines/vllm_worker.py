@@ -75,10 +75,13 @@ class BankWorker:
         return {"anchors": len(bank.anchors), "device": str(bank.device)}
 
     @_told
-    def acdc_append_anchor(self, path: str) -> dict[str, Any]:
-        """Take up an anchor that was grafted in the engine's process."""
+    def acdc_append_anchor(self, name: str, path: str) -> dict[str, Any]:
+        """Take up an anchor that joined the bank in the engine's process."""
         bank = self._acdc_held()
-        bank.append_anchor(load_anchor(Path(path), bank.device))
+        anchor = load_anchor(name, Path(path), bank.device)
+        if anchor is None:
+            raise EngineError(f"anchor {name!r} cannot be read from {path}")
+        bank.append(anchor)
         return {"anchors": len(bank.anchors)}
 
     @_told

@@ -1,4 +1,4 @@
-"""Who survives: survival rules over skill vectors (DESIGN section 5)."""
+"""Who survives: survival rules over skill vectors."""
 
 from evolution.selection.board import Board, Candidate, undergraded
 from evolution.selection.survival import Ranked, Selection, survive

@@ -31,7 +31,7 @@ class Ratios(NamedTuple):
 
 
 def distances(board: Board, distance: Distance, ratio_to: Reference) -> Ratios:
-    """What i can do and j cannot, over the families graded for both (DESIGN 5, REFERENCE 4.1).
+    """What i can do and j cannot, over the families graded for both.
 
     Args:
         board: the competing candidates.

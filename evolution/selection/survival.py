@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Annotated
 
+from pydantic import Field
+
+from evolution.errors import OperatorError
+from evolution.registry import get_operator, rule_parameters, survival
 from evolution.selection.board import Board, Candidate
-from evolution.selection.dominance import distances, novelties
+from evolution.selection.dominance import Distance, Reference, distances, novelties
 from evolution.selection.niches import elimination
-from evolution.settings import SelectionSettings, Survival
+from evolution.settings import SelectionSettings
 
 
 @dataclass(frozen=True)
@@ -34,9 +39,10 @@ class Selection:
     ranking: tuple[Ranked, ...]
 
 
+Neighbours = Annotated[int, Field(ge=1)]
+Sharing = Annotated[float, Field(ge=0.0)]
 Order = list[tuple[int, float]]
 """Rows of a board with what they are ranked by, best first."""
-SurvivalRule = Callable[[Board, SelectionSettings], Order]
 
 
 def survive(
@@ -51,28 +57,45 @@ def survive(
 
     Raises:
         ValueError: if two candidates share an id, or a family is named twice.
+        OperatorError: the rule does not rank every candidate once.
     """
     board = Board.of(candidates, families)
     fitness = board.fitness()
+    rule = get_operator("survival", settings.survival)
+    parameters = rule_parameters("survival", rule.name, settings, settings.survival_parameters)
+    order: Order = rule.function(board, **parameters)
+    if sorted(row for row, _ in order) != list(range(len(board))):
+        raise OperatorError(
+            f"survival {rule.name!r} must rank each of the {len(board)} candidates once, got "
+            f"{[row for row, _ in order]}"
+        )
     ranking = tuple(
-        Ranked(board.candidates[row].id, float(fitness[row]), value)
-        for row, value in RULES[settings.survival](board, settings)
+        Ranked(board.candidates[row].id, float(fitness[row]), value) for row, value in order
     )
     return Selection(kept=ranking[:capacity], ranking=ranking)
 
 
-def dominated_novelty(board: Board, settings: SelectionSettings) -> Order:
-    """Dominated Novelty Search, exact and order-free (DESIGN 5).
+@survival("dns")
+def dominated_novelty(
+    board: Board, *, distance: Distance, ratio_to: Reference, neighbours: Neighbours
+) -> Order:
+    """Dominated Novelty Search (Bahlous-Boldi et al. 2025, arXiv 2502.00593), exact, order-free.
 
-    Of candidates with identical masks only the oldest competes; the others rank last, with
-    novelty 0, and do not count in the weights of the families.
+    Novelty is the mean distance to the nearest fitter candidates, on skill vectors as in the AC/DC
+    paper. Of candidates with identical masks only the oldest competes; the others
+    rank last, with novelty 0, and do not count in the weights of the families.
+
+    Args:
+        board: all candidates.
+        distance: `weighted`, `unweighted` or `hamming`, see `dominance.distances`.
+        ratio_to: denominator of the distance, all families or those unsolved by the fitter one.
+        neighbours: how many of the nearest fitter candidates novelty averages over.
     """
     competing, duplicates = board.split_duplicates()
     # Without its duplicates a candidate can gain unique solves, which changes the order of equals.
     field = board.rows(competing).sorted()
     row_of = {candidate.id: row for row, candidate in enumerate(board.candidates)}
-    ratios = distances(field, settings.distance, settings.ratio_to)
-    values = novelties(field, ratios, settings.neighbours)
+    values = novelties(field, distances(field, distance, ratio_to), neighbours)
     ranked: list[tuple[Fraction, int]] = sorted(
         ((value, place) for place, value in enumerate(values)), key=lambda item: (-item[0], item[1])
     )
@@ -80,19 +103,19 @@ def dominated_novelty(board: Board, settings: SelectionSettings) -> Order:
     return first + [(row, 0.0) for row in duplicates]
 
 
-def pure_fitness(board: Board, settings: SelectionSettings) -> Order:
-    """The fittest first; the board is in that order already."""
+@survival("fitness")
+def pure_fitness(board: Board) -> Order:
+    """The fittest first (truncation selection); the board is in that order already."""
     return [(row, float(value)) for row, value in enumerate(board.fitness())]
 
 
-def niches(board: Board, settings: SelectionSettings) -> Order:
-    """Fitness sharing of M2N2."""
-    rows, shares = elimination(board, settings.sharing)
+@survival("niches")
+def niches(board: Board, *, sharing: Sharing) -> Order:
+    """Fitness sharing of M2N2 (Abrantes et al. 2025, arXiv 2508.16204, equations 1 and 2).
+
+    Args:
+        board: all candidates.
+        sharing: exponent by which solvers of a family share its reward.
+    """
+    rows, shares = elimination(board, sharing)
     return list(zip(rows, shares, strict=True))
-
-
-RULES: dict[Survival, SurvivalRule] = {
-    "dns": dominated_novelty,
-    "fitness": pure_fitness,
-    "niches": niches,
-}

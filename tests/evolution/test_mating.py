@@ -10,7 +10,7 @@ import pytest
 
 from evolution.mating import choose_parents
 from evolution.selection import Candidate
-from evolution.settings import Mating, SelectionSettings
+from evolution.settings import SelectionSettings
 
 FAMILIES = ["f0", "f1", "f2", "f3"]
 
@@ -29,7 +29,7 @@ ARCHIVE = [
 
 
 def frequencies(
-    archive: list[Candidate], mating: Mating, n: int = 2, draws: int = 4000
+    archive: list[Candidate], mating: str, n: int = 2, draws: int = 4000
 ) -> Counter[tuple[str, ...]]:
     rng = np.random.default_rng(0)
     settings = SelectionSettings(mating=mating)

@@ -6,14 +6,12 @@ import os
 import shutil
 import signal
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import pytest_asyncio
 
-from evolution.anchors import load_anchor, save_anchor
 from evolution.bank import Bank, load_bank
 from evolution.engines import Engine, open_engine
 from evolution.errors import EngineError
@@ -114,19 +112,3 @@ def test_a_device_that_this_vllm_is_not_for_is_refused(bank: Bank) -> None:
 def test_what_does_not_start_says_why(bank: Bank) -> None:
     with pytest.raises(EngineError, match=r"vLLM does not start: .*(memory|KV cache)"):
         open_engine(bank, EngineSettings(kind="vllm", kv_cache_gib=100_000))
-
-
-def test_an_anchor_in_a_file_is_the_same(bank: Bank, adapter: Path, tmp_path: Path) -> None:
-    bank.graft("delta", str(adapter))
-    for number, anchor in enumerate(bank.anchors):
-        file = tmp_path / f"{number}.safetensors"
-        save_anchor(anchor, file)
-        again = load_anchor(file, bank.device)
-        assert (again.name, again.content_hash) == (anchor.name, anchor.content_hash)
-        assert set(again.vectors) == set(anchor.vectors)
-        for name, vector in anchor.vectors.items():
-            found = vars(again.vectors[name])
-            assert type(again.vectors[name]) is type(vector)
-            for part, value in vars(vector).items():
-                same = found[part] == value
-                assert same if isinstance(value, float) else same.all()

@@ -1,0 +1,140 @@
+"""The model card of an exported expert: what it is made of, where it comes from, what it can do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import yaml
+
+from evolution.bank import Bank
+from evolution.genome import Genome
+from memory.records import Expert
+
+if TYPE_CHECKING:
+    from evolution.exporting.recipe import Sources
+
+_LISTED = 40
+"""Families of each verdict that a card names before it only counts them."""
+
+
+@dataclass(frozen=True)
+class Skill:
+    """A family that an expert was graded on."""
+
+    family: str
+    capability: str
+    passed: bool
+
+
+@dataclass(frozen=True)
+class About:
+    """Who an expert is.
+
+    Attributes:
+        run: name of the run.
+        lineage: its ancestors, the oldest first.
+        skills: what it was graded on.
+    """
+
+    expert: Expert
+    run: str
+    lineage: Sequence[Expert] = ()
+    skills: Sequence[Skill] = ()
+
+
+def model_card(
+    bank: Bank, genome: Genome, about: About, sources: Sources, obstacle: str | None
+) -> str:
+    """The text of README.md, with the metadata that the hub reads."""
+    merged = (
+        f"There is no mergekit recipe of it: {obstacle}."
+        if obstacle
+        else "`mergekit.yml` is the same merge for mergekit: `mergekit-yaml mergekit.yml OUT`."
+    )
+    parts = [
+        _metadata(sources),
+        f"# {about.expert.id} of {about.run}",
+        "An expert bred by AC/DC (Assessment Coevolving with Diverse Capabilities): its weights "
+        "are a merge of checkpoints of one architecture, found by coevolution with tasks.",
+        "## Recipe",
+        _recipe(bank, genome),
+        f"All coordinates are in `recipe.json`. {merged}",
+        "## Lineage",
+        _lineage(about),
+        "## Skills",
+        _skills(about.skills),
+        "## Use",
+        "```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
+        'model = AutoModelForCausalLM.from_pretrained("PATH", dtype="auto")\n'
+        'tokenizer = AutoTokenizer.from_pretrained("PATH")\n```',
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _metadata(sources: Sources) -> str:
+    """YAML for the hub; a folder of this machine is no name there and is left out."""
+    named = [path for path in [sources.base, *sources.seeds.values()] if path and path[0] != "/"]
+    facts: dict[str, object] = {
+        "library_name": "transformers",
+        "pipeline_tag": "text-generation",
+        "tags": ["merge", "acdc"],
+    }
+    if named:
+        facts["base_model"] = named
+    return f"---\n{yaml.safe_dump(facts, sort_keys=False)}---"
+
+
+def _recipe(bank: Bank, genome: Genome) -> str:
+    fitted = bank.geometry.fit(genome)
+    lines = ["| part | amount |", "|---|---|", f"| base | content hash `{bank.base_hash}` |"]
+    for index, anchor in enumerate(bank.anchors):
+        column = fitted.coefficients[:, index]
+        if column.any():
+            low, high = float(column.min()), float(column.max())
+            spread = "" if low == high else f" ({low:.3f} to {high:.3f} over the blocks)"
+            lines.append(f"| {anchor.name} | {float(column.mean()):.3f}{spread} |")
+    if fitted.displacements:
+        sizes = [
+            float(np.linalg.norm(delta)) / bank.geometry.norms[name]
+            for name, delta in fitted.displacements.items()
+        ]
+        lines.append(
+            f"| singular values | {len(sizes)} matrices, changed by {np.mean(sizes):.2%} of their "
+            "norm on average |"
+        )
+    for field, strengths in fitted.noise.items():
+        lines.append(
+            f"| gaussian noise | seed {field.seed}, {field.scale} strength up to "
+            f"{float(np.abs(strengths).max()):.4f} |"
+        )
+    return "\n".join(lines)
+
+
+def _lineage(about: About) -> str:
+    rows = [
+        f"| {each.id} | {each.generation} | {each.operator} | {', '.join(each.parents) or '-'} |"
+        for each in [*about.lineage, about.expert]
+    ]
+    return "\n".join(["| expert | generation | operator | parents |", "|---|---|---|---|", *rows])
+
+
+def _skills(skills: Sequence[Skill]) -> str:
+    if not skills:
+        return "It was not graded."
+    passed = [skill for skill in skills if skill.passed]
+    failed = [skill for skill in skills if not skill.passed]
+    return (
+        f"It passes {len(passed)} of the {len(skills)} task families that it was graded on.\n\n"
+        f"Passed: {_named(passed)}\n\nFailed: {_named(failed)}"
+    )
+
+
+def _named(skills: Sequence[Skill]) -> str:
+    if not skills:
+        return "none"
+    names = [f"{skill.family} ({skill.capability})" for skill in skills[:_LISTED]]
+    more = len(skills) - len(names)
+    return ", ".join(names) + (f", and {more} more" if more else "")

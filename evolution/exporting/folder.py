@@ -1,0 +1,173 @@
+"""A folder that transformers, vLLM and mergekit load, put in its place as a whole or not at all."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AutoModelForCausalLM
+from transformers.core_model_loading import revert_weight_conversion
+
+from evolution.bank import Bank
+from evolution.errors import ExportError
+from evolution.exporting.card import About, model_card
+from evolution.exporting.recipe import Sources, mergekit_recipe, recipe
+from evolution.exporting.shards import SHARD_BYTES, write_shards
+from evolution.genome import Genome
+from evolution.materialise import rounded
+
+CONFIG = "config.json"
+"""Moved last and removed first: without it no program takes a folder for a model."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes:
+        weight_bytes: of all tensors.
+        obstacle: why there is no mergekit recipe beside it; None if there is one.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    weight_bytes: int
+    obstacle: str | None
+
+
+def export_expert(
+    bank: Bank,
+    genome: Genome,
+    about: About,
+    sources: Sources,
+    out: Path,
+    *,
+    force: bool = False,
+    shard_bytes: int = SHARD_BYTES,
+) -> Exported:
+    """Write an expert with tokenizer, recipe and model card.
+
+    Everything is written beside `out` first and moved there when it is whole.
+
+    Args:
+        bank: that the genome belongs to.
+        genome: the expert.
+        about: who it is, for recipe and card.
+        sources: where base and seeds are, for the mergekit recipe.
+        out: an empty or missing folder; with `force` one whose model may be replaced.
+        force: replace files of the same names; others in the folder stay.
+        shard_bytes: largest weight file.
+
+    Raises:
+        ExportError: the place is taken, or cannot be written to.
+        GenomeError: the genome does not fit the bank.
+    """
+    check_place(out, force)
+    merge, obstacle = mergekit_recipe(bank, genome, sources)
+    texts = {
+        "recipe.json": json.dumps(recipe(bank, genome, about), indent=2) + "\n",
+        "README.md": model_card(bank, genome, about, sources, obstacle),
+        **({} if merge is None else {"mergekit.yml": merge}),
+    }
+    try:
+        with _beside(out) as draft:
+            weight_bytes = write_checkpoint(bank, genome, draft, shard_bytes)
+            bank.tokenizer.save_pretrained(draft)
+            for name, text in texts.items():
+                (draft / name).write_text(text, encoding="utf-8")
+            files = tuple(sorted(path.name for path in draft.iterdir()))
+            _move(draft, out)
+    except OSError as error:
+        raise ExportError(f"{out} cannot be written: {error.strerror or error}") from error
+    return Exported(out, files, weight_bytes, obstacle)
+
+
+def check_place(out: Path, force: bool) -> None:
+    """Refuse a place that is taken.
+
+    Raises:
+        ExportError: it is a file, or a folder that holds something and is not to be replaced.
+    """
+    if out.exists() and not out.is_dir():
+        raise ExportError(f"{out} is a file; name a folder")
+    if out.is_dir() and any(out.iterdir()) and not force:
+        raise ExportError(f"{out} is not empty: name another folder, or replace it with --force")
+
+
+def write_checkpoint(
+    bank: Bank, genome: Genome, folder: Path, shard_bytes: int = SHARD_BYTES
+) -> int:
+    """Write weights and configuration only, streamed: about one tensor is held at a time.
+
+    Tensors have the names under which transformers stores them; tied ones come once.
+
+    Args:
+        bank: that the genome belongs to.
+        genome: the expert.
+        folder: that exists.
+        shard_bytes: largest weight file.
+
+    Returns:
+        Bytes of weights.
+    """
+    config = copy.deepcopy(bank.config)
+    config.dtype = bank.dtype
+    with torch.device("meta"):
+        skeleton: Any = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    empty = {
+        name: torch.empty(shape, dtype=bank.dtype, device="meta")
+        for name, shape in bank.layout.shapes.items()
+    }
+    shapes = {name: tuple(part.shape) for name, part in _stored(skeleton, empty.items())}
+    written = write_shards(
+        folder, shapes, _stored(skeleton, rounded(bank, genome)), bank.dtype, shard_bytes
+    )
+    config.architectures = [type(skeleton).__name__]
+    bank.generation.save_pretrained(folder)
+    config.save_pretrained(folder)
+    return written
+
+
+def _stored(model: Any, tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    """Tensors under the names of a checkpoint, where stacked experts are stored one by one."""
+    for name, tensor in tensors:
+        parts: Mapping[str, Tensor] = revert_weight_conversion(model, {name: tensor})
+        yield from parts.items()
+
+
+@contextmanager
+def _beside(out: Path) -> Iterator[Path]:
+    """A hidden folder on the same disk, which is gone at the end whatever happens."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(
+        dir=out.parent, prefix=f".{out.name}.", suffix=".part", ignore_cleanup_errors=True
+    ) as scratch:
+        # A folder of its own within: the temporary one is private, a model need not be.
+        draft = Path(scratch) / "model"
+        draft.mkdir()
+        yield draft
+
+
+def _move(draft: Path, out: Path) -> None:
+    """Take the place of an empty folder at once, or of an earlier model file by file."""
+    if not out.is_dir() or not any(out.iterdir()):
+        os.replace(draft, out)
+        return
+    (out / CONFIG).unlink(missing_ok=True)
+    # An earlier model may have been split into other shards, or been expressible for mergekit.
+    for stale in [*out.glob("model*.safetensors*"), out / "mergekit.yml"]:
+        stale.unlink(missing_ok=True)
+    for file in sorted(draft.iterdir(), key=lambda path: path.name == CONFIG):
+        if (out / file.name).is_dir():
+            shutil.rmtree(out / file.name)
+        os.replace(file, out / file.name)
