@@ -119,7 +119,7 @@ def peak_bytes(work: Callable[[], Any]) -> int:
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
         work()
     held = most = 0
-    for event in seen.profiler.kineto_results.events():  # type: ignore[union-attr]
+    for event in seen.profiler.kineto_results.events():
         if event.name() == "[memory]":
             held += event.nbytes()
             most = max(most, held)
@@ -149,7 +149,8 @@ def table(report: dict[str, Any]) -> str:
     for row in report["rows"]:
         lines.append(
             f"{row['family']:<14} copy {row['copy_gb_per_s']:.2f} GB/s"
-            f"  plain {row['seconds']:.3f} s  rank 64 {row['seconds_rank_64']:.3f} s  first {row['first_seconds']:.2f} s"
+            f"  plain {row['seconds']:.3f} s  rank 64 {row['seconds_rank_64']:.3f} s"
+            f"  first {row['first_seconds']:.2f} s"
         )
     lines += [
         f"{goal['name']}: {goal['value']} ({goal['goal']}, {'met' if goal['met'] else 'not met'})"

@@ -96,7 +96,7 @@ def _sampled(vector: TaskVector) -> Float[Tensor, "rows columns"]:
     chosen = torch.arange(0, rows, max(1, rows // _ROWS))[:_ROWS]
     if isinstance(vector, LowRank):
         return vector.up[chosen.to(vector.up.device)] @ vector.down * vector.scale
-    return vector.values[chosen.to(vector.values.device)].flatten(start_dim=1).float()
+    return vector.values.reshape(rows, -1)[chosen.to(vector.values.device)].float()
 
 
 def _of_ratio(ratio: float) -> str:

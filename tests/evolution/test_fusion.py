@@ -119,7 +119,7 @@ def test_extra_memory_stays_small_beside_the_tensor() -> None:
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
             total.write(out)
         held = most = 0
-        for event in seen.profiler.kineto_results.events():  # type: ignore[union-attr]
+        for event in seen.profiler.kineto_results.events():
             if event.name() == "[memory]":
                 held += event.nbytes()
                 most = max(most, held)
