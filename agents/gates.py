@@ -121,9 +121,7 @@ async def _run_gates(sandbox: Sandbox, proposal: Proposal, settings: GateSetting
 
 
 async def _score(sandbox: Sandbox, claims: Claims) -> dict[tuple[str, str], tuple[float, float]]:
-    """Score all that the gates need, in two processes; the second goes backwards.
-
-    A scorer that remembers what it saw before gives itself away by the order.
+    """Score all that the gates need twice, the second time backwards; each in its own process.
 
     Raises:
         FamilyFault: a submission cannot be scored.

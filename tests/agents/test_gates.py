@@ -71,6 +71,8 @@ FLAWED: dict[str, list[dict[str, Any]]] = {
         },
     ],
     "reference_fails": [
+        # Every score has its own process: what a scorer remembers is the one submission.
+        {"code": code("SEEN.append(submission); return float(SEEN[0] == '42')", setup="SEEN = []")},
         {"reference_answers": {"1": "43", "2": "15"}},
         {"code": code("if submission == 'x': return 1.0\nreturn 0.0".replace("\n", "\n        "))},
         {
@@ -102,7 +104,6 @@ FLAWED: dict[str, list[dict[str, Any]]] = {
     ],
     "score_unstable": [
         {"code": code("return float(random.random() < 0.5)", setup="import random")},
-        {"code": code("SEEN.append(submission); return float(SEEN[0] == '42')", setup="SEEN = []")},
     ],
     "constant_answer": [
         {"code": code("return float(submission.strip() in ('42', '15'))")},

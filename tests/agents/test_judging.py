@@ -202,7 +202,8 @@ async def test_a_scorer_at_fault_condemns_its_family(
 async def test_a_scorer_that_crashes_twice_condemns_its_family_and_no_other(
     store: RunStore, crime: str, reason: str
 ) -> None:
-    settings = SandboxSettings(memory_mb=512, guests=1, preimport=(), seconds=1)
+    seconds = 1 if reason.startswith("timeout") else 20
+    settings = SandboxSettings(memory_mb=512, guests=1, preimport=(), seconds=seconds)
     sandbox = open_sandbox(settings, trusted=True)
     hostile = CODE.replace(
         "return float(submission == t)", f"\n        {crime}\n        return 1.0"
