@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from agents.context import RunContext
 from agents.curation import Plan, pass_rates, plan_adaptation
+from agents.errors import ContextLengthError, EndpointError
 from agents.families import write_family
 from agents.novelty import interestingly_new
 from agents.progress import ProgressEvent
@@ -157,14 +158,20 @@ async def _novelty_verdict(
     if closest.similarity < context.novelty_settings.similar_similarity:
         return None
     similar = [context.store.family(neighbour.family_id) for neighbour in neighbours]
-    reply = await interestingly_new(
-        context.chat,
-        context.prompts,
-        family,
-        similar,
-        assignment=assignment.id,
-        seed=assignment.rng_seed,
-    )
+    try:
+        reply = await interestingly_new(
+            context.chat,
+            context.prompts,
+            family,
+            similar,
+            assignment=assignment.id,
+            seed=assignment.rng_seed,
+        )
+    except ContextLengthError as error:
+        return Rejection(reason="context_length", detail=str(error))
+    except EndpointError as error:
+        await context.chat.raise_if_down(error)
+        return Rejection(reason="endpoint", detail=str(error))
     if reply is not None and reply.decision == "new":
         return None
     reason = reply.reason if reply is not None else "the novelty check gave no readable verdict"

@@ -3,13 +3,17 @@
 Each gate is a small function that gives one line for the scientist, or "" if there is nothing to
 complain about. They run cheap ones first, and the first complaint is the outcome:
 
-- on the text of the proposal: `rubric_missing`, `no_rater`;
+- on the text of the proposal: `rubric_missing`, `no_rater`, `length_tells`;
 - on what the family says of itself: `instance_count`, `instruction_empty`,
   `instruction_unstable`, `leaked`;
 - on how it scores: `score_range`, `score_unstable`, `reference_fails`, `wrong_passes`,
   `empty_passes`, `echo_passes`, `constant_answer`;
 - while its code is read and runs: `executes_submission`, `import_error`, `timeout`, `memory`,
   `crash`, `no_rater`, `judge_limit`.
+
+A rated family is graded by its code and by a rater: its code need only let the reference answers
+through, and the gates on wrong answers, the bare instruction and constants are the rater's
+(`agents.rated_gates`).
 """
 
 from __future__ import annotations
@@ -20,6 +24,8 @@ from dataclasses import dataclass
 
 from agents.errors import FamilyFault
 from agents.extraction import extract
+from agents.rated_gates import rated_gates, text_complaint
+from agents.rating import Rater
 from agents.sandbox import Inspection, Sandbox, Submission
 from agents.schemas import Proposal
 from agents.settings import GateSettings
@@ -84,25 +90,32 @@ class Scored:
         return self.values[instance, text][0] == 1
 
 
-async def run_gates(sandbox: Sandbox, proposal: Proposal, settings: GateSettings) -> GateReport:
+async def run_gates(
+    sandbox: Sandbox, proposal: Proposal, settings: GateSettings, rater: Rater | None = None
+) -> GateReport:
     """Run the gates on a proposal, in the sandbox.
+
+    Args:
+        sandbox: where its code runs.
+        proposal: the draft.
+        settings: limits of the gates.
+        rater: grades the answers of a rated family; without one such a family is refused.
 
     Raises:
         SandboxError: the sandbox itself failed; nothing is known about the proposal.
+        EndpointError, ContextLengthError, BudgetExhausted: the rater's endpoint did, likewise.
     """
     with span("sandbox", "gates", family=proposal.name) as work:
-        report = await _run_gates(sandbox, proposal, settings)
+        report = text_complaint(proposal, can_rate=rater is not None)
+        if report is None:
+            report = await _run_gates(sandbox, proposal, settings)
+        if report.passed and proposal.rated and rater is not None:
+            report = await rated_gates(rater, proposal, report)
         work.set(output=report.code or "passed")
         return report
 
 
 async def _run_gates(sandbox: Sandbox, proposal: Proposal, settings: GateSettings) -> GateReport:
-    if proposal.rated and not (proposal.rubric or "").strip():
-        return GateReport(code="rubric_missing", detail="a rated family needs a rubric")
-    if proposal.rated:
-        return GateReport(
-            code="no_rater", detail="no rater grades answers: let score decide, and rated be false"
-        )
     instructions: dict[str, str] = {}
     try:
         inspection = await sandbox.inspect(proposal.code)
@@ -115,6 +128,8 @@ async def _run_gates(sandbox: Sandbox, proposal: Proposal, settings: GateSetting
     except FamilyFault as fault:
         return GateReport(code=fault.code, detail=fault.detail, instructions=instructions)
     for code, score_gate in SCORE_GATES:
+        if proposal.rated and code not in GATES_OF_RATED_CODE:
+            continue
         if detail := score_gate(scored):
             return GateReport(code=code, detail=detail, instructions=instructions)
     return GateReport(code=None, instructions=instructions)
@@ -293,3 +308,5 @@ SCORE_GATES: tuple[tuple[str, Callable[[Scored], str]], ...] = (
     ("echo_passes", echo_passes),
     ("constant_answer", constant_answer),
 )
+GATES_OF_RATED_CODE = frozenset({"score_range", "score_unstable", "reference_fails"})
+"""What the code of a rated family must show; the rest is the rater's to show."""

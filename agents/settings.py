@@ -122,6 +122,11 @@ class JudgeSettings(Settings):
         ge=1,
         description="answers per instance; an instance is passed by more than half of them",
     )
+    votes: int = Field(
+        default=3,
+        ge=1,
+        description="votes of the rater on each answer to a rated family; more than half decide",
+    )
 
     @property
     def sampling(self) -> Sampling:

@@ -21,6 +21,7 @@ VARIABLES: dict[str, dict[str, object]] = {
         "lately_rejected": ["Sums: duplicate"],
         "taken_names": ["Sums"],
         "example": worked_example(),
+        "can_rate": False,
     },
     "refine": {
         "problem": None,
@@ -39,6 +40,11 @@ VARIABLES: dict[str, dict[str, object]] = {
     },
     "novelty": {"family": FAMILY, "neighbours": [FAMILY]},
     "gibberish": {"replies": ["a a a a"]},
+    "rate": {
+        "instructions": "Thank him.",
+        "rubric": "It thanks.",
+        "answers": {"A": "Thanks!", "B": "No.", "C": ""},
+    },
 }
 OWN = """+++
 role = "expert"
