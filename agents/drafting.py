@@ -13,6 +13,7 @@ from agents.context import RunContext
 from agents.curation import Plan, pass_rates, plan_adaptation
 from agents.errors import ContextLengthError, EndpointError
 from agents.families import write_family
+from agents.lifecycle import move
 from agents.novelty import interestingly_new
 from agents.progress import ProgressEvent
 from agents.scientist import candidate_family
@@ -53,11 +54,10 @@ def curate(context: RunContext, generation: int) -> None:
         if not due:
             return
         active = store.families("active")
-        held = [family.id for family in store.families("held")]
         archive = context.archive_skills()
         rates = pass_rates([family.id for family in active], archive)
         rng = stream(context.seed, generation, "curation")
-        plan = plan_adaptation(active, held, rates, context.pool, rng)
+        plan = plan_adaptation(active, rates, context.pool, rng)
         _apply(context, plan)
         _write_assignments(context, generation, plan.requests)
     context.progress(
@@ -70,12 +70,10 @@ def curate(context: RunContext, generation: int) -> None:
 
 
 def _apply(context: RunContext, plan: Plan) -> None:
-    for family, reason in plan.retired.items():
-        context.store.set_family_status(family, "retired", reason)
-    for family in plan.released:
-        context.store.set_family_status(family, "active", "its harder child proved impossible")
+    for family in plan.retired:
+        move(context.store, context.store.family(family), "impossible")
     for family in plan.held:
-        context.store.set_family_status(family, "held", "a harder child is tried")
+        move(context.store, context.store.family(family), "harder_tried")
 
 
 def _write_assignments(
@@ -203,4 +201,4 @@ def _release_parent_of_rejected(context: RunContext, assignment: Assignment) -> 
         and parent is not None
         and context.store.family_status(parent) == "held"
     ):
-        context.store.set_family_status(parent, "active", "its harder child was rejected")
+        move(context.store, context.store.family(parent), "child_rejected")

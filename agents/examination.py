@@ -9,6 +9,7 @@ from agents.context import RunContext
 from agents.errors import JudgingError
 from agents.items import Result, items_of
 from agents.judging import family_outcome
+from agents.lifecycle import move
 from agents.progress import ProgressEvent
 from agents.rating import rater_says_gibberish
 from evolution.gibberish import assess
@@ -96,8 +97,7 @@ def _write_outcome(
 ) -> None:
     condemned = next((result.condemned for result in results if result.condemned), None)
     if condemned is not None:
-        if context.store.family_status(family.id) != "retired":
-            context.store.set_family_status(family.id, "retired", f"condemned: {condemned}")
+        move(context.store, family, "condemned", detail=condemned)
         return
     outcome = family_outcome(results)
     if outcome is not None:

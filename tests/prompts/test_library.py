@@ -138,6 +138,36 @@ def test_a_malformed_file_says_what_is_wrong(tmp_path: Path, text: str, complain
         write(tmp_path, text).prompt("answer")
 
 
+def test_a_users_file_need_not_show_everything(tmp_path: Path) -> None:
+    brief = OWN.replace('["instructions"]', '["family"]').replace(
+        "{{ instructions }}", "{{ family }}"
+    )
+    library = write(
+        tmp_path, brief.replace('= "mine"', '= "mine"\nschema = "NoveltyReply"'), "novelty"
+    )
+    library.check()
+    assert library.render("novelty", family="F", neighbours=[]).messages == (("user", "Mine: F"),)
+    with pytest.raises(PromptVariableError, match="neighbours"):
+        library.render("novelty", family="F")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "complaint"),
+    [
+        (OWN, "anwser", r"did you mean answer\.md"),
+        (OWN.replace("instructions", "question"), "answer", "no variable question"),
+        (OWN.replace("+++\n===", 'schema = "Proposal"\n+++\n==='), "answer", "schema must be None"),
+        (OWN.replace("=== user ===", ""), "answer", "=== user ==="),
+    ],
+)
+def test_a_file_that_cannot_stand_for_ours_is_known_at_once(
+    tmp_path: Path, text: str, name: str, complaint: str
+) -> None:
+    PromptLibrary().check()
+    with pytest.raises(PromptFileError, match=complaint):
+        write(tmp_path, text, name).check()
+
+
 def test_a_missing_user_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(PromptFileError, match="does not exist"):
         PromptLibrary(tmp_path / "nowhere")
