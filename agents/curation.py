@@ -1,7 +1,8 @@
 """Curation of the task pool: which families leave, which rest, and what scientists are asked for.
 
 Pure functions of pass rates; the node applies what they decide in one transaction, by the state
-machine in `agents.lifecycle`. A pass rate is the share of archive experts that pass among those that are graded.
+machine in `agents.lifecycle`. A pass rate is the share of archive experts that pass among those
+that are graded.
 """
 
 from __future__ import annotations

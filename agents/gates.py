@@ -6,7 +6,7 @@ complain about. They run cheap ones first, and the first complaint is the outcom
 - on the text of the proposal: `rubric_missing`, `no_rater`, `length_tells`;
 - on what the family says of itself: `instance_count`, `instruction_empty`,
   `instruction_unstable`, `leaked`;
-- on how it scores: `score_range`, `score_unstable`, `reference_fails`, `wrong_passes`,
+- on how it scores: `score_range`, `score_unstable`, `time_bomb`, `reference_fails`, `wrong_passes`,
   `empty_passes`, `echo_passes`, `constant_answer`;
 - while its code is read and runs: `executes_submission`, `import_error`, `timeout`, `memory`,
   `crash`, `no_rater`, `judge_limit`.
@@ -22,6 +22,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from agents.clock import YEARS, years_later
 from agents.errors import FamilyFault
 from agents.extraction import extract
 from agents.rated_gates import rated_gates, text_complaint
@@ -125,6 +126,8 @@ async def _run_gates(sandbox: Sandbox, proposal: Proposal, settings: GateSetting
             if detail := claim_gate(claims):
                 return GateReport(code=code, detail=detail, instructions=instructions)
         scored = Scored(claims, await _score(sandbox, claims))
+        if later := await _only_later(sandbox, scored):
+            return GateReport(code="time_bomb", detail=later, instructions=instructions)
     except FamilyFault as fault:
         return GateReport(code=fault.code, detail=fault.detail, instructions=instructions)
     for code, score_gate in SCORE_GATES:
@@ -136,9 +139,10 @@ async def _run_gates(sandbox: Sandbox, proposal: Proposal, settings: GateSetting
 
 
 async def _score(sandbox: Sandbox, claims: Claims) -> dict[tuple[str, str], tuple[float, float]]:
-    """Score all that the gates need, in two processes; the second goes backwards.
+    """Score all that the gates need, in two processes; the second goes backwards, years later.
 
-    A scorer that remembers what it saw before gives itself away by the order.
+    A scorer that remembers what it saw before gives itself away by the order, and one that waits
+    for a date by the clock.
 
     Raises:
         FamilyFault: a submission cannot be scored.
@@ -155,8 +159,28 @@ async def _score(sandbox: Sandbox, claims: Claims) -> dict[tuple[str, str], tupl
         )
     )
     forth = await _values(sandbox, claims.proposal.code, pairs)
-    back = await _values(sandbox, claims.proposal.code, pairs[::-1])
+    back = await _values(sandbox, years_later(claims.proposal.code), pairs[::-1])
     return dict(zip(pairs, zip(forth, back[::-1], strict=True), strict=True))
+
+
+async def _only_later(sandbox: Sandbox, scored: Scored) -> str:
+    """What changes with the clock alone, or "": scored once more in that order, but now.
+
+    Raises:
+        FamilyFault: a submission cannot be scored.
+    """
+    pairs = [pair for pair, (forth, back) in scored.values.items() if forth != back]
+    if not pairs:
+        return ""
+    order = list(scored.values)[::-1]
+    now = dict(zip(order, await _values(sandbox, scored.claims.proposal.code, order), strict=True))
+    if any(now[pair] != scored.values[pair][0] for pair in pairs):
+        return ""
+    (instance, text), (forth, back) = pairs[0], scored.values[pairs[0]]
+    return (
+        f"{quoted(text)} (instance {instance}) scores {forth:g} today and {back:g} in {YEARS} "
+        "years: score must not look at the clock"
+    )
 
 
 async def _values(sandbox: Sandbox, code: str, pairs: Sequence[tuple[str, str]]) -> list[float]:
