@@ -14,8 +14,9 @@ from typing import Protocol
 from agents.concurrency import all_of
 from agents.errors import SandboxError
 from agents.items import Item
-from agents.rating import Rater, agreement, majority
+from agents.rating import Rater
 from agents.sandbox import Score, Submission
+from agents.votes import agreement, majority
 from memory.hashing import json_hash
 from memory.records import Answer, Grade
 from memory.spans import span

@@ -18,6 +18,7 @@ from agents.concurrency import all_of
 from agents.errors import ChatError, ContextLengthError, EndpointError
 from agents.items import Item, Rubric
 from agents.schemas import RatingReply
+from agents.votes import agreement, majority
 from memory.hashing import json_hash
 from memory.randomness import derive_seed
 from memory.records import ChatMessage, Expert
@@ -70,16 +71,6 @@ class Rating:
     def agreement(self) -> float | None:
         """Share of the votes that agree with the outcome, in [0.5, 1]; None without a vote."""
         return agreement([vote.passed for vote in self.votes])
-
-
-def majority(votes: Sequence[bool]) -> bool | None:
-    """Whether more than half of the votes say yes; None without a vote."""
-    return 2 * sum(votes) > len(votes) if votes else None
-
-
-def agreement(votes: Sequence[bool]) -> float | None:
-    """Share of the votes that agree with their majority; None without a vote."""
-    return max(sum(votes), len(votes) - sum(votes)) / len(votes) if votes else None
 
 
 class Rater:

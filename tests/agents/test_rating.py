@@ -19,10 +19,11 @@ from agents.errors import BudgetExhausted, EndpointError
 from agents.gates import run_gates
 from agents.grading import Grader
 from agents.items import Item, Rubric
-from agents.rating import Rater, agreement, majority
+from agents.rating import Rater
 from agents.sandbox import Sandbox, Score, Submission, open_sandbox
 from agents.schemas import Proposal
 from agents.settings import EndpointsSettings, GateSettings, SandboxSettings
+from agents.votes import agreement, majority
 from memory.hashing import text_hash
 from memory.records import Answer, Reply
 from memory.store import RunStore
