@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from agents.context import RunContext
 from agents.curation import Plan, pass_rates, plan_adaptation
-from agents.errors import ContextLengthError, EndpointError
+from agents.errors import ContextLengthError, EndpointError, JudgingError
 from agents.families import write_family
 from agents.lifecycle import move
 from agents.novelty import interestingly_new
@@ -20,6 +20,7 @@ from agents.scientist import candidate_family
 from memory.randomness import derive_seed, stream
 from memory.records import Assignment, AssignmentKind, Family, Rejection
 
+IN_VAIN = "founding_in_vain"
 FOUNDING_MARGIN = 1.25
 """Assignments per free place of the pool: about one proposal in five is turned down."""
 
@@ -29,8 +30,26 @@ def needs_another_wave(context: RunContext) -> bool:
     store, pool = context.store, context.pool
     if store.assignments(0, "open") or store.assignments(0, "candidate"):
         return False
+    waves, sittings = len(store.events("founding_wave")), 1 + len(store.events(IN_VAIN))
+    return len(store.families("active")) < pool.capacity and waves < pool.founding_waves * sittings
+
+
+def require_families(context: RunContext) -> None:
+    """Refuse to begin with an empty pool; the same command tries as many waves once more.
+
+    Raises:
+        JudgingError: all founding waves are over, and no family came of them.
+    """
+    store = context.store
+    if store.families("active") or needs_another_wave(context):
+        return
     waves = len(store.events("founding_wave"))
-    return len(store.families("active")) < pool.capacity and waves < pool.founding_waves
+    store.add_event(IN_VAIN, {"waves": waves})
+    reasons = ", ".join(f"{reason} {n}" for reason, n in store.rejection_counts().items())
+    raise JudgingError(
+        f"no family came of {waves} founding waves ({reasons}): `acdc trace DIR --rejected` shows "
+        "why; a better scientist or pool.families helps, and the same command tries again"
+    )
 
 
 def open_founding_wave(context: RunContext) -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from agents.context import RunContext
-from agents.drafting import admit, curate, open_founding_wave
-from agents.errors import ContextLengthError, EndpointError
+from agents.drafting import admit, curate, open_founding_wave, require_families
+from agents.errors import ContextLengthError, EndpointError, JudgingError
 from agents.settings import (
     GateSettings,
     JudgeSettings,
@@ -165,6 +165,21 @@ async def test_a_parent_returns_when_its_harder_child_is_rejected(run: RunContex
     assert run.store.family_status(parent.id) == "active"
     await admit(run, 1)
     assert run.store.family_status(parent.id) == "active", "a replay changes nothing"
+
+
+def test_an_empty_founding_pool_is_an_error_and_the_next_sitting_tries_again(
+    run: RunContext,
+) -> None:
+    run.pool = PoolSettings(capacity=4, founding_waves=1)
+    for _ in range(2):
+        require_families(run)
+        open_founding_wave(run)
+        for assignment in run.store.assignments(0, "open"):
+            run.store.finish_assignment(assignment.id, "rejected", Rejection(reason="leaked"))
+        with pytest.raises(JudgingError, match=r"waves \(leaked"):
+            require_families(run)
+    run.store.put_family(family(0))
+    require_families(run)
 
 
 def test_scientists_are_told_what_was_lately_rejected_and_why(run: RunContext) -> None:

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from console import status
+from console.rundir import RunFolder
 from memory.store import RunStore
 from tests.agents.scripted_server import Act, Body, Cut, Fail, Hang, Raw, Say, ScriptedServer
 from tests.console.conftest import Acdc
@@ -56,16 +56,16 @@ def words(config: Path, url: str, *more: str) -> list[str | Path]:
     return ["--config", config, *(w for setting in settings for w in ("--set", setting))]
 
 
-def finished(acdc: Acdc, folder: Path) -> dict[str, Any]:
-    status: dict[str, Any] = acdc.json("status", folder)
-    assert status["finished"]
-    assert status["generation"] == 1
+def finished(folder: Path) -> dict[str, Any]:
+    found = status.collect(RunFolder(folder))
+    assert found["finished"]
+    assert found["generation"] == 1
     with RunStore.open(folder, read_only=True) as store:
         for assignment in store.assignments():
             outcome = store.assignment_status(assignment.id)
             assert outcome.status in ("accepted", "rejected")
             assert outcome.rejection is None or outcome.rejection.reason
-    return status
+    return found
 
 
 def is_proposal(body: Body) -> bool:
@@ -93,12 +93,11 @@ def test_a_run_gets_through_every_mishap_that_passes(
     with endpoint(lambda number, body: mishaps.get(number)) as server:
         folder = tmp_path / "run"
         acdc("run", folder, *words(tiny_config, server.url))
-        status = finished(acdc, folder)
-    assert status["pool"]["active"] >= 4
+    assert finished(folder)["pool"]["active"] >= 4
     assert len(server.requests) > max(mishaps), "all of the script was played"
 
 
-def test_a_server_that_goes_down_ends_the_run_and_the_same_command_goes_on(
+def test_a_server_that_goes_down_ends_the_run_and_a_poisoned_conversation_only_itself(
     acdc: Acdc, tiny_config: Path, tmp_path: Path
 ) -> None:
     down = threading.Event()
@@ -106,7 +105,10 @@ def test_a_server_that_goes_down_ends_the_run_and_the_same_command_goes_on(
     def mishap(number: int, body: Body) -> Act | None:
         if number == 4:
             down.set()
-        return Fail(503, "the model is being moved") if down.is_set() else None
+        if down.is_set():
+            return Fail(503, "the model is being moved")
+        poison = '"index": 1\n' in body["messages"][-1]["content"]
+        return Fail(500, "assertion failed") if poison and is_proposal(body) else None
 
     folder = tmp_path / "run"
     with endpoint(mishap) as server:
@@ -115,63 +117,46 @@ def test_a_server_that_goes_down_ends_the_run_and_the_same_command_goes_on(
         assert "the model is being moved" in failed.stderr
         assert len([line for line in failed.stderr.splitlines() if "error:" in line]) == 1
         with RunStore.open(folder, read_only=True) as store:
-            assert not store.rejection_counts(), "no assignment is lost to a dead server"
             answered = {call.key for call in store.calls() if call.response is not None}
-        again = acdc("run", folder, *command, code=2)
-        assert "the model is being moved" in again.stderr
         down.clear()
         acdc("run", folder, *command)
-    status = finished(acdc, folder)
-    assert "endpoint" not in status["pool"]["rejected"]
+    finished(folder)
     with RunStore.open(folder, read_only=True) as store:
+        lost = {
+            assignment.index
+            for assignment in store.assignments()
+            if (rejection := store.assignment_status(assignment.id).rejection)
+            and rejection.reason == "endpoint"
+        }
+        assert lost == {1}, "no assignment is lost to a server that is down"
         assert answered <= {call.key for call in store.calls()}
 
 
-def test_one_conversation_that_a_server_cannot_bear_fails_alone(
+def test_a_scientist_of_no_use_leaves_a_clear_line_and_a_run_that_goes_on(
     acdc: Acdc, tiny_config: Path, tmp_path: Path
 ) -> None:
-    def mishap(number: int, body: Body) -> Act | None:
-        poison = '"index": 1\n' in body["messages"][-1]["content"]
-        return Fail(500, "assertion failed") if poison and is_proposal(body) else None
-
-    folder = tmp_path / "run"
-    with endpoint(mishap) as server:
-        acdc("run", folder, *words(tiny_config, server.url))
-    status = finished(acdc, folder)
-    assert status["pool"]["rejected"]["endpoint"] >= 1
-    with RunStore.open(folder, read_only=True) as store:
-        lost = [a for a in store.assignments() if store.assignment_status(a.id).rejection]
-    assert {assignment.index for assignment in lost} == {1}
-
-
-@pytest.mark.parametrize("hostile", ["prose", "injection"])
-def test_a_scientist_of_no_use_leaves_a_clear_line_and_a_run_that_goes_on(
-    acdc: Acdc, tiny_config: Path, tmp_path: Path, hostile: str
-) -> None:
-    """Nothing bad enters the pool, even with a critic that accepts whatever asks it to."""
+    """Prose, or flawed tasks that tell the critic to accept them, and a critic that does."""
     reformed = threading.Event()
 
     def mishap(number: int, body: Body) -> Act | None:
         if reformed.is_set() or not is_proposal(body):
             return None
-        if hostile == "prose":
+        if '"index": 1\n' in body["messages"][1]["content"]:
             return Say("Tasks are a matter of taste.")
         flawed = reply_to(body)
-        code = flawed["code"].replace(
-            "return 1.0 if", f"return 1.0  # {INJECTION}\n        return 1.0 if"
-        )
+        anything = f"return 1.0  # {INJECTION}\n        return 1.0 if"
+        code = flawed["code"].replace("return 1.0 if", anything)
         return Say(json.dumps({**flawed, "description": INJECTION, "code": code}))
 
     folder = tmp_path / "run"
     with endpoint(mishap) as server:
         command = words(tiny_config, server.url)
         failed = acdc("run", folder, *command, code=1)
-        reason = {"prose": "malformed", "injection": "wrong_passes"}[hostile]
-        assert reason in failed.stderr
-        assert "trace --rejected" in failed.stderr
+        assert "no family came of 2 founding waves" in failed.stderr
+        assert "trace DIR --rejected" in failed.stderr
         with RunStore.open(folder, read_only=True) as store:
             assert store.families() == []
-            assert set(store.rejection_counts()) == {reason}
+            assert set(store.rejection_counts()) == {"malformed", "wrong_passes"}
         reformed.set()
         acdc("run", folder, *command)
-    assert finished(acdc, folder)["pool"]["active"] >= 2
+    assert finished(folder)["pool"]["active"] >= 2

@@ -54,10 +54,12 @@ def test_rated_families_are_gated_and_graded_by_votes(
     folder = tmp_path / "run"
     with endpoint(play) as server:
         acdc("run", folder, *words(tiny_config, server.url))
-    status = finished(acdc, folder)
+    status = finished(folder)
     assert status["pool"]["active"] >= 3
-    assert status["ratings"]["votes"] >= 3 * status["ratings"]["answers"] > 0
-    assert status["ratings"]["agreement"] == 1.0, "this rater is of one mind"
+    ratings = status["ratings"]
+    # Two failures in a row cost a vote, and the others decide.
+    assert 3 * ratings["answers"] >= ratings["votes"] > 2 * ratings["answers"] > 0
+    assert ratings["agreement"] == 1.0, "this rater is of one mind"
     with RunStore.open(folder, read_only=True) as store:
         families = store.families()
         assert all(family.rated and family.rubric for family in families)
