@@ -75,7 +75,7 @@ async def _checked(context: RunContext, family: Family, folder: Path) -> Family:
         place = ".".join(map(str, first["loc"]))
         raise FamilyFolderError(f"{folder}: {place}: {first['msg']}") from error
     check_id(f"given-{family.id}")
-    report = await run_gates(context.sandbox, proposal, context.gates)
+    report = await run_gates(context.sandbox, proposal, context.gates, context.rater())
     if report.code is not None:
         raise FamilyFolderError(f"{folder} fails {report.code}: {report.detail}")
     own = {"id": f"given-{family.id}", "generation": 0, "kind": "novel", "parents": ()}

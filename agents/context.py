@@ -9,6 +9,7 @@ from pathlib import Path
 from agents.chat import ChatClient
 from agents.judging import Examiner
 from agents.progress import Progress, silent
+from agents.rating import Rater
 from agents.sandbox import Sandbox
 from agents.settings import (
     AnsweringSettings,
@@ -74,7 +75,14 @@ class RunContext:
             sandbox=self.sandbox,
             render=self.render_question,
             settings=self.judge,
+            rater=self.rater(),
         )
+
+    def rater(self) -> Rater | None:
+        """Who grades rated families; None while only the offline model could, which cannot."""
+        if not self.has_rater:
+            return None
+        return Rater(self.chat, self.prompts, self.judge.votes, self.seed)
 
     def render_question(self, instructions: str) -> list[ChatMessage]:
         """The conversation in which an expert is asked."""

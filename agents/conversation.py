@@ -29,8 +29,18 @@ class Conversation:
     prompt_hash: str
 
 
-def proposing(store: RunStore, prompts: PromptLibrary, assignment: Assignment) -> Conversation:
-    """Asks a scientist for the first form of a family."""
+def without_extras(assignment: Assignment) -> Assignment:
+    """The assignment without all that is shown only to inspire or to warn."""
+    bare: dict[str, tuple[str, ...]] = dict.fromkeys(
+        ("inspirations", "weak_spots", "lately_rejected", "taken_names"), ()
+    )
+    return assignment.model_copy(update=bare)
+
+
+def proposing(
+    store: RunStore, prompts: PromptLibrary, assignment: Assignment, *, can_rate: bool = False
+) -> Conversation:
+    """Asks a scientist for the first form of a family; a rated one where somebody rates."""
     parent = _parent(store, assignment)
     rendered = prompts.render(
         "propose",
@@ -42,15 +52,15 @@ def proposing(store: RunStore, prompts: PromptLibrary, assignment: Assignment) -
         lately_rejected=list(assignment.lately_rejected),
         taken_names=list(assignment.taken_names),
         example=worked_example(),
+        can_rate=can_rate,
     )
     return _conversation(rendered)
 
 
 def refining(
-    store: RunStore, prompts: PromptLibrary, assignment: Assignment, last: Draft, rounds_left: int
+    store: RunStore, prompts: PromptLibrary, opening: Conversation, last: Draft, rounds_left: int
 ) -> Conversation:
-    """Goes on with the scientist's conversation: its last reply, and what came of it."""
-    opening = proposing(store, prompts, assignment)
+    """Goes on from the scientist's opening: its last reply, and what came of it."""
     feedback = _conversation(
         prompts.render(
             "refine",

@@ -1,7 +1,8 @@
 """Curation of the task pool: which families leave, which rest, and what scientists are asked for.
 
-Pure functions of pass rates (DESIGN section 6); the node applies what they decide in one
-transaction. A pass rate is the share of archive experts that pass among those that are graded.
+Pure functions of pass rates; the node applies what they decide in one transaction, by the state
+machine in `agents.lifecycle`. A pass rate is the share of archive experts that pass among those
+that are graded.
 """
 
 from __future__ import annotations
@@ -21,14 +22,12 @@ class Plan:
     """What one adaptation does.
 
     Attributes:
-        retired: family id -> reason.
-        released: parents that return to the pool because their harder child proved impossible.
+        retired: families that nobody passes.
         held: parents that rest while a harder child is tried.
         requests: (kind, parent id or None) in assignment order.
     """
 
-    retired: dict[str, str] = field(default_factory=dict)
-    released: list[str] = field(default_factory=list)
+    retired: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
     requests: list[tuple[AssignmentKind, str | None]] = field(default_factory=list)
 
@@ -67,7 +66,6 @@ def over_capacity(families: Sequence[str], rates: Mapping[str, float], capacity:
 
 def plan_adaptation(
     active: Sequence[Family],
-    held: Sequence[str],
     rates: Mapping[str, float],
     settings: PoolSettings,
     rng: np.random.Generator,
@@ -76,14 +74,13 @@ def plan_adaptation(
 
     Args:
         active: the active families, oldest first.
-        held: ids of the families that rest behind a harder child.
         rates: pass rates of the graded ones.
         settings: shares and limits.
         rng: the stream of this decision.
     """
     plan = Plan()
     graded = [family for family in active if family.id in rates]
-    _retire_impossible(plan, graded, len(active), set(held), rates, settings, rng)
+    _retire_impossible(plan, graded, len(active), rates, settings, rng)
     alive = [family for family in graded if family.id not in plan.retired]
     slots = max(0, settings.adaptations - len(plan.requests))
     order = rng.permutation(len(alive)) if alive else np.zeros(0, dtype=int)
@@ -105,7 +102,6 @@ def _retire_impossible(
     plan: Plan,
     graded: Sequence[Family],
     active: int,
-    held: set[str],
     rates: Mapping[str, float],
     settings: PoolSettings,
     rng: np.random.Generator,
@@ -115,9 +111,7 @@ def _retire_impossible(
     for family in graded:
         if rates[family.id] > 0 or active - len(plan.retired) <= floor:
             continue
-        plan.retired[family.id] = "impossible"
-        if family.kind == "harder":
-            plan.released.extend(parent for parent in family.parents if parent in held)
+        plan.retired.append(family.id)
         if rng.random() < settings.rescue and len(plan.requests) < settings.adaptations:
             plan.requests.append(("easier", family.id))
 

@@ -11,13 +11,16 @@ from collections.abc import Sequence
 
 from agents.context import RunContext
 from agents.curation import Plan, pass_rates, plan_adaptation
+from agents.errors import ContextLengthError, EndpointError, JudgingError
 from agents.families import write_family
+from agents.lifecycle import move
 from agents.novelty import interestingly_new
 from agents.progress import ProgressEvent
 from agents.scientist import candidate_family
 from memory.randomness import derive_seed, stream
 from memory.records import Assignment, AssignmentKind, Family, Rejection
 
+IN_VAIN = "founding_in_vain"
 FOUNDING_MARGIN = 1.25
 """Assignments per free place of the pool: about one proposal in five is turned down."""
 
@@ -27,8 +30,26 @@ def needs_another_wave(context: RunContext) -> bool:
     store, pool = context.store, context.pool
     if store.assignments(0, "open") or store.assignments(0, "candidate"):
         return False
+    waves, sittings = len(store.events("founding_wave")), 1 + len(store.events(IN_VAIN))
+    return len(store.families("active")) < pool.capacity and waves < pool.founding_waves * sittings
+
+
+def require_families(context: RunContext) -> None:
+    """Refuse to begin with an empty pool; the same command tries as many waves once more.
+
+    Raises:
+        JudgingError: all founding waves are over, and no family came of them.
+    """
+    store = context.store
+    if store.families("active") or needs_another_wave(context):
+        return
     waves = len(store.events("founding_wave"))
-    return len(store.families("active")) < pool.capacity and waves < pool.founding_waves
+    store.add_event(IN_VAIN, {"waves": waves})
+    reasons = ", ".join(f"{reason} {n}" for reason, n in store.rejection_counts().items())
+    raise JudgingError(
+        f"no family came of {waves} founding waves ({reasons}): `acdc trace DIR --rejected` shows "
+        "why; a better scientist or pool.families helps, and the same command tries again"
+    )
 
 
 def open_founding_wave(context: RunContext) -> None:
@@ -52,11 +73,10 @@ def curate(context: RunContext, generation: int) -> None:
         if not due:
             return
         active = store.families("active")
-        held = [family.id for family in store.families("held")]
         archive = context.archive_skills()
         rates = pass_rates([family.id for family in active], archive)
         rng = stream(context.seed, generation, "curation")
-        plan = plan_adaptation(active, held, rates, context.pool, rng)
+        plan = plan_adaptation(active, rates, context.pool, rng)
         _apply(context, plan)
         _write_assignments(context, generation, plan.requests)
     context.progress(
@@ -69,12 +89,10 @@ def curate(context: RunContext, generation: int) -> None:
 
 
 def _apply(context: RunContext, plan: Plan) -> None:
-    for family, reason in plan.retired.items():
-        context.store.set_family_status(family, "retired", reason)
-    for family in plan.released:
-        context.store.set_family_status(family, "active", "its harder child proved impossible")
+    for family in plan.retired:
+        move(context.store, context.store.family(family), "impossible")
     for family in plan.held:
-        context.store.set_family_status(family, "held", "a harder child is tried")
+        move(context.store, context.store.family(family), "harder_tried")
 
 
 def _write_assignments(
@@ -157,14 +175,20 @@ async def _novelty_verdict(
     if closest.similarity < context.novelty_settings.similar_similarity:
         return None
     similar = [context.store.family(neighbour.family_id) for neighbour in neighbours]
-    reply = await interestingly_new(
-        context.chat,
-        context.prompts,
-        family,
-        similar,
-        assignment=assignment.id,
-        seed=assignment.rng_seed,
-    )
+    try:
+        reply = await interestingly_new(
+            context.chat,
+            context.prompts,
+            family,
+            similar,
+            assignment=assignment.id,
+            seed=assignment.rng_seed,
+        )
+    except ContextLengthError as error:
+        return Rejection(reason="context_length", detail=str(error))
+    except EndpointError as error:
+        await context.chat.raise_if_down(error)
+        return Rejection(reason="endpoint", detail=str(error))
     if reply is not None and reply.decision == "new":
         return None
     reason = reply.reason if reply is not None else "the novelty check gave no readable verdict"
@@ -196,4 +220,4 @@ def _release_parent_of_rejected(context: RunContext, assignment: Assignment) -> 
         and parent is not None
         and context.store.family_status(parent) == "held"
     ):
-        context.store.set_family_status(parent, "active", "its harder child was rejected")
+        move(context.store, context.store.family(parent), "child_rejected")

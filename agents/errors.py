@@ -10,6 +10,7 @@ AcdcError
     │   ├── EndpointError         a chat endpoint does not answer, or refuses
     │   ├── ContextLengthError    a conversation does not fit the model's context
     │   └── BudgetExhausted       a role has used up its budget: the run ends cleanly
+    ├── CurationError             a family cannot change its status in this way
     ├── JudgingError              too many answers stayed ungraded to go on
     ├── AnsweringError            the collective cannot answer
     └── TaskFileError             a file of tasks or sample logs cannot be read
@@ -49,6 +50,10 @@ class FamilyFault(AgentError):
 
 class FamilyFolderError(AgentError):
     """A family folder cannot be written or read."""
+
+
+class CurationError(AgentError):
+    """A family cannot change its status in this way."""
 
 
 class JudgingError(AgentError):

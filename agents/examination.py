@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Sequence
 
+from agents.concurrency import all_of
 from agents.context import RunContext
 from agents.errors import JudgingError
-from agents.judging import Item, Result, family_outcome
+from agents.items import Result, items_of
+from agents.judging import family_outcome
+from agents.lifecycle import move
 from agents.progress import ProgressEvent
 from agents.rating import rater_says_gibberish
 from evolution.gibberish import assess
@@ -75,12 +77,7 @@ async def examine_experts(
         done += len(due[expert.id])
         context.progress(ProgressEvent("step", f"{label}: {expert.id}", done, total))
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for expert in waiting:
-                group.create_task(one(expert))
-    except BaseExceptionGroup as failures:
-        raise failures.exceptions[0] from None
+    await all_of(one(expert) for expert in waiting)
 
 
 async def _examine(context: RunContext, expert: Expert, families: Sequence[Family]) -> None:
@@ -100,8 +97,7 @@ def _write_outcome(
 ) -> None:
     condemned = next((result.condemned for result in results if result.condemned), None)
     if condemned is not None:
-        if context.store.family_status(family.id) != "retired":
-            context.store.set_family_status(family.id, "retired", f"condemned: {condemned}")
+        move(context.store, family, "condemned", detail=condemned)
         return
     outcome = family_outcome(results)
     if outcome is not None:
@@ -110,19 +106,6 @@ def _write_outcome(
         reason = next((result.error for result in results if result.error), "no result")
         gap: dict[str, Json] = {"expert": expert.id, "family": family.id, "reason": reason}
         context.store.add_event("missing", gap)
-
-
-def items_of(family: Family) -> list[Item]:
-    """The gradable instances of a family."""
-    return [
-        Item(
-            code=family.code,
-            code_hash=family.code_hash,
-            instance=instance,
-            instructions=instructions,
-        )
-        for instance, instructions in sorted(family.instructions.items())
-    ]
 
 
 async def babbling(context: RunContext, experts: Iterable[Expert]) -> dict[str, str]:

@@ -3,13 +3,17 @@
 Each gate is a small function that gives one line for the scientist, or "" if there is nothing to
 complain about. They run cheap ones first, and the first complaint is the outcome:
 
-- on the text of the proposal: `rubric_missing`, `no_rater`;
+- on the text of the proposal: `rubric_missing`, `no_rater`, `length_tells`;
 - on what the family says of itself: `instance_count`, `instruction_empty`,
   `instruction_unstable`, `leaked`;
-- on how it scores: `score_range`, `score_unstable`, `reference_fails`, `wrong_passes`,
+- on how it scores: `score_range`, `score_unstable`, `time_bomb`, `reference_fails`, `wrong_passes`,
   `empty_passes`, `echo_passes`, `constant_answer`;
 - while its code is read and runs: `executes_submission`, `import_error`, `timeout`, `memory`,
   `crash`, `no_rater`, `judge_limit`.
+
+A rated family is graded by its code and by a rater: its code need only let the reference answers
+through, and the gates on wrong answers, the bare instruction and constants are the rater's
+(`agents.rated_gates`).
 """
 
 from __future__ import annotations
@@ -18,8 +22,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from agents.clock import YEARS, years_later
 from agents.errors import FamilyFault
 from agents.extraction import extract
+from agents.rated_gates import rated_gates, text_complaint
+from agents.rating import Rater
 from agents.sandbox import Inspection, Sandbox, Submission
 from agents.schemas import Proposal
 from agents.settings import GateSettings
@@ -84,25 +91,32 @@ class Scored:
         return self.values[instance, text][0] == 1
 
 
-async def run_gates(sandbox: Sandbox, proposal: Proposal, settings: GateSettings) -> GateReport:
+async def run_gates(
+    sandbox: Sandbox, proposal: Proposal, settings: GateSettings, rater: Rater | None = None
+) -> GateReport:
     """Run the gates on a proposal, in the sandbox.
+
+    Args:
+        sandbox: where its code runs.
+        proposal: the draft.
+        settings: limits of the gates.
+        rater: grades the answers of a rated family; without one such a family is refused.
 
     Raises:
         SandboxError: the sandbox itself failed; nothing is known about the proposal.
+        EndpointError, ContextLengthError, BudgetExhausted: the rater's endpoint did, likewise.
     """
     with span("sandbox", "gates", family=proposal.name) as work:
-        report = await _run_gates(sandbox, proposal, settings)
+        report = text_complaint(proposal, can_rate=rater is not None)
+        if report is None:
+            report = await _run_gates(sandbox, proposal, settings)
+        if report.passed and proposal.rated and rater is not None:
+            report = await rated_gates(rater, proposal, report)
         work.set(output=report.code or "passed")
         return report
 
 
 async def _run_gates(sandbox: Sandbox, proposal: Proposal, settings: GateSettings) -> GateReport:
-    if proposal.rated and not (proposal.rubric or "").strip():
-        return GateReport(code="rubric_missing", detail="a rated family needs a rubric")
-    if proposal.rated:
-        return GateReport(
-            code="no_rater", detail="no rater grades answers: let score decide, and rated be false"
-        )
     instructions: dict[str, str] = {}
     try:
         inspection = await sandbox.inspect(proposal.code)
@@ -112,16 +126,22 @@ async def _run_gates(sandbox: Sandbox, proposal: Proposal, settings: GateSetting
             if detail := claim_gate(claims):
                 return GateReport(code=code, detail=detail, instructions=instructions)
         scored = Scored(claims, await _score(sandbox, claims))
+        if later := await _only_later(sandbox, scored):
+            return GateReport(code="time_bomb", detail=later, instructions=instructions)
     except FamilyFault as fault:
         return GateReport(code=fault.code, detail=fault.detail, instructions=instructions)
     for code, score_gate in SCORE_GATES:
+        if proposal.rated and code not in GATES_OF_RATED_CODE:
+            continue
         if detail := score_gate(scored):
             return GateReport(code=code, detail=detail, instructions=instructions)
     return GateReport(code=None, instructions=instructions)
 
 
 async def _score(sandbox: Sandbox, claims: Claims) -> dict[tuple[str, str], tuple[float, float]]:
-    """Score all that the gates need twice, the second time backwards; each in its own process.
+    """Score all that the gates need twice, each in its own process; the second time years later.
+
+    A scorer that waits for a date gives itself away by the clock.
 
     Raises:
         FamilyFault: a submission cannot be scored.
@@ -138,8 +158,28 @@ async def _score(sandbox: Sandbox, claims: Claims) -> dict[tuple[str, str], tupl
         )
     )
     forth = await _values(sandbox, claims.proposal.code, pairs)
-    back = await _values(sandbox, claims.proposal.code, pairs[::-1])
+    back = await _values(sandbox, years_later(claims.proposal.code), pairs[::-1])
     return dict(zip(pairs, zip(forth, back[::-1], strict=True), strict=True))
+
+
+async def _only_later(sandbox: Sandbox, scored: Scored) -> str:
+    """What changes with the clock alone, or "": scored once more in that order, but now.
+
+    Raises:
+        FamilyFault: a submission cannot be scored.
+    """
+    pairs = [pair for pair, (forth, back) in scored.values.items() if forth != back]
+    if not pairs:
+        return ""
+    order = list(scored.values)[::-1]
+    now = dict(zip(order, await _values(sandbox, scored.claims.proposal.code, order), strict=True))
+    if any(now[pair] != scored.values[pair][0] for pair in pairs):
+        return ""
+    (instance, text), (forth, back) = pairs[0], scored.values[pairs[0]]
+    return (
+        f"{quoted(text)} (instance {instance}) scores {forth:g} today and {back:g} in {YEARS} "
+        "years: score must not look at the clock"
+    )
 
 
 async def _values(sandbox: Sandbox, code: str, pairs: Sequence[tuple[str, str]]) -> list[float]:
@@ -291,3 +331,5 @@ SCORE_GATES: tuple[tuple[str, Callable[[Scored], str]], ...] = (
     ("echo_passes", echo_passes),
     ("constant_answer", constant_answer),
 )
+GATES_OF_RATED_CODE = frozenset({"score_range", "score_unstable", "reference_fails"})
+"""What the code of a rated family must show; the rest is the rater's to show."""

@@ -100,6 +100,8 @@ async def admission(state: RunState, runtime: Handles) -> None:
     """Join the scientists: decide novelty and acceptance in assignment order."""
     with phase(runtime.context, "admission"):
         await drafting.admit(runtime.context, state["generation"])
+        if state["generation"] == 0:
+            drafting.require_families(runtime.context)
 
 
 async def judge(state: RunState, runtime: Handles) -> None:

@@ -1,4 +1,4 @@
-"""The examiner: experts answer instances, and the sandbox grades what they answered.
+"""The examiner: experts answer instances, and what they answered is graded.
 
 Answering and grading are separate durable steps, keyed by everything that can change their
 outcome. What is found in the run store is not made again, so an examination that was interrupted
@@ -10,22 +10,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Protocol
 
-from agents.errors import SandboxError
 from agents.extraction import extract
-from agents.sandbox import Score, Submission
+from agents.grading import Failure, Grader, Scorer, Verdict, VoteBook
+from agents.items import Item, Result
+from agents.rating import Rater
 from agents.settings import JudgeSettings
 from evolution.errors import EngineError, PromptTooLongError
 from evolution.genome import Genome
 from memory.hashing import json_hash
 from memory.randomness import derive_seed
-from memory.records import Answer, ChatMessage, Grade, Reply, Sampling
+from memory.records import Answer, ChatMessage, Reply, Sampling
 from memory.spans import span
 
-VOTE = 0
-"""A scorer is deterministic: it votes once. Raters will vote several times."""
+__all__ = ["Answerer", "Examiner", "GradeBook", "Item", "Result", "Scorer", "family_outcome"]
 
 
 class Answerer(Protocol):
@@ -49,15 +48,7 @@ class Answerer(Protocol):
         ...
 
 
-class Scorer(Protocol):
-    """The part of the sandbox that an examiner needs."""
-
-    async def score(self, code: str, submissions: Sequence[Submission]) -> list[Score]:
-        """Score submissions to one family."""
-        ...
-
-
-class GradeBook(Protocol):
+class GradeBook(VoteBook, Protocol):
     """The part of the run store that an examiner needs."""
 
     def answers(self, keys: Sequence[str]) -> dict[str, Answer]:
@@ -67,47 +58,6 @@ class GradeBook(Protocol):
     def put_answers(self, answers: Sequence[Answer]) -> None:
         """Record answers."""
         ...
-
-    def grades(self, keys: Sequence[str]) -> dict[str, Grade]:
-        """The grades among these keys that are recorded."""
-        ...
-
-    def put_grades(self, grades: Sequence[Grade]) -> None:
-        """Record grades."""
-        ...
-
-
-@dataclass(frozen=True)
-class Item:
-    """One gradable instance of a family."""
-
-    code: str
-    code_hash: str
-    instance: str
-    instructions: str
-
-    @cached_property
-    def instance_hash(self) -> str:
-        """Content hash of what is asked and of what grades it."""
-        return json_hash([self.code_hash, self.instance, self.instructions])
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came of one item (and, with several samples per instance, of one sample of it).
-
-    Attributes:
-        answer: None if the engine failed.
-        passed: None if missing, which is never a fail.
-        error: why it is missing; "" if it is not.
-        condemned: what the family's own code did wrong, twice; the family is to be retired.
-    """
-
-    item: Item
-    answer: Answer | None
-    passed: bool | None
-    error: str = ""
-    condemned: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +69,6 @@ class _Question:
     seed: int
     messages: Sequence[ChatMessage]
     key: str
-
-    def grade_key(self) -> str:
-        return json_hash([self.key, self.item.code_hash, VOTE])
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    """Why a question has no answer or no grade."""
-
-    error: str
-    condemned: str | None = None
 
 
 class Examiner:
@@ -143,6 +82,7 @@ class Examiner:
         settings: sampling, and how many samples per instance.
         seed: root of the seeds of sampling; of no consequence for greedy answers.
         logprobs: whether answers carry log-probabilities; they change no answer.
+        rater: grades answers to rated families; None where no model can.
     """
 
     def __init__(
@@ -154,10 +94,11 @@ class Examiner:
         settings: JudgeSettings,
         seed: int = 0,
         logprobs: bool = False,
+        rater: Rater | None = None,
     ) -> None:
         self._store = store
         self._broker = broker
-        self._sandbox = sandbox
+        self._grader = Grader(store, sandbox, rater)
         self._render = render
         self._settings = settings
         self._seed = seed
@@ -174,11 +115,11 @@ class Examiner:
             for item in items
             for sample in range(self._settings.samples)
         ]
-        failures: dict[str, _Failure] = {}
+        failures: dict[str, Failure] = {}
         answers = await self._answers(genome_id, genome, questions, failures)
-        answered = [question for question in questions if question.key in answers]
-        grades = await self._grades(answered, answers, failures)
-        return [self._result(question, answers, grades, failures) for question in questions]
+        answered = [(q.item, answers[q.key]) for q in questions if q.key in answers]
+        verdicts = await self._grader.grade(answered)
+        return [_result(question, answers, verdicts, failures) for question in questions]
 
     def _question(self, genome_id: str, item: Item, sample: int) -> _Question:
         purpose = f"answer/{genome_id}/{item.instance_hash}"
@@ -202,7 +143,7 @@ class Examiner:
         genome_id: str,
         genome: Genome,
         questions: Sequence[_Question],
-        failures: dict[str, _Failure],
+        failures: dict[str, Failure],
     ) -> dict[str, Answer]:
         """Answers by key: those on record, and new ones, which are put on record at once."""
         found = self._store.answers([question.key for question in questions])
@@ -220,7 +161,7 @@ class Examiner:
         genome_id: str,
         genome: Genome,
         questions: Sequence[_Question],
-        failures: dict[str, _Failure],
+        failures: dict[str, Failure],
     ) -> dict[str, Reply]:
         """Replies by key; what could not be answered goes to the failures."""
         prompts = [question.messages for question in questions]
@@ -232,10 +173,10 @@ class Examiner:
             )
         except PromptTooLongError as error:
             if len(questions) == 1:
-                failures[questions[0].key] = _Failure(str(error), f"prompt_too_long: {error}")
+                failures[questions[0].key] = Failure(str(error), f"prompt_too_long: {error}")
                 return {}
         except EngineError as error:
-            failures.update({question.key: _Failure(str(error)) for question in questions})
+            failures.update({question.key: Failure(str(error)) for question in questions})
             return {}
         else:
             return {q.key: reply for q, reply in zip(questions, replies, strict=True)}
@@ -245,79 +186,23 @@ class Examiner:
         )
         return {key: reply for answered in singly for key, reply in answered.items()}
 
-    async def _grades(
-        self,
-        questions: Sequence[_Question],
-        answers: Mapping[str, Answer],
-        failures: dict[str, _Failure],
-    ) -> dict[str, Grade]:
-        """Grades by key: those on record, and new ones, family by family."""
-        found = self._store.grades([question.grade_key() for question in questions])
-        families: dict[str, list[_Question]] = {}
-        for question in questions:
-            if question.grade_key() not in found:
-                families.setdefault(question.item.code_hash, []).append(question)
-        new = await asyncio.gather(
-            *(self._grade_family(group, answers, failures) for group in families.values())
-        )
-        for grades in new:
-            found.update({grade.key: grade for grade in grades})
-        return found
 
-    async def _grade_family(
-        self,
-        questions: Sequence[_Question],
-        answers: Mapping[str, Answer],
-        failures: dict[str, _Failure],
-    ) -> list[Grade]:
-        """Grade answers to one family in one request; equal submissions are scored once."""
-        submissions = {
-            q.key: Submission(q.item.instance, answers[q.key].extracted) for q in questions
-        }
-        distinct = list(dict.fromkeys(submissions.values()))
-        code_hash = questions[0].item.code_hash
-        try:
-            with span("grade", "score", family=code_hash, submissions=len(distinct)):
-                scores = await self._sandbox.score(questions[0].item.code, distinct)
-        except SandboxError as error:
-            failures.update({question.key: _Failure(str(error)) for question in questions})
-            return []
-        condemned = next(filter(None, map(_condemnation, scores)), None)
-        values = {s: score.value for s, score in zip(distinct, scores, strict=True)}
-        grades = []
-        for question in questions:
-            value = values[submissions[question.key]]
-            if condemned is not None:
-                failures[question.key] = _Failure(condemned, condemned)
-            if value in (0, 1):
-                grades.append(
-                    Grade(
-                        key=question.grade_key(),
-                        answer_key=question.key,
-                        code_hash=code_hash,
-                        vote=VOTE,
-                        passed=value == 1,
-                    )
-                )
-        self._store.put_grades(grades)
-        return grades
-
-    def _result(
-        self,
-        question: _Question,
-        answers: Mapping[str, Answer],
-        grades: Mapping[str, Grade],
-        failures: Mapping[str, _Failure],
-    ) -> Result:
-        grade = grades.get(question.grade_key())
-        failure = failures.get(question.key)
-        return Result(
-            item=question.item,
-            answer=answers.get(question.key),
-            passed=grade.passed if grade is not None else None,
-            error=failure.error if failure is not None and grade is None else "",
-            condemned=failure.condemned if failure is not None else None,
-        )
+def _result(
+    question: _Question,
+    answers: Mapping[str, Answer],
+    verdicts: Mapping[str, Verdict],
+    failures: Mapping[str, Failure],
+) -> Result:
+    verdict = verdicts.get(question.key, Verdict())
+    failure = failures.get(question.key, verdict.failure)
+    return Result(
+        item=question.item,
+        answer=answers.get(question.key),
+        passed=verdict.passed,
+        error=failure.error if failure is not None and verdict.passed is None else "",
+        condemned=failure.condemned if failure is not None else None,
+        agreement=verdict.agreement,
+    )
 
 
 def family_outcome(results: Sequence[Result]) -> bool | None:
@@ -345,12 +230,3 @@ def _answer(genome_id: str, question: _Question, reply: Reply) -> Answer:
         extracted=extracted.answer,
         unmarked=extracted.unmarked,
     )
-
-
-def _condemnation(score: Score) -> str | None:
-    """What a score says against its family."""
-    if score.fault is not None:
-        return str(score.fault)
-    if score.value not in (0, 1):
-        return f"score_range: score gave {score.value}, not 0 or 1"
-    return None

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from agents.chat import ChatClient
+from agents.errors import ContextLengthError
 from agents.schemas import NoveltyReply
-from agents.scientist import Chat
 from agents.views import family_view
 from memory.records import ChatMessage, Family
 from prompts import PromptLibrary
 
 
 async def interestingly_new(
-    chat: Chat,
+    chat: ChatClient,
     prompts: PromptLibrary,
     family: Family,
     neighbours: Sequence[Family],
@@ -21,6 +22,8 @@ async def interestingly_new(
     seed: int | None = None,
 ) -> NoveltyReply | None:
     """Ask the critic's model; None if its reply is unreadable.
+
+    Neighbours that are too many for the model's context are reduced to the nearest.
 
     Args:
         chat: how the agents speak.
@@ -33,6 +36,22 @@ async def interestingly_new(
     Raises:
         EndpointError, ContextLengthError, BudgetExhausted: as the chat client.
     """
+    try:
+        return await _ask(chat, prompts, family, neighbours, assignment, seed)
+    except ContextLengthError:
+        if len(neighbours) < 2:
+            raise
+        return await _ask(chat, prompts, family, neighbours[:1], assignment, seed)
+
+
+async def _ask(
+    chat: ChatClient,
+    prompts: PromptLibrary,
+    family: Family,
+    neighbours: Sequence[Family],
+    assignment: str | None,
+    seed: int | None,
+) -> NoveltyReply | None:
     rendered = prompts.render(
         "novelty",
         family=family_view(family),

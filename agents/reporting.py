@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from agents.answering import normalise
 from agents.context import RunContext
-from agents.examination import examine_experts, items_of
+from agents.examination import examine_experts
+from agents.items import items_of
 from evolution.coverage import coverage, task_force
 from memory.records import Expert, Family, Json, Skills
 

@@ -28,7 +28,7 @@ class PairOfWrongAnswers(BaseModel):
 
 
 class Proposal(BaseModel):
-    """A task family as a scientist writes it (DESIGN section 6)."""
+    """A task family as a scientist writes it."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -59,3 +59,14 @@ class NoveltyReply(BaseModel):
 
     decision: Literal["new", "known"]
     reason: str
+
+
+class RatingReply(BaseModel):
+    """Whether each of three answers meets a rubric."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str
+    A: Literal["pass", "fail"]
+    B: Literal["pass", "fail"]
+    C: Literal["pass", "fail"]

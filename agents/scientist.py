@@ -9,20 +9,26 @@ and writes the same drafts once more.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, NotRequired, Protocol, Self, TypedDict
+from typing import Any, Literal, NotRequired, Self, TypedDict
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
 from agents.candidates import candidate_family
-from agents.chat import Completion
+from agents.chat import ChatClient, Completion
 from agents.chat.structured import T
 from agents.context import RunContext
-from agents.conversation import Conversation, criticising, proposing, refining
+from agents.conversation import (
+    Conversation,
+    criticising,
+    proposing,
+    refining,
+    without_extras,
+)
 from agents.errors import ContextLengthError, EndpointError
 from agents.gates import run_gates
 from agents.schemas import CritiqueReply, Proposal
@@ -31,7 +37,6 @@ from agents.trial import answer_trial
 from memory.randomness import derive_seed
 from memory.records import (
     Assignment,
-    ChatMessage,
     Critique,
     Draft,
     GateReport,
@@ -42,31 +47,11 @@ from memory.records import (
 from memory.store import RunStore
 from prompts import PromptLibrary
 
-__all__ = ["Chat", "ScientistContext", "build_scientist", "candidate_family"]
+__all__ = ["ScientistContext", "build_scientist", "candidate_family"]
 
 Step = Literal["trial", "critique", "refine", "done"]
 CRITIC_ATTEMPTS = 2
 """How often a critic is asked before its unreadable replies end an assignment."""
-
-
-class Chat(Protocol):
-    """The part of the chat client that agents speak to."""
-
-    async def complete(
-        self,
-        role: Role,
-        purpose: str,
-        messages: Sequence[ChatMessage],
-        schema: type[T] | None,
-        *,
-        assignment: str | None,
-        round: int = 0,
-        sample: int = 0,
-        seed: int | None = None,
-        prompt_hash: str = "",
-    ) -> Completion[T]:
-        """Ask the model of a role."""
-        ...
 
 
 class ScientistState(TypedDict):
@@ -84,26 +69,28 @@ class ScientistContext:
     Attributes:
         gates: runs the gates on a proposal, in the sandbox.
         trial: lets current experts answer a proposal that passed them.
+        can_rate: whether a rater grades rated families.
     """
 
     store: RunStore
-    chat: Chat
+    chat: ChatClient
     prompts: PromptLibrary
     settings: ScientistSettings
     gates: Callable[[Proposal], Awaitable[GateReport]]
     trial: Callable[[Proposal, GateReport], Awaitable[tuple[TrialAnswer, ...]]]
+    can_rate: bool = False
 
     @classmethod
     def of_run(cls, run: RunContext) -> Self:
         """The context of a scientist in a run."""
 
         async def gates(proposal: Proposal) -> GateReport:
-            return await run_gates(run.sandbox, proposal, run.gates)
+            return await run_gates(run.sandbox, proposal, run.gates, run.rater())
 
         async def trial(proposal: Proposal, report: GateReport) -> tuple[TrialAnswer, ...]:
             return await answer_trial(run, proposal, report)
 
-        return cls(run.store, run.chat, run.prompts, run.scientist, gates, trial)
+        return cls(run.store, run.chat, run.prompts, run.scientist, gates, trial, run.has_rater)
 
 
 Handles = Runtime[ScientistContext]
@@ -135,26 +122,34 @@ async def propose(state: ScientistState, runtime: Handles) -> dict[str, Any]:
     """Ask for the first form of the family."""
     context = runtime.context
     assignment = context.store.assignment(state["assignment"])
-    conversation = proposing(context.store, context.prompts, assignment)
-    return await _write(context, assignment, 0, "propose", conversation)
+
+    def opening(view: Assignment) -> Conversation:
+        return proposing(context.store, context.prompts, view, can_rate=context.can_rate)
+
+    return await _write(context, assignment, 0, "propose", opening)
 
 
 async def refine(state: ScientistState, runtime: Handles) -> dict[str, Any]:
     """Ask for a changed form, in the light of what came of the last one."""
     context, number = runtime.context, state["round"] + 1
     assignment = context.store.assignment(state["assignment"])
-    rounds_left = context.settings.max_refinements - number
-    conversation = refining(
-        context.store, context.prompts, assignment, _draft(context, state), rounds_left
-    )
-    return await _write(context, assignment, number, "refine", conversation)
+    last, rounds_left = _draft(context, state), context.settings.max_refinements - number
+
+    def answer(view: Assignment) -> Conversation:
+        opening = proposing(context.store, context.prompts, view, can_rate=context.can_rate)
+        return refining(context.store, context.prompts, opening, last, rounds_left)
+
+    return await _write(context, assignment, number, "refine", answer)
 
 
 async def trial(state: ScientistState, runtime: Handles) -> dict[str, Any]:
     """Run the gates; what passes them is answered by current experts for the critic to see."""
     context, draft = runtime.context, _draft(runtime.context, state)
     proposal = Proposal.model_validate(draft.proposal)
-    gates = await context.gates(proposal)
+    try:
+        gates = await context.gates(proposal)
+    except (EndpointError, ContextLengthError) as error:  # of the rater, for a rated family
+        return _reject(context, draft.assignment, await _unanswered(context, error))
     draft = draft.model_copy(update={"gates": gates})
     context.store.put_draft(draft)
     if gates.code is not None:
@@ -184,7 +179,7 @@ async def critique(state: ScientistState, runtime: Handles) -> dict[str, Any]:
                 sample,
             )
         except (EndpointError, ContextLengthError) as error:
-            return _reject(context, assignment.id, _unanswered(error))
+            return _reject(context, assignment.id, await _unanswered(context, error))
         if reply.parsed is not None:
             break
     else:
@@ -211,15 +206,21 @@ async def _write(
     assignment: Assignment,
     number: int,
     purpose: str,
-    conversation: Conversation,
+    conversation: Callable[[Assignment], Conversation],
 ) -> dict[str, Any]:
-    """Let the scientist speak, and keep what it proposes as the draft of this round."""
+    """Let the scientist speak, and keep what it proposes as the draft of this round.
+
+    A conversation that is too long for the model is held again without what is only there to
+    inspire; if it is too long even then, this assignment has failed.
+    """
     try:
-        reply = await _ask(
-            context, "scientist", purpose, conversation, Proposal, number, assignment
-        )
+        try:
+            reply = await _propose(context, purpose, conversation(assignment), number, assignment)
+        except ContextLengthError:
+            bare = conversation(without_extras(assignment))
+            reply = await _propose(context, purpose, bare, number, assignment)
     except (EndpointError, ContextLengthError) as error:
-        return _reject(context, assignment.id, _unanswered(error))
+        return _reject(context, assignment.id, await _unanswered(context, error))
     proposal = reply.parsed.model_dump(mode="json", by_alias=True) if reply.parsed else None
     problem = None if reply.parsed else reply.problem
     draft = Draft(assignment=assignment.id, round=number, proposal=proposal, problem=problem)
@@ -227,6 +228,16 @@ async def _write(
     if proposal is None:
         return _again(context, draft, Rejection(reason="malformed", detail=problem or ""))
     return {"round": number, "step": "trial"}
+
+
+async def _propose(
+    context: ScientistContext,
+    purpose: str,
+    conversation: Conversation,
+    number: int,
+    assignment: Assignment,
+) -> Completion[Proposal]:
+    return await _ask(context, "scientist", purpose, conversation, Proposal, number, assignment)
 
 
 async def _ask(
@@ -275,6 +286,15 @@ def _reject(context: ScientistContext, assignment: str, rejection: Rejection) ->
     return {"step": "done"}
 
 
-def _unanswered(error: EndpointError | ContextLengthError) -> Rejection:
-    reason = "context_length" if isinstance(error, ContextLengthError) else "endpoint"
-    return Rejection(reason=reason, detail=str(error))
+async def _unanswered(
+    context: ScientistContext, error: EndpointError | ContextLengthError
+) -> Rejection:
+    """The end of an assignment whose question has no answer.
+
+    Raises:
+        EndpointError: the endpoint is down. The assignment stays open, for the same command.
+    """
+    if isinstance(error, ContextLengthError):
+        return Rejection(reason="context_length", detail=str(error))
+    await context.chat.raise_if_down(error)
+    return Rejection(reason="endpoint", detail=str(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal, Self, get_args
 
 import httpx
 from pydantic import ConfigDict, Field, ValidationError, model_validator
@@ -23,7 +23,7 @@ class PopulationSettings(Settings):
 
 
 class PoolSettings(Settings):
-    """How many families there are, and how the pool adapts (DESIGN section 6, curation)."""
+    """How many families there are, and how the pool adapts."""
 
     families: tuple[str, ...] = Field(
         default=(),
@@ -122,6 +122,11 @@ class JudgeSettings(Settings):
         ge=1,
         description="answers per instance; an instance is passed by more than half of them",
     )
+    votes: int = Field(
+        default=3,
+        ge=1,
+        description="votes of the rater on each answer to a rated family; more than half decide",
+    )
 
     @property
     def sampling(self) -> Sampling:
@@ -160,6 +165,15 @@ class AnsweringSettings(Settings):
         description="folder or hub id of a sequence classifier, for the method 'reward'",
     )
     reward_device: str = Field(default="auto", description="where it runs: auto, cpu, cuda:1")
+
+
+class PromptSettings(Settings):
+    """Which prompts the agents and the experts are given."""
+
+    folder: str | None = Field(
+        default=None,
+        description="folder of prompt files; a file there replaces the built-in one of that name",
+    )
 
 
 OFFLINE = "offline"
@@ -303,6 +317,14 @@ class EndpointsSettings(Settings):
                 )
                 raise ValueError(reasons) from None
         return self
+
+    def distinct(self) -> list[Role]:
+        """The first role of each server, model and key: those that have to be tried."""
+        places: dict[tuple[str, str, str], Role] = {}
+        for role in get_args(Role):
+            own = self.of(role)
+            places.setdefault((own.base_url, own.model, own.api_key_env), role)
+        return list(places.values())
 
     def of(self, role: Role) -> EndpointSettings:
         """The whole endpoint of a role, inherited settings filled in."""

@@ -7,6 +7,7 @@ from agents.curation import over_capacity, pass_rates
 from agents.examination import babbling, competitors
 from agents.founding import breed_child
 from agents.grafting import graft
+from agents.lifecycle import move
 from agents.progress import ProgressEvent
 from evolution.coverage import coverage
 from evolution.mating import choose_parents
@@ -36,7 +37,7 @@ def _trim_pool(context: RunContext, experts: list[Expert]) -> None:
     skills = {expert.id: context.store.skills(expert.id) for expert in experts}
     rates = pass_rates(active, skills)
     for family in over_capacity(active, rates, context.pool.capacity):
-        context.store.set_family_status(family, "retired", "least discrimination")
+        move(context.store, context.store.family(family), "least_telling", rate=rates[family])
 
 
 def _survive(context: RunContext, generation: int, experts: list[Expert]) -> None:

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Sequence
 
 from agents.context import RunContext
-from agents.judging import Examiner, Item
+from agents.items import Item, drafted_items
+from agents.judging import Examiner
 from agents.schemas import Proposal
 from evolution.coverage import task_force
 from evolution.genome import Genome
-from memory.hashing import text_hash
 from memory.records import GateReport, TrialAnswer
 
 
@@ -21,11 +21,7 @@ async def answer_trial(
 
     The panel is the archive's task force; before there is an archive, the seeds answer.
     """
-    code_hash = text_hash(proposal.code)
-    items = [
-        Item(proposal.code, code_hash, instance, instructions)
-        for instance, instructions in sorted(gates.instructions.items())
-    ]
+    items = drafted_items(proposal, gates.instructions)
     examiner = await run.examiner()
     panel = await _panel(run)
     answered = await asyncio.gather(

@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -64,7 +65,7 @@ def measure(shape: str, rounds: int, placed: str) -> dict[str, Any]:
         held = torch.cuda.memory_allocated()
         swaps = {
             name: statistics.median(
-                timed(lambda g=genome: materialise(bank, g, model)) for _ in range(rounds)
+                timed(partial(materialise, bank, genome, model)) for _ in range(rounds)
             )
             for name, genome in (("plain", plain), ("mutated", mutated))
         }
@@ -94,7 +95,8 @@ def copy_speed(model: Any) -> float:
     """Bytes read and written per second, in GB, by a copy within the GPU."""
     source = max(model.parameters(), key=lambda parameter: parameter.numel()).detach()
     target = torch.empty_like(source)
-    return 2 * source.nbytes / min(timed(lambda: target.copy_(source)) for _ in range(9)) / 1e9
+    fastest = min(timed(lambda: target.copy_(source)) for _ in range(9))
+    return float(2 * source.nbytes / fastest / 1e9)
 
 
 def timed(work: Callable[[], Any]) -> float:

@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.context import RunContext
-from agents.examination import items_of
-from agents.judging import Examiner, Item, family_outcome
+from agents.items import Item, items_of
+from agents.judging import Examiner, family_outcome
 from agents.offline.author import write
 from agents.offline.sketches import Sketch, read_sketch
 from agents.reporting import condemned

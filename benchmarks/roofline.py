@@ -16,6 +16,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -74,9 +75,7 @@ def measure_bank(bank: Bank, model: Any, shape: str, rounds: int) -> dict[str, A
         copies.append(seconds(lambda: target.copy_(source)))
         plains.append(seconds(lambda: materialise(bank, plain, model)))
         mutateds.append(seconds(lambda: materialise(bank, mutated, model)))
-    peak = max(
-        peak_bytes(lambda g=genome: materialise(bank, g, model)) for genome in (plain, mutated)
-    )
+    peak = max(peak_bytes(partial(materialise, bank, genome, model)) for genome in (plain, mutated))
     right = checksum(model) == expected_checksum(bank, mutated)
     bandwidth = 2 * source.nbytes / statistics.median(copies)
     moved = sum(t.nbytes for t in weights) * 2 + sum(dense_bytes(bank))

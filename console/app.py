@@ -60,7 +60,6 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Run a coevolution, or go on with one that was interrupted."""
-    from agents.errors import BudgetExhausted
     from console import closing, status, supervisor
     from console.display import Display
     from memory.errors import AcdcError
@@ -75,8 +74,8 @@ def run(
             with Display(errors if as_json else out) as display:
                 _run_async(supervisor.coevolve(place, settings, display))
         except AcdcError as error:
-            if fresh and not isinstance(error, BudgetExhausted):
-                supervisor.undo_unborn(place)
+            if fresh:
+                supervisor.undo_unborn(place, error)
             raise
         if as_json:
             _print_json(status.collect(place))

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from agents.chat import ChatClient
 from agents.context import RunContext
@@ -18,13 +19,18 @@ from agents.progress import Progress, silent
 from agents.sandbox import open_sandbox
 from agents.settings import OFFLINE
 from console.config import RunConfig
+from console.errors import ConfigError
 from console.rundir import RunFolder
 from evolution.population import Population
 from memory.embedding import open_embedder
 from memory.novelty import NoveltyMemory
 from memory.spans import tracing
 from memory.store import RunStore
-from prompts import PromptLibrary
+from prompts import PromptError, PromptLibrary
+
+PROMPTS_KEY = "prompts"
+PROMPTS_IN_KEYS = ("answer", "rate")
+"""What experts are asked and answers are rated with; the agents' own prompts may change."""
 
 
 def cache_folder() -> Path:
@@ -45,6 +51,40 @@ def _all_ours(store: RunStore) -> bool:
     return all(family.scientist == OFFLINE for family in store.families())
 
 
+def open_prompts(config: RunConfig) -> PromptLibrary:
+    """The prompts of a configuration, all of them read and checked.
+
+    Raises:
+        ConfigError: the user's folder, or a file in it, cannot be used.
+    """
+    folder = config.prompts.folder
+    try:
+        library = PromptLibrary(None if folder is None else Path(folder).expanduser())
+        library.check()
+    except PromptError as error:
+        raise ConfigError(f"prompts.folder: {error}") from error
+    return library
+
+
+def _hold_prompts(store: RunStore, prompts: PromptLibrary, place: Path) -> None:
+    """Refuse prompts that would change what the run's answers and grades stand for.
+
+    Raises:
+        ConfigError: one of them is not what it was when the run was begun.
+    """
+    before: Any = store.meta(PROMPTS_KEY)
+    now = {name: prompts.prompt(name).hash for name in PROMPTS_IN_KEYS}
+    if before is None:
+        store.put_meta(PROMPTS_KEY, dict(now))
+        return
+    for name in PROMPTS_IN_KEYS:
+        if before[name] != now[name]:
+            raise ConfigError(
+                f"{place} was begun with another text of the prompt {name!r}, which is part of "
+                "what its answers mean; put that file back, or start another run folder"
+            )
+
+
 @asynccontextmanager
 async def open_context(
     folder: RunFolder,
@@ -63,9 +103,11 @@ async def open_context(
     Raises:
         AcdcError: the run is open elsewhere, a part cannot be opened, or something is missing.
     """
+    prompts = open_prompts(config)
     async with AsyncExitStack() as stack:
         store = stack.enter_context(RunStore.open(folder.path))
         stack.enter_context(tracing(store.path))
+        _hold_prompts(store, prompts, folder.path)
         embedder = open_embedder(config.novelty)
         novelty = NoveltyMemory.open(folder.path, embedder, config.novelty, run_id=store.run_id())
         stack.callback(novelty.close)
@@ -93,7 +135,7 @@ async def open_context(
             store=store,
             novelty=novelty,
             chat=chat,
-            prompts=PromptLibrary(),
+            prompts=prompts,
             sandbox=sandbox,
             population=population,
             gates=config.gates,

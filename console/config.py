@@ -23,6 +23,7 @@ from agents.settings import (
     JudgeSettings,
     PoolSettings,
     PopulationSettings,
+    PromptSettings,
     SandboxSettings,
     ScientistSettings,
 )
@@ -40,7 +41,16 @@ from memory.settings import NoveltySettings
 
 OTHER_VARIABLES = ("ACDC_CACHE", "ACDC_RUN")
 """Variables of the prefix that are no settings of a run."""
-MAY_CHANGE = ("generations", "endpoints", "sandbox", "answering")
+MAY_CHANGE = (
+    "generations",
+    "endpoints",
+    "sandbox",
+    "answering",
+    "prompts.folder",
+    "novelty.chroma_url",
+    "novelty.embedder_url",
+    "novelty.embedder_key_env",
+)
 """What a resumed run may be given anew; everything else is part of keys and decisions."""
 
 
@@ -65,6 +75,7 @@ class RunConfig(BaseSettings):
     engine: EngineSettings = EngineSettings()
     population: PopulationSettings = PopulationSettings()
     pool: PoolSettings = PoolSettings()
+    prompts: PromptSettings = PromptSettings()
     scientist: ScientistSettings = ScientistSettings()
     gates: GateSettings = GateSettings()
     judge: JudgeSettings = JudgeSettings()
@@ -132,12 +143,16 @@ def check_resume(config: RunConfig, stored: Mapping[str, Any], folder: Path) -> 
         raise ConfigError(f"{folder}/config.json: {_explain(error)}") from None
     after = dict(_leaves(as_tree(config)))
     for key in sorted({*before, *after}):
-        if key.split(".")[0] in MAY_CHANGE or before.get(key) == after.get(key):
+        if _may_change(key) or before.get(key) == after.get(key):
             continue
         raise ConfigError(
             f"{folder} was begun with {key} = {before.get(key)!r}, not {after.get(key)!r}; "
             "leave it as it is, or start another run folder"
         )
+
+
+def _may_change(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in MAY_CHANGE)
 
 
 def as_tree(config: RunConfig) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import psutil
 import torch
@@ -180,16 +180,11 @@ def _mib(size: int) -> str:
 async def _endpoints(config: RunConfig) -> list[Finding]:
     """Each endpoint once, under the first role that uses it."""
     findings = []
-    seen = set()
     with tempfile.TemporaryDirectory() as scratch, RunStore.open(Path(scratch)) as store:
         chat = ChatClient(config.endpoints, store, transport=OfflineTransport())
         try:
-            for role in get_args(Role):
-                endpoint = config.endpoints.of(role)
-                place = (endpoint.base_url, endpoint.model)
-                if place not in seen:
-                    seen.add(place)
-                    findings.append(await _endpoint(chat, role))
+            for role in config.endpoints.distinct():
+                findings.append(await _endpoint(chat, role))
         finally:
             await chat.close()
     return findings

@@ -9,6 +9,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from agents.votes import agreement
 from console.rundir import RunFolder
 from evolution.coverage import coverage, task_force
 from evolution.selection.dominance import UNDOMINATED
@@ -29,6 +30,7 @@ def collect(folder: RunFolder) -> dict[str, Any]:
             "archive": _archive(store),
             "pool": _pool(store),
             "coverage": _coverage(store),
+            "ratings": _ratings(store),
             "calls": store.call_totals(),
             "seconds": {phase: round(s, 2) for phase, s in store.phase_seconds().items()},
         }
@@ -63,6 +65,19 @@ def _pool(store: RunStore) -> dict[str, Any]:
         "generators": len(generators),
         "revised": sum(family.revisions > 0 for family in families),
         "rejected": store.rejection_counts(),
+    }
+
+
+def _ratings(store: RunStore) -> dict[str, Any]:
+    """How many answers raters have voted on, and the mean agreement of their votes."""
+    votes: dict[tuple[str, str], list[bool]] = {}
+    for grade in store.ratings():
+        votes.setdefault((grade.answer_key, grade.code_hash), []).append(grade.passed)
+    shares = [share for cast in votes.values() if (share := agreement(cast)) is not None]
+    return {
+        "answers": len(votes),
+        "votes": sum(map(len, votes.values())),
+        "agreement": round(sum(shares) / len(shares), 4) if shares else None,
     }
 
 
@@ -132,6 +147,12 @@ def _pool_text(status: dict[str, Any]) -> Text:
         lines.append(
             f"Coverage on the {coverage_['on']}: archive {coverage_['archive']:.2f}, seeds "
             f"{coverage_['seeds']:.2f}; task force of {force}"
+        )
+    if status["ratings"]["answers"]:
+        ratings = status["ratings"]
+        lines.append(
+            f"rated answers: {ratings['answers']}, {ratings['votes']} votes, agreement "
+            f"{ratings['agreement']:.2f}"
         )
     for role, totals in sorted(status["calls"].items()):
         lines.append(

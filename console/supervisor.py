@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
 
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
@@ -14,7 +13,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from rich.console import Console
 
 from agents.context import RunContext
-from agents.errors import BudgetExhausted, JudgingError
+from agents.errors import BudgetExhausted, ChatError, JudgingError
 from agents.graph import RunState, build_graph
 from agents.progress import Progress, ProgressEvent
 from agents.settings import OFFLINE
@@ -22,7 +21,6 @@ from console.assembly import open_context
 from console.config import RunConfig
 from console.rundir import RunFolder
 from memory.errors import AcdcError
-from memory.records import Role
 from memory.store import RunStore
 from prompts import PromptError
 
@@ -71,12 +69,8 @@ async def coevolve(
 
 async def _check_endpoints(context: RunContext, config: RunConfig) -> None:
     """Ask each endpoint once before any work is done, so that a dead one is known at once."""
-    seen = set()
-    for role in get_args(Role):
-        endpoint = config.endpoints.of(role)
-        place = (endpoint.base_url, endpoint.model)
-        if endpoint.base_url != OFFLINE and place not in seen:
-            seen.add(place)
+    for role in config.endpoints.distinct():
+        if config.endpoints.of(role).base_url != OFFLINE:
             await context.chat.check(role)
 
 
@@ -98,13 +92,20 @@ async def _drive(context: RunContext, saver: AsyncSqliteSaver) -> None:
     await graph.ainvoke(None if snapshot.next else begin, settings, context=context)
 
 
-def undo_unborn(folder: RunFolder) -> None:
+def undo_unborn(folder: RunFolder, error: AcdcError) -> None:
     """Take back a new run folder in which nothing was achieved yet, so that a corrected command
     finds the place as it was. Only what a run itself writes is removed.
+
+    Where an endpoint or a budget ended it, what was answered before counts as achieved.
     """
+    if isinstance(error, BudgetExhausted):
+        return
     try:
         with RunStore.open(folder.path, read_only=True) as store:
             if store.experts() or store.families():
+                return
+            answered = any(call.response is not None for call in store.calls())
+            if answered and isinstance(error, ChatError):
                 return
     except AcdcError:
         # No readable store means that nothing was achieved either.

@@ -53,6 +53,14 @@ class AnswerTables(Database):
         """The grades among these keys that are recorded, in the order of the keys."""
         return {key: load(Grade, text) for key, text in self._found("grades", keys)}
 
+    def ratings(self) -> list[Grade]:
+        """All votes of raters, by answer and vote."""
+        sql = (
+            "SELECT record FROM grades WHERE json_extract(record, '$.rater') <> '' "
+            "ORDER BY answer_key, json_extract(record, '$.vote')"
+        )
+        return [load(Grade, row[0]) for row in self._all(sql)]
+
     def _found(self, table: str, keys: Iterable[str]) -> list[tuple[str, str]]:
         wanted = list(dict.fromkeys(keys))
         # One parameter for any number of keys: SQLite limits how many a statement may have.

@@ -32,6 +32,11 @@ _SAMPLE = 1 << 20
 _BATCH = 64
 """Texts per request to an embeddings endpoint."""
 
+_NO_KEY = "none"
+"""What is sent where there is no key: the client insists on one."""
+_SECRET_LENGTH = 8
+"""Shorter keys are placeholders, which may well be words of a message."""
+
 Vectors = Float32[np.ndarray, "texts size"]
 
 
@@ -172,7 +177,8 @@ class EndpointEmbedder:
         Args:
             model: name that is sent.
             url: base URL; None is OpenAI's own.
-            key_env: environment variable with the key; local endpoints need none.
+            key_env: environment variable with the key; "" sends none to `url`, so that one
+                provider's key never reaches another.
         """
         self.name = f"openai:{model}"
         self._model = model
@@ -196,8 +202,9 @@ class EndpointEmbedder:
         except OpenAIError as error:
             raise EmbeddingError(
                 f"the embeddings endpoint {self._client.base_url} failed for model "
-                f"{self._model}: {error}; check novelty.embedder_url and novelty.embedder_model"
-            ) from error
+                f"{self._model}: {self._conceal(str(error))}; check novelty.embedder_url and "
+                "novelty.embedder_model"
+            ) from None  # the library's error may quote the key
         if len(rows) != len(texts) or len({len(row) for row in rows}) != 1:
             raise EmbeddingError(
                 f"the embeddings endpoint {self._client.base_url} sent {len(rows)} vectors "
@@ -215,14 +222,21 @@ class EndpointEmbedder:
     def _client(self) -> Any:
         from openai import OpenAI
 
-        # A local endpoint needs no key, but the client insists on one.
-        key = os.environ.get(self._key_env) or ("none" if self._url else None)
-        if key is None:
+        return OpenAI(base_url=self._url, api_key=self._key or _NO_KEY)
+
+    @cached_property
+    def _key(self) -> str:
+        variable = self._key_env or ("" if self._url else "OPENAI_API_KEY")
+        key = os.environ.get(variable, "").strip() if variable else ""
+        if not key and self._url is None:
             raise EmbeddingError(
-                f"the embedder 'openai' needs a key in ${self._key_env}, "
+                f"the embedder 'openai' needs a key in ${variable}, "
                 "or novelty.embedder_url of an endpoint that needs none"
             )
-        return OpenAI(base_url=self._url, api_key=key)
+        return key
+
+    def _conceal(self, text: str) -> str:
+        return text.replace(self._key, "***") if len(self._key) >= _SECRET_LENGTH else text
 
 
 def unit_rows(rows: Vectors, name: str) -> Vectors:

@@ -262,7 +262,14 @@ class Answer(Record):
 
 
 class Grade(Record):
-    """One stored grade. `passed` is None only for a scorer that condemned its family."""
+    """One stored grade, by a family's code or by one vote of a rater.
+
+    Attributes:
+        code_hash: content hash of what graded: the code, or the rubric with all that goes with it.
+        vote: 0 for code, which votes once; the index of a rater's vote.
+        detail: the rater's reason.
+        rater: the rater's model; "" for code.
+    """
 
     key: str
     answer_key: str
@@ -270,6 +277,7 @@ class Grade(Record):
     vote: int
     passed: bool
     detail: str = ""
+    rater: str = ""
 
 
 class Call(Record):

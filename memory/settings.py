@@ -33,8 +33,9 @@ class NoveltySettings(Settings):
         description="Model name that is sent to the embeddings endpoint",
     )
     embedder_key_env: str = Field(
-        default="OPENAI_API_KEY",
-        description="Environment variable that holds the key of the embeddings endpoint",
+        default="",
+        description="Environment variable that holds the key of the embeddings endpoint; '' sends "
+        "none to embedder_url, and OPENAI_API_KEY to OpenAI's own where that is left out",
     )
     # Measured with MiniLM on the reasoning-gym generators: of two draws of one generator at one
     # level 46 % are more than 0.97 alike, of neighbouring levels 1 % (8 % are more than 0.95), and

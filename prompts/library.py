@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import json
 import re
@@ -79,6 +80,7 @@ class PromptLibrary:
         self._folders = [OWN_FOLDER] if user_folder is None else [user_folder, OWN_FOLDER]
         self._environment = _environment()
         self._loaded: dict[str, Prompt] = {}
+        self._own_ones: dict[str, Prompt | None] = {}
 
     def names(self) -> list[str]:
         """Names of all prompts, sorted."""
@@ -95,22 +97,57 @@ class PromptLibrary:
         return self._loaded[name]
 
     def render(self, name: str, **variables: object) -> Rendered:
-        """Fill in the variables of a prompt.
+        """Fill in the variables of a prompt; a user's file need not show all that ours does.
 
         Raises:
             PromptFileError: there is no such prompt, or its file is not in the expected form.
             PromptVariableError: the variables are not those that the prompt declares.
         """
         prompt = self.prompt(name)
-        _check_variables(prompt, variables)
+        _check_variables(self._own(name) or prompt, variables)
+        shown = {key: variables[key] for key in prompt.variables}
         try:
             messages = tuple(
-                (role, self._environment.from_string(source).render(variables).strip("\n"))
+                (role, self._environment.from_string(source).render(shown).strip("\n"))
                 for role, source in prompt.sections
             )
         except TemplateError as error:
             raise PromptVariableError(f"prompt {name!r} cannot be rendered: {error}") from error
         return Rendered(messages, prompt.hash, prompt.role, prompt.purpose)
+
+    def check(self) -> None:
+        """Read all prompts, so that a bad file is known before any work is done.
+
+        Raises:
+            PromptFileError: a file is not in the expected form, or it cannot stand for ours: its
+                name is none of ours, or it takes variables or a schema that ours does not.
+        """
+        for name in self.names():
+            prompt, own = self.prompt(name), self._own(name)
+            if own is None:
+                near = difflib.get_close_matches(name, _own_names(), n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]}.md?" if near else "rename or remove it"
+                raise PromptFileError(
+                    f"{self._find(name)} replaces no prompt (there are {', '.join(_own_names())}); "
+                    f"{hint}"
+                )
+            if extra := sorted(prompt.variables - own.variables):
+                raise PromptFileError(
+                    f"{self._find(name)}: there is no variable {', '.join(extra)} in this prompt; "
+                    f"there are {', '.join(sorted(own.variables))}"
+                )
+            if prompt.schema != own.schema:
+                raise PromptFileError(
+                    f"{self._find(name)}: schema must be {own.schema!r}, not {prompt.schema!r}"
+                )
+
+    def _own(self, name: str) -> Prompt | None:
+        """The prompt of this package that goes by a name."""
+        if name not in self._own_ones:
+            path = OWN_FOLDER / f"{name}.md"
+            found = _parse(name, path, self._environment) if path.is_file() else None
+            self._own_ones[name] = found
+        return self._own_ones[name]
 
     def _find(self, name: str) -> Path:
         for folder in self._folders:
@@ -118,6 +155,10 @@ class PromptLibrary:
             if path.is_file():
                 return path
         raise PromptFileError(f"there is no prompt {name!r}; known are {', '.join(self.names())}")
+
+
+def _own_names() -> list[str]:
+    return sorted(path.stem for path in OWN_FOLDER.glob("*.md"))
 
 
 def _environment() -> SandboxedEnvironment:

@@ -125,6 +125,10 @@ class ChatClient:
                 self._store.count_cached(key)
         return _completion(call, schema)
 
+    def model(self, role: Role) -> str:
+        """The name of the model behind a role."""
+        return self._settings.of(role).model
+
     async def check(self, role: Role) -> EndpointCheck:
         """Ask the role's endpoint for one token; not recorded, and outside the budget.
 
@@ -132,6 +136,20 @@ class ChatClient:
             EndpointError, ContextLengthError: as `complete`, but sooner.
         """
         return await check(role, self._settings.of(role), self._connections)
+
+    async def raise_if_down(self, error: EndpointError) -> None:
+        """Tell a server that is down from one that fails at a single conversation.
+
+        The role's endpoint is asked for one token. If it gives it, that conversation is at fault
+        and whoever asked may give it up; if not, nothing else would be answered either.
+
+        Raises:
+            EndpointError: the given one, if the endpoint does not answer now.
+        """
+        try:
+            await self.check(error.role)
+        except (EndpointError, ContextLengthError):
+            raise error from None
 
     async def close(self) -> None:
         """Close all connections."""

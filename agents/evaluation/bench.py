@@ -9,7 +9,7 @@ from agents.context import RunContext
 from agents.evaluation.lineup import Contender, Line, Voice
 from agents.evaluation.scoring import TaskScorer
 from agents.evaluation.tasks import Task
-from agents.examination import items_of
+from agents.items import items_of
 from agents.judging import Answerer, Examiner, GradeBook, Result, Scorer, family_outcome
 from agents.progress import ProgressEvent
 from evolution.genome import Genome

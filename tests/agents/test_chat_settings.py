@@ -77,3 +77,18 @@ def test_refused_settings_are_explained_and_no_secret_is_quoted(
         endpoints(**roles)
     assert line in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_an_endpoint_is_tried_once_for_each_server_model_and_key() -> None:
+    scientist = {"base_url": "http://a/v1", "model": "m", "api_key_env": "KEY_OF_ONE"}
+    same = EndpointsSettings.model_validate({"scientist": scientist})
+    assert same.distinct() == ["scientist"]
+    others = EndpointsSettings.model_validate(
+        {
+            "scientist": scientist,
+            "critic": {"api_key_env": "KEY_OF_ANOTHER"},
+            "rater": {"model": "n"},
+            "chooser": {"temperature": 0.0},
+        }
+    )
+    assert others.distinct() == ["scientist", "critic", "rater"]

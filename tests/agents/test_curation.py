@@ -54,8 +54,8 @@ def test_impossible_families_are_retired_down_to_half_of_the_capacity() -> None:
     families = [family(n) for n in range(8)]
     rates = {f.id: 0.0 for f in families}
     settings = PoolSettings(capacity=8, adaptations=4, rescue=0.0)
-    plan = plan_adaptation(families, [], rates, settings, np.random.default_rng(0))
-    assert plan.retired == dict.fromkeys(["f0", "f1", "f2", "f3"], "impossible")
+    plan = plan_adaptation(families, rates, settings, np.random.default_rng(0))
+    assert plan.retired == ["f0", "f1", "f2", "f3"]
     assert len(plan.requests) == 4
 
 
@@ -63,7 +63,7 @@ def test_rescue_share_of_impossible_families_gets_an_easier_assignment() -> None
     families = [family(n) for n in range(4000)]
     rates = {f.id: 0.0 for f in families}
     settings = PoolSettings(capacity=2, adaptations=10_000, rescue=0.25)
-    plan = plan_adaptation(families, [], rates, settings, np.random.default_rng(1))
+    plan = plan_adaptation(families, rates, settings, np.random.default_rng(1))
     easier = [parent for kind, parent in plan.requests if kind == "easier"]
     assert len(easier) / len(plan.retired) == pytest.approx(0.25, abs=0.03)
     assert set(easier) <= set(plan.retired)
@@ -73,27 +73,17 @@ def test_easy_families_are_held_back_behind_one_harder_child() -> None:
     families = [family(n) for n in range(3)]
     settings = PoolSettings(capacity=4, adaptations=9)
     plan = plan_adaptation(
-        families, [], {f.id: 0.9 for f in families}, settings, np.random.default_rng(0)
+        families, {f.id: 0.9 for f in families}, settings, np.random.default_rng(0)
     )
     assert sorted(plan.held) == ["f0", "f1", "f2"]
     assert Counter(kind for kind, _ in plan.requests) == {"harder": 3}
-
-
-def test_parent_returns_when_its_harder_child_proves_impossible() -> None:
-    child = family(1, kind="harder", parents=("f0",))
-    others = [family(n) for n in range(2, 8)]
-    rates = {"f1": 0.0, **{f.id: 0.5 for f in others}}
-    settings = PoolSettings(capacity=4, adaptations=0)
-    plan = plan_adaptation([child, *others], ["f0"], rates, settings, np.random.default_rng(0))
-    assert plan.released == ["f0"]
-    assert "f1" in plan.retired
 
 
 def test_medium_families_ask_for_novel_and_related_at_their_shares() -> None:
     families = [family(n) for n in range(5000)]
     settings = PoolSettings(capacity=5000, adaptations=5000, novel_share=0.8)
     plan = plan_adaptation(
-        families, [], {f.id: 0.5 for f in families}, settings, np.random.default_rng(2)
+        families, {f.id: 0.5 for f in families}, settings, np.random.default_rng(2)
     )
     kinds = Counter(kind for kind, _ in plan.requests)
     assert kinds["novel"] / 5000 == pytest.approx(0.8, abs=0.02)
@@ -105,6 +95,6 @@ def test_the_same_stream_gives_the_same_plan() -> None:
     rates = {f.id: index / 29 for index, f in enumerate(families)}
     settings = PoolSettings(capacity=20, adaptations=12)
     first, second = (
-        plan_adaptation(families, [], rates, settings, np.random.default_rng(7)) for _ in range(2)
+        plan_adaptation(families, rates, settings, np.random.default_rng(7)) for _ in range(2)
     )
     assert first == second

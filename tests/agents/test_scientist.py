@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agents.candidates import generators, revisions, slug
-from agents.chat import Completion
+from agents.chat import ChatClient, Completion
 from agents.chat.structured import T, parse_object
 from agents.errors import BudgetExhausted, ContextLengthError, EndpointError
 from agents.novelty import interestingly_new
 from agents.schemas import Proposal
-from agents.scientist import Chat, ScientistContext, build_scientist, candidate_family
-from agents.settings import ScientistSettings
+from agents.scientist import ScientistContext, build_scientist, candidate_family
+from agents.settings import EndpointsSettings, ScientistSettings
 from memory.hashing import json_hash
 from memory.records import (
     Assignment,
@@ -46,13 +46,19 @@ def proposal(mark: str = "", **changes: Json) -> dict[str, Json]:
     return example | {"code": example["code"] + f"# {mark}\n"} | changes
 
 
-@dataclass
-class ScriptedChat:
+class ScriptedChat(ChatClient):
     """Says what it is told to, in order, role by role; keeps calls as the real client does."""
 
-    store: RunStore
-    scripts: dict[str, list[Any]]
-    asked: list[tuple[str, tuple[ChatMessage, ...]]] = field(default_factory=list)
+    def __init__(self, store: RunStore, scripts: dict[str, list[Any]], *, up: bool = True) -> None:
+        super().__init__(EndpointsSettings(), store)
+        self.store = store
+        self.scripts = scripts
+        self.up = up
+        self.asked: list[tuple[str, tuple[ChatMessage, ...]]] = []
+
+    async def raise_if_down(self, error: EndpointError) -> None:
+        if not self.up:
+            raise error
 
     async def complete(
         self,
@@ -103,7 +109,7 @@ def store(tmp_path: Path) -> Iterator[RunStore]:
 
 def context(
     store: RunStore,
-    chat: Chat,
+    chat: ChatClient,
     gates: Callable[[Proposal], GateReport] = lambda proposal: PASSED,
     **settings: Any,
 ) -> ScientistContext:
@@ -209,10 +215,77 @@ async def test_an_endpoint_that_fails_ends_this_assignment_only(
     assert store.rejection_counts() == {"endpoint": 1}
 
 
-async def test_a_conversation_that_grows_too_long_is_named(store: RunStore) -> None:
-    error = ContextLengthError("scientist", "http://nowhere", "m", "8192 tokens at most")
-    await work(context(store, scripted(store, [proposal(), error], [REFINE])))
+@pytest.mark.parametrize("role", ["scientist", "critic"])
+async def test_an_endpoint_that_is_down_ends_the_run_and_leaves_the_assignment_open(
+    store: RunStore, role: Role
+) -> None:
+    error = EndpointError(role, "http://nowhere", "m", "HTTP 500", "start it")
+    script: dict[str, list[Any]] = {"scientist": [proposal()], "critic": [ACCEPT]}
+    script[role] = [error]
+    with pytest.raises(EndpointError):
+        await work(context(store, ScriptedChat(store, script, up=False)))
+    assert store.assignment_status("g0-a00").status == "open"
+
+
+TOO_LONG = ContextLengthError("scientist", "http://nowhere", "m", "8192 tokens at most")
+
+
+async def test_a_conversation_that_is_too_long_is_held_without_extras(store: RunStore) -> None:
+    await work(context(store, scripted(store, [proposal()], [ACCEPT])))
+    other = candidate_family(store, ASSIGNMENT)
+    store.put_family(other)
+    rich = ASSIGNMENT.model_copy(
+        update={
+            "id": "g0-a01",
+            "inspirations": (other.id,),
+            "weak_spots": ("juggling",),
+            "lately_rejected": ("Sums: duplicate",),
+            "taken_names": ("Lengths of words",),
+        }
+    )
+    store.put_assignment(rich)
+    chat = scripted(store, [TOO_LONG, proposal("a"), TOO_LONG, proposal("b")], [REFINE, ACCEPT])
+    await build_scientist().ainvoke(
+        {"assignment": rich.id, "round": 0}, context=context(store, chat)
+    )
+    assert store.assignment_status(rich.id).status == "candidate"
+    openings = [messages[1].content for purpose, messages in chat.asked if purpose != "critique"]
+    extras = ["for contrast", "juggling", "Sums: duplicate", "Lengths of words"]
+    shown = [[extra in opening for extra in extras] for opening in openings]
+    assert shown == [[True] * 4, [False] * 4, [True] * 4, [False] * 4]
+    assert chat.asked[-1][0] == "critique"
+
+
+async def test_what_is_too_long_even_so_fails_that_assignment_alone(store: RunStore) -> None:
+    await work(context(store, scripted(store, [proposal(), TOO_LONG, TOO_LONG], [REFINE])))
     assert store.rejection_counts() == {"context_length": 1}
+
+
+async def test_a_rater_that_fails_while_gates_run_is_an_endpoint_that_fails(
+    store: RunStore,
+) -> None:
+    def gates(proposal: Proposal) -> GateReport:
+        raise EndpointError("rater", "http://nowhere", "m", "HTTP 500", "start it")
+
+    await work(context(store, scripted(store, [proposal()], []), gates))
+    assert store.rejection_counts() == {"endpoint": 1}
+
+
+async def test_a_scientist_hears_of_rated_families_only_where_somebody_rates(
+    store: RunStore,
+) -> None:
+    chat = scripted(store, [proposal()], [ACCEPT])
+    await work(dataclasses.replace(context(store, chat), can_rate=True))
+    assert "several\nvotes of a rater" in chat.asked[0][1][0].content.replace("  ", "")
+    rendered = PromptLibrary().render(
+        "propose",
+        **dict.fromkeys(("parent", "parent_code")),
+        **dict.fromkeys(("inspirations", "weak_spots", "lately_rejected", "taken_names"), ()),
+        assignment={"kind": "novel"},
+        example=worked_example(),
+        can_rate=False,
+    )
+    assert "nobody here grades by a rubric" in rendered.messages[0][1]
 
 
 async def test_an_exhausted_budget_ends_the_run_and_leaves_the_assignment_open(
@@ -314,3 +387,18 @@ async def test_novelty_is_asked_of_the_critic(
     )
     assert (verdict.decision if verdict else None) == decision
     assert "A neighbour" in chat.asked[0][1][1].content
+
+
+async def test_novelty_beside_too_many_neighbours_is_asked_beside_the_nearest(
+    store: RunStore,
+) -> None:
+    await work(context(store, scripted(store, [proposal()], [ACCEPT])))
+    family = candidate_family(store, ASSIGNMENT)
+    neighbours = [family.model_copy(update={"name": name}) for name in ("Nearest", "Second")]
+    chat = scripted(store, [], [TOO_LONG, {"decision": "new", "reason": "because"}, TOO_LONG])
+    verdict = await interestingly_new(chat, PromptLibrary(), family, neighbours)
+    assert verdict is not None
+    assert "Nearest" in chat.asked[1][1][1].content
+    assert "Second" not in chat.asked[1][1][1].content
+    with pytest.raises(ContextLengthError):
+        await interestingly_new(chat, PromptLibrary(), family, neighbours[1:])

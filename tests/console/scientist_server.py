@@ -68,6 +68,20 @@ def _without_remainder(text: str) -> str:
     return text + mark
 
 
+def reply_to(request: dict[str, Any]) -> dict[str, Any]:
+    """What a capable scientist or critic says; the same to the same request."""
+    schema = request.get("response_format", {}).get("json_schema", {}).get("name", "")
+    if "Critique" in schema:
+        return {"verdict": "accept", "problems": []}
+    if "Novelty" in schema:
+        return {"decision": "new", "reason": "another topic"}
+    return proposal(_fingerprint(request))
+
+
+def _fingerprint(request: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -77,17 +91,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.requests.append(request)  # type: ignore[attr-defined]
-        schema = request.get("response_format", {}).get("json_schema", {}).get("name", "")
-        seed = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
-        reply: dict[str, Any] | str
-        if not schema:
-            reply = VERDICT
-        elif "Critique" in schema:
-            reply = {"verdict": "accept", "problems": []}
-        elif "Novelty" in schema:
-            reply = {"decision": "new", "reason": "another topic"}
-        else:
-            reply = proposal(seed)
+        schema = request.get("response_format", {}).get("json_schema", {})
+        reply, seed = (reply_to(request) if schema else VERDICT), _fingerprint(request)
         self._send(
             {
                 "id": f"chatcmpl-{seed[:8]}",

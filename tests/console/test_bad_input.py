@@ -143,3 +143,37 @@ def test_init_writes_a_configuration_once(acdc: Acdc, tmp_path: Path) -> None:
     acdc("init", file, "--scientist-url", "http://localhost:8000/v1", "--scientist-model", "m")
     assert resolve(file, []).endpoints.scientist.model == "m"
     assert "exists already" in the_line(acdc("init", file, code=2).stderr)
+
+
+ANSWER = """+++
+role = "expert"
+purpose = "shorter"
+variables = ["instructions"]
++++
+=== user ===
+{{ instructions }} Answer:
+"""
+
+
+def test_a_bad_prompt_file_is_named_and_nothing_is_left(
+    acdc: Acdc, tiny_config: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "prompts"
+    folder.mkdir()
+    (folder / "answer.md").write_text(ANSWER.replace("{{ instructions }}", "{{ question }}"))
+    words = ("--config", tiny_config, "--set", f'prompts.folder="{folder}"')
+    line = the_line(acdc("run", tmp_path / "run", *words, code=2).stderr)
+    assert f"prompts.folder: {folder}/answer.md" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_keeps_to_the_prompts_that_its_answers_came_from(
+    acdc: Acdc, finished_run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "prompts"
+    folder.mkdir()
+    (folder / "answer.md").write_text(ANSWER)
+    words = ("--set", "generations=5", "--set", f'prompts.folder="{folder}"')
+    line = the_line(acdc("run", finished_run, *words, code=2).stderr)
+    assert "another text of the prompt 'answer'" in line
+    acdc("run", finished_run)

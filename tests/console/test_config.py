@@ -81,6 +81,18 @@ def test_resume_may_change_generations_and_endpoints_but_nothing_that_is_in_keys
         check_resume(resolve(None, ["judge.max_tokens=99"]), stored, here)
 
 
+def test_resume_takes_a_key_that_is_newer_than_the_run_for_its_default() -> None:
+    stored = as_tree(resolve(None, []))
+    del stored["judge"]["votes"], stored["prompts"]
+    here = Path("runs/x")
+    check_resume(resolve(None, []), stored, here)
+    check_resume(resolve(None, ["novelty.chroma_url='http://localhost:1'"]), stored, here)
+    with pytest.raises(ConfigError, match=r"judge\.votes = 3, not 5"):
+        check_resume(resolve(None, ["judge.votes=5"]), stored, here)
+    with pytest.raises(ConfigError, match=r"unknown key judge\.vote"):
+        check_resume(resolve(None, []), {**stored, "judge": {"vote": 1}}, here)
+
+
 def test_a_misspelt_variable_is_named_with_the_nearest_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACDC_POL__CAPACITY", "3")
     with pytest.raises(ConfigError, match=r"ACDC_POL__CAPACITY.*ACDC_POOL"):

@@ -8,9 +8,10 @@ import json
 import shutil
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -24,7 +25,10 @@ from memory.settings import NoveltySettings
 class Endpoint(http.server.BaseHTTPRequestHandler):
     """An embeddings endpoint: letter counts, in reverse order, or what goes wrong."""
 
+    keys: ClassVar[list[str]] = []
+
     def do_POST(self) -> None:
+        self.keys.append(self.headers["Authorization"])
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         model = body["model"]
         vectors = [[float(text.count(c)) for c in "abc"] for text in body["input"]]
@@ -38,6 +42,8 @@ class Endpoint(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.end_headers()
         reply = {"object": "list", "data": data[::-1], "model": model}
+        if model == "unknown":
+            reply = {"error": {"message": f"{self.keys[-1]} may not use {model}"}}
         usage = {"prompt_tokens": 1, "total_tokens": 1}
         self.wfile.write(json.dumps({**reply, "usage": usage}).encode())
 
@@ -161,6 +167,23 @@ def test_an_endpoint_that_fails_never_gives_a_vector(
 ) -> None:
     with pytest.raises(EmbeddingError, match=message):
         endpoint(url, model).embed(["b", text])
+
+
+def test_no_key_is_sent_that_was_not_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-another-provider")
+    monkeypatch.setenv("OWN_KEY", "sk-my-own-secret")
+    Endpoint.keys.clear()
+    open_embedder(NoveltySettings(embedder="openai", embedder_url=url)).embed(["a"])
+    own = NoveltySettings(embedder="openai", embedder_url=url, embedder_key_env="OWN_KEY")
+    open_embedder(own).embed(["a"])
+    assert Endpoint.keys == ["Bearer none", "Bearer sk-my-own-secret"]
+
+
+def test_a_key_that_a_server_quotes_is_concealed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_KEY", "sk-my-own-secret")
+    with pytest.raises(EmbeddingError, match=r"\*\*\* may not use") as caught:
+        endpoint(url, "unknown").embed(["a"])
+    assert "secret" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_an_endpoint_needs_an_address_or_a_key() -> None:

@@ -21,6 +21,7 @@ VARIABLES: dict[str, dict[str, object]] = {
         "lately_rejected": ["Sums: duplicate"],
         "taken_names": ["Sums"],
         "example": worked_example(),
+        "can_rate": False,
     },
     "refine": {
         "problem": None,
@@ -39,6 +40,11 @@ VARIABLES: dict[str, dict[str, object]] = {
     },
     "novelty": {"family": FAMILY, "neighbours": [FAMILY]},
     "gibberish": {"replies": ["a a a a"]},
+    "rate": {
+        "instructions": "Thank him.",
+        "rubric": "It thanks.",
+        "answers": {"A": "Thanks!", "B": "No.", "C": ""},
+    },
 }
 OWN = """+++
 role = "expert"
@@ -130,6 +136,36 @@ def test_the_users_file_replaces_ours_and_changes_the_hash(tmp_path: Path) -> No
 def test_a_malformed_file_says_what_is_wrong(tmp_path: Path, text: str, complaint: str) -> None:
     with pytest.raises(PromptFileError, match=complaint):
         write(tmp_path, text).prompt("answer")
+
+
+def test_a_users_file_need_not_show_everything(tmp_path: Path) -> None:
+    brief = OWN.replace('["instructions"]', '["family"]').replace(
+        "{{ instructions }}", "{{ family }}"
+    )
+    library = write(
+        tmp_path, brief.replace('= "mine"', '= "mine"\nschema = "NoveltyReply"'), "novelty"
+    )
+    library.check()
+    assert library.render("novelty", family="F", neighbours=[]).messages == (("user", "Mine: F"),)
+    with pytest.raises(PromptVariableError, match="neighbours"):
+        library.render("novelty", family="F")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "complaint"),
+    [
+        (OWN, "anwser", r"did you mean answer\.md"),
+        (OWN.replace("instructions", "question"), "answer", "no variable question"),
+        (OWN.replace("+++\n===", 'schema = "Proposal"\n+++\n==='), "answer", "schema must be None"),
+        (OWN.replace("=== user ===", ""), "answer", "=== user ==="),
+    ],
+)
+def test_a_file_that_cannot_stand_for_ours_is_known_at_once(
+    tmp_path: Path, text: str, name: str, complaint: str
+) -> None:
+    PromptLibrary().check()
+    with pytest.raises(PromptFileError, match=complaint):
+        write(tmp_path, text, name).check()
 
 
 def test_a_missing_user_folder_is_an_error(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def proposing(
         lately_rejected=rejected or [],
         taken_names=taken or [],
         example=worked_example(),
+        can_rate=False,
     )
     return [{"role": role, "content": content} for role, content in rendered.messages]
 

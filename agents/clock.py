@@ -1,0 +1,60 @@
+"""A clock that is years ahead, for programs that wait for a date."""
+
+from __future__ import annotations
+
+YEARS = 20
+_AHEAD = """
+def _years_ahead(years):
+    import datetime, time
+
+    ahead = int(years * 365.25 * 86400)
+    time_, time_ns, gmtime, localtime = time.time, time.time_ns, time.gmtime, time.localtime
+    ctime, strftime, asctime = time.ctime, time.strftime, time.asctime
+    time.time = lambda: time_() + ahead
+    time.time_ns = lambda: time_ns() + ahead * 10**9
+    time.gmtime = lambda s=None: gmtime(time.time() if s is None else s)
+    time.localtime = lambda s=None: localtime(time.time() if s is None else s)
+    time.ctime = lambda s=None: ctime(time.time() if s is None else s)
+    time.asctime = lambda t=None: asctime(time.localtime() if t is None else t)
+    time.strftime = lambda form, t=None: strftime(form, time.localtime() if t is None else t)
+
+    class Kind(type):
+        def __instancecheck__(cls, value):
+            return isinstance(value, cls.real)
+
+    class date(datetime.date, metaclass=Kind):
+        real = datetime.date
+
+        @classmethod
+        def today(cls):
+            return cls.fromtimestamp(time.time())
+
+    class moment(datetime.datetime, metaclass=Kind):
+        real = datetime.datetime
+
+        @classmethod
+        def now(cls, tz=None):
+            return cls.fromtimestamp(time.time(), tz)
+
+        @classmethod
+        def today(cls):
+            return cls.fromtimestamp(time.time())
+
+        @classmethod
+        def utcnow(cls):
+            return cls.fromtimestamp(time.time(), datetime.timezone.utc).replace(tzinfo=None)
+
+    datetime.date, datetime.datetime = date, moment
+"""
+
+
+def years_later(code: str) -> str:
+    """The program as it will run `YEARS` from now; its lines keep their numbers in tracebacks.
+
+    Only clocks that Python offers are moved: it is a trap for the careless and the sly, while the
+    sandbox holds the hostile.
+    """
+    return (
+        f"{_AHEAD}\n_years_ahead({YEARS})\n"
+        f"exec(compile({code!r}, 'task.py', 'exec', dont_inherit=True), globals())\n"
+    )

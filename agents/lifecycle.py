@@ -1,0 +1,93 @@
+"""The life of a family in the pool, as a state machine.
+
+    active --harder_tried------> held        it is easy, and rests behind a harder child
+    held   --child_rejected----> active      no harder child came of it
+    held   --child_impossible--> active      nobody passes the child: too big a step
+    held   --child_condemned---> active      the child's own code broke
+    active --impossible--------> retired     nobody passes it
+    active --least_telling-----> retired     the pool is full, and it tells experts apart the least
+    any    --condemned---------> retired     its own code broke; nobody can be graded on it
+
+Whatever retires a harder child because it cannot be passed or graded brings back the parent that
+rests behind it; a harder child that leaves as one that everybody passes does not.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from agents.errors import CurationError
+from memory.records import Family, FamilyStatus
+from memory.store import RunStore
+
+Happening = Literal[
+    "harder_tried",
+    "child_rejected",
+    "child_impossible",
+    "child_condemned",
+    "impossible",
+    "least_telling",
+    "condemned",
+]
+
+TRANSITIONS: dict[tuple[FamilyStatus, Happening], FamilyStatus] = {
+    ("active", "harder_tried"): "held",
+    ("held", "child_rejected"): "active",
+    ("held", "child_impossible"): "active",
+    ("held", "child_condemned"): "active",
+    ("active", "impossible"): "retired",
+    ("active", "least_telling"): "retired",
+    ("active", "condemned"): "retired",
+    ("held", "condemned"): "retired",
+    ("retired", "condemned"): "retired",
+}
+_REASONS: dict[Happening, str] = {
+    "harder_tried": "a harder child is tried",
+    "child_rejected": "its harder child was rejected",
+    "child_impossible": "its harder child proved impossible",
+    "child_condemned": "its harder child was condemned",
+    "impossible": "impossible",
+    "least_telling": "least discrimination",
+    "condemned": "condemned",
+}
+
+
+def move(
+    store: RunStore, family: Family, happening: Happening, *, detail: str = "", rate: float = 0.5
+) -> FamilyStatus:
+    """Let something happen to a family, and to the parent that rests behind it.
+
+    Args:
+        store: where the status is kept, with the reason.
+        family: whom it happens to.
+        happening: what.
+        detail: said after the reason, as in `condemned: timeout: ...`.
+        rate: pass rate of a family that leaves as `least_telling`; with 0 it was impossible.
+
+    Returns:
+        The new status.
+
+    Raises:
+        CurationError: this cannot happen to a family of that status.
+    """
+    present = store.family_status(family.id)
+    try:
+        status = TRANSITIONS[present, happening]
+    except KeyError:
+        raise CurationError(f"family {family.id} is {present}: {happening} cannot happen") from None
+    reason = _REASONS[happening] + (f": {detail}" if detail else "")
+    with store.transaction():
+        store.set_family_status(family.id, status, reason)
+        if happening == "condemned":
+            _bring_back_parent(store, family, "child_condemned")
+        elif happening == "impossible" or (happening == "least_telling" and rate == 0):
+            _bring_back_parent(store, family, "child_impossible")
+    return status
+
+
+def _bring_back_parent(store: RunStore, child: Family, happening: Happening) -> None:
+    if child.kind != "harder":
+        return
+    for parent in child.parents:
+        if store.family_status(parent) == "held":
+            move(store, store.family(parent), happening)
