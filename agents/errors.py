@@ -12,6 +12,7 @@ AcdcError
     │   └── BudgetExhausted       a role has used up its budget: the run ends cleanly
     ├── JudgingError              too many answers stayed ungraded to go on
     ├── AnsweringError            the collective cannot answer
+    │   └── UnknownModelError     nobody answers under that name
     └── TaskFileError             a file of tasks or sample logs cannot be read
 """
 
@@ -57,6 +58,10 @@ class JudgingError(AgentError):
 
 class AnsweringError(AgentError):
     """The collective cannot answer a question."""
+
+
+class UnknownModelError(AnsweringError):
+    """Nobody of the collective answers under that name."""
 
 
 class TaskFileError(AgentError):
