@@ -1,18 +1,54 @@
-"""Commands about a run that is there: `acdc serve` and `acdc audit`."""
+"""Commands about a run that is there: `acdc audit` and `acdc serve`."""
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.app import Debug, RunDir, app, finish, out, run_async
+from console.app import AsJson, Debug, RunDir, app, finish, out, print_json, run_async
 from console.rundir import RunFolder
 
 if TYPE_CHECKING:
     from agents.answering import Roster
+
+
+@app.command()
+def audit(
+    folder: RunDir,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option("--against", metavar="FILE...", help="Files of benchmark questions."),
+    ] = None,
+    more: Annotated[list[Path] | None, typer.Argument(hidden=True)] = None,
+    similarity: Annotated[
+        float, typer.Option(min=-1, max=1, help="Cosine from which a family repeats a question.")
+    ] = 0.8,
+    ngram: Annotated[
+        int, typer.Option(min=1, help="Words of an n-gram; 13 as in GPT-3, 8 as in PaLM.")
+    ] = 13,
+    overlap: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Share of n-grams above which it does; 0: a single one."),
+    ] = 0.0,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Find families that repeat a benchmark, and tell how diverse and open-ended a run is."""
+    from console import auditing
+
+    def action() -> None:
+        limits = auditing.Limits(similarity, ngram, overlap)
+        found = auditing.collect(RunFolder(folder), [*(against or []), *(more or [])], limits)
+        if as_json:
+            print_json(found)
+        else:
+            auditing.show(found, out)
+
+    finish(action, debug)
 
 
 @app.command()
