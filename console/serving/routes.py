@@ -71,8 +71,8 @@ def build_app(context: RunContext, roster: Roster, seats: Seats, max_tokens: int
 
 
 _NO_LOGPROBS = invalid(
-    "the engine gives no log-probability per token; the mean over a reply, where a method needs it, "
-    "stands in the details: acdc = {details = true}",
+    "the engine gives no log-probability per token; their mean over a reply stands in the details "
+    "of the methods that need it: acdc = {details: true}",
     "logprobs",
 )
 

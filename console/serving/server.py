@@ -77,7 +77,7 @@ async def serve(
     """
     token = settings.token()
     config = folder.config()
-    with _bound(settings.host, settings.port) as listener:
+    with listen(settings.host, settings.port) as listener:
         async with open_context(folder, config, silent) as context:
             roster = Roster.open(context, settings.size, settings.select_by)
             # Loaded now: who is told that the server is ready shall not wait for the models.
@@ -85,15 +85,15 @@ async def serve(
             seats = Seats(settings.queue)
             app = build_app(context, roster, seats, settings.max_tokens)
             guarded = Guard(app, seats, token, settings.largest_body)
-            server = _Server(
+            server = DrainingServer(
                 uvicorn.Config(guarded, log_level="warning", lifespan="off", server_header=False),
                 seats,
-                lambda: ready(_url(listener), roster),
+                lambda: ready(url_of(listener), roster),
             )
             await server.serve(sockets=[listener])
 
 
-class _Server(uvicorn.Server):
+class DrainingServer(uvicorn.Server):
     """uvicorn that drains first: what was accepted is answered while what is new gets 503."""
 
     def __init__(self, config: uvicorn.Config, seats: Seats, ready: Callable[[], None]) -> None:
@@ -103,16 +103,21 @@ class _Server(uvicorn.Server):
         self._draining: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until the drain is done."""
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and tell it."""
-        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """SIGTERM or SIGINT: the first one drains, a second one ends at once."""
-        if self._loop is None or self._seats.draining:
-            self.should_exit = self.force_exit = True
+        assert self._loop is not None
+        if self._seats.draining:
+            self._loop.call_soon_threadsafe(self._abandon)
         else:
             self._seats.draining = True
             self._loop.call_soon_threadsafe(self._begin_drain)
@@ -120,13 +125,23 @@ class _Server(uvicorn.Server):
     def _begin_drain(self) -> None:
         self._draining = asyncio.create_task(self._drain(), name="drain")
 
+    def _abandon(self) -> None:
+        self.should_exit = self.force_exit = True
+        # Otherwise the engine would go on until their answers are there.
+        for request in self.server_state.tasks:
+            request.cancel()
+
     async def _drain(self) -> None:
         await self._seats.drain()
         self.should_exit = True
 
 
-def _bound(host: str, port: int) -> socket.socket:
-    """A socket at an address, before anything is loaded."""
+def listen(host: str, port: int) -> socket.socket:
+    """A socket at an address, before anything is loaded.
+
+    Raises:
+        UsageError: the address is none of ours, or is taken.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -145,6 +160,7 @@ def _bound(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _url(listener: socket.socket) -> str:
+def url_of(listener: socket.socket) -> str:
+    """The base URL for clients."""
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"

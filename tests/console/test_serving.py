@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import shutil
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,46 +17,7 @@ import openai
 import pytest
 
 from tests.console.conftest import Acdc
-
-TOKEN = "a-token-of-the-tests"
-
-
-@dataclass(frozen=True)
-class Served:
-    url: str
-    models: list[str]
-    process: subprocess.Popen[str]
-
-    @property
-    def client(self) -> openai.OpenAI:
-        return openai.OpenAI(base_url=self.url, api_key=TOKEN, max_retries=0)
-
-    @property
-    def aclient(self) -> openai.AsyncOpenAI:
-        return openai.AsyncOpenAI(base_url=self.url, api_key=TOKEN, max_retries=0)
-
-    @property
-    def bare(self) -> httpx.Client:
-        headers = {"Authorization": f"Bearer {TOKEN}"}
-        return httpx.Client(base_url=self.url.removesuffix("/v1"), headers=headers, timeout=120)
-
-
-@contextmanager
-def serving(acdc: Acdc, folder: Path, *words: str, token: str | None = TOKEN) -> Iterator[Served]:
-    """The command until the end of the block, as a process of its own."""
-    acdc.environment.pop("ACDC_SERVE_TOKEN", None)
-    if token is not None:
-        acdc.environment["ACDC_SERVE_TOKEN"] = token
-    process = acdc.start("serve", folder, "--port", "0", "--json", "--max-tokens", "6", *words)
-    acdc.environment.pop("ACDC_SERVE_TOKEN", None)
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        assert line, process.communicate()[1]
-        yield Served(**json.loads(line), process=process)
-    finally:
-        process.kill()
-        process.communicate()
+from tests.console.served import TOKEN, Served, serving
 
 
 @pytest.fixture(scope="module")
@@ -239,7 +196,7 @@ async def test_32_concurrent_clients_get_each_their_own_answer(served: Served) -
     assert together == one_by_one
 
 
-WRONG: list[tuple[str, dict[str, Any], int, str | None, str]] = [
+WRONG: list[tuple[str, dict[str, Any], int, Any, str]] = [
     ("unknown model", {"model": "acdk"}, 404, "model", "did you mean acdc?"),
     ("method not offered", {"model": "acdc:reward"}, 404, "model", "answering.reward_model"),
     ("no messages", {"messages": []}, 400, "messages", "at least 1"),
@@ -324,3 +281,21 @@ def test_an_address_that_is_taken(acdc: Acdc, run_copy: Path) -> None:
         port = str(taken.getsockname()[1])
         refused = acdc("serve", run_copy, "--port", port, code=2)
     assert "choose another --port" in refused.stderr
+
+
+def test_sigterm_answers_what_was_accepted_and_ends_well(
+    acdc: Acdc, finished_run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(finished_run, folder)
+    with serving(acdc, folder, token=None) as place:
+        health = place.url.replace("/v1", "/health")
+        ask = {"model": "acdc", "prompt": "One?", "n": 32, "temperature": 1.5, "max_tokens": 200}
+        with ThreadPoolExecutor() as pool:
+            waiting = pool.submit(httpx.post, f"{place.url}/completions", json=ask, timeout=300)
+            while httpx.get(health).json()["waiting"] == 0:
+                time.sleep(0.01)
+            place.process.send_signal(signal.SIGTERM)
+            assert len(waiting.result().json()["choices"]) == 32
+        assert place.process.wait(60) == 0
+    assert acdc("status", folder).returncode == 0
