@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agents.evaluation.tasks import GymDataset
 from console.errors import UsageError
 from memory.leakage import Question
 
@@ -19,7 +20,8 @@ def read_questions(files: Sequence[Path]) -> list[Question]:
     """The questions of task files, JSON lines, JSON arrays and plain texts, in order.
 
     A record is searched in its `doc` too, where the sample logs of lm-evaluation-harness keep it. A
-    plain text is divided at empty lines, or, if it has none, into its lines.
+    plain text is divided at empty lines, or, if it has none, into its lines. A reasoning-gym
+    dataset stands for its questions.
 
     Raises:
         UsageError: a file cannot be read, or a record holds no question; names the line.
@@ -46,6 +48,9 @@ def _questions_of(file: Path) -> Iterator[Question]:
 
 def _records(file: Path, text: str) -> Iterator[Question]:
     for number, record in _parsed(file, text):
+        if isinstance(record, Mapping) and isinstance(record.get("reasoning_gym"), str):
+            yield from _generated(file, number, record)
+            continue
         found = _question_in(record)
         if found is None:
             raise UsageError(
@@ -53,6 +58,16 @@ def _records(file: Path, text: str) -> Iterator[Question]:
             )
         name = _name_of(record, number)
         yield Question(str(file), name, found)
+
+
+def _generated(file: Path, number: int, record: Mapping[str, Any]) -> Iterator[Question]:
+    """The questions of a dataset that stands for its tasks, as in files for `acdc evaluate`."""
+    try:
+        tasks = list(GymDataset.model_validate(record).tasks())
+    except (ValueError, TypeError, AssertionError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UsageError(f"{file}:{number}: {reason}") from None
+    yield from (Question(str(file), task.id, task.instructions) for task in tasks)
 
 
 def _parsed(file: Path, text: str) -> Iterator[tuple[int, Any]]:

@@ -54,7 +54,9 @@ def annecs(
     """
     born = {expert.id: expert.generation for expert in experts}
     solved: dict[str, int] = {}
-    groups: dict[str, list[str]] = {"too_easy": [], "unsolved": [], "unknown": []}
+    too_easy: list[str] = []
+    unsolved: list[str] = []
+    unknown: list[str] = []
     for family in families:
         before: list[bool] = []
         solvers: list[int] = []
@@ -67,13 +69,13 @@ def annecs(
             elif passed:
                 solvers.append(generation)
         if any(before):
-            groups["too_easy"].append(family.id)
+            too_easy.append(family.id)
         elif not before:
-            groups["unknown"].append(family.id)
+            unknown.append(family.id)
         elif solvers:
             solved[family.id] = min(solvers)
         else:
-            groups["unsolved"].append(family.id)
+            unsolved.append(family.id)
     last = max(born.values(), default=-1)
     curve = {g: sum(when <= g for when in solved.values()) for g in range(last + 1)}
-    return Annecs(solved, *(tuple(group) for group in groups.values()), curve)
+    return Annecs(solved, tuple(too_easy), tuple(unsolved), tuple(unknown), curve)

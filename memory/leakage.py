@@ -100,7 +100,7 @@ def find_repeats(
         shares = _shares(index, [family.instructions[name] for name in instances], len(questions))
         nearest[family.id] = float(likeness.max())
         by_embedding, by_ngram = likeness >= similarity, shares > overlap
-        for place in np.flatnonzero((by_embedding | by_ngram).any(axis=0)):
+        for place in np.flatnonzero((by_embedding | by_ngram).any(axis=0)).tolist():
             worst = int(np.argmax(likeness[:, place] + shares[:, place]))
             tests = {"embedding": by_embedding[:, place].any(), "ngram": by_ngram[:, place].any()}
             repeats.append(

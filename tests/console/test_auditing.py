@@ -26,6 +26,17 @@ def families_of(folder: Path) -> list[Family]:
         return store.families()
 
 
+def test_a_dataset_stands_for_its_questions(tmp_path: Path) -> None:
+    file = tmp_path / "gym.jsonl"
+    file.write_text('{"reasoning_gym": "gcd", "size": 3, "seed": 5}\n')
+    questions = read_questions([file])
+    assert [question.id for question in questions] == ["gcd-5-0", "gcd-5-1", "gcd-5-2"]
+    assert len({question.text for question in questions}) == 3
+    file.write_text('{"reasoning_gym": "no such dataset"}')
+    with pytest.raises(UsageError, match=r"gym\.jsonl:1"):
+        read_questions([file])
+
+
 def test_a_planted_question_is_found_and_named(
     acdc: Acdc, finished_run: Path, tmp_path: Path
 ) -> None:

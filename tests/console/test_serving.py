@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,9 @@ import httpx
 import openai
 import pytest
 
+from console.errors import UsageError
+from console.serving import ServeSettings
+from console.serving.server import listen
 from tests.console.conftest import Acdc
 from tests.console.served import TOKEN, Served, serving
 
@@ -271,16 +273,26 @@ def test_what_is_not_let_in(served: Served) -> None:
     assert (broken.status_code, broken.json()["error"]["code"]) == (400, "invalid_json")
 
 
-def test_without_a_token_only_the_loopback_is_served(acdc: Acdc, run_copy: Path) -> None:
-    refused = acdc("serve", run_copy, "--host", "0.0.0.0", code=2)
-    assert "ACDC_SERVE_TOKEN" in refused.stderr
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "example.org"])
+@pytest.mark.parametrize("token", [None, "", " "])
+def test_without_a_token_only_the_loopback_is_served(
+    host: str, token: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ACDC_SERVE_TOKEN", raising=False)
+    if token is not None:
+        monkeypatch.setenv("ACDC_SERVE_TOKEN", token)
+    with pytest.raises(UsageError, match="put a bearer token into ACDC_SERVE_TOKEN"):
+        ServeSettings(host=host).token()
+    assert ServeSettings(host="::1").token() is None
+    monkeypatch.setenv("ACDC_SERVE_TOKEN", TOKEN)
+    assert ServeSettings(host=host).token() == TOKEN
 
 
-def test_an_address_that_is_taken(acdc: Acdc, run_copy: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = str(taken.getsockname()[1])
-        refused = acdc("serve", run_copy, "--port", port, code=2)
-    assert "choose another --port" in refused.stderr
+def test_an_address_that_is_taken() -> None:
+    with listen("127.0.0.1", 0) as taken:
+        taken.listen()
+        with pytest.raises(UsageError, match="choose another --port"):
+            listen("127.0.0.1", taken.getsockname()[1])
 
 
 def test_sigterm_answers_what_was_accepted_and_ends_well(

@@ -14,7 +14,8 @@ from tests.memory.conftest import family_like
 
 def unit_rows(seed: int, texts: int, size: int) -> Vectors:
     rows = np.random.default_rng(seed).standard_normal((texts, size))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows.astype(np.float32)
 
 
 @given(st.integers(1, 40), st.integers(1, 40))
