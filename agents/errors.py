@@ -13,6 +13,7 @@ AcdcError
     ├── CurationError             a family cannot change its status in this way
     ├── JudgingError              too many answers stayed ungraded to go on
     ├── AnsweringError            the collective cannot answer
+    │   └── UnknownModelError     nobody answers under that name
     └── TaskFileError             a file of tasks or sample logs cannot be read
 """
 
@@ -62,6 +63,10 @@ class JudgingError(AgentError):
 
 class AnsweringError(AgentError):
     """The collective cannot answer a question."""
+
+
+class UnknownModelError(AnsweringError):
+    """Nobody of the collective answers under that name."""
 
 
 class TaskFileError(AgentError):

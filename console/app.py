@@ -45,6 +45,8 @@ def main() -> None:
     # The display of a run is ours alone; libraries must not draw bars or warnings into it.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    import console.doors  # noqa: F401 (its commands register themselves)
+
     app()
 
 
@@ -72,17 +74,17 @@ def run(
         settings = place.begin(config, (*(set_ or ()), *unsafe))
         try:
             with Display(errors if as_json else out) as display:
-                _run_async(supervisor.coevolve(place, settings, display))
+                run_async(supervisor.coevolve(place, settings, display))
         except AcdcError as error:
             if fresh:
                 supervisor.undo_unborn(place, error)
             raise
         if as_json:
-            _print_json(status.collect(place))
+            print_json(status.collect(place))
         else:
             closing.show(place, out)
 
-    _finish(action, debug)
+    finish(action, debug)
 
 
 @app.command()
@@ -107,7 +109,7 @@ def init(
         quoted = shlex.quote(str(file))
         out.print(f"wrote {file}; run it with: acdc run runs/mine --config {quoted}", markup=False)
 
-    _finish(action, debug)
+    finish(action, debug)
 
 
 @app.command()
@@ -118,11 +120,11 @@ def status(folder: RunDir, as_json: AsJson = False, debug: Debug = False) -> Non
     def action() -> None:
         found = status_.collect(RunFolder(folder))
         if as_json:
-            _print_json(found)
+            print_json(found)
         else:
             status_.show(found, out)
 
-    _finish(action, debug)
+    finish(action, debug)
 
 
 @app.command()
@@ -143,11 +145,11 @@ def trace(
     def action() -> None:
         found = trace_.collect(RunFolder(folder), family, expert, trace_.role_named(role), rejected)
         if as_json:
-            _print_json(found)
+            print_json(found)
         else:
             trace_.show(found, out)
 
-    _finish(action, debug)
+    finish(action, debug)
 
 
 @app.command()
@@ -172,13 +174,13 @@ def ask(
 
     def action() -> None:
         sampling = Sampling(max_tokens=max_tokens)
-        reply = _run_async(asking.answer(RunFolder(folder), question, n, sampling, select, silent))
+        reply = run_async(asking.answer(RunFolder(folder), question, n, sampling, select, silent))
         if as_json:
-            _print_json(asking.as_json(reply))
+            print_json(asking.as_json(reply))
         else:
             asking.show(reply, out)
 
-    _finish(action, debug)
+    finish(action, debug)
 
 
 @app.command()
@@ -227,19 +229,19 @@ def evaluate(
         with Display(errors if as_json else out) as display:
             if all(map(is_log, files)):
                 logs = read_logs(files, metric, filter_)
-                found = _run_async(evaluating.evaluate_logs(folders, logs, sizes))
+                found = run_async(evaluating.evaluate_logs(folders, logs, sizes))
             else:
                 evaluating.require_runs(folders)
                 big = evaluating.big_model(big_model_url, big_model, big_model_key_env)
                 plan = Plan(read_tasks(files), sizes, baselines, select or (), max_tokens, big)
-                runs = _run_async(evaluating.evaluate(folders, plan, display))
+                runs = run_async(evaluating.evaluate(folders, plan, display))
                 found = evaluating.report(runs, max_tokens)
         if as_json:
-            _print_json(found)
+            print_json(found)
         else:
             evaluating.show(found, out)
 
-    _finish(action, debug)
+    finish(action, debug)
 
 
 @app.command()
@@ -256,13 +258,13 @@ def study(
     def action() -> None:
         settings = read_study(file)
         with Display(errors if as_json else out) as display:
-            found = _run_async(study_.conduct(settings, display))
+            found = run_async(study_.conduct(settings, display))
         if as_json:
-            _print_json(found)
+            print_json(found)
         else:
             study_.show(found, out)
 
-    _finish(action, debug)
+    finish(action, debug)
 
 
 @app.command()
@@ -301,24 +303,25 @@ def doctor(
     from console.config import resolve
 
     def action() -> None:
-        findings = _run_async(doctor_.examine(resolve(config, set_ or [])))
+        findings = run_async(doctor_.examine(resolve(config, set_ or [])))
         if as_json:
-            _print_json(doctor_.as_json(findings))
+            print_json(doctor_.as_json(findings))
         else:
             doctor_.show(findings, out)
         if any(finding.state == "failed" for finding in findings):
             raise UsageError("something that a run needs failed, see above")
 
-    _finish(action, debug)
+    finish(action, debug)
 
 
-def _finish(action: Callable[[], None], debug: bool) -> None:
+def finish(action: Callable[[], None], debug: bool) -> None:
+    """Carry out a command, and end the process with its exit code."""
     from console.supervisor import supervise
 
     raise typer.Exit(supervise(action, errors, debug))
 
 
-def _run_async(work: Coroutine[Any, Any, T]) -> T:
+def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end; SIGTERM stops it as Ctrl-C does."""
     previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
@@ -327,5 +330,6 @@ def _run_async(work: Coroutine[Any, Any, T]) -> T:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _print_json(value: object) -> None:
+def print_json(value: object) -> None:
+    """One JSON object for programs."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")

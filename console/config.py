@@ -39,7 +39,7 @@ from evolution.settings import (
 )
 from memory.settings import NoveltySettings
 
-OTHER_VARIABLES = ("ACDC_CACHE", "ACDC_RUN")
+OTHER_VARIABLES = ("ACDC_CACHE", "ACDC_RUN", "ACDC_SERVE_TOKEN")
 """Variables of the prefix that are no settings of a run."""
 MAY_CHANGE = (
     "generations",

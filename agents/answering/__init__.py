@@ -24,9 +24,11 @@ from agents.answering.methods import (
     methods,
     select,
 )
+from agents.answering.roster import COLLECTIVE, Roster
 from agents.answering.routing import SkillRouter, fitness_of
 
 __all__ = [
+    "COLLECTIVE",
     "Aids",
     "Ballot",
     "CandidateAnswer",
@@ -35,6 +37,7 @@ __all__ = [
     "CollectiveAnswer",
     "Member",
     "Method",
+    "Roster",
     "SkillRouter",
     "Vote",
     "aids_of",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from agents.extraction import extract
-from memory.records import Reply
+from memory.records import FinishReason, Reply
 
 _NUMBER = re.compile(
     r"(?P<sign>-?)(?P<whole>0|[1-9]\d{0,2}(?:,\d{3})+|[1-9]\d*)(?P<fraction>\.\d+)?"
@@ -26,6 +26,8 @@ class CandidateAnswer:
         fitness: share of the history that the expert passes.
         logprob: mean log-probability of the reply's tokens, None where it was not asked for.
         certainty: self-certainty of the reply, likewise.
+        tokens_in: length of the prompt.
+        finish_reason: `stop` if the expert ended by itself, `length` at the token limit.
     """
 
     expert: str
@@ -35,6 +37,8 @@ class CandidateAnswer:
     fitness: float = 0.0
     logprob: float | None = None
     certainty: float | None = None
+    tokens_in: int = 0
+    finish_reason: FinishReason = "stop"
 
     @classmethod
     def of(cls, expert: str, reply: Reply, fitness: float = 0.0) -> CandidateAnswer:
@@ -47,6 +51,8 @@ class CandidateAnswer:
             fitness=fitness,
             logprob=reply.logprob,
             certainty=reply.certainty,
+            tokens_in=reply.tokens_in,
+            finish_reason=reply.finish_reason,
         )
 
 

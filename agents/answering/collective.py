@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from agents.answering.ballot import Ballot, CandidateAnswer, Vote
@@ -15,7 +16,7 @@ from agents.context import RunContext
 from agents.errors import AnsweringError
 from evolution.coverage import task_force
 from memory.hashing import text_hash
-from memory.records import ChatMessage, Expert, Sampling
+from memory.records import ChatMessage, Expert, Reply, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,12 @@ class Collective:
         return await self.answer(question, self.context.render_question(question), sampling)
 
     async def answer(
-        self, question: str, chat: list[ChatMessage], sampling: Sampling, seed: int = 0
+        self,
+        question: str,
+        chat: list[ChatMessage],
+        sampling: Sampling,
+        seed: int = 0,
+        stop: Sequence[str] = (),
     ) -> CollectiveAnswer:
         """Let every member answer a conversation, and choose one answer.
 
@@ -104,6 +110,7 @@ class Collective:
             chat: what the experts see.
             sampling: the same for all.
             seed: of sampling, and of the order in which answers are shown to a judge.
+            stop: texts before which a reply ends; what an expert said behind one is not read.
         """
         broker = await self.context.population.broker()
         started = time.perf_counter()
@@ -118,7 +125,7 @@ class Collective:
                 [seed + place],
                 logprobs="logprobs" in self.method.needs,
             )
-            return CandidateAnswer.of(member.expert.id, reply, member.fitness)
+            return CandidateAnswer.of(member.expert.id, cut(reply, stop), member.fitness)
 
         answers = await asyncio.gather(
             *(one(place, member) for place, member in enumerate(self.members))
@@ -136,6 +143,14 @@ class Collective:
             votes=choice.votes,
             seconds=time.perf_counter() - started,
         )
+
+
+def cut(reply: Reply, stop: Sequence[str]) -> Reply:
+    """A reply that ends before the first of some texts; its tokens are counted all the same."""
+    places = [place for text in stop if (place := reply.text.find(text)) >= 0]
+    if not places:
+        return reply
+    return reply.model_copy(update={"text": reply.text[: min(places)], "finish_reason": "stop"})
 
 
 async def ask(

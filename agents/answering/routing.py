@@ -12,6 +12,8 @@ SHARPNESS = 4
 """Exponent of a similarity: a family half as similar says a sixteenth."""
 PRIOR = 0.1
 """How much the fitness on the whole history counts beside the neighbours."""
+_KEPT_QUESTIONS = 1024
+"""A server is asked for weeks; neighbours of a question are kept for the votes on it alone."""
 
 
 class SkillRouter:
@@ -42,6 +44,8 @@ class SkillRouter:
 
     def _near(self, question: str) -> list[tuple[str, float]]:
         if question not in self._nearest:
+            if len(self._nearest) >= _KEPT_QUESTIONS:
+                self._nearest.clear()
             found = self._novelty.nearest_to_text(question, self._neighbours)
             self._nearest[question] = [
                 (family, max(similarity, 0.0) ** SHARPNESS) for family, similarity in found

@@ -143,7 +143,7 @@ class Broker:
                     return
 
     async def _answer_batch(self, lease: Lease, batch: list[_Request]) -> None:
-        """Answer requests together; if that fails, one by one, so that only the culprit fails."""
+        """Answer requests together; if that fails, by halves, so that only the culprit fails."""
         work = asyncio.create_task(_answer(lease, batch))
 
         def stop_if_nobody_waits(_: object) -> None:
@@ -165,8 +165,9 @@ class Broker:
         elif len(batch) == 1:
             _fail(batch[0], error)
         else:
-            for request in batch:
-                await self._answer_batch(lease, [request])
+            half = len(batch) // 2
+            for part in (batch[:half], batch[half:]):
+                await self._answer_batch(lease, part)
 
 
 async def _answer(lease: Lease, batch: Sequence[_Request]) -> list[Reply]:

@@ -28,27 +28,28 @@ def store(folder: Path) -> Iterator[RunStore]:
         yield opened
 
 
+def family_like(id_: str = "g0-a00-sum", **changes: Any) -> Family:
+    fields: dict[str, Any] = {
+        "id": id_,
+        "generation": 0,
+        "name": f"Task {id_}",
+        "description": "Add two numbers.",
+        "capability": "arithmetic",
+        "difficulty": 1,
+        "code": "class TaskFamily: ...",
+        "code_hash": "c0de",
+        "instructions": {"1": "What is 1 + 2?", "2": "What is 3 + 4?"},
+        "reference_answers": {"1": "3", "2": "7"},
+        "wrong_answers": {"1": ["4"], "2": ["8"]},
+        "kind": "novel",
+        "scientist": "offline",
+    }
+    return Family.model_validate({**fields, **changes})
+
+
 @pytest.fixture
 def make_family() -> Callable[..., Family]:
-    def make(id_: str = "g0-a00-sum", **changes: Any) -> Family:
-        fields: dict[str, Any] = {
-            "id": id_,
-            "generation": 0,
-            "name": f"Task {id_}",
-            "description": "Add two numbers.",
-            "capability": "arithmetic",
-            "difficulty": 1,
-            "code": "class TaskFamily: ...",
-            "code_hash": "c0de",
-            "instructions": {"1": "What is 1 + 2?", "2": "What is 3 + 4?"},
-            "reference_answers": {"1": "3", "2": "7"},
-            "wrong_answers": {"1": ["4"], "2": ["8"]},
-            "kind": "novel",
-            "scientist": "offline",
-        }
-        return Family.model_validate({**fields, **changes})
-
-    return make
+    return family_like
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -78,7 +79,7 @@ def said(*extracted: str, **more: list[float]) -> Ballot:
     candidates = []
     for place, text in enumerate(extracted):
         own = {name: values[place] for name, values in more.items()}
-        measured = {"logprob": -1.0, "certainty": 1.0, "fitness": 0.5, **own}
+        measured: dict[str, Any] = {"logprob": -1.0, "certainty": 1.0, "fitness": 0.5, **own}
         candidates.append(CandidateAnswer(f"e{place}", text, text, 1, **measured))
     return Ballot("How many?", tuple(candidates), seed=3)
 

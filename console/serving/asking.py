@@ -1,0 +1,171 @@
+"""From a request to the collective's choices."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from agents.answering import CandidateAnswer, Collective, CollectiveAnswer
+from agents.context import RunContext
+from console.serving.protocol import AnswerRequest, ChatRequest, CompletionRequest, Turn
+from memory.records import ChatMessage, Sampling
+
+_SEEDS = 1 << 62
+"""Seeds of clients are folded into this range, so that every choice can have its own."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One conversation that waits for an answer.
+
+    Attributes:
+        text: what judges and router are told that was asked.
+        chat: what the experts see.
+    """
+
+    text: str
+    chat: list[ChatMessage]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One choice of a reply: the answer, and its place among the choices."""
+
+    index: int
+    answer: CollectiveAnswer
+
+    @property
+    def text(self) -> str:
+        """The whole reply of the chosen expert."""
+        return self._winner.text
+
+    @property
+    def finish_reason(self) -> str:
+        """Why the chosen expert ended."""
+        return self._winner.finish_reason
+
+    @property
+    def _winner(self) -> CandidateAnswer:
+        expert = self.answer.chosen
+        return next(said for said in self.answer.answers if said.expert == expert)
+
+
+def question_of_chat(context: RunContext, request: ChatRequest) -> Question:
+    """A conversation as the experts see it.
+
+    Where it has no system message of its own, it gets the one with which the experts were bred.
+    """
+    turns = request.messages
+    chat = [ChatMessage(role=_role(turn), content=turn.text) for turn in turns]
+    if not any(message.role == "system" for message in chat):
+        asked = context.render_question(chat[-1].content)
+        chat = [*asked[:-1], *chat[:-1], asked[-1]]
+    spoken = [turn for turn in turns if turn.role in ("user", "assistant")]
+    if len(spoken) == 1:
+        return Question(spoken[0].text, chat)
+    return Question("\n\n".join(f"{turn.role}: {turn.text}" for turn in spoken), chat)
+
+
+def questions_of_prompts(context: RunContext, request: CompletionRequest) -> list[Question]:
+    """Each prompt as a question, as `acdc ask` puts it: the experts are chat models."""
+    return [Question(prompt, context.render_question(prompt)) for prompt in request.prompts]
+
+
+class Work:
+    """The choices of one request in the making; all of them start at once.
+
+    Args:
+        voice: who answers.
+        questions: what is asked; choices are numbered question by question.
+        request: n, sampling, stops.
+        longest: tokens of a reply where the request does not say it.
+    """
+
+    def __init__(
+        self, voice: Collective, questions: Sequence[Question], request: AnswerRequest, longest: int
+    ) -> None:
+        sampling = Sampling(
+            temperature=request.temperature or 0.0,
+            top_p=request.top_p or 1.0,
+            max_tokens=request.longest or longest,
+        )
+        seed = (secrets.randbelow(_SEEDS) if request.seed is None else request.seed) % _SEEDS
+        n = request.n or 1
+        # Greedy choices are all the same: they are made once.
+        self._copies = n if sampling.temperature == 0.0 else 1
+        self.size = n * len(questions)
+        self._tasks = [
+            asyncio.create_task(
+                voice.answer(
+                    question.text,
+                    question.chat,
+                    sampling,
+                    seed + number * len(voice.members),
+                    request.stops,
+                )
+            )
+            for question in questions
+            for number in range(n // self._copies)
+        ]
+
+    async def first(self, patience: float) -> None:
+        """Wait until a choice is there, or patience ends.
+
+        Raises:
+            AcdcError: a choice came to nothing.
+        """
+        done, _ = await asyncio.wait(
+            self._tasks, timeout=patience, return_when=asyncio.FIRST_COMPLETED
+        )
+        for task in done:
+            task.result()
+
+    async def choices(self, pulse: float) -> AsyncIterator[Chosen | None]:
+        """Choices as they are made; None whenever that many seconds went by without one.
+
+        Raises:
+            AcdcError: a choice came to nothing.
+        """
+        places = {task: place * self._copies for place, task in enumerate(self._tasks)}
+        pending = set(self._tasks)
+        while pending:
+            done, pending = await asyncio.wait(
+                pending, timeout=pulse, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                yield None
+            for task in sorted(done, key=places.__getitem__):
+                for copy in range(self._copies):
+                    yield Chosen(places[task] + copy, task.result())
+
+    async def all(self) -> list[Chosen]:
+        """Every choice, in order.
+
+        Raises:
+            AcdcError: a choice came to nothing; the others are stopped.
+        """
+        answers = await asyncio.gather(*self._tasks)
+        return [
+            Chosen(place * self._copies + copy, answer)
+            for place, answer in enumerate(answers)
+            for copy in range(self._copies)
+        ]
+
+    def stop(self) -> None:
+        """Nobody waits any more: what has not begun never will."""
+        for task in self._tasks:
+            task.cancel()
+            task.add_done_callback(_read)
+
+
+def _read(task: asyncio.Task[CollectiveAnswer]) -> None:
+    """Take note of an error that nobody is told any more."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _role(turn: Turn) -> Literal["system", "user", "assistant"]:
+    return "system" if turn.role == "developer" else turn.role

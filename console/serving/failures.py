@@ -1,0 +1,102 @@
+"""Errors in OpenAI's form: {"error": {"message", "type", "param", "code"}}."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi.responses import JSONResponse
+
+from agents.errors import BudgetExhausted, UnknownModelError
+from evolution.errors import PromptTooLongError
+from memory.errors import AcdcError
+
+DRAIN_SECONDS = 10
+"""When a client that met a server on its way out may try the next one."""
+
+
+@dataclass
+class Refusal(Exception):
+    """A request that is not answered, and why.
+
+    Attributes:
+        status: HTTP status.
+        kind: OpenAI's `type`.
+        code: OpenAI's `code`; `param` is the field at fault.
+        headers: that go with it.
+    """
+
+    status: int
+    message: str
+    kind: str = "invalid_request_error"
+    code: str | None = None
+    param: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def body(self) -> dict[str, Any]:
+        """The error object."""
+        return {
+            "error": {
+                "message": self.message,
+                "type": self.kind,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+    def response(self) -> JSONResponse:
+        """The whole reply."""
+        return JSONResponse(self.body(), self.status, headers=dict(self.headers))
+
+
+def invalid(message: str, param: str | None = None, code: str | None = None) -> Refusal:
+    """400: what was asked for cannot be done as it was asked."""
+    return Refusal(400, message, code=code, param=param)
+
+
+def queue_full(retry_after: int) -> Refusal:
+    """429: every seat is taken."""
+    return Refusal(
+        429,
+        f"the queue is full; try again in {retry_after} s",
+        kind="rate_limit_error",
+        code="queue_full",
+        headers={"Retry-After": str(retry_after)},
+    )
+
+
+def shutting_down() -> Refusal:
+    """503: the server drains."""
+    return Refusal(
+        503,
+        "the server is shutting down",
+        kind="server_error",
+        code="shutting_down",
+        headers={"Retry-After": str(DRAIN_SECONDS), "Connection": "close"},
+    )
+
+
+def of_error(error: AcdcError) -> Refusal:
+    """What the rooms raise, as the client is told it."""
+    if isinstance(error, UnknownModelError):
+        return Refusal(404, str(error), code="model_not_found", param="model")
+    if isinstance(error, PromptTooLongError):
+        return invalid(str(error), "messages", "context_length_exceeded")
+    if isinstance(error, BudgetExhausted):
+        return Refusal(429, str(error), kind="insufficient_quota", code="insufficient_quota")
+    return Refusal(500, str(error), kind="server_error", code="internal_error")
+
+
+def of_validation(errors: Sequence[Any]) -> Refusal:
+    """The first thing that is wrong with a request's body."""
+    first = errors[0]
+    if first["type"] == "json_invalid":
+        return invalid(f"the body is no JSON: {first['ctx']['error']}", code="invalid_json")
+    # Of a union, pydantic names the branch too; what a person wrote are the keys before it.
+    path = [str(part) for part in first["loc"] if part != "body"]
+    param = ".".join(path) or None
+    if first["type"] == "extra_forbidden":
+        return invalid(f"unknown field: {param}", param, "unknown_parameter")
+    said = str(first["msg"]).removeprefix("Value error, ")
+    return invalid(f"{param}: {said}" if param else said, param)

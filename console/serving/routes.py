@@ -1,0 +1,129 @@
+"""The application: OpenAI's paths over the voices of a run."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from agents.answering import Roster
+from agents.context import RunContext
+from console.serving.asking import Work, question_of_chat, questions_of_prompts
+from console.serving.failures import Refusal, invalid, of_error, of_validation
+from console.serving.forms import Form
+from console.serving.protocol import AnswerRequest, ChatRequest, CompletionRequest
+from console.serving.replying import as_object, as_stream
+from console.serving.seats import Seats
+from memory.errors import AcdcError
+
+
+def build_app(context: RunContext, roster: Roster, seats: Seats, max_tokens: int) -> FastAPI:
+    """The server's application, not yet guarded.
+
+    Args:
+        context: the run.
+        roster: who answers under which name.
+        seats: requests under way, for /health.
+        max_tokens: of a reply where the request does not say it.
+    """
+    # No pages of documentation: they would load scripts from elsewhere.
+    app = FastAPI(title="AC/DC", docs_url=None, redoc_url=None, openapi_url=None)
+    _answer_errors(app)
+    since = int(time.time())
+
+    @app.get("/health")
+    async def health() -> JSONResponse:
+        state = "draining" if seats.draining else "ok"
+        # Whoever balances load must see that nothing is accepted any more.
+        status = 503 if seats.draining else 200
+        return JSONResponse({"status": state, "waiting": seats.taken}, status)
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, Any]:
+        return {"object": "list", "data": [_model(roster, name, since) for name in roster.voices]}
+
+    @app.get("/v1/models/{name}")
+    async def model(name: str) -> dict[str, Any]:
+        roster.named(name)
+        return _model(roster, name, since)
+
+    @app.post("/v1/chat/completions")
+    async def chat(request: Request, body: ChatRequest) -> Response:
+        if body.logprobs or body.top_logprobs:
+            raise _NO_LOGPROBS
+        voice = roster.named(body.model)
+        work = Work(voice, [question_of_chat(context, body)], body, max_tokens)
+        return await _reply(request, work, _form("chat", body), body)
+
+    @app.post("/v1/completions")
+    async def completions(request: Request, body: CompletionRequest) -> Response:
+        if body.logprobs is not None:
+            raise _NO_LOGPROBS
+        voice = roster.named(body.model)
+        work = Work(voice, questions_of_prompts(context, body), body, max_tokens)
+        return await _reply(request, work, _form("text", body), body)
+
+    return app
+
+
+_NO_LOGPROBS = invalid(
+    "the engine gives no log-probability per token; their mean over a reply stands in the details "
+    "of the methods that need it: acdc = {details: true}",
+    "logprobs",
+)
+
+
+def _form(kind: Any, body: AnswerRequest) -> Form:
+    return Form(kind, body.model, body.n or 1, body.acdc.details)
+
+
+async def _reply(request: Request, work: Work, form: Form, body: AnswerRequest) -> Response:
+    if not body.stream:
+        return await as_object(request, work, form)
+    options = body.stream_options
+    return await as_stream(request, work, form, options is not None and options.include_usage)
+
+
+def _model(roster: Roster, name: str, since: int) -> dict[str, Any]:
+    voice = roster.voices[name]
+    return {
+        "id": name,
+        "object": "model",
+        "created": since,
+        "owned_by": "acdc",
+        "acdc": {
+            "method": voice.method.name if len(voice.members) > 1 else None,
+            "experts": [member.expert.id for member in voice.members],
+        },
+    }
+
+
+def _answer_errors(app: FastAPI) -> None:
+    """Every error leaves in OpenAI's form."""
+
+    @app.exception_handler(Refusal)
+    async def refused(request: Request, error: Refusal) -> Response:
+        return error.response()
+
+    @app.exception_handler(AcdcError)
+    async def failed(request: Request, error: AcdcError) -> Response:
+        return of_error(error).response()
+
+    @app.exception_handler(RequestValidationError)
+    async def misread(request: Request, error: RequestValidationError) -> Response:
+        return of_validation(error.errors()).response()
+
+    @app.exception_handler(HTTPException)
+    async def unrouted(request: Request, error: HTTPException) -> Response:
+        message = f"{request.method} {request.url.path}: {error.detail}"
+        return Refusal(error.status_code, message, code="unknown_url").response()
+
+    @app.exception_handler(Exception)
+    async def faulty(request: Request, error: Exception) -> Response:
+        # Starlette raises it again afterwards, for the log.
+        message = "internal error; the server's log says more"
+        return Refusal(500, message, kind="server_error", code="internal_error").response()

@@ -1,0 +1,166 @@
+"""uvicorn around the application: the address, the ready line, and a drain at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FrameType
+
+import uvicorn
+
+from agents.answering import Roster
+from agents.progress import silent
+from console.assembly import open_context
+from console.errors import UsageError
+from console.rundir import RunFolder
+from console.serving.guard import Guard, is_loopback
+from console.serving.routes import build_app
+from console.serving.seats import Seats
+
+TOKEN_VARIABLE = "ACDC_SERVE_TOKEN"
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """How a collective is served.
+
+    Attributes:
+        size: experts of the force.
+        select_by: method of the plain name `acdc`.
+        host: address to listen on; beyond the loopback only with a token.
+        port: 0 for any free one.
+        token_variable: environment variable that holds the bearer token.
+        queue: requests accepted and not answered yet.
+        largest_body: bytes of one request.
+        max_tokens: of a reply where the request does not say it.
+    """
+
+    size: int = 3
+    select_by: str = "majority"
+    host: str = "127.0.0.1"
+    port: int = 8100
+    token_variable: str = TOKEN_VARIABLE
+    queue: int = 256
+    largest_body: int = 1 << 20
+    max_tokens: int = 256
+
+    def token(self) -> str | None:
+        """The bearer token, None if there is none.
+
+        Raises:
+            UsageError: whoever reaches that address could ask, since there is none.
+        """
+        token = os.environ.get(self.token_variable, "").strip() or None
+        if token is None and not is_loopback(self.host):
+            raise UsageError(
+                f"--host {self.host} lets others in: put a bearer token into {self.token_variable}"
+            )
+        return token
+
+
+async def serve(
+    folder: RunFolder, settings: ServeSettings, ready: Callable[[str, Roster], None]
+) -> None:
+    """Serve the collective of a run until SIGTERM or SIGINT, and answer what was accepted.
+
+    Args:
+        folder: the run; nobody else may write to it meanwhile.
+        settings: how.
+        ready: called with the URL and the voices once requests are taken.
+
+    Raises:
+        UsageError: no token for an address that others reach, or an address that is taken.
+        AcdcError: the run cannot be opened, or has nobody who could answer.
+    """
+    token = settings.token()
+    config = folder.config()
+    with listen(settings.host, settings.port) as listener:
+        async with open_context(folder, config, silent) as context:
+            roster = Roster.open(context, settings.size, settings.select_by)
+            # Loaded now: who is told that the server is ready shall not wait for the models.
+            await context.population.broker()
+            seats = Seats(settings.queue)
+            app = build_app(context, roster, seats, settings.max_tokens)
+            guarded = Guard(app, seats, token, settings.largest_body)
+            server = DrainingServer(
+                uvicorn.Config(guarded, log_level="warning", lifespan="off", server_header=False),
+                seats,
+                lambda: ready(url_of(listener), roster),
+            )
+            await server.serve(sockets=[listener])
+
+
+class DrainingServer(uvicorn.Server):
+    """uvicorn that drains first: what was accepted is answered while what is new gets 503."""
+
+    def __init__(self, config: uvicorn.Config, seats: Seats, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._seats = seats
+        self._ready = ready
+        self._draining: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until the drain is done."""
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and tell it."""
+        await super().startup(sockets)
+        self._ready()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """SIGTERM or SIGINT: the first one drains, a second one ends at once."""
+        assert self._loop is not None
+        if self._seats.draining:
+            self._loop.call_soon_threadsafe(self._abandon)
+        else:
+            self._seats.draining = True
+            self._loop.call_soon_threadsafe(self._begin_drain)
+
+    def _begin_drain(self) -> None:
+        self._draining = asyncio.create_task(self._drain(), name="drain")
+
+    def _abandon(self) -> None:
+        self.should_exit = self.force_exit = True
+        # Otherwise the engine would go on until their answers are there.
+        for request in self.server_state.tasks:
+            request.cancel()
+
+    async def _drain(self) -> None:
+        await self._seats.drain()
+        self.should_exit = True
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket at an address, before anything is loaded.
+
+    Raises:
+        UsageError: the address is none of ours, or is taken.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except socket.gaierror as error:
+        raise UsageError(f"--host {host} is no address of this machine: {error.strerror}") from None
+    listener = socket.socket(family, kind, protocol)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise UsageError(
+            f"cannot listen on {host}:{port} ({error.strerror}): choose another --port"
+        ) from None
+    return listener
+
+
+def url_of(listener: socket.socket) -> str:
+    """The base URL for clients."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
