@@ -287,11 +287,11 @@ def export(
     def action() -> None:
         written = exporting.export(RunFolder(folder), expert, out_folder, force, shard_gb)
         if as_json:
-            _print_json(exporting.as_json(written))
+            print_json(exporting.as_json(written))
         else:
             exporting.show(written, out)
 
-    _finish(action, debug)
+    finish(action, debug)
 
 
 @app.command()
