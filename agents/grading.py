@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agents.concurrency import all_of
-from agents.errors import SandboxError
+from agents.errors import ContextLengthError, EndpointError, SandboxError
 from agents.items import Item
 from agents.rating import Rater
 from agents.sandbox import Score, Submission
@@ -111,7 +111,7 @@ class Grader:
         try:
             with span("grade", "score", family=family.code_hash, submissions=len(distinct)):
                 scores = await self._sandbox.score(family.code, distinct)
-        except SandboxError as error:
+        except (SandboxError, EndpointError, ContextLengthError) as error:
             return {answer.key: Verdict(failure=Failure(str(error))) for _, answer in group}
         condemned = next(filter(None, map(_condemnation, scores)), None)
         failure = None if condemned is None else Failure(condemned, condemned)

@@ -61,6 +61,15 @@ class NoveltyReply(BaseModel):
     reason: str
 
 
+class ConsultingReply(BaseModel):
+    """Whether a submission does what its task asks, for a scorer that wants to know."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: str
+    verdict: Literal["pass", "fail"]
+
+
 class RatingReply(BaseModel):
     """Whether each of three answers meets a rubric."""
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.chat import ChatClient
+from agents.consulting import consulted
 from agents.context import RunContext
 from agents.families import write_family
 from agents.grafting import restore
@@ -113,8 +114,12 @@ async def open_context(
         stack.callback(novelty.close)
         chat = ChatClient(config.endpoints, store, transport=OfflineTransport())
         stack.push_async_callback(chat.close)
+        has_rater = config.endpoints.of("rater").base_url != OFFLINE
         sandbox = await asyncio.to_thread(
-            open_sandbox, config.sandbox, trusted=writes_offline(config) and _all_ours(store)
+            open_sandbox,
+            config.sandbox,
+            trusted=writes_offline(config) and _all_ours(store),
+            judge=consulted(chat, prompts, config.judge.votes, config.seed) if has_rater else None,
         )
         stack.push_async_callback(sandbox.close)
         population = Population(
@@ -148,7 +153,7 @@ async def open_context(
             novelty_settings=config.novelty,
             answering=config.answering,
             has_chooser=config.endpoints.of("chooser").base_url != OFFLINE,
-            has_rater=config.endpoints.of("rater").base_url != OFFLINE,
+            has_rater=has_rater,
             shelf=stack.enter_context(RunStore.open(shelf)) if shelf is not None else None,
             progress=progress,
         )

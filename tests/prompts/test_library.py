@@ -11,6 +11,7 @@ from prompts import PromptFileError, PromptLibrary, PromptVariableError, worked_
 
 FAMILY = {"name": "Sums", "description": "Add.", "capability": "adding", "difficulty": 1}
 VARIABLES: dict[str, dict[str, object]] = {
+    "consult": {"instructions": "Greet.", "criteria": ["friendly"], "submission": "Hello!"},
     "answer": {"instructions": "Add 1 and 2."},
     "propose": {
         "assignment": {"kind": "novel"},
