@@ -44,6 +44,7 @@ from benchmarks.parents import (
     built_in_parents,
     random_parents,
 )
+from console.assembly import cache_folder
 from evolution.bank import Bank, load_bank
 from evolution.breeding import breed
 from evolution.exporting import write_checkpoint
@@ -103,7 +104,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def make(name: str, place: Path) -> FamilyOnDisk:
     if name == "smollm2-135m":
-        return built_in_parents(place, place / "cache")
+        return built_in_parents(place, cache_folder())
     return random_parents(name, place)
 
 
@@ -111,7 +112,9 @@ def of_family(
     family: FamilyOnDisk, place: Path, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     begun = time.perf_counter()
-    bank = load_bank(family.settings, SpectralSettings(), place / "cache")
+    # What is computed once per base is found again; random families leave nothing behind.
+    cache = cache_folder() if family.name == "smollm2-135m" else place / "cache"
+    bank = load_bank(family.settings, SpectralSettings(), cache)
     model = bank.model()
     loading = time.perf_counter() - begun
     parents = [bank.seed_genome(path.name) for path in family.parents]
