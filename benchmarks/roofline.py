@@ -82,6 +82,7 @@ def measure_bank(bank: Bank, model: Any, shape: str, rounds: int) -> dict[str, A
     return {
         "family": shape,
         "bytes_moved": moved,
+        "residual_share": round(residual_share(bank), 5),
         "copy_gb_per_s": round(bandwidth / 1e9, 2),
         "first_seconds": round(first, 2),
         "seconds": round(statistics.median(plains), 4),
@@ -105,6 +106,12 @@ def dense_bytes(bank: Bank) -> list[int]:
     held = [v for a in bank.anchors for v in a.vectors.values() if isinstance(v, Dense)]
     tensors: list[Tensor] = [part for v in held for part in (v.values, v.index, v.residual)]
     return [tensor.nbytes for tensor in tensors]
+
+
+def residual_share(bank: Bank) -> float:
+    """Of the weights in full differences, how many need a float32 residual."""
+    held = [v for a in bank.anchors for v in a.vectors.values() if isinstance(v, Dense)]
+    return sum(len(v.index) for v in held) / sum(v.values.numel() for v in held)
 
 
 def seconds(work: Callable[[], Any]) -> float:

@@ -79,6 +79,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
                 "faster": round(published_seconds / ours_seconds, 1),
                 "logits_change_published": change(theirs, before),
                 "logits_change_ours": change(ours, before),
+                "logits_between_the_two": round(float((ours - theirs).norm() / before.norm()), 4),
                 "same_next_token_published": agreement(theirs, before),
                 "same_next_token_ours": agreement(ours, before),
             },

@@ -24,7 +24,7 @@ from evolution.genome import Genome
 from evolution.noise import Noise
 from evolution.spectral import SpectralBasis
 from evolution.streaming import STAGED, moved, staged
-from evolution.sums import Piece, Sum, pieces
+from evolution.sums import Piece, Scratch, Sum, pieces
 from evolution.task_vectors import Dense, LowRank
 
 _WORTH_COMPILING = 1 << 26
@@ -48,8 +48,9 @@ def materialise(bank: Bank, genome: Genome, model: Any) -> None:
     fused = _is_worth_compiling(bank)
     with torch.no_grad():
         work = ((total, state[name].detach()) for name, total in _sums(bank, genome))
+        scratch = Scratch()
         for piece in _in_place(work):
-            piece.evaluate(fused)
+            piece.evaluate(fused, scratch)
 
 
 def weigh(
@@ -115,6 +116,7 @@ def _made(
     """New tensors, one at a time; the base's own where nothing is added."""
     fused = _is_worth_compiling(bank)
     place = bank.device if device is None else device
+    scratch = Scratch()
     for name, total in _sums(bank, genome):
         with torch.no_grad():
             if total.is_base:
@@ -122,7 +124,7 @@ def _made(
                 continue
             out = torch.empty(total.base.shape, dtype=dtype, device=place)
             for piece in _in_place(iter([(total, out)])):
-                piece.evaluate(fused)
+                piece.evaluate(fused, scratch)
         yield name, out
 
 

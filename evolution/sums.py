@@ -50,8 +50,22 @@ class Sum:
 
     def write(self, out: Float[Tensor, " ..."], fused: bool = False) -> None:
         """Evaluate into a contiguous tensor on the same device, rounding once to its dtype."""
+        scratch = Scratch()
         for piece in pieces(self, out):
-            piece.evaluate(fused)
+            piece.evaluate(fused, scratch)
+
+
+class Scratch:
+    """A float32 buffer that is used again: fresh pages from the system cost more than the sums."""
+
+    def __init__(self) -> None:
+        self._buffer = torch.empty(0)
+
+    def take(self, size: int, device: torch.device) -> Float[Tensor, " n"]:
+        """That many numbers, undefined, until the next call."""
+        if len(self._buffer) < size or self._buffer.device != device:
+            self._buffer = torch.empty(size, dtype=torch.float32, device=device)
+        return self._buffer[:size]
 
 
 @dataclass(frozen=True)
@@ -80,18 +94,19 @@ class Piece:
     noise: Noise | None = None
     start: int = 0
 
-    def evaluate(self, fused: bool) -> None:
+    def evaluate(self, fused: bool, scratch: Scratch) -> None:
         """Write the sum into its place.
 
         Args:
             fused: whether a kernel may be compiled for it.
+            scratch: shared by pieces that are evaluated one after the other.
         """
         if not self.residuals and self.up is None and self.noise is None:
             combine(self.out, self.base, self.vectors, self.coefficients, fused)
             return
         total = self.out
         if total.dtype != torch.float32:
-            total = torch.empty(len(total), dtype=torch.float32, device=total.device)
+            total = scratch.take(len(total), total.device)
         combine(total, self.base, self.vectors, self.coefficients, fused)
         for coefficient, index, residual in self.residuals:
             total.index_add_(0, index, residual, alpha=coefficient)
