@@ -16,7 +16,7 @@ SMALL = (
     "population.capacity=4",
     "population.children=1",
     "pool.capacity=4",
-    "pool.founding_waves=1",
+    "scientist.critic=false",
     "judge.max_tokens=6",
 )
 
