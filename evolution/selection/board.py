@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -17,6 +17,9 @@ Counts = NDArray[np.int64]
 
 FULLY_GRADED = Fraction(9, 10)
 """Share of the pool that must be graded before an expert may compete."""
+
+_CODES: Mapping[bool | None, int] = {None: 0, False: 1, True: 2}
+"""Verdicts as small integers; no entry is None."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,11 @@ class Board:
         """
         _refuse_repeats("candidate", [candidate.id for candidate in candidates])
         _refuse_repeats("family", families)
-        shape = (len(candidates), len(families))
-        passed, graded = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
+        verdicts = np.zeros((len(candidates), len(families)), dtype=np.int8)
         for row, candidate in enumerate(candidates):
-            for column, family in enumerate(families):
-                verdict = candidate.skills.get(family)
-                graded[row, column] = verdict is not None
-                passed[row, column] = verdict is True
+            found = map(candidate.skills.get, families)
+            verdicts[row] = np.fromiter(map(_CODES.__getitem__, found), np.int8, len(families))
+        passed, graded = verdicts == _CODES[True], verdicts != _CODES[None]
         return Board(tuple(candidates), passed, graded).sorted()
 
     def __len__(self) -> int:
