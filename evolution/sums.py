@@ -4,7 +4,8 @@
 
 All low-rank terms of a tensor (LoRA anchors and displacement) are concatenated into `up` and
 `down`, so that a single `addmm` adds them. Where there are full differences alone, the result goes
-straight into its place; else a piece is summed in a float32 buffer that stays in the cache.
+straight into its place, and the few elements with float32 residuals are summed again; else a piece
+is summed in a float32 buffer that stays in the cache.
 """
 
 from __future__ import annotations
@@ -101,8 +102,9 @@ class Piece:
             fused: whether a kernel may be compiled for it.
             scratch: shared by pieces that are evaluated one after the other.
         """
-        if not self.residuals and self.up is None and self.noise is None:
+        if self.up is None and self.noise is None:
             combine(self.out, self.base, self.vectors, self.coefficients, fused)
+            self._make_exact()
             return
         total = self.out
         if total.dtype != torch.float32:
@@ -116,6 +118,21 @@ class Piece:
             self.noise.add_to(total, self.start)
         if total is not self.out:
             self.out.copy_(total)
+
+
+    def _make_exact(self) -> None:
+        """Sum again, with their residuals, the few elements that have some."""
+        if not self.residuals:
+            return
+        places = torch.cat([index for _, index, _ in self.residuals])
+        if len(self.residuals) > 1:
+            places = torch.unique(places)
+        total = torch.empty(len(places), dtype=torch.float32, device=places.device)
+        vectors = [vector[places] for vector in self.vectors]
+        combine(total, self.base[places], vectors, self.coefficients, fused=False)
+        for coefficient, index, residual in self.residuals:
+            total.index_add_(0, torch.searchsorted(places, index), residual, alpha=coefficient)
+        self.out.index_copy_(0, places, total.to(self.out.dtype))
 
 
 def pieces(total: Sum, out: Float[Tensor, " ..."], most: int | None = None) -> Iterator[Piece]:
@@ -132,7 +149,7 @@ def pieces(total: Sum, out: Float[Tensor, " ..."], most: int | None = None) -> I
     if total.factors is not None:
         columns = total.factors[1].shape[1]
         step = max(_FEWEST_ROWS, step // columns) * columns
-    elif most is None and not _is_buffered(total):
+    elif most is None and not _needs_more(total):
         step = size
     flat, base = out.view(-1), total.base.view(-1)
     starts = range(0, size, max(step, 1))
@@ -159,8 +176,8 @@ def pieces(total: Sum, out: Float[Tensor, " ..."], most: int | None = None) -> I
         )
 
 
-def _is_buffered(total: Sum) -> bool:
-    """Whether, full differences aside, something is added to a piece in float32."""
+def _needs_more(total: Sum) -> bool:
+    """Whether, full differences aside, something is added that takes memory of its own."""
     return total.noise is not None or any(len(vector.index) for _, vector in total.dense)
 
 
