@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
 from agents.errors import BudgetExhausted
@@ -59,3 +62,27 @@ class Budget:
         """Count what a call has used."""
         self._tokens += tokens
         self._seconds += seconds
+
+
+class CallsUnderWay:
+    """The calls of all roles that were sent and have no reply yet."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._calls: set[asyncio.Future[None]] = set()
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        """A call, from its first attempt to its record."""
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._calls.add(ended)
+        try:
+            yield
+        finally:
+            self._calls.remove(ended)
+            ended.set_result(None)
+
+    async def ended(self) -> None:
+        """Wait for those that are under way now."""
+        if self._calls:
+            await asyncio.wait(set(self._calls))

@@ -13,13 +13,13 @@ from weakref import WeakValueDictionary
 import httpx
 
 from agents.chat.asking import Endpoint
-from agents.chat.budget import Budget
+from agents.chat.budget import Budget, CallsUnderWay
 from agents.chat.check import EndpointCheck, check
 from agents.chat.connection import Connections
 from agents.chat.dialect import ChatRequest
 from agents.chat.replies import ModelReply
 from agents.chat.structured import T, parse_object, response_schema
-from agents.errors import ContextLengthError, EndpointError
+from agents.errors import BudgetExhausted, ContextLengthError, EndpointError
 from agents.settings import EndpointsSettings
 from memory.records import Call, ChatMessage, Role, Sampling
 from memory.spans import span
@@ -70,6 +70,7 @@ class ChatClient:
         self._store = store
         self._connections = Connections(transport)
         self._budgets: dict[Role, Budget] = {}
+        self._under_way = CallsUnderWay()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def complete(
@@ -183,13 +184,30 @@ class ChatClient:
         role, settings = blank.role, self._settings.of(blank.role)
         endpoint = Endpoint(role, settings, self._connections.get(role, settings))
         async with endpoint.connection.slots:
+            await self._admit(role)
+            with self._under_way.one_more():
+                return await self._send(endpoint, blank, request)
+
+    async def _admit(self, role: Role) -> None:
+        """Count a call, or end the run, but not before the calls under way are on record.
+
+        Raises:
+            BudgetExhausted: the role may not call any more. Whoever hears of it cancels the other
+                agents, and what their calls have cost already would be lost.
+        """
+        try:
             self._budget(role).admit()
-            begun = time.monotonic()
-            try:
-                reply, attempts = await _traced(endpoint, blank, request)
-            except (EndpointError, ContextLengthError) as error:
-                self._record(self._failed(blank, error), time.monotonic() - begun)
-                raise
+        except BudgetExhausted:
+            await self._under_way.ended()
+            raise
+
+    async def _send(self, endpoint: Endpoint, blank: Call, request: ChatRequest) -> Call:
+        begun = time.monotonic()
+        try:
+            reply, attempts = await _traced(endpoint, blank, request)
+        except (EndpointError, ContextLengthError) as error:
+            self._record(self._failed(blank, error), time.monotonic() - begun)
+            raise
         replied = {
             "response": reply.text,
             "reasoning": reply.reasoning,

@@ -471,6 +471,20 @@ async def test_budget_of_calls_is_exact_under_concurrency(store: RunStore, serve
     assert sum(isinstance(result, BudgetExhausted) for result in results) == 5
 
 
+async def test_a_budget_that_ends_lets_the_calls_under_way_come_to_their_record(
+    store: RunStore, serve: Serve
+) -> None:
+    server = serve(lambda body: Say(GOOD, after=0.2))
+    async with opened(store, server.url, budget={"calls": 3}) as client:
+        with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012
+            async with asyncio.TaskGroup() as group:  # cancels the others at the first failure
+                for number in range(6):
+                    group.create_task(critique(client, assignment=f"g0-a{number:02d}"))
+    assert {type(error) for error in caught.value.exceptions} == {BudgetExhausted}
+    assert len(server.requests) == 3
+    assert [call.error for call in store.calls()] == [None] * 3
+
+
 async def test_budgets_are_counted_per_role(store: RunStore, serve: Serve) -> None:
     server = serve([Say(GOOD)] * 2)
     async with opened(store, server.url, budget={"calls": 1}) as client:
