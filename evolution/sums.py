@@ -119,7 +119,6 @@ class Piece:
         if total is not self.out:
             self.out.copy_(total)
 
-
     def _make_exact(self) -> None:
         """Sum again, with their residuals, the few elements that have some."""
         if not self.residuals:
