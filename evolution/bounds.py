@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evolution.genome import Genome
+from evolution.genome import Genome, NoiseField
 from evolution.geometry import Geometry
-from evolution.noise import Field
 
 _SLACK = 1.0 + 1e-6
 """Rounding to float32 is no transgression: bounding twice must equal bounding once."""
@@ -100,7 +99,7 @@ def _bounded_displacement(
 
 def _bounded_noise(
     genome: Genome, geometry: Geometry, limit: float, most: int | None
-) -> tuple[dict[Field, np.ndarray], int]:
+) -> tuple[dict[NoiseField, np.ndarray], int]:
     """The longest fields, shortened where all of them together are too long; and in how many."""
     squares = {
         field: geometry.noise_squares(field.scale) * strengths.astype(np.float64) ** 2

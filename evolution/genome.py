@@ -5,19 +5,41 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
 
 from evolution.errors import GenomeError
-from evolution.noise import Field as NoiseField
 
 Coefficients = Float32[np.ndarray, "blocks anchors"]
 Displacement = Float32[np.ndarray, " rank"]
 NoiseStrength = Float32[np.ndarray, " blocks"]
 
 _MAGIC = b"acdc-genome-1\n"
+
+
+NoiseScale = Literal["relative", "absolute"]
+
+
+class NoiseField(NamedTuple):
+    """A noise field.
+
+    Attributes:
+        seed: of everything that is drawn.
+        scale: `relative`: unit noise has the Frobenius norm of the matrix that it is added to;
+            `absolute`: unit noise has deviation 1 in every weight.
+    """
+
+    seed: int
+    scale: NoiseScale
+
+
+class NoiseTerm(NamedTuple):
+    """What one field adds to one tensor: normal deviates of this standard deviation."""
+
+    seed: int
+    deviation: float
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:

@@ -19,8 +19,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from evolution.errors import GenomeError
-from evolution.genome import Genome
-from evolution.noise import Field, Scale, Term
+from evolution.genome import Genome, NoiseField, NoiseScale, NoiseTerm
 
 
 @dataclass(frozen=True)
@@ -74,14 +73,14 @@ class Geometry:
                 )
         return genome.widened(self.anchors)
 
-    def noise_squares(self, scale: Scale) -> Float64[np.ndarray, " blocks"]:
+    def noise_squares(self, scale: NoiseScale) -> Float64[np.ndarray, " blocks"]:
         """Squared length, block by block, of a noise field of strength 1."""
         squares = np.zeros(len(self.blocks))
         for name, block in self.matrix_blocks.items():
             squares[block] += self.norms[name] ** 2 if scale == "relative" else self.sizes[name]
         return squares
 
-    def noise_terms(self, genome: Genome, name: str) -> tuple[Term, ...]:
+    def noise_terms(self, genome: Genome, name: str) -> tuple[NoiseTerm, ...]:
         """What each noise field of a genome adds to one tensor; nothing where it does not mutate.
 
         Args:
@@ -96,7 +95,7 @@ class Geometry:
             for field, strengths in genome.noise.items()
         }
         return tuple(
-            Term(field.seed, strength * (rms if field.scale == "relative" else 1.0))
+            NoiseTerm(field.seed, strength * (rms if field.scale == "relative" else 1.0))
             for field, strength in found.items()
             if strength != 0.0
         )
@@ -156,7 +155,7 @@ class Geometry:
             ]
             if terms:
                 displacements[name] = np.sum(terms, axis=0).astype(np.float32)
-        noise: dict[Field, np.ndarray] = {}
+        noise: dict[NoiseField, np.ndarray] = {}
         for shares, parent in zip(delta_weights, fitted, strict=True):
             for field, strengths in parent.noise.items():
                 noise[field] = noise.get(field, 0.0) + shares * strengths.astype(np.float64)

@@ -9,9 +9,8 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field as Limits
 
-from evolution.genome import Genome
+from evolution.genome import Genome, NoiseField
 from evolution.geometry import Geometry
-from evolution.noise import Field
 from evolution.registry import Outcome, mutation
 
 Strength = Annotated[float, Limits(ge=0.0, allow_inf_nan=False)]
@@ -102,7 +101,7 @@ def gaussian(
         strength_mode: how `strength` is meant.
     """
     fitted = geometry.fit(genome)
-    field = Field(int(rng.integers(1 << 62)), strength_mode)
+    field = NoiseField(int(rng.integers(1 << 62)), strength_mode)
     strengths = np.full(len(geometry.blocks), strength, np.float32)
     drawn = {"seed": field.seed, "strength": strength, "strength_mode": strength_mode}
     return replace(fitted, noise={**fitted.noise, field: strengths}), dict(drawn)

@@ -16,40 +16,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Scale = Literal["relative", "absolute"]
+from evolution.genome import NoiseTerm
 
 GENERATOR = "sfc64-1"
 """How seeds become weights; part of the id of every genome with noise."""
 
 _CHUNK = 1 << 16
 """Weights that are drawn at a time, each chunk from a stream of its own."""
-
-
-class Field(NamedTuple):
-    """A noise field.
-
-    Attributes:
-        seed: of everything that is drawn.
-        scale: `relative`: unit noise has the Frobenius norm of the matrix that it is added to;
-            `absolute`: unit noise has deviation 1 in every weight.
-    """
-
-    seed: int
-    scale: Scale
-
-
-class Term(NamedTuple):
-    """What one field adds to one tensor: normal deviates of this standard deviation."""
-
-    seed: int
-    deviation: float
 
 
 @dataclass(frozen=True)
@@ -62,7 +41,7 @@ class Noise:
     """
 
     name: str
-    terms: tuple[Term, ...]
+    terms: tuple[NoiseTerm, ...]
 
     def add_to(self, total: Float[Tensor, " n"], start: int = 0) -> None:
         """Add to a range of the flattened tensor, in place.

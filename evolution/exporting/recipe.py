@@ -11,8 +11,8 @@ import yaml
 
 from evolution.bank import Bank
 from evolution.exporting.card import About
-from evolution.genome import Genome
-from evolution.noise import GENERATOR, Field
+from evolution.genome import Genome, NoiseField
+from evolution.noise import GENERATOR
 from memory.records import Json
 
 FORMAT = "acdc-recipe-1"
@@ -79,7 +79,7 @@ def genome_of(bank: Bank, written: Mapping[str, Any]) -> Genome:
         coefficients,
         {name: np.array(delta, np.float32) for name, delta in written["displacements"].items()},
         {
-            Field(part["seed"], part["scale"]): np.array(part["strengths"], np.float32)
+            NoiseField(part["seed"], part["scale"]): np.array(part["strengths"], np.float32)
             for part in written["noise"]
         },
     )

@@ -19,19 +19,20 @@ from evolution.bounds import bound
 from evolution.breeding import breed
 from evolution.crossover import linear
 from evolution.errors import GenomeError
-from evolution.genome import Genome
+from evolution.genome import Genome, NoiseField, NoiseTerm
 from evolution.materialise import checksum, expected_checksum, materialise, weigh
 from evolution.mutation import coefficient_noise, gaussian, spectral
-from evolution.noise import Field, Noise, Term
+from evolution.noise import Noise
 from evolution.settings import BreedingSettings
 
 from .conftest import write_adapter
 
 AGAIN = """
 import hashlib, torch
-from evolution.noise import Noise, Term
+from evolution.genome import NoiseTerm
+from evolution.noise import Noise
 drawn = torch.zeros(1_100_000)
-Noise("a", (Term(7, 1.0),)).add_to(drawn)
+Noise("a", (NoiseTerm(7, 1.0),)).add_to(drawn)
 print(hashlib.sha256(drawn.numpy().tobytes()).hexdigest())
 """
 
@@ -48,12 +49,12 @@ def test_only_seed_and_strength_are_kept(bank: Bank) -> None:
     with pytest.raises(GenomeError, match="expected"):
         Genome.from_bytes(mutant.to_bytes()[:-4])
     with pytest.raises(GenomeError, match=r"shape \(4,\), one per block, got \(3,\)"):
-        Genome(plain.coefficients, noise={Field(1, "relative"): np.ones(3)})
+        Genome(plain.coefficients, noise={NoiseField(1, "relative"): np.ones(3)})
 
 
 def deviates(name: str, seed: int) -> torch.Tensor:
     drawn = torch.zeros(1_100_000)
-    Noise(name, (Term(seed, 1.0),)).add_to(drawn)
+    Noise(name, (NoiseTerm(seed, 1.0),)).add_to(drawn)
     return drawn
 
 
@@ -72,7 +73,7 @@ def test_noise_is_drawn_again_alike_in_another_process() -> None:
 @given(st.lists(st.integers(1, 199_999), max_size=4, unique=True))
 @settings(deadline=None, max_examples=20)
 def test_noise_does_not_depend_on_how_a_tensor_is_cut(cuts: list[int]) -> None:
-    noise = Noise("a", (Term(7, 0.5), Term(8, 1.0)))
+    noise = Noise("a", (NoiseTerm(7, 0.5), NoiseTerm(8, 1.0)))
     whole, pieces = torch.zeros(200_000), torch.zeros(200_000)
     noise.add_to(whole)
     bounds = [0, *sorted(cuts), 200_000]
