@@ -17,7 +17,7 @@ from memory.store import RunStore
 
 
 def collect(folder: RunFolder) -> dict[str, Any]:
-    """The state of a run as in DESIGN section 9, read without disturbing a live run."""
+    """The state of a run, read without disturbing a live run."""
     manifest = folder.manifest()
     with RunStore.open(folder.path, read_only=True) as store:
         latest = store.latest_archive()

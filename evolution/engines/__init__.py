@@ -1,4 +1,4 @@
-"""Where experts answer (DESIGN section 7)."""
+"""Where experts answer."""
 
 from evolution.engines.base import Engine, Lease
 from evolution.engines.broker import Broker

@@ -3,7 +3,7 @@
 Prompts are read in batches whose shape depends on their own lengths, and then take a free row of a
 slot cache. All rows step together; a row whose reply has ended is taken over by the next prompt.
 Rows without a reply are computed all the same: with shapes that never change, a reply comes out the
-same whatever else is asked (DESIGN section 7).
+same whatever else is asked.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """From conversations to token ids, and the shapes in which they are computed.
 
 Every shape is a function of one prompt alone: what else is asked at the same time never changes the
-arithmetic of a reply (DESIGN section 7).
+arithmetic of a reply.
 """
 
 from __future__ import annotations
