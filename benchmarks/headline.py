@@ -35,9 +35,9 @@ from agents.offline.sketches import read_sketch
 from agents.progress import ProgressEvent
 from benchmarks.machine import describe_machine
 from console.assembly import open_context
+from console.coevolution import coevolve
 from console.evaluating import evaluate, report
 from console.rundir import RunFolder
-from console.supervisor import coevolve
 from memory.store import RunStore
 
 SIZES = (1, 3, 8)

@@ -36,8 +36,8 @@ from agents.reporting import condemned
 from agents.schemas import Proposal
 from benchmarks.machine import describe_machine
 from console.assembly import open_context
+from console.coevolution import coevolve
 from console.rundir import RunFolder
-from console.supervisor import coevolve
 from evolution.breeding import random_genome
 from evolution.coverage import task_force
 from evolution.genome import Genome

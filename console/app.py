@@ -62,7 +62,7 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Run a coevolution, or go on with one that was interrupted."""
-    from console import closing, status, supervisor
+    from console import closing, status
     from console.display import Display
     from memory.errors import AcdcError
 
@@ -72,12 +72,15 @@ def run(
         fresh = not place.exists()
         unsafe = ("sandbox.allow_unsafe=true",) if allow_unsafe_sandbox else ()
         settings = place.begin(config, (*(set_ or ()), *unsafe))
+        # Only now: it takes seconds to load what runs, and a wrong word is told at once.
+        from console import coevolution
+
         try:
             with Display(errors if as_json else out) as display:
-                run_async(supervisor.coevolve(place, settings, display))
+                run_async(coevolution.coevolve(place, settings, display))
         except AcdcError as error:
             if fresh:
-                supervisor.undo_unborn(place, error)
+                coevolution.undo_unborn(place, error)
             raise
         if as_json:
             print_json(status.collect(place))

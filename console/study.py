@@ -17,9 +17,9 @@ from rich.table import Table
 from agents.evaluation import Place, Plan, RunRows, Task, between, read_tasks
 from agents.evaluation.measuring import Column
 from agents.progress import Progress, ProgressEvent
+from console.coevolution import coevolve
 from console.evaluating import evaluate, rows_of
 from console.rundir import RunFolder
-from console.supervisor import coevolve
 from console.variants import FULL, StudySettings
 
 Measured = Mapping[str, Sequence[RunRows]]
