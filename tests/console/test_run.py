@@ -63,13 +63,17 @@ def test_interrupt_exits_130_and_the_same_command_goes_on(
     acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "interrupted"
-    process = acdc.start("run", folder, "--config", tiny_config)
+    # Long enough that the signal cannot come too late.
+    process = acdc.start("run", folder, "--config", tiny_config, "--set", "generations=400")
     _wait_until(process, partial(_accepted_one, folder))
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
+    try:
+        _, said = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 130, said
     assert "the same command goes on" in said
-    acdc("run", folder)
+    acdc("run", folder, "--set", "generations=4")
     assert outcome_of(folder) == outcome_of(finished_run)
 
 
