@@ -201,7 +201,9 @@ def _settle(
     store = context.store
     if rejection is not None:
         store.finish_assignment(assignment.id, "rejected", rejection)
-        context.progress(ProgressEvent("line", f"rejected {family.name}: {rejection.reason}"))
+        context.progress(
+            ProgressEvent("line", f"rejected {assignment.id}, {family.name}: {rejection.reason}")
+        )
         return
     with store.transaction():
         store.put_family(family)

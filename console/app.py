@@ -139,10 +139,16 @@ def trace(
         str | None, typer.Option(help="Only calls of scientist, critic, rater or chooser.")
     ] = None,
     rejected: Annotated[bool, typer.Option("--rejected", help="Only what was rejected.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Whole conversations, not a line for each assignment.")
+    ] = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Read what the agents said: propose, trial, critique, refine."""
+    """Read what the agents said: propose, trial, critique, refine.
+
+    Without --family, --expert, --role or --full: one line for each assignment, and what came of it.
+    """
     from console import trace as trace_
 
     def action() -> None:
@@ -150,7 +156,8 @@ def trace(
         if as_json:
             print_json(found)
         else:
-            trace_.show(found, out)
+            brief = not (full or family or expert or role)
+            trace_.show(found, out, brief)
 
     finish(action, debug)
 
@@ -319,9 +326,15 @@ def doctor(
 
 def finish(action: Callable[[], None], debug: bool) -> None:
     """Carry out a command, and end the process with its exit code."""
-    from console.supervisor import supervise
+    from console.supervisor import EXIT_INTERRUPTED, supervise
 
-    raise typer.Exit(supervise(action, errors, debug))
+    code = supervise(action, errors, debug)
+    if code == EXIT_INTERRUPTED:
+        # A second signal skips the cleaning up, and a thread that was left must not keep us here.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    raise typer.Exit(code)
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:

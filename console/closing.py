@@ -21,6 +21,13 @@ def show(folder: RunFolder, console: Console) -> None:
     if not summary:
         return
     _forces(summary["coverage"], console)
+    if not any(row["coverage"] for row in summary["coverage"]["task_force"]):
+        console.print(
+            "no expert passed anything: were answers cut off (judge.max_tokens), or are the tasks "
+            "too hard? acdc trace DIR --expert NAME shows what was answered",
+            style="yellow",
+            markup=False,
+        )
     if summary["example"]:
         _example(summary["example"], console)
     _next_steps(folder, console)
@@ -34,7 +41,11 @@ def _forces(coverage: dict[str, Any], console: Console) -> None:
         + f"   {', '.join(row['experts'])}"
         for row in coverage["task_force"]
     ]
-    console.print(Text("\nCoverage of task forces on the history\n" + "\n".join(lines)))
+    console.print(
+        Text(
+            "\nCoverage of task forces on the history (all that was accepted)\n" + "\n".join(lines)
+        )
+    )
 
 
 def _example(example: dict[str, Any], console: Console) -> None:

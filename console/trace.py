@@ -113,16 +113,39 @@ def role_named(name: str | None) -> Role | None:
     return cast("Role | None", name)
 
 
-def show(trace: Trace, console: Console) -> None:
-    """Print a trace for a person, as the conversations went."""
+def show(trace: Trace, console: Console, brief: bool = False) -> None:
+    """Print a trace for a person, as the conversations went.
+
+    Args:
+        trace: as collected.
+        console: where to.
+        brief: one line for each assignment, and how to read one of them.
+    """
     for assignment in trace["assignments"]:
-        _show_assignment(assignment, console)
+        (_list_assignment if brief else _show_assignment)(assignment, console)
+    if brief and trace["assignments"]:
+        console.print("\na whole conversation: --family ID; all of them: --full", style="dim")
     for expert in trace["experts"]:
         _show_expert(expert, console)
     for call in trace["calls"]:
         _show_call(Call.model_validate(call), console)
     if not any(trace.values()):
         console.print("nothing matches")
+
+
+def _list_assignment(trace: dict[str, Any], console: Console) -> None:
+    """What was proposed last, what came of it, and why."""
+    proposals = [draft["proposal"] for draft in trace["rounds"] if draft["proposal"]]
+    name = proposals[-1].get("name", "") if proposals else ""
+    rejection = trace["rejection"]
+    if rejection is None:
+        outcome = trace["family"] or trace["status"]
+    else:
+        critiques = [draft["critique"] for draft in trace["rounds"] if draft["critique"]]
+        problems = critiques[-1]["problems"] if critiques else []
+        outcome = f"{rejection['reason']}: {rejection['detail'] or '; '.join(problems)}"
+    line = f"{trace['assignment']['id']}  {name}  {' '.join(outcome.split())}"
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_assignment(trace: dict[str, Any], console: Console) -> None:
@@ -160,15 +183,15 @@ def _show_call(call: Call, console: Console) -> None:
     # The last message is what was newly said to the agent; the turns before it were shown before.
     for message in call.messages if call.round == 0 else call.messages[-1:]:
         console.print(f"[dim]{message.role}:[/dim]")
-        console.print(message.content, markup=False, highlight=False)
+        console.print(message.content, markup=False, highlight=False, soft_wrap=True)
     if call.reasoning:
         console.print("[dim]thought:[/dim]")
-        console.print(call.reasoning, markup=False, highlight=False)
+        console.print(call.reasoning, markup=False, highlight=False, soft_wrap=True)
     if call.error:
         console.print(f"failed: {call.error}", style="red", markup=False)
     elif call.response is not None:
         console.print("[dim]replied:[/dim]")
-        console.print(call.response, markup=False, highlight=False)
+        console.print(call.response, markup=False, highlight=False, soft_wrap=True)
 
 
 def _show_trial(draft: Draft, console: Console) -> None:

@@ -93,6 +93,8 @@ def of_validation(errors: Sequence[Any]) -> Refusal:
     first = errors[0]
     if first["type"] == "json_invalid":
         return invalid(f"the body is no JSON: {first['ctx']['error']}", code="invalid_json")
+    if first["loc"] == ("body",) and first["type"] in ("model_attributes_type", "model_type"):
+        return invalid("the body has to be a JSON object, with Content-Type: application/json")
     # Of a union, pydantic names the branch too; what a person wrote are the keys before it.
     path = [str(part) for part in first["loc"] if part != "body"]
     param = ".".join(path) or None

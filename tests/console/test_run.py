@@ -77,6 +77,20 @@ def test_interrupt_exits_130_and_the_same_command_goes_on(
     assert outcome_of(folder) == outcome_of(finished_run)
 
 
+def test_a_second_interrupt_ends_it_at_once(acdc: Acdc, tiny_config: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "hurried"
+    process = acdc.start("run", folder, "--config", tiny_config, "--set", "generations=400")
+    _wait_until(process, partial(_accepted_one, folder))
+    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGINT)
+    try:
+        _, said = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 130, said
+    assert acdc.json("status", folder)["pool"]["history"] > 0
+
+
 def _progress(folder: Path) -> int:
     """How far a run has come, in rows of its database; 0 before there is one."""
     if not (folder / "run.db").exists():

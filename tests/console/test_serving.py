@@ -271,6 +271,9 @@ def test_what_is_not_let_in(served: Served) -> None:
         "/v1/completions", content=b"{", headers={"Content-Type": "application/json"}
     )
     assert (broken.status_code, broken.json()["error"]["code"]) == (400, "invalid_json")
+    untyped = bare.post("/v1/completions", content=b'{"model": "acdc", "prompt": "Hello"}')
+    assert untyped.status_code == 400
+    assert "Content-Type: application/json" in untyped.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "example.org"])

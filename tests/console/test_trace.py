@@ -11,7 +11,16 @@ from rich.console import Console
 
 from console import trace
 from console.rundir import RunFolder
-from memory.records import Call, ChatMessage, Expert
+from memory.records import (
+    Assignment,
+    Call,
+    ChatMessage,
+    Critique,
+    Draft,
+    Expert,
+    Json,
+    Rejection,
+)
 from memory.store import RunStore
 
 
@@ -38,9 +47,9 @@ def _call(role: str, assignment: str | None) -> Call:
     )
 
 
-def _shown(found: trace.Trace) -> str:
+def _shown(found: trace.Trace, brief: bool = False) -> str:
     console = Console(file=io.StringIO(), width=120)
-    trace.show(found, console)
+    trace.show(found, console, brief)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -51,6 +60,35 @@ def test_calls_outside_of_assignments_are_shown_under_their_role(tmp_path: Path)
     assert [call["purpose"] for call in found["calls"]] == ["gibberish"]
     assert "Is this babble?" in _shown(found)
     assert _shown(trace.collect(folder, role="critic")).strip() == "nothing matches"
+
+
+def test_rejections_are_listed_a_line_each_with_their_reason(tmp_path: Path) -> None:
+    def fill(store: RunStore) -> None:
+        for index, rejection in enumerate(
+            [
+                Rejection(reason="duplicate", detail="similarity 0.99\nto Sums"),
+                Rejection(reason="critic_reject"),
+            ]
+        ):
+            assignment = Assignment(
+                id=f"g0-a{index}", generation=0, index=index, kind="novel", rng_seed=index
+            )
+            store.put_assignment(assignment)
+            critique = Critique(verdict="reject", problems=["It can be guessed."])
+            proposal: dict[str, Json] = {"name": f"Family {index}", "code": "class TaskFamily: ..."}
+            store.put_draft(
+                Draft(assignment=assignment.id, round=0, proposal=proposal, critique=critique)
+            )
+            store.finish_assignment(assignment.id, "rejected", rejection)
+
+    found = trace.collect(_folder(tmp_path, fill), rejected=True)
+    listed = _shown(found, brief=True).splitlines()
+    assert listed[:2] == [
+        "g0-a0  Family 0  duplicate: similarity 0.99 to Sums",
+        "g0-a1  Family 1  critic_reject: It can be guessed.",
+    ]
+    assert "class TaskFamily" not in _shown(found, brief=True)
+    assert "class TaskFamily" in _shown(found)
 
 
 def test_an_expert_that_could_not_be_graded_says_why(tmp_path: Path) -> None:
