@@ -339,11 +339,18 @@ def finish(action: Callable[[], None], debug: bool) -> None:
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end; SIGTERM stops it as Ctrl-C does."""
-    previous = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    previous = signal.signal(signal.SIGTERM, _stop)
     try:
         return asyncio.run(work)
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _stop(*_: object) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As in what a shell has put in the background: SIGINT would be lost.
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
 
 def print_json(value: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -101,6 +102,9 @@ class Acdc:
 
 @pytest.fixture(scope="session")
 def acdc(tmp_path_factory: pytest.TempPathFactory) -> Acdc:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell starts what it puts in the background so, and children would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return Acdc(tmp_path_factory.mktemp("home"))
 
 

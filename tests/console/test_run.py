@@ -91,6 +91,26 @@ def test_a_second_interrupt_ends_it_at_once(acdc: Acdc, tiny_config: Path, tmp_p
     assert acdc.json("status", folder)["pool"]["history"] > 0
 
 
+def test_a_run_in_the_background_ends_well_at_sigterm(
+    acdc: Acdc, tiny_config: Path, tmp_path: Path
+) -> None:
+    """A shell starts what it puts in the background with SIGINT ignored."""
+    folder = tmp_path / "background"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = acdc.start("run", folder, "--config", tiny_config, "--set", "generations=400")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    _wait_until(process, partial(_accepted_one, folder))
+    process.send_signal(signal.SIGTERM)
+    try:
+        _, said = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 130, said
+    assert "the same command goes on" in said
+
+
 def _progress(folder: Path) -> int:
     """How far a run has come, in rows of its database; 0 before there is one."""
     if not (folder / "run.db").exists():
