@@ -55,7 +55,7 @@ format: install  ## format the code
 	$(BIN)/ruff check --fix .
 
 bench: install system  ## does breeding matter? three run seeds of the quickstart, measured on fresh tasks
-	$(BIN)/python benchmarks/quickstart.py
+	$(BIN)/python -m benchmarks.quickstart
 
 clean:  ## remove .venv/ and caches; runs are kept
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -1,6 +1,6 @@
 """From two parents to a child's first answer: three ways, side by side; and writing a child out.
 
-    python benchmarks/breed.py [--families smollm2-135m qwen2-0.5b] [--repeats 3] [--quick] [--json]
+    python -m benchmarks.breed [--families smollm2-135m qwen2-0.5b] [--repeats 3] [--quick] [--json]
 
     ours        bank and model are in memory: breed, materialise, answer
     mergekit    merge to disk, load, answer

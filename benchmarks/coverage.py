@@ -1,6 +1,6 @@
 """How long the arithmetic of an evaluation takes: a greedy force of 8 and all its intervals.
 
-    python benchmarks/coverage.py [--tasks 10000] [--experts 64] [--json]
+    python -m benchmarks.coverage [--tasks 10000] [--experts 64] [--json]
 
 Made-up skill vectors, in clusters of ten tasks and, as the hardest case, every task a cluster of
 its own. Timed: bit masks, the lazy greedy choice, and 95 % intervals (10,000 resamples) of the

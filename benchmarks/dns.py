@@ -1,6 +1,6 @@
 """Dominated Novelty Search against a plain double loop over candidates and families.
 
-    python benchmarks/dns.py [--sizes 24x250 256x2000 1024x2000] [--cases 1000] [--quick] [--json]
+    python -m benchmarks.dns [--sizes 24x250 256x2000 1024x2000] [--cases 1000] [--quick] [--json]
 
 Times our survival and the plain loop (exact fractions, one family after the other) on random skill
 vectors; the loop at the largest sizes is timed on some candidates and scaled up, and says so. Also:

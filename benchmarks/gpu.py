@@ -1,6 +1,6 @@
 """Bank, materialise and swaps on a CUDA device, with a 7B-shaped family.
 
-    python benchmarks/gpu.py [--shape qwen2-7b] [--rounds 9] [--quick] [--json]
+    python -m benchmarks.gpu [--shape qwen2-7b] [--rounds 9] [--quick] [--json]
 
 Three full seeds; the bank resident on the GPU and, as where it does not fit, locked on the host and
 streamed. Both must write the same bits, and a swap A -> B -> A must give A's again. Without a GPU

@@ -1,6 +1,6 @@
 """Which rungs of the offline catalogue can the seed experts climb?
 
-    python benchmarks/ladder.py [--levels 1 2] [--forms plain] [--instances 10] [--all] [--json]
+    python -m benchmarks.ladder [--levels 1 2] [--forms plain] [--instances 10] [--all] [--json]
 
 Every seed answers fresh instances of every generator of the offline scientist's catalogue, level by
 level, as a judge would ask it. A ladder whose first rung nobody climbs gives a pool without a

@@ -1,6 +1,6 @@
 """How long a novelty check takes when many families are remembered, and what memory that costs.
 
-    python benchmarks/novelty.py [--families 10000] [--checks 300] [--quick] [--json]
+    python -m benchmarks.novelty [--families 10000] [--checks 300] [--quick] [--json]
 
 Each size is filled with families at random places on the sphere of the embeddings (a real Chroma,
 in a temporary folder, and again behind a real Chroma server); then new families are checked against

@@ -1,6 +1,6 @@
 """Which crossover keeps the parents' skills? Children of pairs of seeds on the tasks of a run.
 
-    python benchmarks/operators.py RUN [--children 6] [--json]
+    python -m benchmarks.operators RUN [--children 6] [--json]
 
 Each crossover breeds children of every pair of seeds, without mutation, from the same random
 numbers; all of them answer the history of a finished run. Printed: mean fitness, and how many

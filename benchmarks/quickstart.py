@@ -1,6 +1,6 @@
 """Does breeding matter? The quickstart's experts on fresh tasks, beside seeds and random genomes.
 
-    python benchmarks/quickstart.py [--seeds 1 2 3] [--tasks 240] [--folder runs/benchmark] [--json]
+    python -m benchmarks.quickstart [--seeds 1 2 3] [--tasks 240] [--folder runs/benchmark] [--json]
 
 For each run seed: run the quickstart (or go on with it), then put fresh instances of the generators
 in its history to

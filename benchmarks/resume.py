@@ -1,6 +1,6 @@
 """Kill the quickstart with SIGKILL at three random moments, go on, and compare with a quiet run.
 
-    python benchmarks/resume.py [--folder runs/resume] [--seed 0] [--kills 3] [--json]
+    python -m benchmarks.resume [--folder runs/resume] [--seed 0] [--kills 3] [--json]
 
 Two run folders are made: `quiet`, left alone, and `killed`. The final archives (genome ids and
 skill vectors) must be identical. A folder that is finished already is used as it is.

@@ -1,6 +1,6 @@
 """How near does materialise come to the speed of memory?
 
-    python benchmarks/roofline.py [--shapes smollm2-135m qwen2-0.5b] [--rounds 9] [--quick] [--json]
+    python -m benchmarks.roofline [--shapes smollm2-135m qwen2-0.5b] [--rounds 9] [--quick] [--json]
 
 Random families with three full seeds. The bytes that one pass has to move (bank read, weights
 written) by the time it takes, as a share of the copy bandwidth measured in turn with it; the same

@@ -1,6 +1,6 @@
 """How fast and how tight is the sandbox?
 
-    python benchmarks/sandbox.py [--scores 600] [--quick] [--json]
+    python -m benchmarks.sandbox [--scores 600] [--quick] [--json]
 
 Scores per second, measured side by side with the same scorers and submissions, on two guests or two
 processes at a time:

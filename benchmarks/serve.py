@@ -1,6 +1,6 @@
 """`acdc serve` under many clients: is anything lost or mixed up, and what does batching bring?
 
-    python benchmarks/serve.py [DIR] [--clients 32] [--each 4] [--json]
+    python -m benchmarks.serve [DIR] [--clients 32] [--each 4] [--json]
 
 Serves a finished run (by default `runs/quickstart`) and asks the same questions twice: one at a
 time by one client, then by all clients at once. Greedy answers must be the same both times. With

@@ -1,6 +1,6 @@
 """The published mutation, an SVD of every matrix of every child, against displacing the base's.
 
-    python benchmarks/spectral.py [--rank 64] [--expert numbers] [--quick] [--json]
+    python -m benchmarks.spectral [--rank 64] [--expert numbers] [--quick] [--json]
 
 On the quickstart's family, for one expert: both mutations get the same noise on the first singular
 values (strength 0.02 of the matrix). Printed for each kind of matrix: relative size of both
