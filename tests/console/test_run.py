@@ -63,15 +63,7 @@ def test_interrupt_exits_130_and_the_same_command_goes_on(
     acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "interrupted"
-    # Long enough that the signal cannot come too late.
-    process = acdc.start("run", folder, "--config", tiny_config, "--set", "generations=400")
-    _wait_until(process, partial(_accepted_one, folder))
-    process.send_signal(signal.SIGINT)
-    try:
-        _, said = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode == 130, said
+    said = _stopped(_long_run(acdc, folder, tiny_config), folder, signal.SIGINT)
     assert "the same command goes on" in said
     acdc("run", folder, "--set", "generations=4")
     assert outcome_of(folder) == outcome_of(finished_run)
@@ -79,15 +71,7 @@ def test_interrupt_exits_130_and_the_same_command_goes_on(
 
 def test_a_second_interrupt_ends_it_at_once(acdc: Acdc, tiny_config: Path, tmp_path: Path) -> None:
     folder = tmp_path / "hurried"
-    process = acdc.start("run", folder, "--config", tiny_config, "--set", "generations=400")
-    _wait_until(process, partial(_accepted_one, folder))
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGINT)
-    try:
-        _, said = process.communicate(timeout=120)
-    finally:
-        process.kill()
-    assert process.returncode == 130, said
+    _stopped(_long_run(acdc, folder, tiny_config), folder, signal.SIGINT, signal.SIGINT)
     assert acdc.json("status", folder)["pool"]["history"] > 0
 
 
@@ -98,17 +82,28 @@ def test_a_run_in_the_background_ends_well_at_sigterm(
     folder = tmp_path / "background"
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        process = acdc.start("run", folder, "--config", tiny_config, "--set", "generations=400")
+        process = _long_run(acdc, folder, tiny_config)
     finally:
         signal.signal(signal.SIGINT, before)
+    assert "the same command goes on" in _stopped(process, folder, signal.SIGTERM)
+
+
+def _long_run(acdc: Acdc, folder: Path, config: Path) -> subprocess.Popen[str]:
+    """Long enough that no signal can come too late."""
+    return acdc.start("run", folder, "--config", config, "--set", "generations=400")
+
+
+def _stopped(process: subprocess.Popen[str], folder: Path, *signals: signal.Signals) -> str:
+    """What a run says that gets signals once it has accepted a family, and ends by them."""
     _wait_until(process, partial(_accepted_one, folder))
-    process.send_signal(signal.SIGTERM)
+    for each in signals:
+        process.send_signal(each)
     try:
         _, said = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == 130, said
-    assert "the same command goes on" in said
+    return said
 
 
 def _progress(folder: Path) -> int:

@@ -242,23 +242,6 @@ async def test_weights_that_are_not_finite_harm_nobody_else(
     assert timeless(await ask(engine, alpha, prompts)) == expected
 
 
-async def test_leases_exclude_each_other_and_end(engine: TransformersEngine, bank: Bank) -> None:
-    events = []
-
-    async def hold(name: str) -> None:
-        async with engine.lease(bank.seed_genome(name)) as lease:
-            events.append(f"{name} in")
-            await lease.answer([chat("one")], GREEDY)
-            events.append(f"{name} out")
-
-    await asyncio.gather(hold("alpha"), hold("beta"))
-    assert events == ["alpha in", "alpha out", "beta in", "beta out"]
-    async with engine.lease(bank.base_genome()) as lease:
-        pass
-    with pytest.raises(EngineError, match="lease has ended"):
-        await lease.answer([chat("one")], GREEDY)
-
-
 async def test_cancelling_stops_the_decoding(engine: TransformersEngine, bank: Bank) -> None:
     slow = Sampling(temperature=1.5, max_tokens=900)
     genome = bank.base_genome()
