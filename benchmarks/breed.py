@@ -44,6 +44,7 @@ from benchmarks.parents import (
     built_in_parents,
     random_parents,
 )
+from benchmarks.reporting import goal_lines
 from console.assembly import cache_folder
 from evolution.bank import Bank, load_bank
 from evolution.breeding import breed
@@ -314,9 +315,7 @@ def table(report: dict[str, Any]) -> str:
             f"{row['family']:<14}{row['way']:<20}{row['seconds']:10.3f}"
             f"{row['bytes_written'] / 1e6:12.1f}{peak}"
         )
-    for each in report["goals"]:
-        mark = "met   " if each["met"] else "MISSED"
-        lines.append(f"{mark} {each['name']}: {each['value']} {each['unit']} (goal {each['goal']})")
+    lines += goal_lines(report)
     return "\n".join(lines)
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.machine import describe_machine
+from benchmarks.reporting import goal_lines, heading
 from evolution.coverage import task_force
 from evolution.forces import fittest_force
 from evolution.intervals import paired_intervals
@@ -105,17 +106,13 @@ def solved(skills: Table, items: list[str], experts: tuple[str, ...]) -> NDArray
 
 
 def table(report: dict[str, Any]) -> str:
-    lines = [f"{report['machine']['processor']}, {report['machine']['cores']} cores"]
+    lines = [heading(report)]
     lines += [
         f"{row['tasks']} tasks x {row['experts']} experts, {row['clusters']} clusters: greedy "
         f"{row['greedy_seconds']:.2f} s, intervals {row['interval_seconds']:.2f} s"
         for row in report["rows"]
     ]
-    lines += [
-        f"{goal['name']}: {goal['value']} {goal['unit']}, goal {goal['goal']}: "
-        f"{'met' if goal['met'] else 'not met'}"
-        for goal in report["goals"]
-    ]
+    lines += goal_lines(report)
     return "\n".join(lines)
 
 

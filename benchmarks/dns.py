@@ -18,6 +18,7 @@ from fractions import Fraction
 from typing import Any
 
 from benchmarks.machine import describe_machine
+from benchmarks.reporting import goal_lines, heading
 from evolution.selection.board import Board, Candidate
 from evolution.selection.survival import dominated_novelty, survive
 from evolution.settings import SelectionSettings
@@ -161,17 +162,13 @@ def plain_novelties(
 
 
 def table(report: dict[str, Any]) -> str:
-    lines = [f"{report['machine']['processor']}, {report['machine']['cores']} cores"]
+    lines = [heading(report)]
     lines += [
         f"{row['candidates']:>5} x {row['families']:<5} ours {row['seconds']:.4f} s  "
         f"plain loop {row['plain_seconds']:.3f} s  {row['faster']} times"
         for row in report["rows"]
     ]
-    lines += [
-        f"{goal['name']}: {goal['value']} {goal['unit']} ({goal['goal']}, "
-        f"{'met' if goal['met'] else 'not met'})"
-        for goal in report["goals"]
-    ]
+    lines += goal_lines(report)
     return "\n".join(lines)
 
 

@@ -22,6 +22,7 @@ import torch
 
 from benchmarks.families import random_family
 from benchmarks.machine import describe_machine
+from benchmarks.reporting import goal_lines
 from benchmarks.roofline import RANK, SEEDS, dense_bytes, genomes
 from evolution.bank import Bank
 from evolution.genome import Genome
@@ -137,10 +138,7 @@ def table(report: dict[str, Any]) -> str:
         f"{row['seconds_rank_64']:.4f} s  {row['gb_per_s']} of {row['copy_gb_per_s']} GB/s"
         for row in report["rows"]
     ]
-    lines += [
-        f"{goal['name']}: {goal['value']} ({goal['goal']}, {'met' if goal['met'] else 'not met'})"
-        for goal in report["goals"]
-    ]
+    lines += goal_lines(report)
     return "\n".join(lines)
 
 

@@ -29,6 +29,7 @@ import numpy as np
 import psutil
 
 from benchmarks.machine import describe_machine
+from benchmarks.reporting import goal_lines
 from memory.embedding import Vectors, minilm
 from memory.novelty import NoveltyMemory, Vector
 from memory.records import Family
@@ -203,11 +204,7 @@ def table(report: dict[str, Any]) -> str:
         f"{row['memory_mib']:.0f} MiB more memory, {row['disk_mib']:.0f} MiB on disk"
         for row in report["rows"]
     ]
-    lines += [
-        f"{'met' if goal['met'] else 'MISSED'}: {goal['name']} {goal['value']} {goal['unit']} "
-        f"(goal {goal['goal']:g})"
-        for goal in report["goals"]
-    ]
+    lines += goal_lines(report)
     return "\n".join(lines)
 
 

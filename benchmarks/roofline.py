@@ -26,6 +26,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.families import random_family
 from benchmarks.machine import describe_machine
+from benchmarks.reporting import goal_lines, heading
 from evolution.bank import Bank
 from evolution.genome import Genome
 from evolution.materialise import checksum, expected_checksum, materialise
@@ -151,17 +152,14 @@ def goals(row: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def table(report: dict[str, Any]) -> str:
-    lines = [f"{report['machine']['processor']}, {report['machine']['cores']} cores"]
+    lines = [heading(report)]
     for row in report["rows"]:
         lines.append(
             f"{row['family']:<14} copy {row['copy_gb_per_s']:.2f} GB/s"
             f"  plain {row['seconds']:.3f} s  rank 64 {row['seconds_rank_64']:.3f} s"
             f"  first {row['first_seconds']:.2f} s"
         )
-    lines += [
-        f"{goal['name']}: {goal['value']} ({goal['goal']}, {'met' if goal['met'] else 'not met'})"
-        for goal in report["goals"]
-    ]
+    lines += goal_lines(report)
     return "\n".join(lines)
 
 

@@ -29,6 +29,7 @@ from agents.sandbox import Submission, open_sandbox
 from agents.sandbox.bubblewrap import bubblewrap_command
 from agents.settings import SandboxSettings
 from benchmarks.machine import describe_machine
+from benchmarks.reporting import goal_lines
 from tests.agents.escapes.runner import ESCAPES, decoys, escaped
 
 AT_A_TIME = 2
@@ -213,11 +214,7 @@ def table(report: dict[str, Any]) -> str:
         for row in report["rows"]
     ]
     lines += [f"escaped: {case['name']}: {case['problem']}" for case in report["escaped"]]
-    lines += [
-        f"{goal['name']:<22} {goal['value']:>8} {goal['unit']:<9} goal {goal['goal']:>4}  "
-        f"{'met' if goal['met'] else 'NOT MET'}"
-        for goal in report["goals"]
-    ]
+    lines += goal_lines(report)
     return "\n".join(lines)
 
 

@@ -26,6 +26,7 @@ import openai
 import reasoning_gym
 
 from benchmarks.machine import describe_machine
+from benchmarks.reporting import goal_lines, heading
 from benchmarks.tiny import tiny_run
 
 GOAL_SPEEDUP = 3.0
@@ -168,17 +169,13 @@ def goals(rows: list[dict[str, Any]], clients: int) -> list[dict[str, Any]]:
 
 
 def table(report: dict[str, Any]) -> str:
-    lines = [f"{report['machine']['processor']}, {report['machine']['cores']} cores"]
+    lines = [heading(report)]
     lines += [
         f"{row['name']}: {row['requests']} requests by {row['clients']} in {row['seconds']} s, "
         f"{row['requests_per_second']} a second; {row['lost']} lost, {row['other_answer']} others"
         for row in report["rows"]
     ]
-    lines += [
-        f"{goal['name']}: {goal['value']} {goal['unit']}, goal {goal['goal']}: "
-        f"{'met' if goal['met'] else 'not met'}"
-        for goal in report["goals"]
-    ]
+    lines += goal_lines(report)
     return "\n".join(lines)
 
 

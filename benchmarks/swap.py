@@ -34,6 +34,7 @@ from agents.offline.sketches import Sketch
 from agents.settings import JudgeSettings
 from benchmarks.ladder import render
 from benchmarks.machine import describe_machine
+from benchmarks.reporting import goal_lines
 from console.assembly import cache_folder
 from console.config import RunConfig, resolve
 from evolution.bank import Bank, load_bank
@@ -229,11 +230,7 @@ def table(report: dict[str, Any]) -> str:
         + (f"  {row['last_swap']}" if "last_swap" in row else "")
         for row in report["rows"]
     ]
-    for goal in report["goals"]:
-        lines.append(
-            f"{goal['name']}: {goal['value']} (goal {goal['goal']:g}) "
-            f"{'met' if goal['met'] else 'not met'}"
-        )
+    lines += goal_lines(report)
     return "\n".join(lines)
 
 

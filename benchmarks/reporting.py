@@ -1,0 +1,20 @@
+"""What the tables of all benchmarks have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def heading(report: dict[str, Any]) -> str:
+    """On what it ran."""
+    machine = report["machine"]
+    return f"{machine['processor']}, {machine['cores']} cores"
+
+
+def goal_lines(report: dict[str, Any]) -> list[str]:
+    """A line for each goal, and whether it is met."""
+    return [
+        f"{'met' if goal['met'] else 'MISSED'}: {goal['name']}: {goal['value']} {goal['unit']} "
+        f"(goal {goal['goal']})"
+        for goal in report["goals"]
+    ]
