@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import TinyFamily
+from tests.console.forked import Forked
 from tests.console.scientist_server import scientist_server
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,6 +56,9 @@ adaptations = 4
 [judge]
 max_tokens = 6
 
+[sandbox]
+preimport = []
+
 [novelty]
 duplicate_similarity = 0.9999
 similar_similarity = 0.999
@@ -67,8 +71,15 @@ model = "scripted"
     return file
 
 
+Process = subprocess.Popen[str] | Forked
+
+
 class Acdc:
-    """The command, run in a process of its own."""
+    """The command, in a process of its own.
+
+    A fresh process loads all of the program, which takes seconds of CPU; a forked one is a copy of
+    one that has it loaded. Each command has a test that starts it afresh.
+    """
 
     def __init__(self, home: Path) -> None:
         self.environment = {
@@ -79,6 +90,7 @@ class Acdc:
         }
 
     def start(self, *words: str | Path) -> subprocess.Popen[str]:
+        """A fresh process."""
         return subprocess.Popen(
             [sys.executable, "-m", "console", *map(str, words)],
             stdout=subprocess.PIPE,
@@ -87,8 +99,15 @@ class Acdc:
             env=self.environment,
         )
 
-    def __call__(self, *words: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
-        process = self.start(*words)
+    def fork(self, *words: str | Path) -> Forked:
+        """The same from a process that has loaded the program."""
+        return Forked([*map(str, words)], self.environment)
+
+    def __call__(
+        self, *words: str | Path, code: int = 0, fresh: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        """The command to its end, which must be by exit code `code`."""
+        process = self.start(*words) if fresh else self.fork(*words)
         try:
             stdout, stderr = process.communicate(timeout=900)
         finally:
@@ -96,8 +115,8 @@ class Acdc:
         assert process.returncode == code, f"{process.returncode}\n{stdout}\n{stderr}"
         return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
-    def json(self, *words: str | Path) -> Any:
-        return json.loads(self(*words, "--json").stdout)
+    def json(self, *words: str | Path, fresh: bool = False) -> Any:
+        return json.loads(self(*words, "--json", fresh=fresh).stdout)
 
 
 @pytest.fixture(scope="session")
@@ -112,7 +131,7 @@ def acdc(tmp_path_factory: pytest.TempPathFactory) -> Acdc:
 def finished_run(acdc: Acdc, tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole run on tiny models, made once."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
-    acdc("run", folder, "--config", tiny_config)
+    acdc("run", folder, "--config", tiny_config, fresh=True)
     return folder
 
 

@@ -46,7 +46,7 @@ def test_a_planted_question_is_found_and_named(
     line = {"id": "planted", "instructions": planted.instructions["2"], "answer": "?"}
     tasks.write_text(json.dumps(line) + "\n")
     plain.write_text(f"{FAR}\n")
-    found = acdc.json("audit", finished_run, "--against", tasks, plain)
+    found = acdc.json("audit", finished_run, "--against", tasks, plain, fresh=True)
     leakage = found["leakage"]
     assert leakage["questions"] == 2
     assert planted.id in leakage["repeating"]

@@ -22,7 +22,7 @@ def the_line(stderr: str) -> str:
 
 
 def test_unknown_key_names_the_nearest_known_one(acdc: Acdc, tmp_path: Path) -> None:
-    done = acdc("run", tmp_path / "run", "--set", "pool.capcity=3", code=2)
+    done = acdc("run", tmp_path / "run", "--set", "pool.capcity=3", code=2, fresh=True)
     assert "pool.capcity" in the_line(done.stderr)
     assert "pool.capacity" in the_line(done.stderr)
     assert not (tmp_path / "run").exists()
@@ -140,7 +140,15 @@ def test_budget_ends_the_run_with_3_and_everything_kept(
 
 def test_init_writes_a_configuration_once(acdc: Acdc, tmp_path: Path) -> None:
     file = tmp_path / "acdc.toml"
-    acdc("init", file, "--scientist-url", "http://localhost:8000/v1", "--scientist-model", "m")
+    acdc(
+        "init",
+        file,
+        "--scientist-url",
+        "http://localhost:8000/v1",
+        "--scientist-model",
+        "m",
+        fresh=True,
+    )
     assert resolve(file, []).endpoints.scientist.model == "m"
     assert "exists already" in the_line(acdc("init", file, code=2).stderr)
 

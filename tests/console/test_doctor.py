@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from tests.console.conftest import Acdc
 
 
 def test_doctor_plans_memory_and_compares_the_seeds(acdc: Acdc, tiny_config: Path) -> None:
-    report = json.loads(acdc("doctor", "--config", tiny_config, "--json").stdout)
+    report = acdc.json("doctor", "--config", tiny_config, fresh=True)
     found: dict[str, Any] = {finding["what"]: finding for finding in report["findings"]}
     plan = found["memory"]["figures"]
     assert plan["verdict"] == "fits"

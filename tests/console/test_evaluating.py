@@ -136,7 +136,7 @@ def test_the_command_prints_the_surface_that_programs_rely_on(
 ) -> None:
     file = tmp_path / "tasks.jsonl"
     file.write_text("".join(task.model_dump_json() + "\n" for task in TASKS))
-    found = acdc.json("evaluate", folder.path, file, "-n", "3")
+    found = acdc.json("evaluate", folder.path, file, "-n", "3", fresh=True)
     assert found["tasks"] == 6
     assert [(row["name"], row["n"]) for row in found["rows"]] == [("best_expert", 1), ("force", 3)]
     force = found["rows"][1]

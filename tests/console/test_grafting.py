@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from memory.records import Graft
 from memory.store import RunStore
-from tests.console.conftest import Acdc, outcome_of
+from tests.console.conftest import Acdc, Process, outcome_of
 from tests.console.test_bad_input import the_line
 
 GRAFTING = """
@@ -44,7 +43,7 @@ def test_a_killed_run_has_the_same_anchors_and_a_moved_one_exports_them(
     _kill_when(acdc, killed, grafting_config, lambda: any(killed.glob("anchors/.part-*/*")))
     assert not any(killed.glob("anchors/*.safetensors"))
     _kill_when(acdc, killed, grafting_config, lambda: _recorded(killed))
-    acdc("run", killed)
+    acdc("run", killed, fresh=True)
     assert outcome_of(killed) == outcome_of(whole)
     [graft] = grafts_of(killed)
     assert [graft] == grafts_of(whole)
@@ -68,14 +67,14 @@ def _recorded(folder: Path) -> bool:
 
 
 def _kill_when(acdc: Acdc, folder: Path, config: Path, come: Callable[[], bool]) -> None:
-    process = acdc.start("run", folder, "--config", config)
+    process = acdc.fork("run", folder, "--config", config)
     _wait(process, come)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL, "the run ended before it was killed"
 
 
-def _wait(process: subprocess.Popen[str], come: Callable[[], bool]) -> None:
+def _wait(process: Process, come: Callable[[], bool]) -> None:
     while not come():
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
@@ -86,7 +85,7 @@ def test_an_expert_is_exported_from_the_command_line(
 ) -> None:
     best = acdc.json("status", finished_run)["archive"][0]["expert"]
     out = tmp_path / "out"
-    written = acdc.json("export", finished_run, best, out)
+    written = acdc.json("export", finished_run, best, out, fresh=True)
     assert set(written["files"]) == {path.name for path in out.iterdir()}
     assert {"config.json", "model.safetensors", "recipe.json", "README.md"} <= set(written["files"])
     line = the_line(acdc("export", finished_run, best, out, code=2).stderr)

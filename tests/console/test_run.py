@@ -6,7 +6,6 @@ import random
 import shutil
 import signal
 import sqlite3
-import subprocess
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -14,13 +13,13 @@ from functools import partial
 from pathlib import Path
 
 from memory.store import RunStore
-from tests.console.conftest import Acdc, outcome_of
+from tests.console.conftest import Acdc, Process, outcome_of
 
 
 def test_run_ends_with_bred_experts_graded_families_and_a_summary(
     acdc: Acdc, finished_run: Path
 ) -> None:
-    status = acdc.json("status", finished_run)
+    status = acdc.json("status", finished_run, fresh=True)
     assert status["finished"]
     assert status["generation"] == 4
     assert len(status["archive"]) == 4
@@ -49,7 +48,7 @@ def test_kill_at_random_moments_and_resume_gives_the_same_archive(
     length = _progress(finished_run)
     moments = random.Random(5)
     for share in sorted(moments.uniform(0.05, 0.9) for _ in range(3)):
-        process = acdc.start("run", folder, "--config", tiny_config)
+        process = acdc.fork("run", folder, "--config", tiny_config)
         _wait_until(process, partial(_has_come, folder, share * length))
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -63,7 +62,7 @@ def test_interrupt_exits_130_and_the_same_command_goes_on(
     acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "interrupted"
-    said = _stopped(_long_run(acdc, folder, tiny_config), folder, signal.SIGINT)
+    said = _stopped(_long_run(acdc.start, folder, tiny_config), folder, signal.SIGINT)
     assert "the same command goes on" in said
     acdc("run", folder, "--set", "generations=4")
     assert outcome_of(folder) == outcome_of(finished_run)
@@ -71,7 +70,7 @@ def test_interrupt_exits_130_and_the_same_command_goes_on(
 
 def test_a_second_interrupt_ends_it_at_once(acdc: Acdc, tiny_config: Path, tmp_path: Path) -> None:
     folder = tmp_path / "hurried"
-    _stopped(_long_run(acdc, folder, tiny_config), folder, signal.SIGINT, signal.SIGINT)
+    _stopped(_long_run(acdc.fork, folder, tiny_config), folder, signal.SIGINT, signal.SIGINT)
     assert acdc.json("status", folder)["pool"]["history"] > 0
 
 
@@ -82,18 +81,18 @@ def test_a_run_in_the_background_ends_well_at_sigterm(
     folder = tmp_path / "background"
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        process = _long_run(acdc, folder, tiny_config)
+        process = _long_run(acdc.start, folder, tiny_config)
     finally:
         signal.signal(signal.SIGINT, before)
     assert "the same command goes on" in _stopped(process, folder, signal.SIGTERM)
 
 
-def _long_run(acdc: Acdc, folder: Path, config: Path) -> subprocess.Popen[str]:
+def _long_run(start: Callable[..., Process], folder: Path, config: Path) -> Process:
     """Long enough that no signal can come too late."""
-    return acdc.start("run", folder, "--config", config, "--set", "generations=400")
+    return start("run", folder, "--config", config, "--set", "generations=400")
 
 
-def _stopped(process: subprocess.Popen[str], folder: Path, *signals: signal.Signals) -> str:
+def _stopped(process: Process, folder: Path, *signals: signal.Signals) -> str:
     """What a run says that gets signals once it has accepted a family, and ends by them."""
     _wait_until(process, partial(_accepted_one, folder))
     for each in signals:
@@ -129,7 +128,7 @@ def _accepted_one(folder: Path) -> bool:
     return (folder / "tasks").is_dir() and any((folder / "tasks").iterdir())
 
 
-def _wait_until(process: subprocess.Popen[str], happened: Callable[[], bool]) -> None:
+def _wait_until(process: Process, happened: Callable[[], bool]) -> None:
     """Wait for a moment of a run that goes on, whatever the speed of the machine."""
     deadline = time.monotonic() + 300
     while not happened():
@@ -143,7 +142,7 @@ def test_a_moved_run_with_a_space_in_its_path_can_be_extended_and_asked(
 ) -> None:
     folder = tmp_path / "another place" / "my run"
     shutil.copytree(finished_run, folder)
-    reply = acdc.json("ask", folder, "What is 1 + 1?", "-n", "3")
+    reply = acdc.json("ask", folder, "What is 1 + 1?", "-n", "3", fresh=True)
     assert len(reply["answers"]) == 3
     assert reply["chosen"] in [answer["expert"] for answer in reply["answers"]]
     assert 1 / 3 <= reply["agreement"] <= 1
@@ -154,7 +153,7 @@ def test_a_moved_run_with_a_space_in_its_path_can_be_extended_and_asked(
 def test_trace_shows_the_conversation_behind_a_family(acdc: Acdc, finished_run: Path) -> None:
     with RunStore.open(finished_run, read_only=True) as store:
         family = store.families()[0]
-    [trace] = acdc.json("trace", finished_run, "--family", family.id)["assignments"]
+    [trace] = acdc.json("trace", finished_run, "--family", family.id, fresh=True)["assignments"]
     purposes = [call["purpose"] for call in trace["calls"]]
     assert purposes[0] == "propose"
     assert "critique" in purposes

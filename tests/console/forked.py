@@ -1,0 +1,73 @@
+"""A command in a process of its own, forked from one that has imported the program.
+
+It has its own signals, exit code, environment and output, as a fresh one has; only the seconds of
+loading torch and its company are spent once, and the seed of Python's hashes is that of its
+siblings. The fork server is that of `multiprocessing`.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.console.warm"])
+
+
+class Forked:
+    """As much of `subprocess.Popen` as the tests ask of it."""
+
+    def __init__(self, words: list[str], environment: Mapping[str, str]) -> None:
+        self.args = words
+        self._said = tempfile.TemporaryDirectory(prefix="acdc-said-")
+        self._files = [Path(self._said.name, name) for name in ("out", "err")]
+        given = (words, dict(environment), *map(str, self._files))
+        # A daemon: one that a failing test leaves behind ends with the tests.
+        self._process = CONTEXT.Process(target=_command, args=given, daemon=True)
+        kept = dict(os.environ)
+        os.environ |= environment  # for the fork server, which the first process starts
+        try:
+            self._process.start()
+        finally:
+            os.environ.clear()
+            os.environ |= kept
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self._process.exitcode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            assert self._process.pid is not None
+            os.kill(self._process.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float | None = None) -> tuple[str, str]:
+        """What it wrote to stdout and stderr until it ended."""
+        self._process.join(timeout)
+        if self.poll() is None:
+            raise TimeoutError(f"{self.args} goes on after {timeout} seconds")
+        with self._said:
+            out, err = (file.read_text() if file.exists() else "" for file in self._files)
+        return out, err
+
+
+def _command(words: list[str], environment: dict[str, str], out: str, err: str) -> None:
+    for descriptor, file in ((1, out), (2, err)):
+        os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), descriptor)
+    os.environ.clear()
+    os.environ |= environment
+    sys.argv = ["acdc", *words]
+    from console.app import main
+
+    main()

@@ -1,0 +1,24 @@
+"""What a run imports, for `forked` to fork from: loading it takes seconds of every process."""
+
+import contextlib
+import os
+
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+with (
+    open(os.devnull, "w") as nowhere,
+    contextlib.redirect_stdout(nowhere),
+    contextlib.redirect_stderr(nowhere),
+):
+    # rich asks once, here, whether it writes to a terminal; a test reads files.
+    import console.app
+
+import chromadb  # noqa: F401
+import mergekit.merge_methods  # noqa: F401
+import peft  # noqa: F401
+
+import console.coevolution
+import console.doors
+import console.evaluating
+import console.exporting
+import console.serving  # noqa: F401
