@@ -13,12 +13,12 @@ from typing import Any
 from agents.chat import ChatClient
 from agents.consulting import consulted
 from agents.context import RunContext
+from agents.endpoints import OFFLINE
 from agents.families import write_family
 from agents.grafting import restore
 from agents.offline import OfflineTransport
 from agents.progress import Progress, silent
 from agents.sandbox import open_sandbox
-from agents.settings import OFFLINE
 from console.config import RunConfig
 from console.errors import ConfigError
 from console.rundir import RunFolder

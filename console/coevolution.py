@@ -11,10 +11,10 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from agents.context import RunContext
+from agents.endpoints import OFFLINE
 from agents.errors import BudgetExhausted, ChatError
 from agents.graph import RunState, build_graph
 from agents.progress import Progress, ProgressEvent
-from agents.settings import OFFLINE
 from console.assembly import open_context
 from console.config import RunConfig
 from console.rundir import RunFolder

@@ -16,9 +16,9 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from agents.endpoints import EndpointsSettings
 from agents.settings import (
     AnsweringSettings,
-    EndpointsSettings,
     GateSettings,
     JudgeSettings,
     PoolSettings,

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from agents.endpoints import EndpointSettings
 from agents.evaluation import (
     Difference,
     Log,
@@ -24,7 +25,6 @@ from agents.evaluation import (
 )
 from agents.evaluation.measuring import Column
 from agents.progress import Progress
-from agents.settings import EndpointSettings
 from console.assembly import open_context
 from console.errors import UsageError
 from console.rundir import RunFolder

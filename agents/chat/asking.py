@@ -18,8 +18,8 @@ from agents.chat.connection import Connection
 from agents.chat.dialect import ChatRequest
 from agents.chat.failures import RefusedRequest, TransientFailure
 from agents.chat.replies import ModelReply
+from agents.endpoints import EndpointSettings
 from agents.errors import ChatError, ContextLengthError, EndpointError
-from agents.settings import EndpointSettings
 from memory.records import Role
 
 log = logging.getLogger("acdc.chat")

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
 
+from agents.endpoints import BudgetSettings
 from agents.errors import BudgetExhausted
-from agents.settings import BudgetSettings
 from memory.records import Role
 from memory.store import RunStore
 

@@ -9,7 +9,7 @@ from agents.chat.asking import Endpoint
 from agents.chat.connection import Connection, Connections
 from agents.chat.dialect import ChatRequest
 from agents.chat.failures import RefusedRequest, TransientFailure
-from agents.settings import OFFLINE, EndpointSettings
+from agents.endpoints import OFFLINE, EndpointSettings
 from memory.records import ChatMessage, Role, Sampling
 
 _MOST_ATTEMPTS = 2

@@ -6,8 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Generic
 from weakref import WeakValueDictionary
 
 import httpx
@@ -15,34 +13,18 @@ import httpx
 from agents.chat.asking import Endpoint
 from agents.chat.budget import Budget, CallsUnderWay
 from agents.chat.check import EndpointCheck, check
+from agents.chat.completion import Completion, completion_of
 from agents.chat.connection import Connections
 from agents.chat.dialect import ChatRequest
 from agents.chat.replies import ModelReply
-from agents.chat.structured import T, parse_object, response_schema
+from agents.chat.structured import T, response_schema
+from agents.endpoints import EndpointsSettings
 from agents.errors import BudgetExhausted, ContextLengthError, EndpointError
-from agents.settings import EndpointsSettings
 from memory.records import Call, ChatMessage, Role, Sampling
 from memory.spans import span
 from memory.store import RunStore
 
 log = logging.getLogger("acdc.chat")
-
-
-@dataclass(frozen=True, slots=True)
-class Completion(Generic[T]):
-    """What came of a call.
-
-    Attributes:
-        call_key: under which the run store holds the transcript.
-        text: what the model said, reasoning left out.
-        parsed: the object that was asked for; None if there is none, or none was asked for.
-        problem: why the reply is of no use, in words for the model that has to mend it.
-    """
-
-    call_key: str
-    text: str
-    parsed: T | None
-    problem: str | None
 
 
 class ChatClient:
@@ -124,7 +106,7 @@ class ChatClient:
                 call = await self._run(blank, request)
             else:
                 self._store.count_cached(key)
-        return _completion(call, schema)
+        return completion_of(call, schema)
 
     def model(self, role: Role) -> str:
         """The name of the model behind a role."""
@@ -268,21 +250,3 @@ async def _traced(endpoint: Endpoint, blank: Call, request: ChatRequest) -> tupl
         reply, attempts = await endpoint.ask(request)
         work.set(output=reply.text, tokens_in=reply.tokens_in, tokens_out=reply.tokens_out)
     return reply, attempts
-
-
-def _completion(call: Call, schema: type[T] | None) -> Completion[T]:
-    """Read a recorded reply; the same record always gives the same completion."""
-    text, truncated = call.response or "", call.finish_reason == "length"
-    parsed: T | None = None
-    problem: str | None = None
-    if call.finish_reason == "refusal":
-        problem = f"The model refused: {text}"
-    elif call.finish_reason == "content_filter":
-        problem = "The reply was stopped by the server's content filter."
-    elif schema is not None:
-        parsed, problem = parse_object(text, schema, truncated=truncated)
-    elif truncated:
-        problem = "The reply was truncated at the token limit."
-    elif not text:
-        problem = "The reply is empty."
-    return Completion(call_key=call.key, text=text, parsed=parsed, problem=problem)

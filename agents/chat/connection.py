@@ -17,8 +17,8 @@ from openai.types.chat import ChatCompletion
 from agents.chat.dialect import Dialect
 from agents.chat.failures import TransientFailure, from_connection, from_status
 from agents.chat.replies import ModelReply, read_reply
+from agents.endpoints import OFFLINE, EndpointSettings
 from agents.errors import EndpointError
-from agents.settings import OFFLINE, EndpointSettings
 from memory.records import Role
 
 _NO_KEY = "none"

@@ -18,6 +18,7 @@ from agents.answering import (
     methods,
 )
 from agents.context import RunContext
+from agents.endpoints import EndpointSettings
 from agents.errors import AnsweringError
 from agents.evaluation.bench import Bench
 from agents.evaluation.endpoint import EndpointAnswerer
@@ -35,7 +36,6 @@ from agents.evaluation.measuring import Place, Row, RunRows, measure
 from agents.evaluation.tasks import Task
 from agents.progress import ProgressEvent
 from agents.reporting import condemned
-from agents.settings import EndpointSettings
 from memory.store import RunStore
 
 

@@ -15,9 +15,9 @@ import httpx
 import pytest
 
 from agents.chat import ChatClient, Completion, check_endpoint
+from agents.endpoints import EndpointSettings, EndpointsSettings
 from agents.errors import BudgetExhausted, ContextLengthError, EndpointError
 from agents.schemas import CritiqueReply
-from agents.settings import EndpointSettings, EndpointsSettings
 from memory.records import ChatMessage
 from memory.store import RunStore
 from tests.agents.scripted_server import (

@@ -10,10 +10,11 @@ import pytest
 
 from agents.chat import ChatClient
 from agents.consulting import consulted
+from agents.endpoints import EndpointsSettings
 from agents.grading import Grader
 from agents.items import Item
 from agents.sandbox import Submission, open_sandbox
-from agents.settings import EndpointsSettings, SandboxSettings
+from agents.settings import SandboxSettings
 from memory.hashing import text_hash
 from memory.records import Answer, Reply
 from memory.store import RunStore

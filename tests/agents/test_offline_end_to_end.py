@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agents.chat import ChatClient
+from agents.endpoints import EndpointsSettings
 from agents.gates import run_gates
 from agents.offline import MODEL, OfflineTransport
 from agents.offline.author import write
@@ -15,7 +16,7 @@ from agents.offline.sketches import Sketch
 from agents.sandbox import Sandbox, open_sandbox
 from agents.schemas import Proposal
 from agents.scientist import ScientistContext, build_scientist, candidate_family
-from agents.settings import EndpointsSettings, GateSettings, SandboxSettings, ScientistSettings
+from agents.settings import GateSettings, SandboxSettings, ScientistSettings
 from memory.hashing import text_hash
 from memory.records import Assignment, AssignmentKind, Family, GateReport, TrialAnswer
 from memory.store import RunStore

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.chat import ChatClient
+from agents.endpoints import EndpointsSettings
 from agents.errors import BudgetExhausted, EndpointError
 from agents.gates import run_gates
 from agents.grading import Grader
@@ -22,7 +23,7 @@ from agents.items import Item, Rubric
 from agents.rating import Rater
 from agents.sandbox import Sandbox, Score, Submission, open_sandbox
 from agents.schemas import Proposal
-from agents.settings import EndpointsSettings, GateSettings, SandboxSettings
+from agents.settings import GateSettings, SandboxSettings
 from agents.votes import agreement, majority
 from memory.hashing import text_hash
 from memory.records import Answer, Reply

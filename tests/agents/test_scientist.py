@@ -13,11 +13,12 @@ import pytest
 from agents.candidates import generators, revisions, slug
 from agents.chat import ChatClient, Completion
 from agents.chat.structured import T, parse_object
+from agents.endpoints import EndpointsSettings
 from agents.errors import BudgetExhausted, ContextLengthError, EndpointError
 from agents.novelty import interestingly_new
 from agents.schemas import Proposal
 from agents.scientist import ScientistContext, build_scientist, candidate_family
-from agents.settings import EndpointsSettings, ScientistSettings
+from agents.settings import ScientistSettings
 from memory.hashing import json_hash
 from memory.records import (
     Assignment,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from agents.settings import EndpointsSettings
+from agents.endpoints import EndpointsSettings
 
 REMOTE = {
     "base_url": "https://api.example.org/v1",

@@ -1,0 +1,120 @@
+"""The gates run on a proposal: its text, what its program says, and how that scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agents.clock import YEARS, years_later
+from agents.errors import FamilyFault
+from agents.gates.claims import CLAIM_GATES, INSTANCES, Claims, quoted
+from agents.gates.scores import GATES_OF_RATED_CODE, SCORE_GATES, Scored
+from agents.rated_gates import rated_gates, text_complaint
+from agents.rating import Rater
+from agents.sandbox import Sandbox, Submission
+from agents.schemas import Proposal
+from agents.settings import GateSettings
+from memory.records import GateReport
+from memory.spans import span
+
+
+async def run_gates(
+    sandbox: Sandbox, proposal: Proposal, settings: GateSettings, rater: Rater | None = None
+) -> GateReport:
+    """Run the gates on a proposal, in the sandbox.
+
+    Args:
+        sandbox: where its code runs.
+        proposal: the draft.
+        settings: limits of the gates.
+        rater: grades the answers of a rated family; without one such a family is refused.
+
+    Raises:
+        SandboxError: the sandbox itself failed; nothing is known about the proposal.
+        EndpointError, ContextLengthError, BudgetExhausted: the rater's endpoint did, likewise.
+    """
+    with span("sandbox", "gates", family=proposal.name) as work:
+        report = text_complaint(proposal, can_rate=rater is not None)
+        if report is None:
+            report = await _run_gates(sandbox, proposal, settings)
+        if report.passed and proposal.rated and rater is not None:
+            report = await rated_gates(rater, proposal, report)
+        work.set(output=report.code or "passed")
+        return report
+
+
+async def _run_gates(sandbox: Sandbox, proposal: Proposal, settings: GateSettings) -> GateReport:
+    instructions: dict[str, str] = {}
+    try:
+        inspection = await sandbox.inspect(proposal.code)
+        instructions.update(inspection.instructions)
+        claims = Claims(proposal, inspection, settings)
+        for code, claim_gate in CLAIM_GATES:
+            if detail := claim_gate(claims):
+                return GateReport(code=code, detail=detail, instructions=instructions)
+        scored = Scored(claims, await _score(sandbox, claims))
+        if later := await _only_later(sandbox, scored):
+            return GateReport(code="time_bomb", detail=later, instructions=instructions)
+    except FamilyFault as fault:
+        return GateReport(code=fault.code, detail=fault.detail, instructions=instructions)
+    for code, score_gate in SCORE_GATES:
+        if proposal.rated and code not in GATES_OF_RATED_CODE:
+            continue
+        if detail := score_gate(scored):
+            return GateReport(code=code, detail=detail, instructions=instructions)
+    return GateReport(code=None, instructions=instructions)
+
+
+async def _score(sandbox: Sandbox, claims: Claims) -> dict[tuple[str, str], tuple[float, float]]:
+    """Score all that the gates need twice, each in its own process; the second time years later.
+
+    A scorer that waits for a date gives itself away by the clock.
+
+    Raises:
+        FamilyFault: a submission cannot be scored.
+    """
+    pairs = list(
+        dict.fromkeys(
+            [
+                *claims.references.items(),
+                *claims.wrong,
+                *((instance, "") for instance in INSTANCES),
+                *claims.echoes,
+                *((instance, text) for text in claims.constants for instance in INSTANCES),
+            ]
+        )
+    )
+    forth = await _values(sandbox, claims.proposal.code, pairs)
+    back = await _values(sandbox, years_later(claims.proposal.code), pairs[::-1])
+    return dict(zip(pairs, zip(forth, back[::-1], strict=True), strict=True))
+
+
+async def _only_later(sandbox: Sandbox, scored: Scored) -> str:
+    """What changes with the clock alone, or "": scored once more in that order, but now.
+
+    Raises:
+        FamilyFault: a submission cannot be scored.
+    """
+    pairs = [pair for pair, (forth, back) in scored.values.items() if forth != back]
+    if not pairs:
+        return ""
+    order = list(scored.values)[::-1]
+    now = dict(zip(order, await _values(sandbox, scored.claims.proposal.code, order), strict=True))
+    if any(now[pair] != scored.values[pair][0] for pair in pairs):
+        return ""
+    (instance, text), (forth, back) = pairs[0], scored.values[pairs[0]]
+    return (
+        f"{quoted(text)} (instance {instance}) scores {forth:g} today and {back:g} in {YEARS} "
+        "years: score must not look at the clock"
+    )
+
+
+async def _values(sandbox: Sandbox, code: str, pairs: Sequence[tuple[str, str]]) -> list[float]:
+    scores = await sandbox.score(code, [Submission(*pair) for pair in pairs])
+    values = []
+    for (instance, text), score in zip(pairs, scores, strict=True):
+        if score.fault is not None:
+            place = f"instance {instance}, submission {quoted(text)}"
+            raise FamilyFault(score.fault.code, f"{place}: {score.fault.detail}")
+        assert score.value is not None
+        values.append(score.value)
+    return values
