@@ -33,6 +33,7 @@ class TaskFamily:
     def score(t, submission):
         return float(eval_with_llm_judge(f"Thank for the {t}.", submission, ["friendly"]))
 """
+SANDBOX = SandboxSettings(guests=1, preimport=())
 Play = Callable[[Body], Act]
 
 
@@ -59,7 +60,7 @@ async def scores(store: RunStore, play: Play, *texts: str) -> tuple[list[float |
     with ScriptedServer(play, None).running() as server:
         chat = ChatClient(endpoints(server.url), store)
         sandbox = open_sandbox(
-            SandboxSettings(), trusted=True, judge=consulted(chat, PromptLibrary(), votes=3)
+            SANDBOX, trusted=True, judge=consulted(chat, PromptLibrary(), votes=3)
         )
         try:
             found = await sandbox.score(CODE, [Submission("1", text) for text in texts])
@@ -121,7 +122,7 @@ async def test_a_rater_that_gives_no_verdict_leaves_the_grade_missing(
     with ScriptedServer(lambda body: act, None).running() as server:
         chat = ChatClient(endpoints(server.url), store)
         judge = consulted(chat, PromptLibrary(), votes=3)
-        sandbox = open_sandbox(SandboxSettings(), trusted=True, judge=judge)
+        sandbox = open_sandbox(SANDBOX, trusted=True, judge=judge)
         try:
             [found] = (await Grader(store, sandbox, None).grade([(item, answer)])).values()
         finally:

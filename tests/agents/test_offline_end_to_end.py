@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from agents.chat import ChatClient
 from agents.endpoints import EndpointsSettings
@@ -24,10 +25,12 @@ from prompts import PromptLibrary, worked_example
 
 Passes = Callable[[Proposal, str, str], bool]
 EXPERTS = ("numbers", "words", "logic")
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sandbox() -> AsyncIterator[Sandbox]:
+    """Its guests import reasoning-gym, which takes seconds: the same for all cases."""
     sandbox = open_sandbox(SandboxSettings(), trusted=True)
     yield sandbox
     await sandbox.close()
