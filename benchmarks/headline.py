@@ -80,7 +80,9 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     for name, lines in (("seen", seen), ("unseen", unseen)):
         if lines:
             tasks = read_tasks([task_file(options.folder, name, lines)])
-            runs = await evaluate(folders, Plan(tasks, SIZES, baselines=True), told)
+            plan = Plan(tasks, SIZES, baselines=True)
+            # One book: the seeds are the same genomes in every run, and answer once.
+            runs = await evaluate(folders, plan, told, book=options.folder / "answers")
             sets[name] = report(runs, None)
     return {
         "bench": "headline",

@@ -85,9 +85,10 @@ def task_force(
     """The greedy task force: at each step the expert that covers most of what is left.
 
     Greedy choice reaches at least 1 - 1/e of the best possible Coverage (Nemhauser, Wolsey and
-    Fisher, 1978), and every prefix of a greedy force is the greedy force of its size. Ties go to
-    the fitter expert, then to the one that stands earlier in `skills`; so once nothing is left to
-    cover, the fittest fill the remaining places.
+    Fisher, 1978), and every prefix of a greedy force is the greedy force of its size. Once nothing
+    is left to cover, the remaining places cover everything anew: a family that two experts pass is
+    the surer to be passed when it is asked afresh. Ties go to the fitter expert, then to the one
+    that stands earlier in `skills`.
 
     Args:
         skills: expert -> skill vector.
@@ -104,26 +105,40 @@ def task_force(
 
 
 def greedy(passes: Passes, n: int, forced: Sequence[str] = ()) -> tuple[str, ...]:
-    """The choice of `task_force`, lazily: a gain only ever shrinks (Minoux, 1978).
-
-    An expert's last known gain bounds its present one, so one that leads the queue with a gain
-    that is up to date leads for certain, ties included.
-    """
+    """The choice of `task_force`."""
     chosen = list(dict.fromkeys(forced))[:n]
     covered = passes.union(chosen)
+    while len(chosen) < min(n, len(passes.masks)):
+        layer = _layer(passes, chosen, covered, n - len(chosen))
+        if not layer and not covered:
+            # Nobody who is left passes anything.
+            layer = [expert for expert in passes.masks if expert not in chosen]
+        chosen += layer
+        covered = 0
+    return tuple(chosen[:n])
+
+
+def _layer(passes: Passes, chosen: Sequence[str], covered: int, room: int) -> list[str]:
+    """Experts that add to what is covered, the one that adds most first, until nobody adds.
+
+    Lazily: a gain only ever shrinks (Minoux, 1978), so an expert's last known gain bounds its
+    present one, and one that leads the queue with a gain that is up to date leads for certain,
+    ties included.
+    """
     queue = [
-        (-mask.bit_count(), -passes.fitness[expert], place, expert)
+        (-(mask & ~covered).bit_count(), -passes.fitness[expert], place, expert)
         for place, (expert, mask) in enumerate(passes.masks.items())
         if expert not in chosen
     ]
     heapq.heapify(queue)
-    while queue and len(chosen) < n:
+    layer: list[str] = []
+    while queue and queue[0][0] < 0 and len(layer) < room:
         known, fitness, place, expert = queue[0]
         gain = (passes.masks[expert] & ~covered).bit_count()
         if gain == -known:
             heapq.heappop(queue)
-            chosen.append(expert)
+            layer.append(expert)
             covered |= passes.masks[expert]
         else:
             heapq.heapreplace(queue, (-gain, fitness, place, expert))
-    return tuple(chosen)
+    return layer

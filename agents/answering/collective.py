@@ -16,7 +16,7 @@ from agents.context import RunContext
 from agents.errors import AnsweringError
 from evolution.coverage import task_force
 from memory.hashing import text_hash
-from memory.records import ChatMessage, Expert, Reply, Sampling
+from memory.records import ChatMessage, Expert, Reply, Sampling, Skills
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +199,16 @@ def force_of(context: RunContext, size: int) -> list[Member]:
     return [Member(context.store.expert(name), fitness_of(skills[name])) for name in chosen]
 
 
-def eligible(context: RunContext) -> dict[str, dict[str, bool]]:
-    """Who may be in the force, with its grades: the final archive by rank, then the seeds."""
-    seeds = [expert.id for expert in context.store.experts(0) if expert.is_seed]
-    order = dict.fromkeys([*(expert.id for expert in context.archive_experts()), *seeds])
+def eligible(context: RunContext) -> dict[str, Skills]:
+    """Who may be in the force, with its grades: everybody whom the run ever judged.
+
+    An expert that survival put out may still solve what nobody else does. It was not graded on
+    what came after it, and missing grades cover nothing. In the order in which ties are broken:
+    the final archive by rank, the seeds, then the others, the youngest first.
+    """
+    everybody = context.store.experts()
+    order = dict.fromkeys(expert.id for expert in context.archive_experts())
+    order |= dict.fromkeys(expert.id for expert in everybody if expert.is_seed)
+    order |= dict.fromkeys(expert.id for expert in reversed(everybody))
     skills = {expert: context.store.skills(expert) for expert in order}
     return {expert: vector for expert, vector in skills.items() if vector}

@@ -113,11 +113,6 @@ def chosen_force(
     return tuple(by_name[name] for name in force.experts)
 
 
-def fittest(field: Sequence[Contender]) -> Contender:
-    """The fittest of a field on the history; the first of equals."""
-    return max(field, key=lambda contender: contender.fitness)
-
-
 def own_lines(
     context: RunContext, field: Sequence[Contender], history: Sequence[Family], sizes: Sequence[int]
 ) -> list[Line]:
@@ -131,7 +126,8 @@ def own_lines(
             f"{context.folder} has no graded experts yet; run it first: acdc run {context.folder}"
         )
     bred = [c for c in field if not context.store.expert(c.name).is_seed]
-    lines = [Line("best_expert", (Voice(fittest(bred or field)),))]
+    [best] = chosen_force(bred or field, history, 1)
+    lines = [Line("best_expert", (Voice(best),))]
     return lines + _force_lines("force", field, history, sizes)
 
 
@@ -139,7 +135,7 @@ def seed_lines(
     seeds: Sequence[Contender], history: Sequence[Family], sizes: Sequence[int]
 ) -> list[Line]:
     """The baselines that need no search: the best seed, it resampled, and all seeds resampled."""
-    best = fittest(seeds)
+    [best] = chosen_force(seeds, history, 1)
     lines = [Line("best_seed", (Voice(best),))]
     for n in sizes:
         samples = tuple(Voice(best, RESAMPLING_TEMPERATURE, index) for index in range(n))

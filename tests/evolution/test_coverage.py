@@ -53,6 +53,14 @@ def test_ties_go_to_the_fitter_then_to_the_earlier() -> None:
     assert task_force(skills, families(4), 3).experts == ("b", "a", "c")
 
 
+def test_once_all_is_covered_it_is_covered_again() -> None:
+    skills = table(wide="1110", last="0001", like_wide="1100", like_last="0001", none="0000")
+    force = task_force(skills, families(4), 5)
+    # By fitness alone, nobody could tell that the last family deserves a second expert.
+    assert force.experts == ("wide", "last", "like_wide", "like_last", "none")
+    assert force.coverage == pytest.approx((3 / 4, 1, 1, 1, 1))
+
+
 def test_more_than_there_are_gives_all() -> None:
     skills = table(a="10", b="00")
     assert task_force(skills, families(2), 9).experts == ("a", "b")

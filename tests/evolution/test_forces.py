@@ -74,10 +74,14 @@ def test_the_lazy_choice_is_the_plain_one(case: tuple[Table, list[str]]) -> None
     skills, names = case
     fitness = {e: Fraction(sum(v.values()), max(len(v), 1)) for e, v in skills.items()}
     plain: list[str] = []
+    covered: set[str] = set()
     while len(plain) < len(skills):
-        covered = {f for e in plain for f, passed in skills[e].items() if passed}
         left = [expert for expert in skills if expert not in plain]
-        plain.append(max(left, key=lambda e: (len(passed(skills[e]) - covered), fitness[e])))
+        if not any(passed(skills[e]) - covered for e in left):
+            covered = set()
+        best = max(left, key=lambda e: (len(passed(skills[e]) - covered), fitness[e]))
+        plain.append(best)
+        covered |= passed(skills[best])
     assert task_force(skills, names, len(skills)).experts == tuple(plain)
 
 
