@@ -182,7 +182,15 @@ def _show_leakage(leakage: Json, console: Console) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for column in ("family", "cosine", "overlap", "question", "text"):
-        table.add_column(column, justify="right" if column in ("cosine", "overlap") else "left")
+        right = column in ("cosine", "overlap")
+        # Names are told whole, to be pasted; the text gives way.
+        table.add_column(
+            column,
+            justify="right" if right else "left",
+            no_wrap=column != "question",
+            overflow="ellipsis" if column == "text" else "fold",
+            min_width=None if column == "text" else 0,
+        )
     for pair in leakage["pairs"][:SHOWN_ROWS]:
         table.add_row(
             Text(pair["family"]),
