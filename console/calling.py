@@ -42,5 +42,6 @@ def _word(program: Path) -> str:
     if found is not None and Path(found).absolute() == program.absolute():
         return program.name
     if program.is_absolute() and program.is_relative_to(Path.cwd()):
-        return shlex.quote(str(program.relative_to(Path.cwd())))
-    return shlex.quote(str(program))
+        program = program.relative_to(Path.cwd())
+    # A bare name would be searched for.
+    return shlex.quote(str(program) if len(program.parts) > 1 else f"./{program}")

@@ -225,7 +225,7 @@ def _judged(needs: tuple[Need, ...], machine: Machine, bank: BankPlace) -> Plan:
         advice = "it fits with less than a tenth to spare: end other programs, or lower engine.rows"
         return Plan(needs, machine, bank, "tight", advice)
     advice = {
-        "host": "everything fits",
+        "host": "bank and engine share main memory",
         "device": "bank and engine fit on the GPU together",
         "pinned": "the bank stays in locked host memory and is streamed to the GPU for each expert",
     }[bank]
