@@ -62,4 +62,8 @@ def revisions(drafts: Sequence[Draft]) -> int:
 def slug(name: str) -> str:
     """Lower-case letters and digits joined by hyphens, short enough for a folder name."""
     words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
-    return words[:_SLUG_LENGTH].strip("-") or "family"
+    if len(words) > _SLUG_LENGTH:
+        # Whole words, but for a first one that is too long itself.
+        short = words[: _SLUG_LENGTH + 1]
+        words = short.rpartition("-")[0] or short[:_SLUG_LENGTH]
+    return words or "family"

@@ -149,6 +149,17 @@ def _lately_rejected(context: RunContext) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def tell_finished(context: RunContext, assignment_id: str) -> None:
+    """Say that a scientist has done its work: drafts take minutes where an endpoint is slow."""
+    store = context.store
+    outcome = store.assignment_status(assignment_id)
+    generation = store.assignment(assignment_id).generation
+    total, left = len(store.assignments(generation)), len(store.assignments(generation, "open"))
+    said = outcome.status if outcome.rejection is None else f"rejected, {outcome.rejection.reason}"
+    text = f"draft: {assignment_id} {said}"
+    context.progress(ProgressEvent("step", text, total - left, total))
+
+
 async def admit(context: RunContext, generation: int) -> None:
     """Decide on every finished candidate of a generation, in assignment order."""
     for assignment in context.store.assignments(generation):

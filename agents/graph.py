@@ -94,6 +94,7 @@ async def scientist(state: AssignmentState, runtime: Handles) -> None:
             {"assignment": state["assignment"], "round": 0},
             context=ScientistContext.of_run(runtime.context),
         )
+        drafting.tell_finished(runtime.context, state["assignment"])
 
 
 async def admission(state: RunState, runtime: Handles) -> None:

@@ -66,7 +66,7 @@ def _pulse(context: RunContext, generation: int) -> None:
             "pulse",
             f"generation {generation}/{context.generations}: best {best.expert} "
             f"{best.fitness:.2f}, archive {len(entries)} ({bred} bred), Coverage "
-            f"{coverage(skills, list(skills), active):.2f} on {len(active)} families",
+            f"{coverage(skills, list(skills), active):.2f} on the pool of {len(active)} families",
             generation,
             context.generations,
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Callable, Coroutine
@@ -38,6 +37,26 @@ ConfigFile = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=V", help="Set one configuration key.")
 ]
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from console.calling import version
+
+        out.print(f"acdc {version()}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def every_command(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_tell_version, is_eager=True, help="Show the version, and end."
+        ),
+    ] = False,
+) -> None:
+    """Coevolve LLM experts and the tasks that challenge them, and ask the collective."""
 
 
 def main() -> None:
@@ -101,16 +120,20 @@ def init(
     seed_model: Annotated[
         list[str] | None, typer.Option(help="A seed: folder, hub id or adapter; repeat it.")
     ] = None,
+    as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Write a commented configuration file."""
-    from console import initialise
+    from console import calling, initialise
 
     def action() -> None:
         settings = initialise.filled_in(scientist_url, scientist_model, base, seed_model or [])
         initialise.write_config(file, settings)
-        quoted = shlex.quote(str(file))
-        out.print(f"wrote {file}; run it with: acdc run runs/mine --config {quoted}", markup=False)
+        following = calling.line("run", "runs/mine", "--config", file)
+        if as_json:
+            print_json({"file": str(file), "next": following})
+        else:
+            out.print(f"wrote {file}; run it with: {following}", markup=False, soft_wrap=True)
 
     finish(action, debug)
 
@@ -185,6 +208,8 @@ def ask(
     def action() -> None:
         sampling = Sampling(max_tokens=max_tokens)
         reply = run_async(asking.answer(RunFolder(folder), question, n, sampling, select, silent))
+        if short := asking.fewer_than(n, len(reply.answers)):
+            errors.print(short, style="yellow", highlight=False)
         if as_json:
             print_json(asking.as_json(reply))
         else:

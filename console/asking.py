@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -32,7 +31,14 @@ async def answer(
 
 def as_json(reply: CollectiveAnswer) -> dict[str, Any]:
     """The JSON that programs rely on."""
-    return asdict(reply)
+    return reply.as_json()
+
+
+def fewer_than(asked: int, found: int) -> str | None:
+    """What to say where the force is smaller than was asked for; None where it is not."""
+    if found >= asked:
+        return None
+    return f"{found} experts answer, not {asked}: the run has no more that are graded"
 
 
 def show(reply: CollectiveAnswer, console: Console) -> None:

@@ -180,19 +180,26 @@ def _show_leakage(leakage: Json, console: Console) -> None:
         )
     if not leakage["pairs"]:
         return
-    table = Table(box=None, pad_edge=False)
-    for column in ("family", "cosine", "overlap", "question", "text"):
-        table.add_column(column, justify="right" if column in ("cosine", "overlap") else "left")
-    for pair in leakage["pairs"][:SHOWN_ROWS]:
-        table.add_row(
-            Text(pair["family"]),
-            f"{pair['similarity']:.2f}",
-            f"{pair['overlap']:.0%}",
-            Text(f"{Path(pair['file']).name}:{pair['question']}"),
-            Text(" ".join(pair["text"].split())[:SHOWN_CHARACTERS]),
-        )
-    console.print(table)
+    console.print(_pairs_table(leakage["pairs"][:SHOWN_ROWS]))
     if len(leakage["pairs"]) > SHOWN_ROWS:
         more = len(leakage["pairs"]) - SHOWN_ROWS
         console.print(f"... and {more} more; --json tells all", style="dim", highlight=False)
     console.print()
+
+
+def _pairs_table(pairs: Sequence[Json]) -> Table:
+    """Names of families whole, to be pasted; under the place of a question stands its text."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column("family", no_wrap=True)
+    table.add_column("cosine", justify="right", no_wrap=True)
+    table.add_column("overlap", justify="right", no_wrap=True)
+    table.add_column("question")
+    for pair in pairs:
+        text = " ".join(pair["text"].split())[:SHOWN_CHARACTERS]
+        table.add_row(
+            Text(pair["family"]),
+            f"{pair['similarity']:.2f}",
+            f"{pair['overlap']:.0%}",
+            Text(f"{Path(pair['file']).name}:{pair['question']}\n{text}"),
+        )
+    return table

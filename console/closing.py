@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from console import status
+from console import calling, status
 from console.rundir import RunFolder
 from memory.store import RunStore
 
@@ -24,7 +24,7 @@ def show(folder: RunFolder, console: Console) -> None:
     if not any(row["coverage"] for row in summary["coverage"]["task_force"]):
         console.print(
             "no expert passed anything: were answers cut off (judge.max_tokens), or are the tasks "
-            "too hard? acdc trace DIR --expert NAME shows what was answered",
+            f"too hard? {calling.line('trace', folder.path)} --expert NAME shows what was answered",
             style="yellow",
             markup=False,
         )
@@ -58,12 +58,11 @@ def _example(example: dict[str, Any], console: Console) -> None:
 
 
 def _next_steps(folder: RunFolder, console: Console) -> None:
-    path = f'"{folder.path}"' if " " in str(folder.path) else str(folder.path)
-    console.print(
-        Text(
-            "\nnext:\n"
-            f'  acdc ask {path} "What is 7 times 8?"   ask the collective\n'
-            f"  acdc trace {path} --rejected           read why tasks were turned down\n"
-            f"  acdc status {path} --json              the same for programs"
-        )
-    )
+    steps = {
+        f'{calling.line("ask", folder.path)} "What is 7 times 8?"': "ask the collective",
+        f"{calling.line('trace', folder.path)} --rejected": "read why tasks were turned down",
+        f"{calling.line('status', folder.path)} --json": "the same for programs",
+    }
+    width = max(map(len, steps))
+    lines = (f"  {typed:{width}}   {what}" for typed, what in steps.items())
+    console.print(Text("\nnext:\n" + "\n".join(lines)), soft_wrap=True)

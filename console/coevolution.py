@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from agents.endpoints import OFFLINE
 from agents.errors import BudgetExhausted, ChatError
 from agents.graph import RunState, build_graph
 from agents.progress import Progress, ProgressEvent
-from console.assembly import open_context
+from console.assembly import cache_folder, open_context
 from console.config import RunConfig
+from console.errors import ConfigError
 from console.rundir import RunFolder
+from evolution.planning import longest_sequence
 from memory.errors import AcdcError
 from memory.store import RunStore
 
@@ -51,6 +54,7 @@ async def coevolve(
     Raises:
         AcdcError: see the message; the same command goes on where the run stands.
     """
+    await asyncio.to_thread(_check_context, config)
     async with open_context(folder, config, progress, shelf) as context:
         await _check_endpoints(context, config)
         folder.keep(config)
@@ -62,6 +66,25 @@ async def coevolve(
         async with aiosqlite.connect(folder.checkpoints) as connection:
             saver = AsyncSqliteSaver(connection, serde=serializer)
             await _drive(context, saver)
+
+
+SHORTEST_PROMPT = 64
+"""Tokens of a short question with its opening."""
+
+
+def _check_context(config: RunConfig) -> None:
+    """Refuse answers so long that no question fits before them; known before anything is loaded.
+
+    Raises:
+        ConfigError: with the most that is possible.
+    """
+    context = longest_sequence(config.models, config.engine, cache_folder())
+    longest = config.judge.max_tokens
+    if longest > context - SHORTEST_PROMPT:
+        raise ConfigError(
+            f"judge.max_tokens = {longest}: question and answer share the model's context of "
+            f"{context} tokens; set it to {max(context // 2, 1)} or less"
+        )
 
 
 async def _check_endpoints(context: RunContext, config: RunConfig) -> None:

@@ -207,7 +207,7 @@ def _from_environment() -> dict[str, Any]:
             continue
         path = name.removeprefix("ACDC_").lower().split("__")
         if path[0] not in RunConfig.model_fields:
-            near = difflib.get_close_matches(path[0], RunConfig.model_fields, n=1, cutoff=0.5)
+            near = difflib.get_close_matches(path[0], RunConfig.model_fields, n=1, cutoff=NEAR)
             hint = f"; did you mean ACDC_{near[0].upper()}?" if near else ""
             raise ConfigError(f"the environment variable {name} names no setting{hint}")
         _merge(tree, _nested(path, _toml_value(value)))
@@ -254,12 +254,25 @@ def _explain(error: ValidationError) -> str:
         value = f" = {first['input']!r}" if plain else ""
         return f"configuration: {where}{value}: {said}"
     known = _known_keys()
-    near = difflib.get_close_matches(where, known, n=1, cutoff=0.5)
-    near = near or difflib.get_close_matches(
-        where.split(".")[-1], [key.split(".")[-1] for key in known], n=1, cutoff=0.5
-    )
-    hint = f"; did you mean {near[0]}?" if near else ""
+    near = _nearest(where, known)
+    hint = f"; did you mean {near}?" if near else ""
     return f"configuration: unknown key {where}{hint}"
+
+
+NEAR = 0.7
+"""How alike a name must be to be suggested: one letter wrong in four, two in seven."""
+
+
+def _nearest(where: str, known: Sequence[str]) -> str | None:
+    """A key of the same section that is named alike, or one of that name in another section."""
+    section, _, name = where.rpartition(".")
+    siblings = {key.rpartition(".")[2]: key for key in known if key.rpartition(".")[0] == section}
+    everywhere = {key.rpartition(".")[2]: key for key in known}
+    alike_as_a_whole = {key: key for key in known if key.endswith(f".{name}")}
+    for asked, names in ((name, siblings), (where, alike_as_a_whole), (name, everywhere)):
+        if near := difflib.get_close_matches(asked, names, n=1, cutoff=NEAR):
+            return names[near[0]]
+    return None
 
 
 def _known_keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[str]:

@@ -28,7 +28,8 @@ from memory.errors import AcdcError
 from memory.records import Json, Role
 from memory.store import RunStore
 
-State = Literal["ok", "warning", "failed"]
+State = Literal["ok", "hint", "warning", "failed"]
+"""A hint says what may come, and judges nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def _seeds(config: RunConfig) -> list[Finding]:
         bank = load_bank(config.models, config.spectral, cache_folder())
     except AcdcError as error:
         return [Finding("seeds", "failed", str(error))]
-    found = Finding("seeds", "ok", f"{', '.join(bank.seed_names)}; {_mib(bank.memory_bytes)}")
+    found = Finding("seeds", "ok", ", ".join(bank.seed_names))
     return [found, *_mergeability(bank)]
 
 
@@ -170,7 +171,7 @@ def _mergeability(bank: Bank) -> list[Finding]:
         "cosines": listed(report.cosines),
         "sign_agreement": listed(report.sign_agreement),
     }
-    return [Finding("mergeability", "ok", f"{detail} (a hint, no verdict)", figures)]
+    return [Finding("mergeability", "hint", detail, figures)]
 
 
 def _mib(size: int) -> str:
@@ -209,7 +210,7 @@ def as_json(findings: list[Finding]) -> dict[str, object]:
 def show(findings: list[Finding], console: Console) -> None:
     """Print the findings for a person."""
     table = Table(box=None, show_header=False, pad_edge=False)
-    colours = {"ok": "green", "warning": "yellow", "failed": "red"}
+    colours = {"ok": "green", "hint": "cyan", "warning": "yellow", "failed": "red"}
     for finding in findings:
         state = Text(finding.state, style=colours[finding.state])
         table.add_row(state, Text(finding.what), Text(finding.detail))

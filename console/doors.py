@@ -21,9 +21,18 @@ def audit(
     folder: RunDir,
     against: Annotated[
         list[Path] | None,
-        typer.Option("--against", metavar="FILE...", help="Files of benchmark questions."),
+        typer.Option(
+            "--against", metavar="FILE", help="A file of benchmark questions; more may follow it."
+        ),
     ] = None,
-    more: Annotated[list[Path] | None, typer.Argument(hidden=True)] = None,
+    more: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FILE",
+            help="More files of benchmark questions, as behind --against.",
+            show_default=False,
+        ),
+    ] = None,
     similarity: Annotated[
         float, typer.Option(min=-1, max=1, help="Cosine from which a family repeats a question.")
     ] = 0.8,
@@ -32,7 +41,9 @@ def audit(
     ] = 13,
     overlap: Annotated[
         float,
-        typer.Option(min=0, max=1, help="Share of n-grams above which it does; 0: a single one."),
+        typer.Option(
+            min=0, max=1, help="Share of a question's n-grams above which it does; 0: any."
+        ),
     ] = 0.0,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -76,6 +87,8 @@ def serve(
     debug: Debug = False,
 ) -> None:
     """Serve the collective of a run as an OpenAI-compatible endpoint."""
+    from agents.answering import COLLECTIVE
+    from console import asking
     from console.serving import ServeSettings
     from console.serving import serve as serve_
 
@@ -85,6 +98,8 @@ def serve(
             sys.stdout.flush()
             return
         out.print(f"serving {folder} at {url}", markup=False, highlight=False)
+        if short := asking.fewer_than(n, len(roster.voices[COLLECTIVE].members)):
+            out.print(short, style="yellow", highlight=False)
         out.print(f"models: {', '.join(roster.voices)}", markup=False, highlight=False)
         out.print("Ctrl-C answers what was accepted, and ends", style="dim")
 

@@ -25,6 +25,7 @@ from agents.evaluation import (
 )
 from agents.evaluation.measuring import Column
 from agents.progress import Progress
+from console import calling
 from console.assembly import open_context
 from console.errors import UsageError
 from console.rundir import RunFolder
@@ -49,7 +50,7 @@ def sort_places(places: Sequence[Path]) -> tuple[list[RunFolder], list[Path]]:
         if not place.exists():
             raise UsageError(f"{place} is neither a run folder nor a file of tasks")
     if not files:
-        raise UsageError("name a file of tasks: acdc evaluate DIR TASKS.jsonl")
+        raise UsageError(f"name a file of tasks: {calling.command()} evaluate DIR TASKS.jsonl")
     return folders, files
 
 
@@ -76,7 +77,9 @@ def require_runs(folders: Sequence[RunFolder]) -> None:
         UsageError: there is none, or a folder is none.
     """
     if not folders:
-        raise UsageError("name a run folder before the file: acdc evaluate DIR TASKS.jsonl")
+        raise UsageError(
+            f"name a run folder before the file: {calling.command()} evaluate DIR TASKS.jsonl"
+        )
     for folder in folders:
         folder.manifest()
 
@@ -239,16 +242,19 @@ def show(found: dict[str, Any], console: Console) -> None:
     for difference in found["differences"]:
         if difference["measure"] == "coverage":
             console.print(_sentence(difference), markup=False, highlight=False)
+    for sampling, rows in _by_sampling(found["rows"]).items():
+        console.print(f"{', '.join(rows)}: {sampling}", style="dim", markup=False, highlight=False)
     ungraded = sum(row["ungraded"] for row in found["rows"])
     if ungraded:
         console.print(f"{ungraded} answers could not be graded and count as not solved")
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False)
-    for column in ("row", "N", "Coverage", "95 %", "best of N, by", "sampling", "tokens", "s"):
+    """In 80 columns; how tokens were drawn is told below it, once for all rows."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    for column in ("row", "N", "Coverage", "95 %", "best of N, by", "tokens", "s"):
         right = column in ("N", "tokens", "s")
-        table.add_column(column, justify="right" if right else "left", no_wrap=column != "sampling")
+        table.add_column(column, justify="right" if right else "left", no_wrap=True)
     for row in rows:
         chosen = [f"{name} {of['accuracy']:.3f}" for name, of in row["best_of_n"].items()]
         table.add_row(
@@ -257,11 +263,27 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
             f"{row['coverage']:.3f}",
             f"{row['coverage_ci'][0]:.3f}-{row['coverage_ci'][1]:.3f}",
             "\n".join(chosen),
-            row["sampling"],
-            str(row["tokens"]),
+            _count(row["tokens"]),
             f"{row['seconds']:.0f}",
         )
     return table
+
+
+def _by_sampling(rows: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
+    """Names of the rows whose tokens were drawn alike."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        names = found.setdefault(row["sampling"], [])
+        if row["name"] not in names:
+            names.append(row["name"])
+    return found
+
+
+def _count(tokens: int) -> str:
+    """A number in six characters at most."""
+    if tokens < 100_000:
+        return str(tokens)
+    return f"{tokens / 1e3:.0f}k" if tokens < 10_000_000 else f"{tokens / 1e6:.0f}M"
 
 
 def _sentence(difference: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from agents.grafting import restore
+from console import calling
 from console.assembly import cache_folder
 from console.config import RunConfig
 from console.errors import UsageError
@@ -70,9 +71,10 @@ def _named(store: RunStore, expert_id: str) -> Expert:
     known = {expert.id: expert for expert in store.experts()}
     if expert_id in known:
         return known[expert_id]
-    near = difflib.get_close_matches(expert_id, list(known), n=1, cutoff=0.0)
+    near = difflib.get_close_matches(expert_id, list(known), n=1, cutoff=0.5)
     hint = f"; the nearest is {near[0]!r}" if near else ""
-    raise UsageError(f"no expert {expert_id!r} in {store.folder}{hint} (acdc status lists them)")
+    listed = calling.line("status", store.folder)
+    raise UsageError(f"no expert {expert_id!r} in {store.folder}{hint} ({listed} lists them)")
 
 
 def _lineage(store: RunStore, expert: Expert) -> Sequence[Expert]:

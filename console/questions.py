@@ -35,8 +35,10 @@ def read_questions(files: Sequence[Path]) -> list[Question]:
 def _questions_of(file: Path) -> Iterator[Question]:
     try:
         text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} cannot be read: {error}") from None
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{file} cannot be read: it is no text in UTF-8") from None
     if text.lstrip().startswith(("{", "[")):
         yield from _records(file, text)
         return

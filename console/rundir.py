@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from console import calling
 from console.config import RunConfig, as_tree, check_resume, resolve
 from console.errors import UsageError
 
@@ -67,7 +68,7 @@ class RunFolder:
         except (FileNotFoundError, NotADirectoryError):
             raise UsageError(
                 f"{self.path} is no run folder (no config.json); begin one with: "
-                f"acdc run {self.path}"
+                f"{calling.line('run', self.path)}"
             ) from None
         except OSError as error:
             raise UsageError(f"{self.config_file} cannot be read: {error.strerror}") from None

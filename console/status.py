@@ -37,6 +37,7 @@ def collect(folder: RunFolder) -> dict[str, Any]:
 
 
 def _archive(store: RunStore) -> list[dict[str, Any]]:
+    """Experts by rank in selection. Nobody dominates the first: its novelty is no distance."""
     latest = store.latest_archive()
     rows = []
     for entry in latest[1] if latest else []:
@@ -46,7 +47,7 @@ def _archive(store: RunStore) -> list[dict[str, Any]]:
                 "expert": expert.id,
                 "genome": expert.genome_id,
                 "fitness": round(entry.fitness, 4),
-                "novelty": round(entry.novelty, 4),
+                "novelty": None if entry.novelty == UNDOMINATED else round(entry.novelty, 4),
                 "parents": list(expert.parents),
                 "operator": expert.operator,
                 "generation": expert.generation,
@@ -120,18 +121,26 @@ def _headline(status: dict[str, Any]) -> Text:
 
 
 def _archive_table(status: dict[str, Any]) -> Table:
-    table = Table(title="archive", title_justify="left", box=None, pad_edge=False)
+    table = Table(
+        title="archive, the fittest first", title_justify="left", box=None, pad_edge=False
+    )
     for column in ("expert", "fitness", "novelty", "operator", "parents"):
         table.add_column(column, justify="right" if column in ("fitness", "novelty") else "left")
-    for row in status["archive"]:
+    for row in sorted(status["archive"], key=lambda row: -float(row["fitness"])):
         table.add_row(
-            row["expert"],
+            Text(row["expert"]),
             f"{row['fitness']:.2f}",
-            "undominated" if row["novelty"] >= UNDOMINATED else f"{row['novelty']:.1f}",
-            row["operator"],
-            ", ".join(row["parents"]),
+            "undominated" if row["novelty"] is None else f"{row['novelty']:.1f}",
+            Text(row["operator"]),
+            Text(", ".join(row["parents"])),
         )
     return table
+
+
+_ON = {
+    "pool": "pool (families that grade now)",
+    "history": "history (all families that were ever accepted)",
+}
 
 
 def _pool_text(status: dict[str, Any]) -> Text:
@@ -145,7 +154,7 @@ def _pool_text(status: dict[str, Any]) -> Text:
     if coverage_["task_force"]:
         force = "  ".join(f"{row['n']}: {row['coverage']:.2f}" for row in coverage_["task_force"])
         lines.append(
-            f"Coverage on the {coverage_['on']}: archive {coverage_['archive']:.2f}, seeds "
+            f"Coverage on the {_ON[coverage_['on']]}: archive {coverage_['archive']:.2f}, seeds "
             f"{coverage_['seeds']:.2f}; task force of {force}"
         )
     if status["ratings"]["answers"]:

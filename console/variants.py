@@ -65,7 +65,7 @@ class StudySettings(BaseModel):
         known = {FULL: {}, **VARIANTS, **self.define}
         if variant in known:
             return known[variant]
-        near = difflib.get_close_matches(variant, known, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(variant, known, n=1, cutoff=0.6)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise ConfigError(
             f"unknown variant {variant!r}{hint}; there are: {', '.join(known)}; others go under "
@@ -119,7 +119,7 @@ def _first(error: ValidationError) -> str:
     problem = error.errors()[0]
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(where, StudySettings.model_fields, n=1, cutoff=0.5)
+        near = difflib.get_close_matches(where, StudySettings.model_fields, n=1, cutoff=0.6)
         known = ", ".join(StudySettings.model_fields)
         return f"unknown key {where}; " + (f"did you mean {near[0]}?" if near else f"know {known}")
     return f"{where}: {problem['msg']}"

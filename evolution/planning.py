@@ -17,9 +17,16 @@ from safetensors import SafetensorError, safe_open
 from transformers import AutoConfig
 
 from evolution.adapters import WEIGHTS, is_adapter
+from evolution.engines.encoding import longest_context
 from evolution.errors import CheckpointError, line
 from evolution.layout import Layout, describe
-from evolution.settings import BASE_NAME, EngineSettings, ModelSettings, SpectralSettings
+from evolution.settings import (
+    BASE_NAME,
+    VLLM_CONTEXT,
+    EngineSettings,
+    ModelSettings,
+    SpectralSettings,
+)
 from evolution.sources import locate
 
 Place = Literal["memory", "GPU memory"]
@@ -145,6 +152,19 @@ def measure_sizes(models: ModelSettings, spectral: SpectralSettings, cache_dir: 
     )
 
 
+def longest_sequence(models: ModelSettings, engine: EngineSettings, cache_dir: Path) -> int:
+    """Tokens of the longest prompt and answer that experts of a family can attend to.
+
+    Raises:
+        BankError: the base is missing, or its config.json cannot be read.
+    """
+    source = models.base or models.seeds[0].path
+    context = longest_context(_config(locate(source, cache_dir, getattr(torch, models.dtype))))
+    if engine.kind != "vllm":
+        return context
+    return min(context, engine.context or VLLM_CONTEXT)
+
+
 def plan_memory(
     sizes: Sizes,
     engine: EngineSettings,
@@ -205,7 +225,7 @@ def _judged(needs: tuple[Need, ...], machine: Machine, bank: BankPlace) -> Plan:
         advice = "it fits with less than a tenth to spare: end other programs, or lower engine.rows"
         return Plan(needs, machine, bank, "tight", advice)
     advice = {
-        "host": "everything fits",
+        "host": "bank and engine share main memory",
         "device": "bank and engine fit on the GPU together",
         "pinned": "the bank stays in locked host memory and is streamed to the GPU for each expert",
     }[bank]

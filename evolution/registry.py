@@ -248,5 +248,5 @@ def _register(kind: Kind, name: str, parents: int) -> Callable[[F], F]:
 
 def _hint(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
     """The end of an error message: the nearest known name, if one is near."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -208,6 +208,10 @@ class SelectionSettings(Settings):
         return self
 
 
+VLLM_CONTEXT = 8192
+"""Longest prompt and answer in vLLM where nothing else is set: all of a long context is costly."""
+
+
 class EngineSettings(Settings):
     """The inference engine in which experts answer."""
 

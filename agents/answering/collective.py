@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 
 from agents.answering.ballot import Ballot, CandidateAnswer, Vote
 from agents.answering.judges import ChatJudge
@@ -16,7 +16,7 @@ from agents.context import RunContext
 from agents.errors import AnsweringError
 from evolution.coverage import task_force
 from memory.hashing import text_hash
-from memory.records import ChatMessage, Expert, Reply, Sampling, Skills
+from memory.records import ChatMessage, Expert, Json, Reply, Sampling, Skills, Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,13 @@ class CollectiveAnswer:
     scores: tuple[float, ...]
     votes: tuple[Vote, ...]
     seconds: float
+
+    def as_json(self) -> dict[str, Json]:
+        """The record for programs; texts are not told once more token by token."""
+        told = asdict(self)
+        for candidate in told["answers"]:
+            del candidate["spelled"]
+        return told
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,7 @@ class Collective:
         sampling: Sampling,
         seed: int = 0,
         stop: Sequence[str] = (),
+        tokens: bool = False,
     ) -> CollectiveAnswer:
         """Let every member answer a conversation, and choose one answer.
 
@@ -111,6 +119,7 @@ class Collective:
             sampling: the same for all.
             seed: of sampling, and of the order in which answers are shown to a judge.
             stop: texts before which a reply ends; what an expert said behind one is not read.
+            tokens: whether candidates tell their tokens, each with its log-probability.
         """
         broker = await self.context.population.broker()
         started = time.perf_counter()
@@ -124,6 +133,7 @@ class Collective:
                 sampling,
                 [seed + place],
                 logprobs="logprobs" in self.method.needs,
+                tokens=tokens,
             )
             return CandidateAnswer.of(member.expert.id, cut(reply, stop), member.fitness)
 
@@ -150,7 +160,18 @@ def cut(reply: Reply, stop: Sequence[str]) -> Reply:
     places = [place for text in stop if (place := reply.text.find(text)) >= 0]
     if not places:
         return reply
-    return reply.model_copy(update={"text": reply.text[: min(places)], "finish_reason": "stop"})
+    text = reply.text[: min(places)]
+    tokens = None if reply.tokens is None else tuple(_within(reply.tokens, len(text)))
+    return reply.model_copy(update={"text": text, "finish_reason": "stop", "tokens": tokens})
+
+
+def _within(tokens: Sequence[Token], length: int) -> Iterator[Token]:
+    """The tokens of the beginning of a text; the last one may lose its end."""
+    for token in tokens:
+        if length <= 0:
+            return
+        yield token._replace(text=token.text[:length])
+        length -= len(token.text)
 
 
 async def ask(

@@ -135,7 +135,7 @@ def method_named(name: str) -> Method:
     """
     if name in _METHODS:
         return _METHODS[name]
-    near = difflib.get_close_matches(name, _METHODS, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(name, _METHODS, n=1, cutoff=0.6)
     hint = f" (did you mean {near[0]}?)" if near else ""
     raise AnsweringError(
         f"unknown selection method {name!r}{hint}; there are: {', '.join(_METHODS)}"

@@ -65,6 +65,6 @@ class Roster:
             return self.voices[name]
         if name in self.lacks:
             raise UnknownModelError(f"{name} is not offered: {self.lacks[name]}")
-        near = difflib.get_close_matches(name, self.voices, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(name, self.voices, n=1, cutoff=0.6)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise UnknownModelError(f"there is no model {name!r}{hint}; see /v1/models")

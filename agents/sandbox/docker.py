@@ -1,4 +1,4 @@
-"""The guest program inside a container, over the Docker SDK (`pip install "acdc-experts[docker]"`).
+"""The guest program inside a container, over the Docker SDK (`pip install -e ".[docker]"`).
 
 The container has no network, no capabilities, a read-only root, an empty `/tmp` of bounded size,
 bounded memory and processes, and runs as nobody. The guest program is bound into it read-only, so
@@ -80,7 +80,7 @@ def docker_start(settings: SandboxSettings) -> tuple[Start | None, str]:
     try:
         sdk = importlib.import_module("docker")
     except ImportError:
-        return None, 'the Docker SDK is not installed (pip install "acdc-experts[docker]")'
+        return None, 'the Docker SDK is not installed (pip install -e ".[docker]")'
     try:
         client = sdk.from_env()
         client.images.get(settings.docker_image)

@@ -11,7 +11,7 @@ from typing import Literal
 from agents.answering import CandidateAnswer, Collective, CollectiveAnswer
 from agents.context import RunContext
 from console.serving.protocol import AnswerRequest, ChatRequest, CompletionRequest, Turn
-from memory.records import ChatMessage, Sampling
+from memory.records import ChatMessage, Sampling, Token
 
 _SEEDS = 1 << 62
 """Seeds of clients are folded into this range, so that every choice can have its own."""
@@ -46,6 +46,13 @@ class Chosen:
     def finish_reason(self) -> str:
         """Why the chosen expert ended."""
         return self._winner.finish_reason
+
+    @property
+    def tokens(self) -> tuple[Token, ...]:
+        """The reply token by token; to be read only where that was asked for."""
+        spelled = self._winner.spelled
+        assert spelled is not None, "every engine tells tokens that were asked for"
+        return spelled
 
     @property
     def _winner(self) -> CandidateAnswer:
@@ -105,6 +112,7 @@ class Work:
                     sampling,
                     seed + number * len(voice.members),
                     request.stops,
+                    request.spelled,
                 )
             )
             for question in questions

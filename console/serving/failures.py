@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,16 +88,34 @@ def of_error(error: AcdcError) -> Refusal:
     return Refusal(500, str(error), kind="server_error", code="internal_error")
 
 
-def of_validation(errors: Sequence[Any]) -> Refusal:
+_NO_OBJECT = ("model_attributes_type", "model_type", "missing")
+
+
+def _path(error: Mapping[str, Any], body: Any) -> Iterator[str]:
+    """The keys to what is wrong. Of a union, pydantic names the branch too: nobody wrote that."""
+    place: Sequence[str | int] = error["loc"][1:]
+    for number, part in enumerate(place, start=1):
+        if _holds(body, part):
+            body = body[part]
+            yield str(part)
+        elif error["type"] == "missing" and number == len(place):
+            yield str(part)
+
+
+def _holds(body: object, part: str | int) -> bool:
+    if isinstance(body, list):
+        return isinstance(part, int) and part < len(body)
+    return isinstance(body, dict) and part in body
+
+
+def of_validation(errors: Sequence[Any], body: object) -> Refusal:
     """The first thing that is wrong with a request's body."""
     first = errors[0]
     if first["type"] == "json_invalid":
         return invalid(f"the body is no JSON: {first['ctx']['error']}", code="invalid_json")
-    if first["loc"] == ("body",) and first["type"] in ("model_attributes_type", "model_type"):
+    if first["loc"] == ("body",) and first["type"] in _NO_OBJECT:
         return invalid("the body has to be a JSON object, with Content-Type: application/json")
-    # Of a union, pydantic names the branch too; what a person wrote are the keys before it.
-    path = [str(part) for part in first["loc"] if part != "body"]
-    param = ".".join(path) or None
+    param = ".".join(_path(first, body)) or None
     if first["type"] == "extra_forbidden":
         return invalid(f"unknown field: {param}", param, "unknown_parameter")
     said = str(first["msg"]).removeprefix("Value error, ")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Literal
 
-from agents.answering import CollectiveAnswer
 from console.serving.asking import Chosen
+from memory.records import Token
 
 Json = dict[str, Any]
 
@@ -23,12 +24,14 @@ class Form:
         model: the name that was asked for.
         n: choices per question.
         details: whether each choice tells who said what.
+        logprobs: whether each choice tells its tokens with their log-probabilities.
     """
 
     kind: Literal["chat", "text"]
     model: str
     n: int = 1
     details: bool = False
+    logprobs: bool = False
     id: str = field(default_factory=lambda: secrets.token_hex(12))
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -50,13 +53,14 @@ class Form:
         """What was chosen, and that it is all."""
         closing = {"finish_reason": chosen.finish_reason, **self._who(chosen)}
         if self.kind == "text":
-            choice = {"index": chosen.index, "text": chosen.text, "logprobs": None}
+            choice = {"index": chosen.index, "text": chosen.text, "logprobs": self._spelled(chosen)}
             return [self._chunk({**choice, **closing})]
-        base = {"index": chosen.index, "logprobs": None}
+        index, spelled = chosen.index, self._spelled(chosen)
+        said = {"index": index, "delta": {"content": chosen.text}, "logprobs": spelled}
         return [
-            self.opening(chosen.index),
-            self._chunk({**base, "delta": {"content": chosen.text}, **_GOES_ON}),
-            self._chunk({**base, "delta": {}, **closing}),
+            self.opening(index),
+            self._chunk({**said, **_GOES_ON}),
+            self._chunk({"index": index, "delta": {}, "logprobs": None, **closing}),
         ]
 
     def closing(self, choices: Sequence[Chosen]) -> Json:
@@ -80,7 +84,7 @@ class Form:
         return {
             "index": chosen.index,
             **said,
-            "logprobs": None,
+            "logprobs": self._spelled(chosen),
             "finish_reason": chosen.finish_reason,
             **self._who(chosen),
         }
@@ -89,16 +93,41 @@ class Form:
         name = "chat.completion.chunk" if self.kind == "chat" else "text_completion"
         return {**self._head(name), "choices": [choice]}
 
+    def _spelled(self, chosen: Chosen) -> Json | None:
+        if not self.logprobs:
+            return None
+        return of_chat(chosen.tokens) if self.kind == "chat" else of_text(chosen.tokens)
+
     def _who(self, chosen: Chosen) -> Json:
-        return {"acdc": who_said_what(chosen.answer)} if self.details else {}
+        return {"acdc": chosen.answer.as_json()} if self.details else {}
 
 
 _GOES_ON: Json = {"finish_reason": None}
 
 
-def who_said_what(answer: CollectiveAnswer) -> Json:
-    """The record of one choice, in the words of `acdc ask --json`."""
-    return asdict(answer)
+def of_chat(tokens: Sequence[Token]) -> Json:
+    """Tokens of a chat's choice: each with its log-probability and its bytes, no alternatives."""
+    content = [
+        {
+            "token": token.text,
+            "logprob": token.logprob,
+            "bytes": list(token.text.encode()),
+            "top_logprobs": [],
+        }
+        for token in tokens
+    ]
+    return {"content": content, "refusal": None}
+
+
+def of_text(tokens: Sequence[Token]) -> Json:
+    """Tokens of a completion's choice: lists side by side, offsets counted in the text of it."""
+    ends = list(accumulate((len(token.text) for token in tokens), initial=0))
+    return {
+        "tokens": [token.text for token in tokens],
+        "token_logprobs": [token.logprob for token in tokens],
+        "top_logprobs": None,
+        "text_offset": ends[:-1],
+    }
 
 
 def usage(choices: Sequence[Chosen], n: int) -> Json:

@@ -6,9 +6,10 @@ is accepted and ignored.
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 MOST_ANSWERS = 128
 """Choices of one request, over all of its prompts."""
@@ -45,10 +46,20 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 Stop = Annotated[str, Field(min_length=1)]
 
 
-class _Strict(BaseModel):
-    """An unknown field is an error."""
+def _none_beside(count: int | None) -> int | None:
+    if count:
+        raise ValueError("the engine tells the chosen tokens alone, no likely others: ask for 0")
+    return count
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+
+NoAlternatives = Annotated[int | None, Field(ge=0), AfterValidator(_none_beside)]
+"""How many likely tokens to tell beside each chosen one: none can be told."""
+
+
+class _Strict(BaseModel):
+    """An unknown field is an error, and so is a number or a truth in quotes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Details(_Strict):
@@ -72,6 +83,14 @@ class StreamOptions(_Strict):
     include_obfuscation: bool = False
 
 
+def _require_whole_characters(body: dict[str, Any]) -> None:
+    """JSON may name half of a pair of surrogates, which no text in UTF-8 can hold."""
+    try:
+        json.dumps(body, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise ValueError("the body holds a lone surrogate, which is half a character") from None
+
+
 class AnswerRequest(_Strict):
     """What both kinds of requests share."""
 
@@ -92,6 +111,7 @@ class AnswerRequest(_Strict):
         """Refuse what we cannot honour, and drop what asks for nothing."""
         if not isinstance(body, dict):
             return body
+        _require_whole_characters(body)
         for name, values in NEUTRAL.items():
             if name in body and body[name] not in values:
                 raise ValueError(f"{name} is not supported")
@@ -106,6 +126,11 @@ class AnswerRequest(_Strict):
     def longest(self) -> int | None:
         """Most tokens of a reply."""
         return self.max_tokens
+
+    @property
+    def spelled(self) -> bool:
+        """Whether the log-probability of each token is wanted."""
+        return False
 
 
 class TextPart(BaseModel):
@@ -135,7 +160,12 @@ class ChatRequest(AnswerRequest):
     messages: list[Turn] = Field(min_length=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
     logprobs: bool | None = None
-    top_logprobs: int | None = None
+    top_logprobs: NoAlternatives = None
+
+    @property
+    def spelled(self) -> bool:
+        """Whether the log-probability of each token is wanted."""
+        return bool(self.logprobs)
 
     @model_validator(mode="after")
     def _ends_with_a_question(self) -> Self:
@@ -154,7 +184,12 @@ class CompletionRequest(AnswerRequest):
     """Body of /v1/completions."""
 
     prompt: str | list[str]
-    logprobs: int | None = None
+    logprobs: NoAlternatives = None
+
+    @property
+    def spelled(self) -> bool:
+        """Whether the log-probability of each token is wanted; 0 wants no other ones beside it."""
+        return self.logprobs is not None
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:

@@ -93,7 +93,9 @@ async def _events(work: Work, form: Form, with_usage: bool) -> AsyncIterator[str
 
 
 def _event(chunk: dict[str, Any]) -> str:
-    return f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n"
+    # In ASCII: some clients take other line separators, as U+2028, for the end of an event's line,
+    # and no character can be torn apart between two packets.
+    return f"data: {json.dumps(chunk)}\n\n"
 
 
 async def _true_after(work: Coroutine[Any, Any, None]) -> bool:

@@ -35,34 +35,30 @@ def build_app(context: RunContext, roster: Roster, seats: Seats, max_tokens: int
     _answer_errors(app)
     since = int(time.time())
 
-    @app.get("/health")
+    @app.api_route("/health", methods=_READING)
     async def health() -> JSONResponse:
         state = "draining" if seats.draining else "ok"
         # Whoever balances load must see that nothing is accepted any more.
         status = 503 if seats.draining else 200
         return JSONResponse({"status": state, "waiting": seats.taken}, status)
 
-    @app.get("/v1/models")
+    @app.api_route("/v1/models", methods=_READING)
     async def models() -> dict[str, Any]:
         return {"object": "list", "data": [_model(roster, name, since) for name in roster.voices]}
 
-    @app.get("/v1/models/{name}")
+    @app.api_route("/v1/models/{name}", methods=_READING)
     async def model(name: str) -> dict[str, Any]:
         roster.named(name)
         return _model(roster, name, since)
 
     @app.post("/v1/chat/completions")
     async def chat(request: Request, body: ChatRequest) -> Response:
-        if body.logprobs or body.top_logprobs:
-            raise _NO_LOGPROBS
         voice = roster.named(body.model)
         work = Work(voice, [question_of_chat(context, body)], body, max_tokens)
         return await _reply(request, work, _form("chat", body), body)
 
     @app.post("/v1/completions")
     async def completions(request: Request, body: CompletionRequest) -> Response:
-        if body.logprobs is not None:
-            raise _NO_LOGPROBS
         voice = roster.named(body.model)
         work = Work(voice, questions_of_prompts(context, body), body, max_tokens)
         return await _reply(request, work, _form("text", body), body)
@@ -70,15 +66,11 @@ def build_app(context: RunContext, roster: Roster, seats: Seats, max_tokens: int
     return app
 
 
-_NO_LOGPROBS = invalid(
-    "the engine gives no log-probability per token; their mean over a reply stands in the details "
-    "of the methods that need it: acdc = {details: true}",
-    "logprobs",
-)
+_READING = ["GET", "HEAD"]
 
 
 def _form(kind: Any, body: AnswerRequest) -> Form:
-    return Form(kind, body.model, body.n or 1, body.acdc.details)
+    return Form(kind, body.model, body.n or 1, body.acdc.details, body.spelled)
 
 
 async def _reply(request: Request, work: Work, form: Form, body: AnswerRequest) -> Response:
@@ -115,12 +107,16 @@ def _answer_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def misread(request: Request, error: RequestValidationError) -> Response:
-        return of_validation(error.errors()).response()
+        return of_validation(error.errors(), error.body).response()
 
     @app.exception_handler(HTTPException)
     async def unrouted(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 400:
+            # What is no JSON for other reasons than its grammar: bytes, depth, endless numbers.
+            return invalid("the body is no JSON that can be read", code="invalid_json").response()
         message = f"{request.method} {request.url.path}: {error.detail}"
-        return Refusal(error.status_code, message, code="unknown_url").response()
+        headers = error.headers or {}
+        return Refusal(error.status_code, message, code="unknown_url", headers=headers).response()
 
     @app.exception_handler(Exception)
     async def faulty(request: Request, error: Exception) -> Response:

@@ -22,6 +22,7 @@ class Lease(Protocol):
         sampling: Sampling,
         seeds: Sequence[int] | None = None,
         logprobs: bool = False,
+        tokens: bool = False,
     ) -> list[Reply]:
         """Answer each prompt; what else is asked in the same call does not matter to a reply.
 
@@ -31,6 +32,7 @@ class Lease(Protocol):
             seeds: one per prompt; required if the temperature is above 0.
             logprobs: whether replies carry the mean log-probability of their tokens and, where the
                 engine sees whole distributions, their self-certainty.
+            tokens: whether replies carry their tokens, each with its log-probability.
 
         Returns:
             Replies in the order of the prompts.

@@ -25,14 +25,15 @@ class _Request:
     sampling: Sampling
     seeds: Sequence[int] | None
     logprobs: bool
+    tokens: bool
     replies: asyncio.Future[list[Reply]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
     @property
-    def manner(self) -> tuple[str, bool, bool]:
+    def manner(self) -> tuple[str, bool, bool, bool]:
         """Requests of the same manner can be answered in one batch."""
-        return (self.sampling.model_dump_json(), self.seeds is None, self.logprobs)
+        return (self.sampling.model_dump_json(), self.seeds is None, self.logprobs, self.tokens)
 
 
 class Broker:
@@ -69,6 +70,7 @@ class Broker:
         sampling: Sampling,
         seeds: Sequence[int] | None = None,
         logprobs: bool = False,
+        tokens: bool = False,
     ) -> list[Reply]:
         """Answer prompts as one expert; see `Lease.answer`.
 
@@ -80,7 +82,7 @@ class Broker:
             raise EngineError("the broker is closed")
         if not prompts:
             return []
-        request = _Request(genome, prompts, sampling, seeds, logprobs)
+        request = _Request(genome, prompts, sampling, seeds, logprobs, tokens)
         self._waiting.setdefault(genome_id, []).append(request)
         self._arrival.set()
         if self._worker is None:
@@ -176,7 +178,7 @@ async def _answer(lease: Lease, batch: Sequence[_Request]) -> list[Reply]:
     seeds = None
     if first.seeds is not None:
         seeds = [seed for request in batch for seed in request.seeds or ()]
-    return await lease.answer(prompts, first.sampling, seeds, first.logprobs)
+    return await lease.answer(prompts, first.sampling, seeds, first.logprobs, first.tokens)
 
 
 async def _outcome(task: asyncio.Task[object]) -> None:

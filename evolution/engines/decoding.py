@@ -36,6 +36,7 @@ class Task:
         tokens: the reply, its end token included.
         ended: the last token is an end token.
         logprob: sum over the tokens, where asked for; `certainty` likewise.
+        logprobs: of each token, where asked for.
         seconds: its share of the time that its batches took.
     """
 
@@ -45,6 +46,7 @@ class Task:
     ended: bool = False
     logprob: float = 0.0
     certainty: float = 0.0
+    logprobs: list[float] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -165,6 +167,10 @@ class Decoder:
             if task:
                 task.tokens.append(token)
                 task.ended = token in self._end_tokens
+        if order.tokens:
+            for task, logprob in zip(rows, log_probabilities(logits, tokens).tolist(), strict=True):
+                if task:
+                    task.logprobs.append(logprob)
         if order.logprobs:
             logprobs, certainties = log_probabilities(logits, tokens), self_certainty(logits)
             for place, task in enumerate(rows):

@@ -6,15 +6,16 @@ arithmetic of a reply.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import Any
 
 from jinja2 import TemplateError
 
 from evolution.engines.base import Chat
 from evolution.errors import EngineError, PromptTooLongError
-from memory.records import ChatMessage
+from memory.records import ChatMessage, Token
 
 BUCKETS = "multiples of 32, steps of 1/8; caches of 256 * 2**k; openings of 16 and more"
 """What the functions below do, in words: part of the profile of an engine."""
@@ -22,6 +23,7 @@ BUCKETS = "multiples of 32, steps of 1/8; caches of 256 * 2**k; openings of 16 a
 _SMALLEST_CACHE = 256
 _SHORTEST_OPENING = 16
 _KEPT_OPENINGS = 64
+_INCOMPLETE = "\ufffd"
 _TURN_ENDS = frozenset(
     {
         "<|im_end|>",
@@ -123,6 +125,31 @@ class Encoder:
             tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
         return text
+
+    def spell(self, tokens: list[int], logprobs: Sequence[float]) -> tuple[Token, ...]:
+        """A reply token by token; joined, the pieces are its text, whatever the tokens are.
+
+        What a token adds is what the text of the few tokens before it grows by. Nothing is added
+        while a character is incomplete; the token that completes it says all of it.
+
+        Args:
+            tokens: of the reply, without the end token.
+            logprobs: of those tokens, and of what may come after them.
+        """
+        text, shown = self.decode(tokens), ""
+        window = before = 0
+        ends = [0]
+        for place in range(1, len(tokens) + 1):
+            grown = self.decode(tokens[window:place])
+            ends.append(ends[-1])
+            if not grown.endswith(_INCOMPLETE):
+                ends[-1] += max(len(grown) - len(shown), 0)
+                window, before = before, place
+                shown = self.decode(tokens[window:place])
+        # What is still incomplete at the end is said by the last token.
+        ends[-1] = len(text)
+        pieces = (text[start:end] for start, end in pairwise(ends))
+        return tuple(map(Token, pieces, logprobs))
 
     def end_tokens(self, generation_config: Any) -> frozenset[int]:
         """Tokens that end a reply: those that model and tokenizer name, and known ends of turn."""

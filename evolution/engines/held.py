@@ -33,6 +33,7 @@ class Order:
 
     sampling: Sampling
     logprobs: bool = False
+    tokens: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
 
 
@@ -116,11 +117,12 @@ class HeldEngine(ABC):
         sampling: Sampling,
         seeds: Sequence[int] | None,
         logprobs: bool,
+        tokens: bool,
     ) -> list[Reply]:
         if sampling.temperature > 0.0 and seeds is None:
             raise ValueError("a temperature above 0 needs one seed per prompt")
         drawn = seeds if sampling.temperature > 0.0 else None
-        order = Order(sampling, logprobs)
+        order = Order(sampling, logprobs, tokens)
         try:
             return await self._in_thread(lambda: self._complete(prompts, drawn, order))
         except asyncio.CancelledError:
@@ -150,10 +152,11 @@ class HeldLease:
         sampling: Sampling,
         seeds: Sequence[int] | None = None,
         logprobs: bool = False,
+        tokens: bool = False,
     ) -> list[Reply]:
         """Answer each prompt as this expert; see `Lease.answer`."""
         self._check()
-        return await self._engine_answer(prompts, sampling, seeds, logprobs)
+        return await self._engine_answer(prompts, sampling, seeds, logprobs, tokens)
 
     async def score(self, prompts: Sequence[Chat], texts: Sequence[str]) -> list[list[float]]:
         """Log-probabilities of given replies; see `Lease.score`."""

@@ -94,9 +94,9 @@ class TransformersEngine(HeldEngine):
             streams = [torch.Generator().manual_seed(seed) for seed in seeds]
             tasks = [Task(p, stream) for p, stream in zip(encoded, streams, strict=True)]
         self._decoder.run(tasks, order)
-        return [self._reply(task, order.logprobs) for task in tasks]
+        return [self._reply(task, order) for task in tasks]
 
-    def _reply(self, task: Task, logprobs: bool) -> Reply:
+    def _reply(self, task: Task, order: Order) -> Reply:
         spoken = task.tokens[:-1] if task.ended else task.tokens
         return Reply(
             text=self._encoder.decode(spoken),
@@ -104,8 +104,9 @@ class TransformersEngine(HeldEngine):
             tokens_out=len(task.tokens),
             finish_reason="stop" if task.ended else "length",
             seconds=task.seconds,
-            logprob=task.logprob / len(task.tokens) if logprobs else None,
-            certainty=task.certainty / len(task.tokens) if logprobs else None,
+            logprob=task.logprob / len(task.tokens) if order.logprobs else None,
+            certainty=task.certainty / len(task.tokens) if order.logprobs else None,
+            tokens=self._encoder.spell(spoken, task.logprobs) if order.tokens else None,
         )
 
     @torch.inference_mode()

@@ -195,7 +195,7 @@ class VllmEngine(HeldEngine):
                 max_tokens=sampling.max_tokens,
                 stop_token_ids=self._end_tokens,
                 seed=seed,
-                logprobs=0 if order.logprobs else None,
+                logprobs=0 if order.logprobs or order.tokens else None,
                 detokenize=False,
                 output_kind=RequestOutputKind.FINAL_ONLY,
             )
@@ -205,18 +205,24 @@ class VllmEngine(HeldEngine):
         outputs = self._run(tokens, parameters, order.stop)
         spoken = sum(len(output.outputs[0].token_ids) for output in outputs)
         per_token = (time.perf_counter() - begun) / max(spoken, 1)
-        return [self._reply(output, order.logprobs, per_token) for output in outputs]
+        return [self._reply(output, order, per_token) for output in outputs]
 
-    def _reply(self, output: Any, logprobs: bool, seconds_per_token: float) -> Reply:
+    def _reply(self, output: Any, order: Order, seconds_per_token: float) -> Reply:
         said = output.outputs[0]
         tokens, ended = list(said.token_ids), said.finish_reason == "stop"
+        spoken = tokens[:-1] if ended else tokens
+        spelled = None
+        if order.tokens:
+            places = zip(tokens, said.logprobs, strict=True)
+            spelled = self._encoder.spell(spoken, [at[token].logprob for token, at in places])
         return Reply(
-            text=self._encoder.decode(tokens[:-1] if ended else tokens),
+            text=self._encoder.decode(spoken),
             tokens_in=len(output.prompt_token_ids),
             tokens_out=len(tokens),
             finish_reason="stop" if ended else "length",
             seconds=seconds_per_token * len(tokens),
-            logprob=said.cumulative_logprob / len(tokens) if logprobs else None,
+            logprob=said.cumulative_logprob / len(tokens) if order.logprobs else None,
+            tokens=spelled,
         )
 
     def _judge(self, prompts: Sequence[Chat], texts: Sequence[str]) -> list[list[float]]:

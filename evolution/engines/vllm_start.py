@@ -19,12 +19,11 @@ from evolution.bank import Bank
 from evolution.engines.encoding import longest_context
 from evolution.engines.vllm_watch import watch
 from evolution.errors import EngineError, line
-from evolution.settings import EngineSettings
+from evolution.settings import VLLM_CONTEXT, EngineSettings
 
 LOG = "vllm.log"
 WORKER = "evolution.engines.vllm_worker.BankWorker"
 
-_CONTEXT = 8192
 _ROWS = {"cpu": 64, "cuda": 256}
 _GIB = 1 << 30
 _GPU_SHARE = 0.9
@@ -77,7 +76,7 @@ def plan(bank: Bank, settings: EngineSettings) -> Plan:
         device=device,
         threads=(settings.threads or torch.get_num_threads()) if on_cpu else None,
         rows=settings.rows or _ROWS.get(kind, 64),
-        context=min(longest, settings.context or _CONTEXT),
+        context=min(longest, settings.context or VLLM_CONTEXT),
         kv_cache_bytes=None if gib is None else int(gib * _GIB),
     )
 

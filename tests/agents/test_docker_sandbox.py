@@ -88,7 +88,7 @@ async def test_a_lost_container_is_replaced_and_closing_removes_all(sandbox: San
 
 def test_without_the_sdk_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "docker", None)
-    with pytest.raises(SandboxUnavailable, match=r"pip install .acdc-experts\[docker\]"):
+    with pytest.raises(SandboxUnavailable, match=r"pip install -e .\.\[docker\]"):
         open_sandbox(SETTINGS, trusted=True)
 
 

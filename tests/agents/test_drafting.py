@@ -11,8 +11,15 @@ import numpy as np
 import pytest
 
 from agents.context import RunContext
-from agents.drafting import admit, curate, open_founding_wave, require_families
+from agents.drafting import (
+    admit,
+    curate,
+    open_founding_wave,
+    require_families,
+    tell_finished,
+)
 from agents.errors import ContextLengthError, EndpointError, JudgingError
+from agents.progress import ProgressEvent
 from agents.settings import (
     AnsweringSettings,
     GateSettings,
@@ -203,3 +210,21 @@ def test_curation_is_one_decision_that_a_replay_does_not_repeat(run: RunContext)
     assert [assignment.kind for assignment in written] == ["novel"] * 3, "nothing is graded yet"
     curate(run, 2)
     assert run.store.assignments(2) == written
+
+
+def test_each_finished_draft_moves_the_bar(run: RunContext) -> None:
+    told: list[ProgressEvent] = []
+    run.progress = told.append
+    open_founding_wave(run)
+    waiting = run.store.assignments(0, "open")
+    total = len(waiting)
+    for assignment in waiting[:2]:
+        run.store.finish_assignment(
+            assignment.id, "rejected", Rejection(reason="critic", detail="too easy")
+        )
+        tell_finished(run, assignment.id)
+    assert [(event.kind, event.done, event.total) for event in told] == [
+        ("step", 1, total),
+        ("step", 2, total),
+    ]
+    assert told[0].text == f"draft: {waiting[0].id} rejected, critic"

@@ -127,3 +127,33 @@ def test_files_that_cannot_be_audited(tmp_path: Path, content: Any, says: str) -
         read_questions([file])
     with pytest.raises(UsageError, match="cannot be read"):
         read_questions([tmp_path / "absent"])
+    with pytest.raises(UsageError) as error:
+        read_questions([tmp_path])
+    assert "Errno" not in str(error.value)
+
+
+def test_names_of_families_are_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    family = "g10-a05-sort-the-words-of-a-sentence-by-their"
+    pair = {"family": family, "file": "/x/bench.jsonl", "question": "17", "text": "What is? " * 9}
+    limits = {"similarity": 0.8, "overlap": 0.0, "ngram": 13, "shortest": 13}
+    leakage = {
+        "limits": limits,
+        "repeating": [family],
+        "families": 3,
+        "repeated_questions": 1,
+        "questions": 4,
+        "too_short_for_ngrams": 0,
+        "pairs": [{**pair, "similarity": 0.91, "overlap": 0.5}],
+    }
+    diversity: dict[str, Any] = {"families": 3, "vendi": 1.0, "shares": {}}
+    nothing: list[str] = []
+    annecs = {"total": 0, "by_generation": {}, "too_easy": nothing, "unsolved": nothing}
+    audit = {
+        "leakage": leakage,
+        "diversity": {"pool": diversity, "history": diversity},
+        "annecs": {**annecs, "unknown": nothing},
+    }
+    auditing.show(audit, Console(width=80))
+    lines = capsys.readouterr().out.splitlines()
+    [row] = [line for line in lines if family in line]
+    assert row.split() == [family, "0.91", "50%", "bench.jsonl:17"]

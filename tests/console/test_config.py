@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from agents.progress import silent
+from console.coevolution import coevolve
 from console.config import RunConfig, as_tree, check_resume, resolve
 from console.errors import ConfigError
 from console.initialise import render_config
@@ -44,12 +46,20 @@ def test_command_line_goes_before_environment_before_file(
     [
         ("pool.capcity=3", "pool.capacity"),
         ("generatoins=3", "generations"),
+        ("capacity=3", r"\w+\.capacity"),
         ("endpoints.scientist.base-url=x", "endpoints.scientist.base_url"),
     ],
 )
 def test_unknown_key_names_the_nearest_known_one(given: str, nearest: str) -> None:
     with pytest.raises(ConfigError, match=nearest):
         resolve(None, [given])
+
+
+@pytest.mark.parametrize("given", ["foo=1", "judge.foo=1", "zzz.capacity_of=1"])
+def test_what_is_like_nothing_gets_no_hint(given: str) -> None:
+    with pytest.raises(ConfigError, match="unknown key") as error:
+        resolve(None, [given])
+    assert "did you mean" not in str(error.value)
 
 
 def test_generated_file_sets_only_what_differs_and_reads_back(tmp_path: Path) -> None:
@@ -143,3 +153,17 @@ def test_a_key_that_is_younger_than_the_run_had_its_default_there(tmp_path: Path
     changed = resolve(None, ["selection.gibberish_filter=false"], stored)
     with pytest.raises(ConfigError, match="gibberish_filter = True, not False"):
         check_resume(changed, stored, tmp_path)
+
+
+async def test_answers_that_leave_no_room_for_a_question_are_refused_before_the_run(
+    tiny_config: Path, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    for longest in (961, 5000):
+        config = resolve(tiny_config, [f"judge.max_tokens={longest}"])
+        with pytest.raises(ConfigError, match=f"max_tokens = {longest}.* 1024 tokens.* 512 or"):
+            await coevolve(folder, config, silent)
+    assert not folder.path.exists()
+    tight = resolve(tiny_config, ["engine.kind='vllm'", "engine.context=32"])
+    with pytest.raises(ConfigError, match="context of 32 tokens"):
+        await coevolve(folder, tight, silent)

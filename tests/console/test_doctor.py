@@ -25,4 +25,4 @@ def test_doctor_plans_memory_and_compares_the_seeds(acdc: Acdc, tiny_config: Pat
     assert 0.7 < seeds["ratio"] <= 1.0
     assert all(abs(cosine) < 0.2 for _, _, cosine in seeds["cosines"])
     assert all(0.4 < share < 0.6 for _, _, share in seeds["sign_agreement"])
-    assert "no verdict" in found["mergeability"]["detail"]
+    assert found["mergeability"]["state"] == "hint"

@@ -186,7 +186,34 @@ def test_rows_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
     run = RunRows("r", 0, {"a": "g1", "b": "g2"}, {row.place: row, single.place: single})
     show(report([run, run], None), Console(width=120))
     said = capsys.readouterr().out
+    assert "force: greedy" not in said, "rows that are drawn alike are told together"
+    assert "force, best_expert: greedy" in said
     assert "majority 0.500" in said
     assert "1 answers" not in said
     assert "2 answers could not be graded" in said
     assert json.loads(json.dumps(report([run], 24)))["max_tokens"] == 24
+
+
+def test_the_longest_rows_fit_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    from agents.evaluation import Row
+    from console.evaluating import show
+
+    solved = {"a": True, "b": False}
+    methods = ("majority", "weighted_majority", "skill_routing", "self_certainty")
+    chosen = dict.fromkeys(methods, solved)
+    rows = [
+        Row(name, 128, solved, chosen, ("x",), "temperature 0.7", 10**8, 30, 99_999.0, 0)
+        for name in ("force", "random_genomes")
+    ]
+    run = RunRows("r", 0, {"a": "g1", "b": "g2"}, {row.place: row for row in rows})
+    show(report([run], None), Console(width=80))
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert "…" not in "".join(lines)
+    [row] = [line for line in lines if line.startswith("random_genomes ") and "100M" in line]
+    assert row.split()[:3] == ["random_genomes", "128", "0.500"]
+    assert row.endswith("99999")
+    for method in methods:
+        assert sum(f"{method} 0.500" in line for line in lines) >= 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import signal
 import time
@@ -135,6 +136,61 @@ def test_stops_limits_and_own_system_messages(served: Served) -> None:
     assert asked(messages=talk).message.content != whole
 
 
+@pytest.mark.parametrize("name", ["acdc", "acdc:logprob", -1])
+def test_a_chat_tells_the_log_probability_of_each_token(served: Served, name: str | int) -> None:
+    model = name if isinstance(name, str) else served.models[name]
+    ask: dict[str, Any] = {"model": model, "messages": user("Name a river.")}
+    ask |= {"extra_body": {"acdc": {"details": True}}}
+    plain = served.client.chat.completions.create(**ask).choices[0]
+    assert plain.logprobs is None
+    choice = served.client.chat.completions.create(**ask, logprobs=True, top_logprobs=0).choices[0]
+    assert choice.message.content == plain.message.content
+    assert choice.logprobs is not None
+    content = choice.logprobs.content
+    assert content
+    assert "".join(token.token for token in content) == choice.message.content
+    assert all(bytes(t.bytes or ()).decode() == t.token for t in content)
+    assert all(t.logprob < 0 and t.top_logprobs == [] for t in content)
+    told = (choice.model_extra or {})["acdc"]
+    [said] = [said for said in told["answers"] if said["expert"] == told["chosen"]]
+    assert len(content) == said["tokens"] - (choice.finish_reason == "stop")
+    if said["logprob"] is not None and choice.finish_reason == "length":
+        mean = sum(token.logprob for token in content) / len(content)
+        assert mean == pytest.approx(said["logprob"], abs=1e-4)
+    streamed = [
+        token
+        for chunk in served.client.chat.completions.create(**ask, logprobs=True, stream=True)
+        for part in chunk.choices
+        if part.logprobs is not None
+        for token in part.logprobs.content or ()
+    ]
+    assert [t.to_dict() for t in streamed] == [t.to_dict() for t in content]
+
+
+def test_completions_tell_tokens_with_their_places(served: Served) -> None:
+    ask: dict[str, Any] = {"model": served.models[-1], "prompt": ["Name a river.", "One?"]}
+    choices = served.client.completions.create(**ask, logprobs=0, temperature=1.5, n=2).choices
+    assert len(choices) == 4
+    for choice in choices:
+        told = choice.logprobs
+        assert told is not None
+        assert told.tokens
+        assert told.token_logprobs
+        assert told.text_offset
+        assert "".join(told.tokens) == choice.text
+        for place, token in zip(told.text_offset, told.tokens, strict=True):
+            assert choice.text[place : place + len(token)] == token
+        assert len(told.token_logprobs) == len(told.tokens)
+        assert told.top_logprobs is None
+    whole = served.client.completions.create(model=served.models[-1], prompt="Name a river.")
+    text = whole.choices[0].text
+    short = served.client.completions.create(
+        model=served.models[-1], prompt="Name a river.", stop=text[2], logprobs=0
+    ).choices[0]
+    assert short.logprobs is not None
+    assert "".join(short.logprobs.tokens or ()) == short.text == text[: text.index(text[2])]
+
+
 @pytest.mark.parametrize("n", [1, 3])
 def test_a_stream_says_the_same(served: Served, n: int) -> None:
     ask: dict[str, Any] = {
@@ -198,6 +254,7 @@ async def test_32_concurrent_clients_get_each_their_own_answer(served: Served) -
     assert together == one_by_one
 
 
+AS_JSON = {"Content-Type": "application/json"}
 WRONG: list[tuple[str, dict[str, Any], int, Any, str]] = [
     ("unknown model", {"model": "acdk"}, 404, "model", "did you mean acdc?"),
     ("method not offered", {"model": "acdc:reward"}, 404, "model", "answering.reward_model"),
@@ -209,6 +266,14 @@ WRONG: list[tuple[str, dict[str, Any], int, Any, str]] = [
     ("no choice", {"n": 0}, 400, "n", "greater than or equal"),
     ("unknown field", {"temprature": 1}, 400, "temprature", "unknown field"),
     ("tools", {"tools": [{"type": "function"}]}, 400, None, "tools is not supported"),
+    (
+        "other likely tokens",
+        {"logprobs": True, "top_logprobs": 2},
+        400,
+        "top_logprobs",
+        "ask for 0",
+    ),
+    ("a wrong logprobs", {"logprobs": "yes please"}, 400, "logprobs", "boolean"),
     ("json mode", {"response_format": {"type": "json_object"}}, 400, None, "response_format"),
     (
         "pictures",
@@ -218,6 +283,13 @@ WRONG: list[tuple[str, dict[str, Any], int, Any, str]] = [
         "",
     ),
     ("too long", {"max_tokens": 5000}, 400, "messages", "context of 1024"),
+    ("a number in quotes", {"n": "3"}, 400, "n", "valid integer"),
+    ("a truth for a number", {"n": True}, 400, "n", "valid integer"),
+    ("a truth in quotes", {"stream": "true"}, 400, "stream", "valid boolean"),
+    ("no number at all", {"temperature": float("nan")}, 400, "temperature", "equal to"),
+    ("half a character", {"messages": user("x\ud800")}, 400, None, "half a character"),
+    ("an object for a text", {"messages": user({"a": 1})}, 400, "messages.0.content", ""),  # type: ignore[arg-type]
+    ("a turn without a role", {"messages": [{"content": "x"}]}, 400, "messages.0.role", "required"),
     ("an unknown detail", {"acdc": {"detail": True}}, 400, "acdc.detail", "unknown field"),
 ]
 
@@ -230,7 +302,8 @@ def test_what_is_wrong_is_told_in_openais_form(
     served: Served, fault: dict[str, Any], status: int, param: Any, says: str, stream: bool
 ) -> None:
     body = {"model": "acdc", "messages": user("One?"), "stream": stream, **fault}
-    reply = served.bare.post("/v1/chat/completions", json=body)
+    # Not httpx's own encoding, which refuses some of it.
+    reply = served.bare.post("/v1/chat/completions", content=json.dumps(body), headers=AS_JSON)
     assert reply.status_code == status, reply.text
     error = reply.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
@@ -267,13 +340,42 @@ def test_what_is_not_let_in(served: Served) -> None:
     for path, status in (("/v2/models", 404), ("/v1/chat/completions", 405)):
         wrong = bare.get(path)
         assert (wrong.status_code, wrong.json()["error"]["code"]) == (status, "unknown_url")
-    broken = bare.post(
-        "/v1/completions", content=b"{", headers={"Content-Type": "application/json"}
-    )
-    assert (broken.status_code, broken.json()["error"]["code"]) == (400, "invalid_json")
+    for content in (b"{", b"\xff\xfe{", b"[" * 15_000, b'{"n": ' + b"9" * 5000 + b"}"):
+        broken = bare.post("/v1/completions", content=content, headers=AS_JSON)
+        assert (broken.status_code, broken.json()["error"]["code"]) == (400, "invalid_json")
+    for content in (b"", b"null", b"[]", b"1"):
+        none = bare.post("/v1/completions", content=content, headers=AS_JSON)
+        assert none.status_code == 400
+        assert "has to be a JSON object" in none.json()["error"]["message"]
     untyped = bare.post("/v1/completions", content=b'{"model": "acdc", "prompt": "Hello"}')
     assert untyped.status_code == 400
     assert "Content-Type: application/json" in untyped.json()["error"]["message"]
+
+
+def test_heads_and_methods_that_there_are_not(served: Served) -> None:
+    for path in ("/health", "/v1/models", "/v1/models/acdc"):
+        head = served.bare.head(path)
+        assert (head.status_code, head.content) == (200, b"")
+        assert int(head.headers["content-length"]) == len(served.bare.get(path).content)
+    options = served.bare.options("/v1/chat/completions")
+    assert (options.status_code, options.headers["allow"]) == (405, "POST")
+    assert served.bare.delete("/v1/models").status_code == 405
+    assert served.bare.head("/v1/models/nobody").status_code == 404
+
+
+def test_every_line_of_a_stream_is_ascii(served: Served) -> None:
+    ask = {"model": served.models[-1], "prompt": "One?", "max_tokens": 60, "seed": 3, "n": 4}
+    ask |= {"temperature": 2.0}
+    whole = served.bare.post("/v1/completions", json=ask).json()
+    assert not "".join(choice["text"] for choice in whole["choices"]).isascii()
+    stream = served.bare.post("/v1/completions", json={**ask, "stream": True})
+    assert stream.content.isascii()
+    said = {}
+    for line in stream.text.splitlines():
+        if line.startswith("data: {"):
+            [choice] = json.loads(line.removeprefix("data: "))["choices"]
+            said[choice["index"]] = choice["text"]
+    assert [said[n] for n in range(4)] == [choice["text"] for choice in whole["choices"]]
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.4", "example.org"])

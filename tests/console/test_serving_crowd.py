@@ -53,6 +53,7 @@ class Waiting(Collective):
         sampling: Sampling,
         seed: int = 0,
         stop: Sequence[str] = (),
+        tokens: bool = False,
     ) -> CollectiveAnswer:
         self.begun.append(question)
         try:

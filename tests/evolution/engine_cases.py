@@ -72,9 +72,10 @@ async def ask(
     sampling: Sampling = GREEDY,
     seeds: Sequence[int] | None = None,
     logprobs: bool = False,
+    tokens: bool = False,
 ) -> list[Reply]:
     async with engine.lease(genome) as lease:
-        return await lease.answer(prompts, sampling, seeds, logprobs)
+        return await lease.answer(prompts, sampling, seeds, logprobs, tokens)
 
 
 async def scores(

@@ -64,6 +64,7 @@ class RecordingLease:
         sampling: Sampling,
         seeds: Sequence[int] | None = None,
         logprobs: bool = False,
+        tokens: bool = False,
     ) -> list[Reply]:
         questions = [prompt[-1].content for prompt in prompts]
         self.engine.batches.append(questions)

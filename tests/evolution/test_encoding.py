@@ -14,6 +14,7 @@ from transformers import AutoTokenizer
 from evolution.engines.encoding import Encoder, Prompt, bucket
 from evolution.errors import EngineError, PromptTooLongError
 from memory.records import ChatMessage
+from tests.conftest import make_tokenizer
 
 SYSTEM = ChatMessage(role="system", content="Solve the task. End with one line: Answer: <answer>")
 NO_SYSTEM = (
@@ -25,6 +26,11 @@ NO_SYSTEM = (
 @pytest.fixture
 def tokenizer(tiny_family: Any) -> Any:
     return AutoTokenizer.from_pretrained(tiny_family.base)
+
+
+@pytest.fixture(scope="module")
+def byte_tokenizer() -> Any:
+    return make_tokenizer()
 
 
 def user(text: str) -> ChatMessage:
@@ -99,3 +105,28 @@ def test_replies_end_where_model_tokenizer_or_template_say(tokenizer: Any) -> No
     assert names == {"<|im_end|>", "<|endoftext|>"}
     assert 7 in encoder.end_tokens(SimpleNamespace(eos_token_id=7))
     assert {7, 9} < encoder.end_tokens(SimpleNamespace(eos_token_id=[7, 9]))
+
+
+@hypothesis_settings(deadline=None, max_examples=50)
+@given(data=st.data())
+def test_a_reply_is_spelled_as_it_reads_whatever_its_tokens_are(
+    data: st.DataObject, byte_tokenizer: Any
+) -> None:
+    encoder = Encoder(byte_tokenizer, 1000)
+    tokens = data.draw(st.lists(st.integers(0, len(byte_tokenizer) - 1), max_size=30))
+    logprobs = [-float(place) for place in range(len(tokens))]
+    spelled = encoder.spell(tokens, logprobs)
+    assert "".join(token.text for token in spelled) == encoder.decode(tokens)
+    assert [token.logprob for token in spelled] == logprobs
+
+
+@hypothesis_settings(deadline=None, max_examples=50)
+@given(text=st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\ufffd")))
+def test_no_token_ends_within_a_character(text: str, byte_tokenizer: Any) -> None:
+    encoder = Encoder(byte_tokenizer, 1000)
+    tokens = byte_tokenizer(text, add_special_tokens=False)["input_ids"]
+    spelled = encoder.spell(tokens, [0.0] * len(tokens))
+    assert "".join(token.text for token in spelled) == text
+    assert not any("\ufffd" in token.text for token in spelled)
+    long = byte_tokenizer("🙂", add_special_tokens=False)["input_ids"]
+    assert [t.text for t in encoder.spell(long, [0.0] * len(long))] == [*[""] * 3, "🙂"]

@@ -72,6 +72,27 @@ async def test_replies_are_complete_and_in_order(engine: Engine, bank: Bank) -> 
         assert reply.seconds > 0.0
 
 
+async def test_tokens_spell_the_reply_with_their_log_probabilities(
+    engine: Engine, bank: Bank
+) -> None:
+    prompts = questions(12)
+    plain = await ask(engine, bank.seed_genome("alpha"), prompts, WARM, range(12))
+    assert all(reply.tokens is None for reply in plain)
+    both = await ask(engine, bank.seed_genome("alpha"), prompts, WARM, range(12), True, True)
+    assert [reply.text for reply in both] == [reply.text for reply in plain]
+    for reply in both:
+        assert reply.tokens is not None
+        assert reply.logprob is not None
+        assert "".join(token.text for token in reply.tokens) == reply.text
+        ended = reply.finish_reason == "stop"
+        assert len(reply.tokens) == reply.tokens_out - ended
+        total = sum(token.logprob for token in reply.tokens)
+        mean = reply.logprob * reply.tokens_out
+        assert mean <= total + 1e-4 if ended else mean == pytest.approx(total, abs=1e-4)
+    assert any(reply.finish_reason == "length" for reply in both)
+    assert "tokens" not in both[0].model_dump(), "they are for who asked, and never stored"
+
+
 async def test_scores_are_those_of_the_expert(engine: Engine, bank: Bank) -> None:
     prompts, said = questions(12), texts(12)
     for genome in genomes(bank).values():

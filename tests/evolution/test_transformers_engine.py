@@ -69,9 +69,10 @@ async def ask(
     sampling: Sampling = GREEDY,
     seeds: Sequence[int] | None = None,
     logprobs: bool = False,
+    tokens: bool = False,
 ) -> list[Reply]:
     async with engine.lease(genome) as lease:
-        return await lease.answer(prompts, sampling, seeds, logprobs)
+        return await lease.answer(prompts, sampling, seeds, logprobs, tokens)
 
 
 def timeless(replies: Sequence[Reply]) -> list[Reply]:
@@ -158,7 +159,7 @@ async def test_logprob_and_certainty_are_means_over_the_reply(
 ) -> None:
     prompt = chat("one two three")
     engine._model.float()
-    [reply] = await ask(engine, bank.base_genome(), [prompt], logprobs=True)
+    [reply] = await ask(engine, bank.base_genome(), [prompt], logprobs=True, tokens=True)
     [silent] = await ask(engine, bank.base_genome(), [prompt])
     assert silent.logprob is None
     assert silent.certainty is None
@@ -169,15 +170,20 @@ async def test_logprob_and_certainty_are_means_over_the_reply(
     )
     tokens = bank.tokenizer(text, add_special_tokens=False)["input_ids"]
     total = certainty = 0.0
+    each = []
     for _ in range(reply.tokens_out):
         with torch.inference_mode():
             scores = model(torch.tensor([tokens])).logits[0, -1].log_softmax(-1)
         total += float(scores.max())
+        each.append(float(scores.max()))
         # Kang et al. (2025): minus the mean of log(V p) over the vocabulary.
         certainty -= float((scores + math.log(len(scores))).mean())
         tokens = [*tokens, int(scores.argmax())]
     assert reply.logprob == pytest.approx(total / reply.tokens_out, abs=1e-3)
     assert reply.certainty == pytest.approx(certainty / reply.tokens_out, abs=1e-3)
+    assert reply.tokens is not None
+    told = [token.logprob for token in reply.tokens]
+    assert told == pytest.approx(each[: len(told)], abs=1e-3)
 
 
 async def test_seeds_make_samples_differ_and_repeat(engine: TransformersEngine, bank: Bank) -> None:

@@ -145,7 +145,7 @@ def test_a_collector_gets_the_spans_too(
 @pytest.mark.parametrize(
     ("protocol", "message"),
     [
-        ("http/protobuf", "pip install opentelemetry-exporter-otlp-proto-http, or unset it"),
+        ("http/protobuf", r"pip install -e '\.\[otlp\]', or unset it"),
         ("smoke-signals", "use http/protobuf or grpc"),
     ],
 )
