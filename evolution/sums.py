@@ -148,16 +148,21 @@ def pieces(
         ]
         up, down = total.factors or (None, None)
         yield Piece(
-            flat[start:end],
-            base[start:end],
+            _range(flat, start, end),
+            _range(base, start, end),
             tuple(coefficient for coefficient, _ in total.dense),
-            tuple(vector.values.view(-1)[start:end] for _, vector in total.dense),
+            tuple(_range(vector.values.view(-1), start, end) for _, vector in total.dense),
             tuple(residuals),
             None if up is None else up[start // columns : end // columns],
             down,
             total.noise,
             start,
         )
+
+
+def _range(flat: Tensor, start: int, end: int) -> Tensor:
+    """All of it as it is: of a model's many small tensors, slices cost more than sums."""
+    return flat if len(flat) == end - start else flat[start:end]
 
 
 def _needs_more(total: Sum, whole: bool) -> bool:
