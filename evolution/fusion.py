@@ -1,11 +1,12 @@
 """A base and any number of task vectors, summed in one pass.
 
-    out = round(base + c_1 T_1 + c_2 T_2 + ...)
+    out = round(base + c_1 T_1 + c_2 T_2 + ... + residuals)
 
 Each product and each sum is rounded to float32, in the order given: no fused multiply-add, whose
-use depends on vector width and compiler. So the two ways of computing it, compiled and plain, give
-the same bits, whatever the number of threads and wherever a tensor is cut. A compiled kernel is
-used only after it has shown that on a sample.
+use depends on vector width and compiler. So all ways of computing it give the same bits, whatever
+the number of threads and wherever a tensor is cut: on a CPU a loop of our own, on a GPU a kernel of
+`torch.compile`, and plain operations everywhere. What is compiled is used only after it has shown
+that on a sample.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from evolution.errors import line
+from evolution.native import Residual, proven_loop, takes
 
 _log = logging.getLogger(__name__)
 
@@ -44,26 +46,54 @@ def combine(
     vectors: Sequence[Float[Tensor, " n"]],
     coefficients: Sequence[float],
     fused: bool,
+    residuals: Sequence[Residual] = (),
+    start: int = 0,
 ) -> None:
-    """`out = base + sum_i c_i T_i`, summed in float32, rounded once if `out` is narrower.
+    """`out = base + sum_i c_i T_i + residuals`, in float32, rounded once if `out` is narrower.
 
     Args:
         out: contiguous, of any floating dtype.
         base: contiguous, on the same device.
         vectors: likewise; bf16 or float32.
         coefficients: one for each.
-        fused: whether a kernel may be compiled for this.
+        fused: whether something may be compiled for this.
+        residuals: added in float32 at a few places each, which count from the start of the tensor.
+        start: place in the tensor of the first element.
     """
     if not vectors:
         out.copy_(base)
         return
-    worthwhile = fused and len(out) >= _LARGE and len(vectors) <= _MOST_VECTORS
-    if worthwhile and all(vector.dtype == torch.bfloat16 for vector in vectors):
-        kernel = _kernel(len(vectors), out.device, out.dtype, base.dtype)
-        if kernel is not None:
-            kernel(out, base, _on(out.device, coefficients), *vectors)
+    if fused and takes(out, base, *vectors):
+        loop = proven_loop(_combine_plainly)
+        if loop is not None:
+            loop(out, base, vectors, coefficients, residuals, start)
             return
+    kernel = None
+    worthwhile = fused and len(out) >= _LARGE and len(vectors) <= _MOST_VECTORS
+    if worthwhile and out.is_cuda and all(each.dtype == torch.bfloat16 for each in vectors):
+        kernel = _kernel(len(vectors), out.device, out.dtype, base.dtype)
+    if kernel is None:
+        _combine_in_cache(out, base, vectors, coefficients)
+    else:
+        kernel(out, base, _on(out.device, coefficients), *vectors)
+    _make_exact(out, base, vectors, coefficients, residuals, start)
+
+
+def adds_in_passing(device: torch.device) -> bool:
+    """Whether residuals take no memory of their own there: a compiled loop adds them."""
+    return device.type == "cpu" and proven_loop(_combine_plainly) is not None
+
+
+def _combine_plainly(
+    out: Tensor,
+    base: Tensor,
+    vectors: Sequence[Tensor],
+    coefficients: Sequence[float],
+    residuals: Sequence[Residual],
+    start: int,
+) -> None:
     _combine_in_cache(out, base, vectors, coefficients)
+    _make_exact(out, base, vectors, coefficients, residuals, start)
 
 
 def _combine_in_cache(
@@ -83,6 +113,32 @@ def _combine_in_cache(
             total.add_(term.mul_(coefficient))
         if total is not target:
             target.copy_(total)
+
+
+def _make_exact(
+    out: Tensor,
+    base: Tensor,
+    vectors: Sequence[Tensor],
+    coefficients: Sequence[float],
+    residuals: Sequence[Residual],
+    start: int,
+) -> None:
+    """Add residuals; where the sums are rounded already, sum again the elements that have some."""
+    if out.dtype == torch.float32:
+        for coefficient, index, residual in residuals:
+            out.index_add_(0, index - start, residual, alpha=coefficient)
+        return
+    if not residuals:
+        return
+    places = torch.cat([index for _, index, _ in residuals]) - start
+    if len(residuals) > 1:
+        places = torch.unique(places)
+    total = torch.empty(len(places), dtype=torch.float32, device=places.device)
+    _combine_in_cache(total, base[places], [vector[places] for vector in vectors], coefficients)
+    for coefficient, index, residual in residuals:
+        where = torch.searchsorted(places, index - start)
+        total.index_add_(0, where, residual, alpha=coefficient)
+    out.index_copy_(0, places, total.to(out.dtype))
 
 
 def _sum(out: Tensor, base: Tensor, coefficients: Tensor, *vectors: Tensor) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 from evolution.anchors import Anchor
 from evolution.bank import Bank
 from evolution.fingerprint import tensors_hash
+from evolution.fusion import adds_in_passing
 from evolution.genome import Genome
 from evolution.noise import Noise
 from evolution.spectral import SpectralBasis
@@ -49,7 +50,7 @@ def materialise(bank: Bank, genome: Genome, model: Any) -> None:
     with torch.no_grad():
         work = ((total, state[name].detach()) for name, total in _sums(bank, genome))
         scratch = Scratch()
-        for piece in _in_place(work):
+        for piece in _in_place(work, fused):
             piece.evaluate(fused, scratch)
 
 
@@ -123,22 +124,24 @@ def _made(
                 yield name, total.base.to(place)
                 continue
             out = torch.empty(total.base.shape, dtype=dtype, device=place)
-            for piece in _in_place(iter([(total, out)])):
+            for piece in _in_place(iter([(total, out)]), fused):
                 piece.evaluate(fused, scratch)
         yield name, out
 
 
-def _in_place(work: Iterator[tuple[Sum, Tensor]]) -> Iterator[Piece]:
+def _in_place(work: Iterator[tuple[Sum, Tensor]], fused: bool) -> Iterator[Piece]:
     """All pieces of all tensors, their terms brought to where the result goes."""
     first = next(work, None)
     if first is None:
         return
     here, there = first[0].base.device, first[1].device
 
+    whole = fused and adds_in_passing(there)
+
     def cut(most: int | None) -> Iterator[Piece]:
-        yield from pieces(*first, most)
+        yield from pieces(*first, most, whole)
         for total, out in work:
-            yield from pieces(total, out, most)
+            yield from pieces(total, out, most, whole)
 
     if here == there:
         yield from cut(None)

@@ -4,8 +4,7 @@
 
 All low-rank terms of a tensor (LoRA anchors and displacement) are concatenated into `up` and
 `down`, so that a single `addmm` adds them. Where there are full differences alone, the result goes
-straight into its place, and the few elements with float32 residuals are summed again; else a piece
-is summed in a float32 buffer that stays in the cache.
+straight into its place; else a piece is summed in a float32 buffer that stays in the cache.
 """
 
 from __future__ import annotations
@@ -14,10 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
-from evolution.fusion import combine
+from evolution.fusion import adds_in_passing, combine
+from evolution.native import Residual
 from evolution.noise import Noise
 from evolution.task_vectors import Dense
 
@@ -52,7 +52,8 @@ class Sum:
     def write(self, out: Float[Tensor, " ..."], fused: bool = False) -> None:
         """Evaluate into a contiguous tensor on the same device, rounding once to its dtype."""
         scratch = Scratch()
-        for piece in pieces(self, out):
+        whole = fused and adds_in_passing(out.device)
+        for piece in pieces(self, out, whole=whole):
             piece.evaluate(fused, scratch)
 
 
@@ -78,7 +79,7 @@ class Piece:
         base: of the base.
         coefficients: one for each full difference.
         vectors: their values.
-        residuals: (coefficient, positions within the piece, float32 values to be added there).
+        residuals: those in this range.
         up: rows of the first factor, or None.
         down: the second factor, or None.
         noise: of the whole tensor, or None.
@@ -89,7 +90,7 @@ class Piece:
     base: Float[Tensor, " n"]
     coefficients: tuple[float, ...]
     vectors: tuple[Float[Tensor, " n"], ...]
-    residuals: tuple[tuple[float, Int64[Tensor, " k"], Float[Tensor, " k"]], ...]
+    residuals: tuple[Residual, ...]
     up: Float[Tensor, "rows r"] | None
     down: Float[Tensor, "r columns"] | None
     noise: Noise | None = None
@@ -102,16 +103,11 @@ class Piece:
             fused: whether a kernel may be compiled for it.
             scratch: shared by pieces that are evaluated one after the other.
         """
-        if self.up is None and self.noise is None:
-            combine(self.out, self.base, self.vectors, self.coefficients, fused)
-            self._make_exact()
-            return
-        total = self.out
-        if total.dtype != torch.float32:
+        total, more = self.out, self.up is not None or self.noise is not None
+        if more and total.dtype != torch.float32:
             total = scratch.take(len(total), total.device)
-        combine(total, self.base, self.vectors, self.coefficients, fused)
-        for coefficient, index, residual in self.residuals:
-            total.index_add_(0, index, residual, alpha=coefficient)
+        terms = self.vectors, self.coefficients
+        combine(total, self.base, *terms, fused, self.residuals, self.start)
         if self.up is not None and self.down is not None:
             total.view(len(self.up), -1).addmm_(self.up, self.down)
         if self.noise is not None:
@@ -119,22 +115,10 @@ class Piece:
         if total is not self.out:
             self.out.copy_(total)
 
-    def _make_exact(self) -> None:
-        """Sum again, with their residuals, the few elements that have some."""
-        if not self.residuals:
-            return
-        places = torch.cat([index for _, index, _ in self.residuals])
-        if len(self.residuals) > 1:
-            places = torch.unique(places)
-        total = torch.empty(len(places), dtype=torch.float32, device=places.device)
-        vectors = [vector[places] for vector in self.vectors]
-        combine(total, self.base[places], vectors, self.coefficients, fused=False)
-        for coefficient, index, residual in self.residuals:
-            total.index_add_(0, torch.searchsorted(places, index), residual, alpha=coefficient)
-        self.out.index_copy_(0, places, total.to(self.out.dtype))
 
-
-def pieces(total: Sum, out: Float[Tensor, " ..."], most: int | None = None) -> Iterator[Piece]:
+def pieces(
+    total: Sum, out: Float[Tensor, " ..."], most: int | None = None, whole: bool = False
+) -> Iterator[Piece]:
     """Cut a tensor into pieces that together are all of it.
 
     Args:
@@ -142,13 +126,14 @@ def pieces(total: Sum, out: Float[Tensor, " ..."], most: int | None = None) -> I
         out: contiguous, in the shape of the base; may be on another device.
         most: elements of a piece; by default `PIECE`, or everything at once where no buffer is
             needed.
+        whole: residuals need none either, as `adds_in_passing` says.
     """
     size = out.numel()
     columns, step = 1, most or PIECE
     if total.factors is not None:
         columns = total.factors[1].shape[1]
         step = max(_FEWEST_ROWS, step // columns) * columns
-    elif most is None and not _needs_more(total):
+    elif most is None and not _needs_more(total, whole):
         step = size
     flat, base = out.view(-1), total.base.view(-1)
     starts = range(0, size, max(step, 1))
@@ -156,17 +141,17 @@ def pieces(total: Sum, out: Float[Tensor, " ..."], most: int | None = None) -> I
     for number, start in enumerate(starts):
         end = min(start + step, size)
         residuals = [
-            (coefficient, vector.index[first:last] - start, vector.residual[first:last])
+            (coefficient, vector.index[first:last], vector.residual[first:last])
             for (coefficient, vector), mark in zip(total.dense, marks, strict=True)
             for first, last in [mark[number : number + 2]]
             if last > first
         ]
         up, down = total.factors or (None, None)
         yield Piece(
-            flat[start:end],
-            base[start:end],
+            _range(flat, start, end),
+            _range(base, start, end),
             tuple(coefficient for coefficient, _ in total.dense),
-            tuple(vector.values.view(-1)[start:end] for _, vector in total.dense),
+            tuple(_range(vector.values.view(-1), start, end) for _, vector in total.dense),
             tuple(residuals),
             None if up is None else up[start // columns : end // columns],
             down,
@@ -175,15 +160,23 @@ def pieces(total: Sum, out: Float[Tensor, " ..."], most: int | None = None) -> I
         )
 
 
-def _needs_more(total: Sum) -> bool:
+def _range(flat: Tensor, start: int, end: int) -> Tensor:
+    """All of it as it is: of a model's many small tensors, slices cost more than sums."""
+    return flat if len(flat) == end - start else flat[start:end]
+
+
+def _needs_more(total: Sum, whole: bool) -> bool:
     """Whether, full differences aside, something is added that takes memory of its own."""
-    return total.noise is not None or any(len(vector.index) for _, vector in total.dense)
+    exact = whole or not any(len(vector.index) for _, vector in total.dense)
+    return total.noise is not None or not exact
 
 
 def _marks(vector: Dense, bounds: list[int]) -> list[int]:
     """How many of the residuals, sorted by position, lie before each bound."""
     if not len(vector.index):
         return [0] * len(bounds)
+    if len(bounds) <= 2:
+        return [0, len(vector.index)]
     edges = torch.tensor(bounds, device=vector.index.device)
     marks: list[int] = torch.searchsorted(vector.index, edges).tolist()
     return marks

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from evolution import fusion
 from evolution.fusion import combine
+from evolution.native import Loop, proven_loop
 from evolution.sums import Sum
 from evolution.task_vectors import Dense, difference
 
@@ -54,17 +57,105 @@ def test_sums_are_rounded_one_by_one_however_they_are_cut(
             assert torch.equal(out, wanted.to(dtype))
 
 
-def test_the_compiled_kernel_gives_the_bits_of_the_plain_way() -> None:
-    kernel = fusion._kernel(3, torch.device("cpu"), torch.bfloat16, torch.bfloat16)
-    if kernel is None:
+@pytest.fixture(scope="session")
+def loop() -> Loop:
+    found = proven_loop(fusion._combine_plainly)
+    if found is None:
         pytest.skip("no C++ compiler")
-    for size in (1 << 16, (1 << 18) + 13):
-        base, vectors = drawn(3, size, seed=size)
-        coefficients = [0.3, -1.7, 1e-3]
-        found, wanted = torch.empty_like(base), torch.empty_like(base)
-        combine(found, base, vectors, coefficients, fused=True)
-        combine(wanted, base, vectors, coefficients, fused=False)
-        assert torch.equal(found, wanted)
+    return found
+
+
+def bits(tensor: Tensor) -> Tensor:
+    """Minus zero is not zero."""
+    return tensor.view(torch.int16 if tensor.dtype == torch.bfloat16 else torch.int32)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    count=st.integers(1, 5),
+    size=st.one_of(st.integers(1, 300), st.integers(4090, 9000)),
+    start=st.integers(0, 10_000),
+    share=st.sampled_from([0.0, 0.01, 0.3, 1.0]),
+    wide=st.lists(st.booleans(), min_size=7, max_size=7),
+    coefficients=st.lists(st.floats(-2, 2, width=32), min_size=5, max_size=5),
+    threads=st.integers(1, 3),
+)
+def test_the_compiled_loop_gives_the_bits_of_the_plain_way(
+    loop: Loop,
+    count: int,
+    size: int,
+    start: int,
+    share: float,
+    wide: list[bool],
+    coefficients: list[float],
+    threads: int,
+) -> None:
+    dtypes = [torch.float32 if each else torch.bfloat16 for each in wide]
+    base, narrow = drawn(count, size, seed=size)
+    base[::3] = 0.0
+    vectors = [vector.to(dtype) for vector, dtype in zip(narrow, dtypes, strict=False)]
+    generator = torch.Generator().manual_seed(start)
+    residuals = [
+        (coefficient, places + start, torch.randn(len(places), generator=generator))
+        for coefficient in coefficients[: count - 1]
+        for places in [(torch.rand(size, generator=generator) < share).nonzero().view(-1)]
+        if len(places)
+    ]
+    terms = base.to(dtypes[5]), vectors, coefficients[:count]
+    found, wanted = (torch.empty(size, dtype=dtypes[6]) for _ in range(2))
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        loop(found, *terms, residuals, start)
+    finally:
+        torch.set_num_threads(before)
+    combine(wanted, *terms, False, residuals, start)
+    assert torch.equal(bits(found), bits(wanted))
+
+
+def test_numbers_at_the_edges_of_bf16_are_rounded_as_pytorch_does(loop: Loop) -> None:
+    edges = [0.0, -0.0, 1e-40, -1e-45, 3.3895e38, 3.4e38, float("inf"), -float("inf")]
+    ties = torch.arange(1 << 12, dtype=torch.int32) * (1 << 15) + (127 << 23)
+    numbers = torch.cat([torch.tensor(edges), ties.view(torch.float32)])
+    nothing = torch.zeros_like(numbers)
+    found = torch.empty(len(numbers), dtype=torch.bfloat16)
+    loop(found, numbers, [], [], [])
+    assert torch.equal(bits(found), bits(numbers.to(torch.bfloat16)))
+    loop(found, torch.full_like(numbers, float("nan")), [nothing], [1.0], [])
+    assert found.isnan().all()
+
+
+def test_a_loop_that_rounds_otherwise_or_cannot_be_made_is_not_used(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uncached = proven_loop.__wrapped__
+
+    def in_double(
+        out: Tensor, base: Tensor, vectors: list[Tensor], by: list[float], *_: Any
+    ) -> None:
+        total = base.double()
+        for vector, coefficient in zip(vectors, by, strict=True):
+            total = total + coefficient * vector.double()
+        out.copy_(total)
+
+    assert uncached(fusion._combine_plainly) is not None
+    assert uncached(in_double) is None
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert uncached(fusion._combine_plainly) is None
+    monkeypatch.setenv("CXX", "false")
+    assert uncached(fusion._combine_plainly) is None
+
+
+def test_where_no_loop_can_be_made_experts_are_summed_all_the_same(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, vectors = family(300, 130)
+    total = Sum(base, ((0.7, vectors[0]), (0.4, vectors[1])))
+    with_loop, without = torch.empty_like(base), torch.empty_like(base)
+    total.write(with_loop, fused=True)
+    monkeypatch.setattr(fusion, "proven_loop", lambda _: None)
+    total.write(without, fused=True)
+    assert torch.equal(with_loop, without)
 
 
 def test_a_kernel_that_rounds_otherwise_or_cannot_be_made_is_not_used(
@@ -86,8 +177,9 @@ def test_a_kernel_that_rounds_otherwise_or_cannot_be_made_is_not_used(
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("fused", [False, True])
 def test_pieces_and_threads_leave_no_trace(
-    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+    dtype: torch.dtype, fused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base, vectors = family(300, 130)
     assert all(len(vector.index) for vector in vectors)
@@ -104,7 +196,7 @@ def test_pieces_and_threads_leave_no_trace(
         threads = torch.get_num_threads()
         torch.set_num_threads(1 if threads > 1 else 2)
         try:
-            total.write(cut)
+            total.write(cut, fused)
         finally:
             torch.set_num_threads(threads)
             monkeypatch.undo()

@@ -1,0 +1,181 @@
+"""The loop that sums task vectors on a CPU, compiled from `sums.cpp` by the system's C++ compiler.
+
+What a graph compiler makes of the same sum has to be called again for each piece, and cannot add
+residuals while a chunk is in the cache. The loop is loaded only after it has shown, on samples of
+every dtype, that it gives the bits of plain operations; where there is no compiler, nothing is
+lost but time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import itertools
+import logging
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from evolution.errors import line
+
+_log = logging.getLogger(__name__)
+
+_SOURCE = Path(__file__).with_name("sums.cpp")
+_FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC")
+_SAMPLE = (1 << 14) + 37
+
+Residual = tuple[float, Int64[Tensor, " k"], Float[Tensor, " k"]]
+"""Coefficient, places in the flattened tensor, ascending, and what is added there in float32."""
+
+Plain = Callable[[Tensor, Tensor, Sequence[Tensor], Sequence[float], Sequence[Residual], int], None]
+
+
+class _Numbers(ctypes.Structure):
+    _fields_ = (("data", ctypes.c_void_p), ("is_wide", ctypes.c_int64))
+
+
+class _Term(ctypes.Structure):
+    _fields_ = (("values", _Numbers), ("coefficient", ctypes.c_double))
+
+
+class _Residual(ctypes.Structure):
+    _fields_ = (
+        ("places", ctypes.c_void_p),
+        ("values", ctypes.c_void_p),
+        ("count", ctypes.c_int64),
+        ("coefficient", ctypes.c_double),
+    )
+
+
+class Loop:
+    """`out = round(base + sum_i c_i T_i + residuals)`, in one pass, on PyTorch's threads."""
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self._sum = library.sum
+        self._sum.restype = None
+        self._sum.argtypes = (
+            ctypes.POINTER(_Numbers),
+            ctypes.POINTER(_Numbers),
+            ctypes.POINTER(_Term),
+            ctypes.c_int64,
+            ctypes.POINTER(_Residual),
+            ctypes.c_int64,
+            ctypes.c_int64,
+            ctypes.c_int64,
+            ctypes.c_int,
+        )
+
+    def __call__(
+        self,
+        out: Float[Tensor, " n"],
+        base: Float[Tensor, " n"],
+        vectors: Sequence[Float[Tensor, " n"]],
+        coefficients: Sequence[float],
+        residuals: Sequence[Residual],
+        start: int = 0,
+    ) -> None:
+        """Sum one range of a tensor.
+
+        Args:
+            out: contiguous, on the CPU, bf16 or float32, as all that follow.
+            base: what they are added to.
+            vectors: task vectors.
+            coefficients: one for each.
+            residuals: all of them in the range; their places count from the start of the tensor.
+            start: place of the first element in the tensor.
+        """
+        terms = [_Term(_numbers(v), c) for v, c in zip(vectors, coefficients, strict=True)]
+        parts = [_Residual(i.data_ptr(), r.data_ptr(), len(i), c) for c, i, r in residuals]
+        self._sum(
+            _numbers(out),
+            _numbers(base),
+            (_Term * len(terms))(*terms),
+            len(terms),
+            (_Residual * len(parts))(*parts),
+            len(parts),
+            start,
+            len(out),
+            torch.get_num_threads(),
+        )
+
+
+def takes(*tensors: Tensor) -> bool:
+    """Whether the loop knows where such tensors are and how their numbers are written."""
+    return all(
+        tensor.device.type == "cpu" and tensor.dtype in (torch.bfloat16, torch.float32)
+        for tensor in tensors
+    )
+
+
+@functools.lru_cache(maxsize=1)
+def proven_loop(plain: Plain) -> Loop | None:
+    """The compiled loop; None where none can be made, or where it rounds otherwise.
+
+    Args:
+        plain: the same by plain operations: what the loop has to agree with, bit by bit.
+    """
+    try:
+        loop = Loop(_compiled())
+    except (OSError, subprocess.SubprocessError) as error:
+        _log.info("experts are summed without a compiled loop: %s", line(error))
+        return None
+    dtypes = (torch.bfloat16, torch.float32)
+    for wanted, held, wide in itertools.product(dtypes, repeat=3):
+        base, vectors, coefficients, residuals, start = _sample(held, wide)
+        expected, found = (torch.empty(_SAMPLE, dtype=wanted) for _ in range(2))
+        plain(expected, base, vectors, coefficients, residuals, start)
+        loop(found, base, vectors, coefficients, residuals, start)
+        if not torch.equal(found, expected):
+            _log.info("experts are summed without a compiled loop: it rounds otherwise")
+            return None
+    return loop
+
+
+def _compiled() -> ctypes.CDLL:
+    """On PyTorch's own OpenMP threads where the compiler has OpenMP, else on one.
+
+    Raises:
+        subprocess.SubprocessError: it does not compile.
+        OSError: there is no compiler, or what it made cannot be loaded.
+    """
+    with TemporaryDirectory(prefix="acdc-loop-") as folder:
+        library = Path(folder) / "sums.so"
+        command = [os.environ.get("CXX", "c++"), *_FLAGS, str(_SOURCE), "-o", str(library)]
+        try:
+            _run([*command, "-fopenmp"])
+        except subprocess.CalledProcessError:
+            _run(command)
+        # Stays mapped when the file is gone.
+        return ctypes.CDLL(str(library))
+
+
+def _run(command: list[str]) -> None:
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+
+
+def _numbers(tensor: Tensor) -> _Numbers:
+    return _Numbers(tensor.data_ptr(), tensor.dtype == torch.float32)
+
+
+def _sample(
+    held: torch.dtype, wide: torch.dtype
+) -> tuple[Tensor, list[Tensor], list[float], list[Residual], int]:
+    """A base, three vectors, the last of them in a dtype of its own, and residuals of two."""
+    generator = torch.Generator().manual_seed(3)
+    drawn = torch.randn(4, _SAMPLE, generator=generator)
+    # float32 holds them: a coefficient of a genome.
+    coefficients: list[float] = torch.randn(3, generator=generator).tolist()
+    vectors = [*drawn[1:3].to(torch.bfloat16), drawn[3].to(wide)]
+    start = 1000
+    residuals = [
+        (coefficients[index], places + start, torch.randn(len(places), generator=generator))
+        for index in range(2)
+        for places in [(torch.rand(_SAMPLE, generator=generator) < 0.1).nonzero().view(-1)]
+    ]
+    return drawn[0].to(held), vectors, coefficients, residuals, start
