@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from evolution.bank import Bank, load_bank
 from evolution.engines import TransformersEngine
 from evolution.errors import ExportError
 from evolution.exporting import export_expert, genome_of, write_checkpoint
-from evolution.exporting.shards import INDEX, write_shards
+from evolution.exporting.shards import INDEX
 from evolution.genome import Genome
 from evolution.materialise import materialise, rounded
 from evolution.settings import ModelSettings, SpectralSettings
@@ -136,34 +135,6 @@ def test_transformers_is_asked_once_how_it_stores_a_model(
     monkeypatch.setattr("evolution.exporting.folder.revert_weight_conversion", counted)
     write_checkpoint(bank, mutant(bank), tmp_path)
     assert asked == [len(bank.layout.shapes)]
-
-
-def test_no_more_than_one_tensor_is_held(tmp_path: Path) -> None:
-    held: list[weakref.ref[Tensor]] = []
-
-    def tensors() -> Iterator[tuple[str, Tensor]]:
-        for index in range(6):
-            assert sum(reference() is not None for reference in held) <= 1
-            tensor = torch.full((100,), float(index), dtype=torch.bfloat16)
-            held.append(weakref.ref(tensor))
-            yield f"t{index}", tensor
-            del tensor
-
-    shapes = {f"t{index}": (100,) for index in range(6)}
-    assert write_shards(tmp_path, shapes, tensors(), torch.bfloat16, 500) == 1200
-    for file in tmp_path.glob("*.safetensors"):
-        for name, tensor in load_file(file).items():
-            assert tensor.tolist() == [float(name[1:])] * 100
-
-
-def test_a_tensor_that_was_not_announced_is_refused(tmp_path: Path) -> None:
-    wrong = [("a", torch.zeros(3, dtype=torch.bfloat16))]
-    with pytest.raises(ExportError, match=r"expected tensor a \(2,\)"):
-        write_shards(tmp_path, {"a": (2,)}, wrong, torch.bfloat16)
-    with pytest.raises(ExportError, match="got nothing"):
-        write_shards(tmp_path, {"a": (2,)}, [], torch.bfloat16)
-    with pytest.raises(ExportError, match="more tensors"):
-        write_shards(tmp_path, {}, wrong, torch.bfloat16)
 
 
 def test_a_mixture_of_experts_is_stored_under_the_names_of_its_checkpoint(
