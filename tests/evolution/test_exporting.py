@@ -15,8 +15,9 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3MoeConfig
 
 from evolution.bank import Bank, load_bank
+from evolution.checkpoints import open_checkpoint
 from evolution.engines import TransformersEngine
-from evolution.errors import ExportError
+from evolution.errors import CheckpointError, ExportError
 from evolution.exporting import export_expert, genome_of, write_checkpoint
 from evolution.exporting.shards import INDEX
 from evolution.genome import Genome
@@ -217,6 +218,28 @@ def test_an_export_that_fails_leaves_nothing_behind(
     with pytest.raises(ExportError, match="No space left on device"):
         export_expert(bank, bank.base_genome(), ABOUT, sources(tiny_family), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_is_half_replaced_does_not_look_whole(
+    bank: Bank, tiny_family: TinyFamily, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, place = tmp_path / "out", sources(tiny_family)
+    export_expert(bank, mutant(bank), ABOUT, place, out, shard_bytes=30_000)
+    moved: list[Path] = []
+
+    def unplugged(source: Path, target: Path) -> None:
+        if len(moved) == 2:
+            raise OSError(5, "Input/output error")
+        moved.append(target)
+        source.rename(target)
+
+    monkeypatch.setattr("evolution.exporting.folder.os.replace", unplugged)
+    with pytest.raises(ExportError, match="Input/output error"):
+        export_expert(bank, bank.base_genome(), ABOUT, place, out, force=True)
+    assert len(moved) == 2
+    assert not (out / "config.json").exists()
+    with pytest.raises(CheckpointError, match=r"neither config\.json nor"):
+        open_checkpoint(out, "half")
 
 
 @pytest.mark.slow
