@@ -99,7 +99,9 @@ def check_same(folders: list[Path]) -> int:
     Raises:
         RuntimeError: names the tensor that differs.
     """
-    opened = [safe_open(folder / "model.safetensors", framework="pt") for folder in folders]
+    opened: list[Any] = [
+        safe_open(folder / "model.safetensors", framework="pt") for folder in folders
+    ]
     total = 0
     names = [set(file.keys()) - {"lm_head.weight"} for file in opened]
     for name in sorted(set.union(*names)):
