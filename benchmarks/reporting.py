@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
+
+
+def tell(progress: str) -> None:
+    """A line of progress, apart from the report."""
+    print(progress, file=sys.stderr, flush=True)
 
 
 def heading(report: dict[str, Any]) -> str:

@@ -29,7 +29,7 @@ from agents.settings import (
 )
 from console.errors import ConfigError
 from evolution.errors import OperatorError
-from evolution.registry import load_plugin
+from evolution.plugins import load_plugin
 from evolution.settings import (
     BreedingSettings,
     EngineSettings,

@@ -47,13 +47,14 @@ def breed(
         settings: operators and bounds.
 
     Raises:
-        OperatorError: no crossover of these settings can do with so few parents.
+        OperatorError: no crossover of these settings can do with so few parents, or an operator
+            gives no genome.
     """
     geometry = bank.geometry
     rng = np.random.default_rng(rng_seed)
     chosen = _draw_crossover(len(parents), rng, settings)
     parameters = chosen.validated(settings.crossover_parameters.get(chosen.name, {}))
-    child, drawn = chosen.function(parents[: chosen.parents], geometry, rng, **parameters)
+    child, drawn = chosen.outcome(parents[: chosen.parents], geometry, rng, **parameters)
     operators, record = [chosen.name], {chosen.name: drawn}
     child = _mutate(child, geometry, rng, settings, operators, record)
     child = _bounded(child, geometry, settings, record)
@@ -106,7 +107,7 @@ def _mutate(
         if rng.random() >= settings.mutation_rate:
             continue
         operator = get_operator("mutation", name)
-        genome, drawn = operator.function(genome, geometry, rng, **operator.validated(given))
+        genome, drawn = operator.outcome(genome, geometry, rng, **operator.validated(given))
         operators.append(name)
         record[name] = drawn
     return genome

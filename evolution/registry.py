@@ -17,21 +17,18 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
 import inspect
-import sys
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
-from evolution.errors import OperatorError
+from evolution.errors import GenomeError, OperatorError
 from evolution.genome import Genome
 from evolution.geometry import Geometry
-from memory.hashing import text_hash
 from memory.records import Json
 
 if TYPE_CHECKING:
@@ -79,6 +76,31 @@ class Operator:
     parents: int
     parameters: type[BaseModel]
 
+    def outcome(self, *given: Any, **parameters: Any) -> Outcome:
+        """What a crossover or mutation gives, checked: it may be the user's own.
+
+        Raises:
+            OperatorError: it is no genome, or not with what was drawn as plain JSON values.
+        """
+        what = f"{self.kind} {self.name!r}"
+        try:
+            found = self.function(*given, **parameters)
+        except GenomeError as error:
+            raise OperatorError(f"{what} makes no genome: {error}") from error
+        pair = isinstance(found, tuple) and len(found) == 2
+        if not pair or not isinstance(found[0], Genome) or not isinstance(found[1], dict):
+            raise OperatorError(
+                f"{what} must return (Genome, what it drew as a dict), got {type(found).__name__}"
+            )
+        genome, drawn = found
+        try:
+            json.dumps(drawn, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise OperatorError(
+                f"{what} must tell what it drew in plain JSON values, as float(x): {error}"
+            ) from None
+        return genome, drawn
+
     def validated(self, given: Mapping[str, Json]) -> dict[str, Any]:
         """The parameters with defaults filled in.
 
@@ -102,23 +124,14 @@ class Operator:
 
 
 F = TypeVar("F", bound=Callable[..., Any])
-_BROKEN = (
-    ImportError,
-    SyntaxError,
-    NameError,
-    AttributeError,
-    TypeError,
-    ValueError,
-    LookupError,
-    OSError,
-)
-"""What a module that is not ready to be imported usually raises."""
-_BUILT_IN: dict[Kind, str] = {
+BUILT_IN: dict[Kind, str] = {
     "crossover": "evolution.crossover",
     "mutation": "evolution.mutation",
     "mating": "evolution.mating",
     "survival": "evolution.selection.survival",
 }
+"""Where the operators of each kind are that are always there."""
+
 _OPERATORS: dict[tuple[Kind, str], Operator] = {}
 
 
@@ -145,7 +158,7 @@ def survival(name: str) -> Callable[[F], F]:
 def operators(kind: Kind) -> dict[str, Operator]:
     """All operators of a kind, by name."""
     # Imported here, not above: the built-in operators import this module to register themselves.
-    importlib.import_module(_BUILT_IN[kind])
+    importlib.import_module(BUILT_IN[kind])
     return {name: operator for (of, name), operator in _OPERATORS.items() if of == kind}
 
 
@@ -185,40 +198,6 @@ def rule_parameters(
     return rule.validated({**{key: getattr(settings, key) for key in shared}, **given})
 
 
-def load_plugin(name: str) -> None:
-    """Import a module of the user's that registers operators, once.
-
-    Args:
-        name: dotted name of an installed module, or path of a .py file.
-
-    Raises:
-        OperatorError: there is none, or it fails; its own error is the cause.
-    """
-    if not name.endswith(".py"):
-        module, spec = name, importlib.util.find_spec(name) if _importable(name) else None
-    else:
-        file = Path(name).resolve()
-        module = f"acdc_plugin_{text_hash(str(file))}"
-        spec = importlib.util.spec_from_file_location(module, file) if file.is_file() else None
-    if spec is None or spec.loader is None:
-        raise OperatorError(f"there is no module {name}")
-    if module in sys.modules:
-        return
-    loaded = importlib.util.module_from_spec(spec)
-    sys.modules[module] = loaded
-    try:
-        spec.loader.exec_module(loaded)
-    except _BROKEN as error:
-        del sys.modules[module]
-        raise OperatorError(f"{name} fails: {type(error).__name__}: {error}") from error
-
-
-def _importable(name: str) -> bool:
-    """Whether a dotted name can be looked up: its parents are packages that exist."""
-    parent = name.rpartition(".")[0]
-    return not parent or (_importable(parent) and importlib.util.find_spec(parent) is not None)
-
-
 def parents_needed(settings: BreedingSettings) -> int:
     """How many parents the most demanding crossover that can be drawn takes."""
     return max(
@@ -238,6 +217,9 @@ def _register(kind: Kind, name: str, parents: int) -> Callable[[F], F]:
             for parameter in inspect.signature(function, eval_str=True).parameters.values()
             if parameter.kind is parameter.KEYWORD_ONLY
         }
+        taken = _OPERATORS.get((kind, name))
+        if taken is not None and taken.function.__module__ in BUILT_IN.values():
+            raise OperatorError(f"there is a built-in {kind} {name!r}: take another name")
         config = ConfigDict(extra="forbid")
         model = create_model(f"{name}_parameters", __config__=config, **fields)
         _OPERATORS[kind, name] = Operator(kind, name, function, parents, model)

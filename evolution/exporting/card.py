@@ -52,7 +52,7 @@ def model_card(
     merged = (
         f"There is no mergekit recipe of it: {obstacle}."
         if obstacle
-        else "`mergekit.yml` is the same merge for mergekit: `mergekit-yaml mergekit.yml OUT`."
+        else f"`mergekit.yml` is the same merge for mergekit: `{mergekit_command(sources)}`."
     )
     parts = [
         _metadata(sources),
@@ -72,6 +72,12 @@ def model_card(
         'tokenizer = AutoTokenizer.from_pretrained("PATH")\n```',
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def mergekit_command(sources: Sources) -> str:
+    """What makes the same merge; of adapters mergekit makes whole models first, and asks where."""
+    options = " --lora-merge-cache adapters --lora-merge-dtype float32" if sources.adapters else ""
+    return f"mergekit-yaml mergekit.yml OUT{options}"
 
 
 def _metadata(sources: Sources) -> str:

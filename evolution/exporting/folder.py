@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -128,21 +128,35 @@ def write_checkpoint(
         name: torch.empty(shape, dtype=bank.dtype, device="meta")
         for name, shape in bank.layout.shapes.items()
     }
-    shapes = {name: tuple(part.shape) for name, part in _stored(skeleton, empty.items())}
-    written = write_shards(
-        folder, shapes, _stored(skeleton, rounded(bank, genome)), bank.dtype, shard_bytes
-    )
+    others = _stored_otherwise(skeleton, empty)
+    shapes = {name: tuple(part.shape) for name, part in _stored(skeleton, empty.items(), others)}
+    weights = _stored(skeleton, rounded(bank, genome), others)
+    written = write_shards(folder, shapes, weights, bank.dtype, shard_bytes)
     config.architectures = [type(skeleton).__name__]
     bank.generation.save_pretrained(folder)
     config.save_pretrained(folder)
     return written
 
 
-def _stored(model: Any, tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+def _stored_otherwise(model: Any, tensors: Mapping[str, Tensor]) -> frozenset[str]:
+    """Names of the tensors that a checkpoint does not hold as the model does.
+
+    Asked once for all: transformers walks the whole model each time it is asked.
+    """
+    stored: Mapping[str, Tensor] = revert_weight_conversion(model, dict(tensors))
+    return frozenset(name for name, tensor in tensors.items() if stored.get(name) is not tensor)
+
+
+def _stored(
+    model: Any, tensors: Iterable[tuple[str, Tensor]], others: Collection[str]
+) -> Iterator[tuple[str, Tensor]]:
     """Tensors under the names of a checkpoint, where stacked experts are stored one by one."""
     for name, tensor in tensors:
-        parts: Mapping[str, Tensor] = revert_weight_conversion(model, {name: tensor})
-        yield from parts.items()
+        if name in others:
+            parts: Mapping[str, Tensor] = revert_weight_conversion(model, {name: tensor})
+            yield from parts.items()
+        else:
+            yield name, tensor
 
 
 @contextmanager

@@ -15,13 +15,11 @@ from evolution.bank import Bank
 from evolution.errors import MergeError, line
 from evolution.genome import Genome
 from evolution.merging.methods import check_method, configuration
-from evolution.merging.running import merged
+from evolution.merging.running import REFERENCES, merged
 from evolution.merging.settings import MergeSettings
 from evolution.sources import locate
 from memory.hashing import json_hash
 from memory.records import Json
-
-_REFERENCES = ("model", "base_model")
 
 
 def add_merges(bank: Bank, merges: Iterable[MergeSettings], cache_dir: Path) -> None:
@@ -133,11 +131,14 @@ def _read(merge: MergeSettings, file: Path) -> dict[str, Any]:
 
 
 def _mapped(value: Any, place: Callable[[str], str]) -> Any:
-    """The configuration with every reference to a model put through `place`."""
+    """The configuration with every reference to a model put through `place`.
+
+    Of `model+adapter`, mergekit's way to name a LoRA adapter on a model, each part is one.
+    """
     if isinstance(value, dict):
         return {
-            key: place(item)
-            if key in _REFERENCES and isinstance(item, str)
+            key: "+".join(map(place, item.split("+")))
+            if key in REFERENCES and isinstance(item, str)
             else _mapped(item, place)
             for key, item in value.items()
         }

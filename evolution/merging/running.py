@@ -7,6 +7,7 @@ be left behind in a run. Equal input gives equal output, since nothing else ente
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,10 @@ from evolution.genome import Genome
 _OUT, _PLAN = ".merged", ".merge.yml"
 """No expert is called so: names begin with a letter or a digit."""
 _OPTIONS = ("--quiet", "--no-write-model-card", "--no-copy-tokenizer")
+_ADAPTERS = ("--lora-merge-cache", ".adapters", "--lora-merge-dtype", "float32")
+"""Where mergekit may write models with LoRA adapters merged in, and how exactly."""
+REFERENCES = ("model", "base_model")
+"""Keys of a configuration under which models are named."""
 
 
 @contextmanager
@@ -52,37 +57,60 @@ def merged(
     scratch.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=scratch, prefix=".part-", ignore_cleanup_errors=True) as work:
         place = Path(work)
-        for name, genome in members.items():
-            folder = place / name
-            folder.mkdir()
-            write_checkpoint(bank, genome, folder)
-            bank.tokenizer.save_pretrained(folder)
-        text = yaml.safe_dump(_with_paths(configuration, set(members)), sort_keys=False)
-        (place / _PLAN).write_text(text, encoding="utf-8")
+        try:
+            _write(bank, members, configuration, place)
+        except OSError as error:
+            raise MergeError(
+                f"{label}: {scratch} cannot be written: {error.strerror or error}"
+            ) from error
         _run(label, place, rng_seed)
         yield place / _OUT
 
 
+def _write(
+    bank: Bank, members: Mapping[str, Genome], configuration: Mapping[str, Any], place: Path
+) -> None:
+    """The members as checkpoints, and the configuration that names their folders."""
+    for name, genome in members.items():
+        folder = place / name
+        folder.mkdir()
+        write_checkpoint(bank, genome, folder)
+        bank.tokenizer.save_pretrained(folder)
+    text = yaml.safe_dump(_with_paths(configuration, set(members)), sort_keys=False)
+    (place / _PLAN).write_text(text, encoding="utf-8")
+
+
 def _run(label: str, place: Path, rng_seed: int) -> None:
     command = [sys.executable, "-m", "mergekit.scripts.run_yaml", _PLAN, _OUT]
-    command += [*_OPTIONS, "--random-seed", str(rng_seed % 2**32)]
+    command += [*_OPTIONS, *_ADAPTERS, "--random-seed", str(rng_seed % 2**32)]
     environment = {**os.environ, "PYTHONHASHSEED": "0", "TRANSFORMERS_VERBOSITY": "error"}
     done = subprocess.run(
         command, cwd=place, env=environment, capture_output=True, text=True, check=False
     )
     if done.returncode != 0 or not (place / _OUT / "config.json").is_file():
-        said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        raise MergeError(
-            f"{label}: mergekit failed: {said[-1] if said else f'exit code {done.returncode}'}"
-        )
+        raise MergeError(f"{label}: mergekit failed: {_reason(done.returncode, done.stderr)}")
+
+
+def _reason(code: int, stderr: str) -> str:
+    """What mergekit said last; a process that was killed said nothing of it."""
+    if code < 0:
+        hint = ": too little memory, perhaps" if -code == signal.SIGKILL else ""
+        return f"it was killed by signal {-code}{hint}"
+    said = [line.strip() for line in stderr.splitlines() if line.strip()]
+    return said[-1] if said else f"exit code {code}"
 
 
 def _with_paths(value: Any, members: set[str]) -> Any:
     """The configuration with the folders of members in place of their names."""
+
+    def placed(reference: str) -> str:
+        parts = reference.split("+")
+        return "+".join(f"./{part}" if part in members else part for part in parts)
+
     if isinstance(value, Mapping):
         return {
-            key: f"./{item}"
-            if key in ("model", "base_model", "tokenizer_source") and item in members
+            key: placed(item)
+            if key in (*REFERENCES, "tokenizer_source") and isinstance(item, str)
             else _with_paths(item, members)
             for key, item in value.items()
         }

@@ -109,6 +109,11 @@ def test_the_merges_of_the_page_are_ones_that_mergekit_takes() -> None:
         (None, "there is no module"),
         ("import nothing_of_that_name", "fails: ModuleNotFoundError: No module named 'nothing"),
         ("def broken(:", "fails: SyntaxError"),
+        (
+            "from evolution.registry import crossover\n"
+            "@crossover('slerp')\ndef mine(parents, geometry, rng):\n    return parents[0], {}\n",
+            "there is a built-in crossover 'slerp': take another name",
+        ),
     ],
 )
 def test_a_plugin_that_cannot_be_loaded_is_one_clear_line(

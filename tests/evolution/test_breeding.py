@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -257,6 +257,29 @@ def test_a_new_operator_needs_a_decorator_and_nothing_else(bank: Bank) -> None:
     child = breed(bank, seeds(bank), 0, chosen)
     assert child.operator == "uniform_layers+halve_for_test"
     assert child.genome.coefficients.max() == 0.25
+
+
+@pytest.mark.parametrize(
+    ("give", "message"),
+    [
+        (lambda genome: genome, r"must return \(Genome, what it drew as a dict\), got Genome"),
+        (lambda genome: None, "got NoneType"),
+        (lambda genome: (genome.coefficients, {}), "must return"),
+        (lambda genome: (genome, {"by": np.float32(2.0)}), "must tell what it drew in plain JSON"),
+        (lambda genome: (genome, {"by": float("nan")}), "must tell what it drew in plain JSON"),
+        (lambda genome: (Genome(genome.coefficients * np.nan), {}), "not finite, in coefficients"),
+    ],
+)
+def test_an_operator_that_gives_something_else_is_named(
+    bank: Bank, give: Callable[[Genome], Any], message: str
+) -> None:
+    @mutation("odd_for_test")
+    def odd(genome: Genome, geometry: Geometry, rng: np.random.Generator) -> Any:
+        return give(genome)
+
+    with pytest.raises(OperatorError, match=message) as caught:
+        breed(bank, seeds(bank), 0, only("linear", mutations={"odd_for_test": {}}))
+    assert "mutation 'odd_for_test'" in str(caught.value)
 
 
 def test_parents_are_not_changed_by_breeding(bank: Bank) -> None:

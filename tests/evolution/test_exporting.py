@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 import torch
 import yaml
@@ -19,52 +15,22 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3MoeConfig
 
 from evolution.bank import Bank, load_bank
-from evolution.errors import ExportError
-from evolution.exporting import (
-    About,
-    Skill,
-    Sources,
-    export_expert,
-    genome_of,
-    mergekit_recipe,
-)
-from evolution.exporting.shards import INDEX, write_shards
+from evolution.checkpoints import open_checkpoint
+from evolution.engines import TransformersEngine
+from evolution.errors import CheckpointError, ExportError
+from evolution.exporting import export_expert, genome_of, write_checkpoint
+from evolution.exporting.shards import INDEX
 from evolution.genome import Genome
 from evolution.materialise import materialise, rounded
-from evolution.mutation import gaussian, spectral
-from evolution.settings import SpectralSettings
-from memory.records import Expert
+from evolution.settings import ModelSettings, SpectralSettings
 from tests.conftest import make_family
 
 from .conftest import models_of
+from .engine_cases import SETTINGS, ask, questions
+from .export_cases import ABOUT, mutant, sources
 
 if TYPE_CHECKING:
     from tests.conftest import TinyFamily
-
-PARENT = Expert(id="alpha", genome_id="0", generation=0, birth=1, operator="seed")
-EXPERT = Expert(
-    id="g2-1",
-    genome_id="1",
-    generation=2,
-    birth=1,
-    operator="linear+spectral",
-    parents=("alpha", "beta"),
-    rng_seed=7,
-)
-ABOUT = About(
-    EXPERT, "tiny", [PARENT], [Skill("sum", "adds numbers", True), Skill("spell", "spells", False)]
-)
-
-
-def sources(family: TinyFamily, *, base: bool = True) -> Sources:
-    seeds = {name: str(folder) for name, folder in family.seeds.items()}
-    return Sources(str(family.base) if base else None, seeds)
-
-
-def mutant(bank: Bank) -> Genome:
-    rng = np.random.default_rng(0)
-    plain = Genome(rng.uniform(-0.5, 1.0, (len(bank.blocks), len(bank.anchors))))
-    return gaussian(spectral(plain, bank.geometry, rng)[0], bank.geometry, rng)[0]
 
 
 def logits_of(model: Any, tokenizer: Any) -> Tensor:
@@ -72,6 +38,18 @@ def logits_of(model: Any, tokenizer: Any) -> Tensor:
     with torch.no_grad():
         logits: Tensor = model(**tokens).logits
     return logits
+
+
+def said_by(model: Any, tokenizer: Any) -> Tensor:
+    """Greedy tokens, by transformers' own loop."""
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Spell three."}],
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=True,
+    )
+    said: Tensor = model.generate(**prompt, max_new_tokens=12, do_sample=False)
+    return said
 
 
 @pytest.mark.parametrize(
@@ -90,11 +68,40 @@ def test_transformers_loads_the_expert_that_the_engine_runs(
     engine = held.model()
     materialise(held, genome, engine)
     assert torch.equal(logits_of(loaded, tokenizer), logits_of(engine, held.tokenizer))
+    assert torch.equal(said_by(loaded, tokenizer), said_by(engine, held.tokenizer))
     assert tokenizer.chat_template == held.tokenizer.chat_template
     assert loaded.generation_config.eos_token_id == engine.generation_config.eos_token_id
     tied = loaded.lm_head.weight is loaded.model.embed_tokens.weight
     assert tied is (which == "bank")
     assert tied is ("lm_head.weight" not in stored_names(written.folder))
+
+
+async def answers(bank: Bank, genome: Genome) -> list[str]:
+    engine = TransformersEngine(bank, SETTINGS["transformers"])
+    replies = await ask(engine, genome, questions(8))
+    await engine.close()
+    return [reply.text for reply in replies]
+
+
+@pytest.mark.parametrize(
+    ("which", "models"), [("bank", "tiny_family"), ("qwen_bank", "tiny_qwen_family")]
+)
+async def test_an_export_in_shards_answers_as_its_genome_does(
+    which: str, models: str, request: pytest.FixtureRequest, tmp_path: Path, cache: Path
+) -> None:
+    held: Bank = request.getfixturevalue(which)
+    genome, place = mutant(held), sources(request.getfixturevalue(models))
+    out = tmp_path / "out"
+    export_expert(held, genome, ABOUT, place, out, shard_bytes=30_000)
+    assert len(list(out.glob("model-*-of-*.safetensors"))) > 2
+    alone = load_bank(ModelSettings(base=str(out), seeds=()), SpectralSettings(rank=0), cache)
+    read = dict(alone.base)
+    for name, tensor in rounded(held, genome):
+        assert torch.equal(read.pop(name), tensor), name
+    assert not read
+    said = await answers(held, genome)
+    assert await answers(alone, alone.base_genome()) == said
+    assert await answers(held, held.base_genome()) != said
 
 
 def stored_names(folder: Path) -> set[str]:
@@ -116,32 +123,19 @@ def test_shards_are_no_larger_than_asked_and_the_index_names_every_tensor(
     assert set(index["weight_map"].values()) == {shard.name for shard in shards}
 
 
-def test_no_more_than_one_tensor_is_held(tmp_path: Path) -> None:
-    held: list[weakref.ref[Tensor]] = []
+def test_transformers_is_asked_once_how_it_stores_a_model(
+    bank: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It walks all modules each time: asked for every tensor, that takes longer than the sums."""
+    asked: list[int] = []
 
-    def tensors() -> Iterator[tuple[str, Tensor]]:
-        for index in range(6):
-            assert sum(reference() is not None for reference in held) <= 1
-            tensor = torch.full((100,), float(index), dtype=torch.bfloat16)
-            held.append(weakref.ref(tensor))
-            yield f"t{index}", tensor
-            del tensor
+    def counted(model: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        asked.append(len(tensors))
+        return tensors
 
-    shapes = {f"t{index}": (100,) for index in range(6)}
-    assert write_shards(tmp_path, shapes, tensors(), torch.bfloat16, 500) == 1200
-    for file in tmp_path.glob("*.safetensors"):
-        for name, tensor in load_file(file).items():
-            assert tensor.tolist() == [float(name[1:])] * 100
-
-
-def test_a_tensor_that_was_not_announced_is_refused(tmp_path: Path) -> None:
-    wrong = [("a", torch.zeros(3, dtype=torch.bfloat16))]
-    with pytest.raises(ExportError, match=r"expected tensor a \(2,\)"):
-        write_shards(tmp_path, {"a": (2,)}, wrong, torch.bfloat16)
-    with pytest.raises(ExportError, match="got nothing"):
-        write_shards(tmp_path, {"a": (2,)}, [], torch.bfloat16)
-    with pytest.raises(ExportError, match="more tensors"):
-        write_shards(tmp_path, {}, wrong, torch.bfloat16)
+    monkeypatch.setattr("evolution.exporting.folder.revert_weight_conversion", counted)
+    write_checkpoint(bank, mutant(bank), tmp_path)
+    assert asked == [len(bank.layout.shapes)]
 
 
 def test_a_mixture_of_experts_is_stored_under_the_names_of_its_checkpoint(
@@ -194,40 +188,6 @@ def test_the_card_tells_recipe_lineage_and_skills(
     assert "mutations of singular values are beyond mergekit" in card
 
 
-@pytest.mark.parametrize("base", [True, False])
-def test_mergekit_makes_the_same_weights_of_its_recipe(
-    base: bool, tiny_family: TinyFamily, cache: Path, tmp_path: Path
-) -> None:
-    held = load_bank(models_of(tiny_family, base=base), SpectralSettings(rank=4), cache)
-    rows = np.random.default_rng(1).uniform(-0.3, 1.0, (len(held.blocks), 3))
-    genome = Genome(rows)
-    text, obstacle = mergekit_recipe(held, genome, sources(tiny_family, base=base))
-    assert obstacle is None
-    assert text is not None
-    (tmp_path / "merge.yml").write_text(text)
-    command = [sys.executable, "-m", "mergekit.scripts.run_yaml", "merge.yml", "out", "--quiet"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    theirs = load_file(tmp_path / "out" / "model.safetensors")
-    for name, ours in rounded(held, genome):
-        # Ours is off by the rounding of the difference, both by that of the result.
-        assert torch.allclose(theirs[name].float(), ours.float(), rtol=2**-6, atol=2e-3), name
-
-
-def test_what_mergekit_cannot_express_is_said(bank: Bank, tiny_family: TinyFamily) -> None:
-    place = sources(tiny_family)
-    assert mergekit_recipe(bank, bank.base_genome(), place)[0] is not None
-    _, why = mergekit_recipe(bank, bank.seed_genome("delta"), place)
-    assert why == "the anchor delta was merged here and is no checkpoint of its own"
-    rng = np.random.default_rng(0)
-    noisy, _ = gaussian(bank.base_genome(), bank.geometry, rng)
-    assert (
-        mergekit_recipe(bank, noisy, place)[1] == "mutations of single weights are beyond mergekit"
-    )
-    lora = Sources(place.base, {"delta": "/adapters/delta"}, frozenset({"delta"}))
-    text, _ = mergekit_recipe(bank, bank.seed_genome("delta"), lora)
-    assert yaml.safe_load(str(text))["models"][0]["model"] == f"{place.base}+/adapters/delta"
-
-
 def test_a_place_that_is_taken_is_left_alone(
     bank: Bank, tiny_family: TinyFamily, tmp_path: Path
 ) -> None:
@@ -258,6 +218,28 @@ def test_an_export_that_fails_leaves_nothing_behind(
     with pytest.raises(ExportError, match="No space left on device"):
         export_expert(bank, bank.base_genome(), ABOUT, sources(tiny_family), tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_that_is_half_replaced_does_not_look_whole(
+    bank: Bank, tiny_family: TinyFamily, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, place = tmp_path / "out", sources(tiny_family)
+    export_expert(bank, mutant(bank), ABOUT, place, out, shard_bytes=30_000)
+    moved: list[Path] = []
+
+    def unplugged(source: Path, target: Path) -> None:
+        if len(moved) == 2:
+            raise OSError(5, "Input/output error")
+        moved.append(target)
+        source.rename(target)
+
+    monkeypatch.setattr("evolution.exporting.folder.os.replace", unplugged)
+    with pytest.raises(ExportError, match="Input/output error"):
+        export_expert(bank, bank.base_genome(), ABOUT, place, out, force=True)
+    assert len(moved) == 2
+    assert not (out / "config.json").exists()
+    with pytest.raises(CheckpointError, match=r"neither config\.json nor"):
+        open_checkpoint(out, "half")
 
 
 @pytest.mark.slow

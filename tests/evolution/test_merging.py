@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -149,6 +150,28 @@ def test_unknown_seeds_and_failing_merges_are_one_line(
     assert "\n" not in str(caught.value)
     assert bank.merge_names == ()
     assert not any((tmp_path / "merges").iterdir())
+
+
+def test_a_merge_that_is_killed_or_finds_no_room_says_so(
+    new_bank: Callable[[], Bank], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = new_bank()
+    parents = {name: bank.seed_genome(name) for name in PAIR}
+    killed = tmp_path / "killed"
+    killed.write_text("#!/bin/sh\necho 'WARNING: nothing to do with it' >&2\nkill -9 $$\n")
+    killed.chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "executable", str(killed))
+        with pytest.raises(MergeError, match=r"killed by signal 9: too little memory, perhaps$"):
+            merge_experts("g", bank, parents, "ties", HALVES, 0, tmp_path / "scratch")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("evolution.merging.running.write_checkpoint", full)
+    with pytest.raises(MergeError, match="cannot be written: No space left on device"):
+        merge_experts("g", bank, parents, "ties", HALVES, 0, tmp_path / "scratch")
+    assert list((tmp_path / "scratch").iterdir()) == []
 
 
 def test_experts_are_merged_with_their_mutations_and_the_same_twice(
