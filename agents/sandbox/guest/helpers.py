@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import threading
 import types
 from collections.abc import Sequence
@@ -95,12 +94,12 @@ class Host:
         return self.ask(question) is True
 
 
-def offer(host: Host) -> None:
-    """Make the helpers importable."""
+def module_over(host: Host) -> types.ModuleType:
+    """The module that task code may import."""
     module = types.ModuleType(NAME, "What the sandbox offers to task code.")
     module.__dict__.update(
         Run=Run,
         run_submission=host.run_submission,
         eval_with_llm_judge=host.eval_with_llm_judge,
     )
-    sys.modules[NAME] = module
+    return module
