@@ -6,6 +6,8 @@ votes cannot be calibrated: they are only counted.
 
 from __future__ import annotations
 
+from itertools import count
+
 from agents.chat import ChatClient
 from agents.concurrency import all_of
 from agents.errors import SandboxError
@@ -21,6 +23,8 @@ from prompts import PromptLibrary
 
 def consulted(chat: ChatClient, prompts: PromptLibrary, votes: int, seed: int = 0) -> Judge:
     """A judge for scorers: a question gets several votes of the rater, and more than half decide.
+
+    A vote that could not be read in an earlier sitting is asked for anew.
 
     Args:
         chat: whose `rater` is asked; the same question is asked once in a run.
@@ -40,18 +44,23 @@ def consulted(chat: ChatClient, prompts: PromptLibrary, votes: int, seed: int = 
         messages = [ChatMessage(role=role, content=content) for role, content in rendered.messages]
 
         async def vote(number: int) -> bool | None:
-            completion = await chat.complete(
-                "rater",
-                "consult",
-                messages,
-                ConsultingReply,
-                assignment=asked,
-                sample=number,
-                seed=derive_seed(seed, 0, f"consult/{asked}", number),
-                prompt_hash=rendered.hash,
-            )
-            reply = completion.parsed
-            return None if reply is None else reply.verdict == "pass"
+            for sample in count(number, votes):
+                completion = await chat.complete(
+                    "rater",
+                    "consult",
+                    messages,
+                    ConsultingReply,
+                    assignment=asked,
+                    sample=sample,
+                    seed=derive_seed(seed, 0, f"consult/{asked}", sample),
+                    prompt_hash=rendered.hash,
+                )
+                reply = completion.parsed
+                if reply is not None:
+                    return reply.verdict == "pass"
+                if not completion.replayed:
+                    return None
+            raise AssertionError("counting has no end")
 
         with span("grade", "consult", votes=votes) as work:
             cast = await all_of(vote(number) for number in range(votes))

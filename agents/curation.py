@@ -8,7 +8,7 @@ that are graded.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -69,6 +69,7 @@ def plan_adaptation(
     rates: Mapping[str, float],
     settings: PoolSettings,
     rng: np.random.Generator,
+    replaced: Collection[str] = (),
 ) -> Plan:
     """Decide one adaptation of the pool.
 
@@ -77,10 +78,12 @@ def plan_adaptation(
         rates: pass rates of the graded ones.
         settings: shares and limits.
         rng: the stream of this decision.
+        replaced: active families whose parent rests behind them, and returns if they retire as
+            impossible: the pool grows no smaller by them.
     """
     plan = Plan()
     graded = [family for family in active if family.id in rates]
-    _retire_impossible(plan, graded, len(active), rates, settings, rng)
+    _retire_impossible(plan, graded, len(active), rates, settings, rng, replaced)
     alive = [family for family in graded if family.id not in plan.retired]
     slots = max(0, settings.adaptations - len(plan.requests))
     order = rng.permutation(len(alive)) if alive else np.zeros(0, dtype=int)
@@ -105,12 +108,17 @@ def _retire_impossible(
     rates: Mapping[str, float],
     settings: PoolSettings,
     rng: np.random.Generator,
+    replaced: Collection[str],
 ) -> None:
     """Retire what nobody passes, as long as half of the capacity stays active."""
     floor = settings.capacity / 2
     for family in graded:
-        if rates[family.id] > 0 or active - len(plan.retired) <= floor:
+        if rates[family.id] > 0:
             continue
+        if family.id not in replaced:
+            if active <= floor:
+                continue
+            active -= 1
         plan.retired.append(family.id)
         if rng.random() < settings.rescue and len(plan.requests) < settings.adaptations:
             plan.requests.append(("easier", family.id))

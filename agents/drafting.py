@@ -13,7 +13,7 @@ from agents.context import RunContext
 from agents.curation import Plan, pass_rates, plan_adaptation
 from agents.errors import ContextLengthError, EndpointError, JudgingError
 from agents.families import write_family
-from agents.lifecycle import move
+from agents.lifecycle import move, resting_parent
 from agents.novelty import interestingly_new
 from agents.progress import ProgressEvent
 from agents.scientist import candidate_family
@@ -76,7 +76,8 @@ def curate(context: RunContext, generation: int) -> None:
         archive = context.archive_skills()
         rates = pass_rates([family.id for family in active], archive)
         rng = stream(context.seed, generation, "curation")
-        plan = plan_adaptation(active, rates, context.pool, rng)
+        replaced = [family.id for family in active if resting_parent(store, family) is not None]
+        plan = plan_adaptation(active, rates, context.pool, rng, replaced)
         _apply(context, plan)
         _write_assignments(context, generation, plan.requests)
     context.progress(

@@ -23,9 +23,12 @@ REGRADES = 2
 async def judge(context: RunContext, generation: int) -> None:
     """Examine the archive and the children of a generation on the active pool.
 
+    Each generation is a sitting of its own to the rater, who is asked anew what was left open.
+
     Raises:
         JudgingError: so many answers stayed ungraded, twice, that selection would be a guess.
     """
+    context.chat.begin_sitting()
     experts = competitors(context, generation)
     for _ in range(1 + REGRADES):
         families = context.store.families("active")

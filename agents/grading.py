@@ -139,7 +139,7 @@ class Grader:
         due = [number for number, key in keys.items() if key not in grades]
         error = ""
         if due:
-            rating = await self._rater.rate(item, answer.extracted, due)
+            rating = await self._rater.rate(item, answer.extracted, due, again=True)
             error = rating.error
             cast = [
                 _grade(

@@ -85,9 +85,14 @@ def move(
     return status
 
 
-def _bring_back_parent(store: RunStore, child: Family, happening: Happening) -> None:
+def resting_parent(store: RunStore, child: Family) -> Family | None:
+    """The parent that rests behind a harder child, if one does."""
     if child.kind != "harder":
-        return
-    for parent in child.parents:
-        if store.family_status(parent) == "held":
-            move(store, store.family(parent), happening)
+        return None
+    held = (parent for parent in child.parents if store.family_status(parent) == "held")
+    return next(map(store.family, held), None)
+
+
+def _bring_back_parent(store: RunStore, child: Family, happening: Happening) -> None:
+    if (parent := resting_parent(store, child)) is not None:
+        move(store, parent, happening)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from agents.chat import ChatClient
 from agents.concurrency import all_of
@@ -26,6 +27,9 @@ from memory.spans import span
 from prompts import PromptLibrary
 
 SHOWN_REPLIES = 3
+TRIES = 2
+"""How often a vote is asked for in one sitting until one is valid."""
+
 _LABELS = ("A", "B", "C")
 _ORDERS = (
     ("answer", "reference", "foil"),
@@ -88,13 +92,16 @@ class Rater:
         prompt = self._prompts.prompt("rate").hash
         return json_hash([rubric.text, rubric.reference, rubric.foil, prompt])
 
-    async def rate(self, item: Item, answer: str, numbers: Sequence[int] | None = None) -> Rating:
+    async def rate(
+        self, item: Item, answer: str, numbers: Sequence[int] | None = None, *, again: bool = False
+    ) -> Rating:
         """Let votes be cast on an answer.
 
         Args:
             item: a rated instance.
             answer: as extracted from an expert's reply. The empty one fails without a call.
             numbers: the votes that are wanted, all by default.
+            again: whether votes that were void in an earlier sitting are cast anew.
 
         Raises:
             BudgetExhausted: the rater may not call any more.
@@ -103,7 +110,7 @@ class Rater:
         if not answer.strip():
             return Rating(tuple(Vote(n, False, "an empty answer", "none") for n in wanted))
         with span("grade", "rate", family=item.code_hash, votes=len(wanted)) as work:
-            cast = await all_of(self._vote(item, answer, number) for number in wanted)
+            cast = await all_of(self._vote(item, answer, number, again) for number in wanted)
             votes = tuple(vote for vote in cast if isinstance(vote, Vote))
             rating = Rating(
                 votes,
@@ -113,20 +120,29 @@ class Rater:
             work.set(output=f"{rating.passed}, agreement {rating.agreement}")
         return rating
 
-    async def _vote(self, item: Item, answer: str, number: int) -> Vote | ChatError | str:
-        """One vote, or why there is none; a void vote is cast once more."""
-        problem: ChatError | str = ""
-        for sample in (number, number + self.votes):
+    async def _vote(
+        self, item: Item, answer: str, number: int, again: bool
+    ) -> Vote | ChatError | str:
+        """One vote, or why there is none; a void vote is cast once more in each sitting.
+
+        Void votes of earlier sittings stay on record and are passed over: each is found in the
+        cache, and the first question beyond them is a new one.
+        """
+        tries_left = TRIES
+        for sample in count(number, self.votes):
             try:
-                vote = await self._ask(item, answer, number, sample)
+                vote, replayed = await self._ask(item, answer, number, sample)
             except (EndpointError, ContextLengthError) as error:
                 return error
-            if isinstance(vote, Vote):
+            tries_left -= not (again and replayed)
+            if isinstance(vote, Vote) or tries_left == 0:
                 return vote
-            problem = vote
-        return problem
+        raise AssertionError("counting has no end")
 
-    async def _ask(self, item: Item, answer: str, number: int, sample: int) -> Vote | str:
+    async def _ask(
+        self, item: Item, answer: str, number: int, sample: int
+    ) -> tuple[Vote | str, bool]:
+        """A vote, or why it is void; and whether it is one of an earlier sitting."""
         assert item.rubric is not None
         known = {
             "answer": answer,
@@ -150,9 +166,13 @@ class Rater:
             seed=derive_seed(self._seed, 0, f"rate/{item.instance_hash}", sample),
             prompt_hash=rendered.hash,
         )
-        reply = completion.parsed
-        if reply is None:
-            return f"the rater's vote could not be read: {completion.problem}"
+        if completion.parsed is None:
+            unread = f"the rater's vote could not be read: {completion.problem}"
+            return unread, completion.replayed
+        vote = self._read(completion.parsed, order, number)
+        return vote, completion.replayed
+
+    def _read(self, reply: RatingReply, order: Sequence[str], number: int) -> Vote | str:
         said = dict(zip(order, (reply.A, reply.B, reply.C), strict=True))
         if said["reference"] != "pass":
             return "the vote is void: the rater failed the reference answer"

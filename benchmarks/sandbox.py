@@ -10,8 +10,11 @@ processes at a time:
 - `bubblewrap`: a fresh bubblewrap with a fresh `python` for every score;
 
 once for scorers that need the standard library alone, and once for scorers that use numpy and
-sympy, which warm guests import beforehand. Then the escape suite of the tests is run: every case
-beside a good neighbour. An escape is a case that was not held.
+sympy, which warm guests import beforehand. The ways take turns for several rounds and the median
+round counts, so that what else the machine does meets all of them; how much that was is told as
+`elsewhere`, the share of the processors that others used meanwhile. A rate that was measured beside
+others says little about the machine, its ratio to the other ways still does. Then the escape suite
+of the tests is run: every case beside a good neighbour. An escape is a case that was not held.
 """
 
 from __future__ import annotations
@@ -23,16 +26,21 @@ import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from contextlib import suppress
+from functools import partial
+from statistics import median
+from typing import Any, NamedTuple
 
-from agents.sandbox import Submission, open_sandbox
+import psutil
+
+from agents.sandbox import Sandbox, Submission, open_sandbox
 from agents.sandbox.bubblewrap import bubblewrap_command
 from agents.settings import SandboxSettings
 from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines
 from tests.agents.escapes.runner import ESCAPES, decoys, escaped
 
-AT_A_TIME = 2
+AT_A_TIME, ROUNDS = 2, 5
 GOALS = {"plain": 300, "numpy and sympy": 100}
 
 FAMILY = """
@@ -78,6 +86,16 @@ print(json.dumps(float(family.score(task, request["text"]))))
 """
 
 ScoreOne = Callable[[str, Submission], Awaitable[float | None]]
+Way = Callable[[str, int], Awaitable[tuple[int, float]]]
+"""Scores a family so many times; gives how many scores it made, and in how many seconds."""
+
+
+class Round(NamedTuple):
+    """One way's turn, and the share of the processors that others used meanwhile."""
+
+    scores: int
+    seconds: float
+    elsewhere: float
 
 
 def main() -> int:
@@ -119,45 +137,82 @@ def goal(name: str, value: float, unit: str, goal: float, met: bool) -> dict[str
 
 
 async def speeds(name: str, code: str, scores: int) -> list[dict[str, Any]]:
-    """Scores per second in the three ways; the slow ones get a tenth of the work."""
+    """Scores per second in the three ways, in turn; the slow ones get a tenth of the work."""
     settings = SandboxSettings(guests=AT_A_TIME, preimport=PREIMPORT[name])
     command, reason = bubblewrap_command(settings)
     if command is None:
         raise SystemExit(f"nothing to measure: {reason}")
     fresh = [sys.executable, "-c", ONE_SCORE]
     in_bubblewrap = [*command[: command.index(sys.executable)], *fresh]
-    few = max(2 * len(ANSWERS), scores // 10)
-    return [
-        row(name, "warm", scores, await warm(code, settings, scores)),
-        row(name, "python", few, await one_by_one(started_afresh(fresh), code, few)),
-        row(name, "bubblewrap", few, await one_by_one(started_afresh(in_bubblewrap), code, few)),
-    ]
+    each = max(len(ANSWERS), scores // ROUNDS)
+    few = max(AT_A_TIME, each // 10)
+    sandbox = open_sandbox(settings)
+    ways: dict[str, tuple[int, Way]] = {
+        "warm": (each, partial(warm, sandbox)),
+        "python": (few, partial(one_by_one, started_afresh(fresh))),
+        "bubblewrap": (few, partial(one_by_one, started_afresh(in_bubblewrap))),
+    }
+    rounds: dict[str, list[Round]] = {way: [] for way in ways}
+    try:
+        await warm(sandbox, code, AT_A_TIME * len(ANSWERS))  # starts the guests
+        for _ in range(ROUNDS):
+            for way, (number, measured) in ways.items():
+                others = Others()
+                number, seconds = await measured(code, number)
+                rounds[way].append(Round(number, seconds, others.share()))
+    finally:
+        await sandbox.close()
+    return [row(name, way, found) for way, found in rounds.items()]
 
 
-def row(scorer: str, way: str, scores: int, seconds: float) -> dict[str, Any]:
+def row(scorer: str, way: str, rounds: Sequence[Round]) -> dict[str, Any]:
+    rates = [found.scores / found.seconds for found in rounds]
     return {
         "scorer": scorer,
         "way": way,
-        "scores": scores,
-        "seconds": round(seconds, 3),
-        "scores_per_second": round(scores / seconds, 1),
+        "scores": sum(found.scores for found in rounds),
+        "seconds": round(sum(found.seconds for found in rounds), 3),
+        "scores_per_second": round(median(rates), 1),
+        "least": round(min(rates), 1),
+        "most": round(max(rates), 1),
+        "elsewhere": round(median(found.elsewhere for found in rounds), 2),
     }
 
 
-async def warm(code: str, settings: SandboxSettings, scores: int) -> float:
-    """Seconds for so many scores by warm guests, a request for every four, as in a run."""
-    sandbox = open_sandbox(settings)
+class Others:
+    """The processor time that processes took which are not of this measurement."""
+
+    def __init__(self) -> None:
+        self._begun = self._times()
+
+    def share(self) -> float:
+        """Their share of all processors since then, in [0, 1]."""
+        busy, ours, total = (
+            now - then for now, then in zip(self._times(), self._begun, strict=True)
+        )
+        return min(1.0, max(0.0, (busy - ours) / total)) if total > 0 else 0.0
+
+    @staticmethod
+    def _times() -> tuple[float, float, float]:
+        machine, ours = psutil.cpu_times(), 0.0
+        own = psutil.Process()
+        for process in [own, *own.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                used = process.cpu_times()
+                ours += used.user + used.system + used.children_user + used.children_system
+        total = float(sum(machine))
+        return total - machine.idle - machine.iowait, ours, total
+
+
+async def warm(sandbox: Sandbox, code: str, scores: int) -> tuple[int, float]:
+    """So many scores by warm guests, a request for every four, as in a run: number and seconds."""
     requests = -(-scores // len(ANSWERS))
-    try:
-        await asyncio.gather(*(sandbox.score(code, ANSWERS) for _ in range(AT_A_TIME)))
-        started = time.perf_counter()
-        found = await asyncio.gather(*(sandbox.score(code, ANSWERS) for _ in range(requests)))
-        seconds = time.perf_counter() - started
-    finally:
-        await sandbox.close()
+    started = time.perf_counter()
+    found = await asyncio.gather(*(sandbox.score(code, ANSWERS) for _ in range(requests)))
+    seconds = time.perf_counter() - started
     if any([score.value for score in scored] != RIGHT for scored in found):
         raise SystemExit("the warm guests scored wrongly")
-    return seconds * scores / (requests * len(ANSWERS))
+    return requests * len(ANSWERS), seconds
 
 
 def started_afresh(command: Sequence[str]) -> ScoreOne:
@@ -174,8 +229,8 @@ def started_afresh(command: Sequence[str]) -> ScoreOne:
     return score
 
 
-async def one_by_one(score: ScoreOne, code: str, scores: int) -> float:
-    """Seconds for so many scores, two at a time."""
+async def one_by_one(score: ScoreOne, code: str, scores: int) -> tuple[int, float]:
+    """So many scores, two at a time: number and seconds."""
     places = asyncio.Semaphore(AT_A_TIME)
 
     async def scored(number: int) -> bool:
@@ -188,7 +243,7 @@ async def one_by_one(score: ScoreOne, code: str, scores: int) -> float:
     seconds = time.perf_counter() - started
     if not all(right):
         raise SystemExit("a fresh process scored wrongly")
-    return seconds
+    return scores, seconds
 
 
 async def escapes(cases: Sequence[Any]) -> list[dict[str, str]]:
@@ -210,7 +265,8 @@ async def escapes(cases: Sequence[Any]) -> list[dict[str, str]]:
 
 def table(report: dict[str, Any]) -> str:
     lines = [
-        f"{row['scorer']:<16} {row['way']:<11} {row['scores_per_second']:>8.1f} scores/s"
+        f"{row['scorer']:<16} {row['way']:<11} {row['scores_per_second']:>8.1f} scores/s "
+        f"({row['least']:.1f} to {row['most']:.1f}; others used {100 * row['elsewhere']:.0f} %)"
         for row in report["rows"]
     ]
     lines += [f"escaped: {case['name']}: {case['problem']}" for case in report["escaped"]]

@@ -110,8 +110,9 @@ async def open_context(
         stack.enter_context(tracing(store.path))
         _hold_prompts(store, prompts, folder.path)
         embedder = open_embedder(config.novelty)
-        novelty = NoveltyMemory.open(folder.path, embedder, config.novelty, run_id=store.run_id())
-        stack.callback(novelty.close)
+        novelty = stack.enter_context(
+            NoveltyMemory.open(folder.path, embedder, config.novelty, run_id=store.run_id())
+        )
         chat = ChatClient(config.endpoints, store, transport=OfflineTransport())
         stack.push_async_callback(chat.close)
         has_rater = config.endpoints.of("rater").base_url != OFFLINE

@@ -2,8 +2,10 @@
 
 Chroma holds one collection of the embeddings of all families that were ever accepted. Whenever a
 run starts, `reconcile` makes it agree with `run.db`, so a kill between the two, a deleted folder or
-another embedder do no harm. Only the process that writes to the run may open it: Chroma's embedded
-store is not made for several processes.
+another embedder do no harm. That also lets new families wait: each write to Chroma ends in a commit
+to the disk, which takes longer than everything else, so families are stored many at a time, and
+those that wait are searched beside Chroma. Only the process that writes to the run may open it:
+Chroma's embedded store is not made for several processes.
 """
 
 from __future__ import annotations
@@ -57,6 +59,7 @@ class NoveltyMemory:
         self._embedder = embedder
         self._place = place
         self._latest: tuple[str, Vector] | None = None
+        self._waiting: dict[str, tuple[str, Vector]] = {}
         with self._guard():
             self._collection = self._open_collection()
 
@@ -108,6 +111,17 @@ class NoveltyMemory:
             )
         return cls(client, f"families-{run_id}", embedder, url)
 
+    def flush(self) -> None:
+        """Store the families that wait."""
+        if not self._waiting:
+            return
+        texts, vectors = zip(*self._waiting.values(), strict=True)
+        with self._guard():
+            self._collection.upsert(
+                ids=list(self._waiting), embeddings=np.stack(vectors), documents=list(texts)
+            )
+        self._waiting.clear()
+
     def close(self) -> None:
         """Let go of the data; a memory that was closed cannot be used again."""
         with self._guard():
@@ -122,7 +136,11 @@ class NoveltyMemory:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        try:
+            if error is None:  # else what failed may be Chroma; `reconcile` makes up for it
+                self.flush()
+        finally:
+            self.close()
 
     def reconcile(self, families: Sequence[Family]) -> None:
         """Make the memory hold these families, as they are, and no others.
@@ -130,6 +148,7 @@ class NoveltyMemory:
         Args:
             families: all that `run.db` has ever accepted.
         """
+        self.flush()
         texts = {family.id: family.novelty_text() for family in families}
         with self._guard():
             stored = self._collection.get(include=["documents"])
@@ -145,9 +164,9 @@ class NoveltyMemory:
     def add(self, family: Family) -> None:
         """Remember a family; adding it again replaces it."""
         text = family.novelty_text()
-        vector = self._embed(text)
-        with self._guard():
-            self._collection.upsert(ids=[family.id], embeddings=vector[None], documents=[text])
+        self._waiting[family.id] = (text, self._embed(text))
+        if len(self._waiting) >= _BATCH:
+            self.flush()
 
     def nearest(self, family: Family, k: int = 3) -> list[Neighbour]:
         """The k most similar families in the memory, never itself; ties by id.
@@ -164,14 +183,18 @@ class NoveltyMemory:
             found = self._collection.query(
                 query_embeddings=query[None], n_results=k + _EXTRA, include=["embeddings"]
             )
+        rows = dict(zip(found["ids"][0], found["embeddings"][0], strict=True))
+        rows.update({id_: vector for id_, (_, vector) in self._waiting.items()})
+        wanted = query.astype(np.float64)
         neighbours = [
-            Neighbour(id_, _similarity(np.asarray(row, np.float64), query.astype(np.float64)))
-            for id_, row in zip(found["ids"][0], found["embeddings"][0], strict=True)
+            Neighbour(id_, _similarity(np.asarray(row, np.float64), wanted))
+            for id_, row in rows.items()
         ]
         return sorted(neighbours, key=lambda item: (-item.similarity, item.family_id))[:k]
 
     def __len__(self) -> int:
         """How many families are remembered."""
+        self.flush()
         with self._guard():
             return int(self._collection.count())
 
@@ -212,7 +235,7 @@ class NoveltyMemory:
 
 def _similarity(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
     """Cosine of two unit vectors; rounded, so that ties are ties on every machine."""
-    return float(np.clip(round(float(one @ other), _DECIMALS), -1.0, 1.0))
+    return max(-1.0, min(1.0, round(float(one @ other), _DECIMALS)))
 
 
 @contextmanager

@@ -53,6 +53,7 @@ class ChatClient:
         self._connections = Connections(transport)
         self._budgets: dict[Role, Budget] = {}
         self._under_way = CallsUnderWay()
+        self._sent: set[str] = set()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def complete(
@@ -104,9 +105,14 @@ class ChatClient:
             call = self._store.call(key)
             if call is None:
                 call = await self._run(blank, request)
+                self._sent.add(key)
             else:
                 self._store.count_cached(key)
-        return completion_of(call, schema)
+        return completion_of(call, schema, replayed=key not in self._sent)
+
+    def begin_sitting(self) -> None:
+        """From here on, all that is on record counts as replayed; a new client begins so, too."""
+        self._sent.clear()
 
     def model(self, role: Role) -> str:
         """The name of the model behind a role."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic
 
 from agents.chat.structured import T, parse_object
@@ -18,15 +18,17 @@ class Completion(Generic[T]):
         text: what the model said, reasoning left out.
         parsed: the object that was asked for; None if there is none, or none was asked for.
         problem: why the reply is of no use, in words for the model that has to mend it.
+        replayed: whether the call was made in an earlier sitting, and found on record.
     """
 
     call_key: str
     text: str
     parsed: T | None
     problem: str | None
+    replayed: bool = field(default=False, compare=False)
 
 
-def completion_of(call: Call, schema: type[T] | None) -> Completion[T]:
+def completion_of(call: Call, schema: type[T] | None, *, replayed: bool) -> Completion[T]:
     """Read a recorded reply; the same record always gives the same completion."""
     text, truncated = call.response or "", call.finish_reason == "length"
     parsed: T | None = None
@@ -41,4 +43,4 @@ def completion_of(call: Call, schema: type[T] | None) -> Completion[T]:
         problem = "The reply was truncated at the token limit."
     elif not text:
         problem = "The reply is empty."
-    return Completion(call_key=call.key, text=text, parsed=parsed, problem=problem)
+    return Completion(call.key, text, parsed, problem, replayed)

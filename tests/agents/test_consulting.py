@@ -11,6 +11,7 @@ import pytest
 from agents.chat import ChatClient
 from agents.consulting import consulted
 from agents.endpoints import EndpointsSettings
+from agents.errors import SandboxError
 from agents.grading import Grader
 from agents.items import Item
 from agents.sandbox import Submission, open_sandbox
@@ -87,6 +88,21 @@ async def test_the_same_question_is_asked_once_in_a_run(store: RunStore) -> None
     def play(body: Body) -> Act:
         return Say(json.dumps({"reason": "it says so", "verdict": verdict(body)}))
 
+    assert await scores(store, play, "Many thanks!") == ([1.0], 3)
+    assert await scores(store, play, "Many thanks!") == ([1.0], 0)
+
+
+async def test_what_could_not_be_read_is_asked_anew_in_the_next_sitting(store: RunStore) -> None:
+    def mute(body: Body) -> Act:
+        return Say("I would rather not.")
+
+    def play(body: Body) -> Act:
+        return Say(json.dumps({"reason": "it says so", "verdict": verdict(body)}))
+
+    for _ in range(2):
+        with pytest.raises(SandboxError, match="no vote could be read"):
+            await scores(store, mute, "Many thanks!")
+    assert len(store.calls(role="rater")) == 6, "each sitting asks for each vote once"
     assert await scores(store, play, "Many thanks!") == ([1.0], 3)
     assert await scores(store, play, "Many thanks!") == ([1.0], 0)
 

@@ -59,6 +59,17 @@ def test_impossible_families_are_retired_down_to_half_of_the_capacity() -> None:
     assert len(plan.requests) == 4
 
 
+def test_an_impossible_child_makes_way_for_its_resting_parent_however_small_the_pool() -> None:
+    families = [family(n) for n in range(4)]
+    rates = {f.id: 0.0 for f in families}
+    settings = PoolSettings(capacity=8, adaptations=4, rescue=0.0)
+    plan = plan_adaptation(families, rates, settings, np.random.default_rng(0), {"f1", "f3"})
+    assert plan.retired == ["f1", "f3"]
+    settings = PoolSettings(capacity=6, adaptations=4, rescue=0.0)
+    plan = plan_adaptation(families, rates, settings, np.random.default_rng(0), {"f1"})
+    assert plan.retired == ["f0", "f1"], "one leaves for good, one makes way"
+
+
 def test_rescue_share_of_impossible_families_gets_an_easier_assignment() -> None:
     families = [family(n) for n in range(4000)]
     rates = {f.id: 0.0 for f in families}

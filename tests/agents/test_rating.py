@@ -110,10 +110,14 @@ def serve() -> Iterator[Callable[..., ScriptedServer]]:
 Serve = Callable[..., ScriptedServer]
 
 
-def rater(store: RunStore, server: ScriptedServer, votes: int = 3, **own: Any) -> Rater:
+def rater_chat(store: RunStore, server: ScriptedServer, **own: Any) -> ChatClient:
     quick = {"base_url": server.url, "model": "r", "attempts": 1, "backoff": 0.0}
     settings = EndpointsSettings.model_validate({"scientist": {**quick, **own}})
-    return Rater(ChatClient(settings, store), PromptLibrary(), votes)
+    return ChatClient(settings, store)
+
+
+def rater(store: RunStore, server: ScriptedServer, votes: int = 3, **own: Any) -> Rater:
+    return Rater(rater_chat(store, server, **own), PromptLibrary(), votes)
 
 
 async def test_every_vote_is_a_call_and_the_answer_stands_at_every_place(
@@ -288,6 +292,58 @@ async def test_without_votes_a_grade_is_missing_and_the_next_try_casts_them(
     up.append(True)
     verdicts = await Grader(store, CountingSandbox(), rater(store, server)).grade(pairs)
     assert verdicts["a"].passed is True
+
+
+async def test_void_votes_are_cast_anew_in_the_next_sitting_and_valid_ones_are_kept(
+    store: RunStore, serve: Serve
+) -> None:
+    garbled = Say("I had rather talk about the weather.")
+    mood: list[Callable[[Body], Act]] = [lambda _: garbled]
+    server = serve(lambda body: mood[-1](body))
+    pairs = [answered(store, THANKS, "a"), answered(store, THANKS, "b")]
+
+    async def sitting() -> tuple[bool | None, int]:
+        before = len(server.requests)
+        verdicts = await Grader(store, CountingSandbox(), rater(store, server)).grade(pairs)
+        assert verdicts["a"] == verdicts["b"]
+        return verdicts["a"].passed, len(server.requests) - before
+
+    assert await sitting() == (None, 6), "each of three votes is cast, and once more"
+    assert await sitting() == (None, 6), "a resume asks again, as often and no more"
+    readable = iter([False, True, False, False, True])
+    mood.append(lambda body: says(thanks)(body) if next(readable) else garbled)
+    assert await sitting() == (True, 5), "two votes are valid, one is void twice"
+    assert len(store.ratings()) == 2 * 2
+    mood.append(says(thanks))
+    assert await sitting() == (True, 1), "only the vote that is still missing is cast"
+    assert await sitting() == (True, 0)
+    assert len(store.ratings()) == 2 * 3
+
+
+async def test_void_votes_are_cast_anew_when_a_sitting_begins_in_the_same_process(
+    store: RunStore, serve: Serve
+) -> None:
+    mood: list[Callable[[Body], Act]] = [lambda _: Say("no")]
+    server = serve(lambda body: mood[-1](body))
+    chat, pairs = rater_chat(store, server), [answered(store, THANKS)]
+    grader = Grader(store, CountingSandbox(), Rater(chat, PromptLibrary(), 3))
+    for _ in range(2):
+        assert (await grader.grade(pairs))["a"].passed is None
+        assert len(server.requests) == 6, "a regrade within a generation replays"
+    mood.append(says(thanks))
+    chat.begin_sitting()
+    assert (await grader.grade(pairs))["a"].passed is True
+    assert len(server.requests) == 9
+
+
+async def test_gates_replay_what_an_interrupted_assignment_heard(
+    store: RunStore, serve: Serve
+) -> None:
+    server = serve(lambda _: Say("no"))
+    for _ in range(2):
+        rating = await rater(store, server).rate(ITEM, THANKS)
+        assert rating.passed is None
+        assert len(server.requests) == 6
 
 
 async def test_a_rated_answer_is_missing_while_nobody_rates(store: RunStore) -> None:

@@ -106,6 +106,42 @@ def test_the_ranking_is_exact_in_a_large_pool(
         assert ids(memory.nearest(families[index], k=5)) == expected
 
 
+def test_families_that_wait_to_be_stored_are_found_and_ranked_like_the_others(
+    tmp_path: Path, make_family: MakeFamily
+) -> None:
+    draws = np.random.default_rng(5)
+    words = [f"word{index}" for index in range(60)]
+    families = [
+        make_family(f"f{index:03d}", description=" ".join(draws.choice(words, 8)))
+        for index in range(230)
+    ]
+    with NoveltyMemory.open(tmp_path, WordEmbedder()) as memory:
+        for family in families:
+            memory.add(family)
+        waiting = [memory.nearest(family, k=7) for family in families[::23]]
+        memory.add(families[-1].model_copy(update={"description": "no such words at all"}))
+        memory.add(families[-1])
+        memory.flush()
+        assert [memory.nearest(family, k=7) for family in families[::23]] == waiting
+        assert len(memory) == 230
+    with NoveltyMemory.open(tmp_path, embedder := WordEmbedder()) as memory:
+        memory.reconcile(families)
+        assert embedder.embedded == [], "closing has stored what waited"
+        assert [memory.nearest(family, k=7) for family in families[::23]] == waiting
+
+
+def test_families_that_waited_when_the_run_was_killed_are_made_up_for(
+    tmp_path: Path, pool: list[Family]
+) -> None:
+    killed = NoveltyMemory.open(tmp_path, WordEmbedder())
+    killed.add(pool[0])
+    killed.close()  # not as a context: what waits is lost, as by a kill
+    with NoveltyMemory.open(tmp_path, WordEmbedder()) as memory:
+        assert len(memory) == 0
+        memory.reconcile(pool)
+        assert ids(memory.nearest(pool[1], k=1)) == ["g0-a00"]
+
+
 def test_the_memory_is_found_again_and_embeds_only_what_is_missing(
     tmp_path: Path, pool: list[Family]
 ) -> None:

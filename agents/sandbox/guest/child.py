@@ -9,20 +9,24 @@ import traceback
 import types
 from typing import Any, NamedTuple, NoReturn
 
-from .confinement import Limits, SystemCallFilter, set_limits
+from .confinement import Confinement, Limits
 from .family import attempt, result_of
 from .frames import write_frame
-from .helpers import Host, offer
+from .helpers import NAME, Host, module_over
 
 PROGRAM = "submission.py"
 
 
+RESULTS, ANSWERS = 3, 4
+HELPERS = module_over(Host(RESULTS, ANSWERS))
+
+
 class Ends(NamedTuple):
-    """The child's descriptors.
+    """The child's ends of what its parent has opened.
 
     Attributes:
-        results: where results and questions go.
-        answers: where answers to questions come from.
+        results: where results and questions go; becomes `RESULTS`.
+        answers: where answers to questions come from; becomes `ANSWERS`.
         streams: standard input, output and error of a program; empty for a family.
     """
 
@@ -31,36 +35,30 @@ class Ends(NamedTuple):
     streams: tuple[int, ...]
 
 
-def confine(limits: Limits, filtered: SystemCallFilter | None, ends: Ends) -> None:
-    """Leave nothing to this process but its descriptors and its limits."""
-    os.setsid()
+def take_over(ends: Ends) -> None:
+    """Leave this process no descriptors but its own, in their places."""
     for place, stream in enumerate(ends.streams):
         os.dup2(stream, place)
-    low = 3
-    for kept in sorted((ends.results, ends.answers)):
-        os.closerange(low, kept)
-        low = kept + 1
-    os.closerange(low, 1024)
-    set_limits(limits)
-    if filtered is not None:
-        filtered.load()
+    os.dup2(ends.results, RESULTS, inheritable=False)
+    os.dup2(ends.answers, ANSWERS, inheritable=False)
+    os.closerange(ANSWERS + 1, 1024)
 
 
-def serve_family(code: str, step: dict[str, Any], limits: Limits, ends: Ends) -> NoReturn:
+def serve_family(code: str, step: dict[str, Any], limits: Limits) -> NoReturn:
     """Run one step, and end without any clean-up that the family could hook into."""
-    offer(Host(ends.results, ends.answers))
+    sys.modules[NAME] = HELPERS
     payload = result_of(code, step)
     if len(payload) > limits.output:
         detail = f"a result of {len(payload):,} bytes, at most {limits.output:,} are read"
         payload = json.dumps({"fault": "crash", "detail": detail}).encode()
-    write_frame(ends.results, b"r" + payload)
+    write_frame(RESULTS, b"r" + payload)
     os._exit(0)
 
 
-def run_program(code: str, step: dict[str, Any], ends: Ends) -> NoReturn:
+def run_program(code: str, step: dict[str, Any]) -> NoReturn:
     """Run a program as `__main__`; its exit status is what Python's own would be."""
-    os.close(ends.results)
-    os.close(ends.answers)
+    os.close(RESULTS)
+    os.close(ANSWERS)
     sys.stdin = os.fdopen(0, encoding="utf-8", errors="replace", closefd=False)
     sys.stdout = os.fdopen(1, "w", encoding="utf-8", errors="replace", closefd=False)
     sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="replace", closefd=False)
@@ -91,14 +89,12 @@ def exit_status(raised: BaseException | None) -> int:
 
 
 def live(
-    code: str,
-    step: dict[str, Any],
-    limits: Limits,
-    filtered: SystemCallFilter | None,
-    ends: Ends,
+    code: str, step: dict[str, Any], limits: Limits, confinement: Confinement, ends: Ends
 ) -> NoReturn:
     """All that a child does."""
-    confine(limits, filtered, ends)
+    os.setsid()
+    take_over(ends)
+    confinement.enter()
     if step["op"] == "run":
-        run_program(code, step, ends)
-    serve_family(code, step, limits, ends)
+        run_program(code, step)
+    serve_family(code, step, limits)

@@ -12,12 +12,18 @@ from __future__ import annotations
 import ctypes
 import errno
 import math
+import os
 import resource
 import socket
+import tempfile
 from typing import Any, NamedTuple
 
 OPEN_FILES = 64
-PR_SET_DUMPABLE = 4
+PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 4, 22, 38
+SECCOMP_MODE_FILTER = 2
+INSTRUCTION_SIZE = 8
+PRCTL = ctypes.CDLL(None, use_errno=True).prctl
+PRCTL.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 
 EXECUTING = "execve execveat"
 TRACING = "ptrace process_vm_readv process_vm_writev kcmp pidfd_getfd process_madvise"
@@ -60,8 +66,9 @@ class Limits(NamedTuple):
     output: int
 
 
-def set_limits(limits: Limits) -> None:
-    """Bind this process and all that it starts; the hard limits cannot be raised again."""
+def bounds(limits: Limits) -> list[tuple[int, tuple[int, int]]]:
+    """The arguments of `setrlimit` for children of this process, within its own limits."""
+    found = []
     for kind, value in (
         (resource.RLIMIT_CPU, math.ceil(limits.seconds) + 1),
         (resource.RLIMIT_AS, limits.memory),
@@ -74,12 +81,24 @@ def set_limits(limits: Limits) -> None:
             continue
         hard = resource.getrlimit(kind)[1]
         allowed = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (allowed, allowed))
+        found.append((kind, (allowed, allowed)))
+    return found
+
+
+def control(option: int, first: int, second: int = 0) -> None:
+    """The system call `prctl`.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    if PRCTL(option, first, second, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"prctl {option}: {os.strerror(number)}")
 
 
 def forbid_tracing() -> None:
     """Keep children, which run under the same user, from reading or writing this process."""
-    ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    control(PR_SET_DUMPABLE, 0)
 
 
 class Condition(ctypes.Structure):
@@ -98,8 +117,26 @@ ALLOW, REFUSE = 0x7FFF0000, 0x00050000
 CLONE_THREAD = 0x00010000
 
 
+class FilterProgram(ctypes.Structure):
+    """The kernel's `struct sock_fprog`: a filter of system calls as it is handed over.
+
+    What is loaded cannot be taken off again, neither by the process nor by those that it starts.
+    """
+
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+    def load(self) -> None:
+        """Bind this process for good.
+
+        Raises:
+            OSError: the kernel takes no filter.
+        """
+        control(PR_SET_NO_NEW_PRIVS, 1)
+        control(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(self))
+
+
 class SystemCallFilter:
-    """A filter of system calls, which no process can take off again, nor those that it starts.
+    """A filter of system calls in the making.
 
     Raises:
         OSError: libseccomp is not installed, or made no filter.
@@ -123,9 +160,13 @@ class SystemCallFilter:
                 )
             )
 
-    def load(self) -> None:
-        """Bind this process for good."""
-        self._check(self._library.seccomp_load(self._context))
+    def program(self) -> FilterProgram:
+        """The filter, translated: once by the parent, and not by every child that loads it."""
+        with tempfile.TemporaryFile() as file:
+            self._check(self._library.seccomp_export_bpf(self._context, file.fileno()))
+            file.seek(0)
+            instructions = file.read()
+        return FilterProgram(len(instructions) // INSTRUCTION_SIZE, instructions)
 
     @staticmethod
     def _check(outcome: int) -> None:
@@ -133,16 +174,16 @@ class SystemCallFilter:
             raise OSError(-outcome, "libseccomp made no filter of system calls")
 
 
-def filter_for_all() -> SystemCallFilter:
+def filter_for_all() -> FilterProgram:
     """What the parent can do without, too: it loads this once, and its children inherit it."""
     made = SystemCallFilter()
     made.refuse(REFUSED)
     made.refuse("socket", Condition(0, NOT_EQUAL, socket.AF_UNIX, 0))
     made.refuse("prlimit64 sched_setaffinity", Condition(0, NOT_EQUAL, 0, 0))
-    return made
+    return made.program()
 
 
-def filter_for_children(alone: bool) -> SystemCallFilter:
+def filter_for_children(alone: bool) -> FilterProgram:
     """What is refused to children alone: to start processes.
 
     Args:
@@ -156,4 +197,23 @@ def filter_for_children(alone: bool) -> SystemCallFilter:
     made.refuse("clone3", error=errno.ENOSYS)
     if not alone:
         made.refuse(SIGNALLING)
-    return made
+    return made.program()
+
+
+class Confinement(NamedTuple):
+    """What binds a child. Its parent has it ready: a child copies every page that it touches.
+
+    Attributes:
+        bounds: kinds of limits and their values; hard ones, which cannot be raised again.
+        filtered: what else it may not call; None where there is neither isolation nor libseccomp.
+    """
+
+    bounds: list[tuple[int, tuple[int, int]]]
+    filtered: FilterProgram | None
+
+    def enter(self) -> None:
+        """Bind this process and all that it starts."""
+        for kind, pair in self.bounds:
+            resource.setrlimit(kind, pair)
+        if self.filtered is not None:
+            self.filtered.load()

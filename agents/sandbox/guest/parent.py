@@ -17,8 +17,10 @@ from typing import Any, NamedTuple
 
 from .child import Ends, live
 from .confinement import (
+    Confinement,
+    FilterProgram,
     Limits,
-    SystemCallFilter,
+    bounds,
     filter_for_all,
     filter_for_children,
     forbid_tracing,
@@ -43,7 +45,7 @@ class Housekeeping(NamedTuple):
 
     alone: bool
     counted: bool
-    filtered: SystemCallFilter | None
+    filtered: FilterProgram | None
 
 
 # ------------------------------------------------------------------------- one step
@@ -90,7 +92,9 @@ def converse(pid: int, results: int, answers: int, limits: Limits) -> tuple[Outc
     return cause_of_death(status), status
 
 
-def serve_step(code: str, step: dict[str, Any], limits: Limits, house: Housekeeping) -> Outcome:
+def serve_step(
+    code: str, step: dict[str, Any], limits: Limits, confinement: Confinement, alone: bool
+) -> Outcome:
     """Run one step in a child, and leave nothing of it.
 
     Raises:
@@ -102,7 +106,7 @@ def serve_step(code: str, step: dict[str, Any], limits: Limits, house: Housekeep
     pid = os.fork()
     if pid == 0:
         try:
-            live(code, step, limits, house.filtered, Ends(child_results, child_answers, streams))
+            live(code, step, limits, confinement, Ends(child_results, child_answers, streams))
         finally:  # whatever goes wrong, a child never returns into the loop of its parent
             os._exit(1)
     os.close(child_results)
@@ -116,7 +120,7 @@ def serve_step(code: str, step: dict[str, Any], limits: Limits, house: Housekeep
         else:
             outcome, status = converse(pid, results, answers, limits)
     finally:
-        sweep(pid if status is None else None, house.alone, pid)
+        sweep(pid if status is None else None, alone, pid)
         os.close(results)
         os.close(answers)
     if step["op"] == "run":
@@ -132,6 +136,7 @@ def serve(request: dict[str, Any], house: Housekeeping) -> dict[str, Any]:
     limits = Limits(**request["limits"])
     if house.counted:
         limits = limits._replace(processes=resource.RLIM_INFINITY)
+    confinement = Confinement(bounds(limits), house.filtered)
     outcome, clean = Outcome("done"), True
     for step in request["steps"]:
         if not clean:
@@ -139,7 +144,7 @@ def serve(request: dict[str, Any], house: Housekeeping) -> dict[str, Any]:
             break
         if "numpy" in sys.modules:  # unlike `random`, numpy would draw the same in every child
             sys.modules["numpy"].random.seed(int.from_bytes(os.urandom(4), "big"))
-        outcome = serve_step(request["code"], step, limits, house)
+        outcome = serve_step(request["code"], step, limits, confinement, house.alone)
         clean = not house.alone or clear_scratch()
         if outcome.end != "done":
             break
