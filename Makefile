@@ -56,8 +56,8 @@ format: install  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: install system  ## does breeding matter? three run seeds of the quickstart, measured on fresh tasks
-	$(BIN)/python -m benchmarks.quickstart
+bench: install system  ## does breeding matter? five run seeds of the quickstart, measured on fresh tasks
+	$(BIN)/python -m benchmarks.headline
 
 clean:  ## remove .venv/ and caches; runs are kept
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -41,7 +41,7 @@ from console.rundir import RunFolder
 from memory.store import RunStore
 
 SIZES = (1, 3, 8)
-PILOT_SIZE, PILOT_SEED, TEST_SEED = 20, 90_001, 70_001
+PILOT_SIZE, PILOT_SEED, TEST_SEED = 12, 90_001, 70_001
 """Instances of a generator in the pilot; seeds of its instances, and of those of the test."""
 ENOUGH = 0.05
 """Share of the pilot that some seed has to solve."""

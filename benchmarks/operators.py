@@ -18,11 +18,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from agents.evaluation.bench import Bench
+from agents.reporting import condemned
 from benchmarks.machine import describe_machine
-from benchmarks.quickstart import Bench, Test
 from console.assembly import open_context
 from console.rundir import RunFolder
 from evolution.breeding import breed
+from evolution.genome import Genome
+from memory.records import Skills
 from memory.store import RunStore
 
 CROSSOVERS = ("slerp", "linear", "task_arithmetic", "split_slerp", "uniform_layers")
@@ -47,8 +50,13 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         bank = await context.population.bank()
         seeds = {n: bank.seed_genome(n) for n in bank.seed_names if n != bank.base_name}
         with RunStore.open(folder.path / "benchmark") as store:
-            bench = Bench(context, store, Test({}, {}))
-            alone = {name: await bench.history(genome) for name, genome in seeds.items()}
+            bench = Bench(context, store, [], context.judge.max_tokens)
+            families = [f for f in context.store.families() if not condemned(context, f)]
+
+            async def grade(name: str, genome: Genome) -> Skills:
+                return (await bench.history(name, bank.genome_id(genome), genome, families)).skills
+
+            alone = {name: await grade(name, genome) for name, genome in seeds.items()}
             rows = [{"name": name} | summary([skills], alone) for name, skills in alone.items()]
             for crossover in options.crossovers:
                 settings = context.breeding.model_copy(
@@ -59,12 +67,12 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
                     breed(bank, pair, rng_seed, settings).genome
                     for rng_seed, pair in zip(range(options.children), pairs, strict=False)
                 ]
-                found = [await bench.history(child) for child in children]
+                found = [await grade(crossover, child) for child in children]
                 rows.append({"name": crossover} | summary(found, alone))
     return {"bench": "operators", "machine": describe_machine(), "rows": rows, "goals": []}
 
 
-def summary(children: list[dict[str, bool]], seeds: dict[str, dict[str, bool]]) -> dict[str, Any]:
+def summary(children: list[Skills], seeds: dict[str, Skills]) -> dict[str, Any]:
     known = {family for skills in seeds.values() for family, passed in skills.items() if passed}
     new = {family for skills in children for family, passed in skills.items() if passed} - known
     fitness = [sum(skills.values()) / len(skills) for skills in children]
