@@ -60,11 +60,15 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a smoke test: tiny runs, few tasks")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.quick and options.write:
+        parser.error("a smoke test has no results to write: leave out --quick or --write")
     options.candidates = sorted(reasoning_gym.factory.DATASETS)
     if options.quick:
         options.seeds, options.each = options.seeds[:2], 2
         options.candidates = ["caesar_cipher", "string_synthesis"]
         options.set += ["generations=1", "pool.capacity=6", "pool.adaptations=0"]
+        # Beside the real runs, which would be refused as they are configured otherwise.
+        options.folder /= "quick"
     found = asyncio.run(measure(options))
     if options.write:
         write(found)
@@ -89,6 +93,9 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "machine": describe_machine(),
         "run_seeds": options.seeds,
         "rows": [{"set": name, **row} for name, of in sets.items() for row in of["rows"]],
+        "differences": [
+            {"set": name, **each} for name, of in sets.items() for each in of["differences"]
+        ],
         "runs": {name: of["runs"] for name, of in sets.items()},
         "tasks": {name: [of["tasks"], of["generators"]] for name, of in sets.items()},
         "goals": [goal for name, of in sets.items() for goal in goals(name, of)],
@@ -208,6 +215,7 @@ def goals(name: str, found: dict[str, Any]) -> list[dict[str, Any]]:
                         "name": f"{name}: {ours} - {theirs} at N = {n}",
                         "value": difference["value"],
                         "interval": difference["ci"],
+                        "by_run": difference["by_run"],
                         "unit": "Coverage",
                         "goal": "> 0, interval excludes zero",
                         "met": difference["ci"][0] > 0,
@@ -255,7 +263,7 @@ def tables(found: dict[str, Any]) -> list[str]:
         said += [
             "",
             f"**{name}**: {tasks} fresh tasks of {generators} generators. Coverage over all runs "
-            "with its 95 % interval over generators, and of every run.",
+            "with its 95 % interval over generators and runs, and of every run.",
             "",
             f"| who answers | N | all | {heads} | sampling | tokens |",
             "|---" * (5 + len(runs)) + "|",
@@ -271,13 +279,54 @@ def tables(found: dict[str, Any]) -> list[str]:
                 f"| {row['name']} | {row['n']} | {row['coverage']:.3f} [{low:.3f}, {high:.3f}] "
                 f"| {single} | {row['sampling']} | {row['tokens']} |"
             )
-    said += ["", "| goal | value | 95 % interval | met |", "|---|---|---|---|"]
+        said += chosen_table(
+            [row for row in rows if row["name"] == "force" and row["n"] > 1],
+            [each for each in found["differences"] if each["set"] == name],
+        )
+    said += ["", "| goal | value | 95 % interval | by run | met |", "|---" * 5 + "|"]
     for goal in found["goals"]:
-        low, high = goal.get("interval", ("", ""))
-        ends = f"[{low:+.3f}, {high:+.3f}]" if goal.get("interval") else ""
+        by_run = " ".join(f"{value:+.3f}" for value in goal.get("by_run", ()))
         met = "yes" if goal["met"] else "no"
-        said.append(f"| {goal['name']} ({goal['goal']}) | {goal['value']} | {ends} | {met} |")
+        said.append(
+            f"| {goal['name']} ({goal['goal']}) | {goal['value']} | {ends(goal.get('interval'))} "
+            f"| {by_run} | {met} |"
+        )
     return said
+
+
+def chosen_table(
+    forces: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]]
+) -> list[str]:
+    """Best-of-N of the force by every method, and what it adds to its best single expert."""
+    against = {
+        (each["measure"], each["n"]): each
+        for each in differences
+        if (each["ours"], each["theirs"]) == ("force", "best_expert")
+    }
+    said = [
+        "",
+        "The force's best of N by each method that needs no judge, and the difference to "
+        "best_expert at N = 1. No method was picked by these tasks; who picks one by this table "
+        "does.",
+        "",
+        "| N | method | accuracy | against best_expert | by run |",
+        "|---" * 5 + "|",
+    ]
+    for row in forces:
+        for method, of in row["best_of_n"].items():
+            low, high = of["ci"]
+            gain = against[method, row["n"]]
+            by_run = " ".join(f"{value:+.3f}" for value in gain["by_run"])
+            said.append(
+                f"| {row['n']} | {method} | {of['accuracy']:.3f} [{low:.3f}, {high:.3f}] "
+                f"| {gain['value']:+.3f} {ends(gain['ci'])} | {by_run} |"
+            )
+    return said
+
+
+def ends(interval: Sequence[float] | None) -> str:
+    """The ends of an interval of a difference; nothing of none."""
+    return f"[{interval[0]:+.3f}, {interval[1]:+.3f}]" if interval else ""
 
 
 def write(found: dict[str, Any]) -> None:
