@@ -30,6 +30,7 @@ from agents.errors import TaskFileError
 from agents.evaluation import Plan, Task, read_tasks
 from agents.evaluation.bench import Bench
 from agents.evaluation.lineup import Line, Voice, contenders
+from agents.evaluation.tasks import GymDataset
 from agents.offline.catalogue import entry_of
 from agents.offline.sketches import read_sketch
 from agents.progress import ProgressEvent
@@ -43,6 +44,9 @@ from memory.store import RunStore
 SIZES = (1, 3, 8)
 PILOT_SIZE, PILOT_SEED, TEST_SEED = 20, 90_001, 70_001
 """Instances of a generator in the pilot; seeds of its instances, and of those of the test."""
+APART, SPARE = 1_000, 10
+"""Between the seeds of two rungs: reasoning-gym adds seed and index, so near seeds share instances.
+How many instances are drawn for each that is wanted."""
 ENOUGH = 0.05
 """Share of the pilot that some seed has to solve."""
 FEWEST_UNSEEN = 10
@@ -80,10 +84,12 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     folders = [await coevolved(seed, options) for seed in options.seeds]
     seen = seen_lines(folders, options.each)
     unseen = await unseen_lines(folders[0], seen, options)
+    known = asked_texts(folders, options.folder / "pilot.jsonl")
     sets = {}
     for name, lines in (("seen", seen), ("unseen", unseen)):
         if lines:
-            tasks = read_tasks([task_file(options.folder, name, lines)])
+            fresh = [task.model_dump(mode="json") for task in fresh_tasks(lines, known)]
+            tasks = read_tasks([task_file(options.folder, name, fresh)])
             plan = Plan(tasks, SIZES, baselines=True)
             # One book: the seeds are the same genomes in every run, and answer once.
             runs = await evaluate(folders, plan, told, book=options.folder / "answers")
@@ -127,8 +133,40 @@ def seen_lines(folders: Sequence[RunFolder], each: int) -> list[dict[str, Any]]:
         for place, level in enumerate(sorted(levels)):
             size = each // len(levels) + (place < each % len(levels))
             if size:
-                lines.append(line(generator, level, size, TEST_SEED + level))
+                lines.append(line(generator, level, size, TEST_SEED + level * APART))
     return lines
+
+
+def asked_texts(folders: Sequence[RunFolder], pilot: Path) -> str:
+    """Everything that runs and the pilot have asked, examples in it too, in one text."""
+    texts = [task.instructions for task in read_tasks([pilot])] if pilot.exists() else []
+    for folder in folders:
+        with RunStore.open(folder.path, read_only=True) as store:
+            for family in store.families():
+                texts += family.instructions.values()
+    return "\n".join(map(plain, texts))
+
+
+def fresh_tasks(lines: Sequence[dict[str, Any]], known: str) -> list[Task]:
+    """Tasks of datasets that are not known word for word, none of them twice.
+
+    Small datasets run dry; those have fewer tasks.
+    """
+    kept: dict[str, Task] = {}
+    for each in lines:
+        left = each["size"]
+        drawn = json.dumps({**each, "size": left * SPARE})
+        for task in GymDataset.model_validate_json(drawn).tasks():
+            text = plain(task.instructions)
+            if left and text not in kept and text not in known:
+                kept[text] = task
+                left -= 1
+    return list(kept.values())
+
+
+def plain(text: str) -> str:
+    """A text whose spaces and line ends do not matter."""
+    return " ".join(text.split())
 
 
 def line(generator: str, level: int, size: int, seed: int) -> dict[str, Any]:
