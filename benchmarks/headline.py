@@ -30,6 +30,7 @@ from agents.errors import TaskFileError
 from agents.evaluation import Plan, Task, read_tasks
 from agents.evaluation.bench import Bench
 from agents.evaluation.lineup import Line, Voice, contenders
+from agents.evaluation.tasks import GymDataset
 from agents.offline.catalogue import entry_of
 from agents.offline.sketches import read_sketch
 from agents.progress import ProgressEvent
@@ -43,6 +44,9 @@ from memory.store import RunStore
 SIZES = (1, 3, 8)
 PILOT_SIZE, PILOT_SEED, TEST_SEED = 12, 90_001, 70_001
 """Instances of a generator in the pilot; seeds of its instances, and of those of the test."""
+APART, SPARE = 1_000, 10
+"""Between the seeds of two rungs: reasoning-gym adds seed and index, so near seeds share instances.
+How many instances are drawn for each that is wanted."""
 ENOUGH = 0.05
 """Share of the pilot that some seed has to solve."""
 FEWEST_UNSEEN = 10
@@ -60,11 +64,15 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a smoke test: tiny runs, few tasks")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.quick and options.write:
+        parser.error("a smoke test has no results to write: leave out --quick or --write")
     options.candidates = sorted(reasoning_gym.factory.DATASETS)
     if options.quick:
         options.seeds, options.each = options.seeds[:2], 2
         options.candidates = ["caesar_cipher", "string_synthesis"]
         options.set += ["generations=1", "pool.capacity=6", "pool.adaptations=0"]
+        # Beside the real runs, which would be refused as they are configured otherwise.
+        options.folder /= "quick"
     found = asyncio.run(measure(options))
     if options.write:
         write(found)
@@ -76,10 +84,12 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     folders = [await coevolved(seed, options) for seed in options.seeds]
     seen = seen_lines(folders, options.each)
     unseen = await unseen_lines(folders[0], seen, options)
+    known = asked_texts(folders, options.folder / "pilot.jsonl")
     sets = {}
     for name, lines in (("seen", seen), ("unseen", unseen)):
         if lines:
-            tasks = read_tasks([task_file(options.folder, name, lines)])
+            fresh = [task.model_dump(mode="json") for task in fresh_tasks(lines, known)]
+            tasks = read_tasks([task_file(options.folder, name, fresh)])
             plan = Plan(tasks, SIZES, baselines=True)
             # One book: the seeds are the same genomes in every run, and answer once.
             runs = await evaluate(folders, plan, told, book=options.folder / "answers")
@@ -89,6 +99,9 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "machine": describe_machine(),
         "run_seeds": options.seeds,
         "rows": [{"set": name, **row} for name, of in sets.items() for row in of["rows"]],
+        "differences": [
+            {"set": name, **each} for name, of in sets.items() for each in of["differences"]
+        ],
         "runs": {name: of["runs"] for name, of in sets.items()},
         "tasks": {name: [of["tasks"], of["generators"]] for name, of in sets.items()},
         "goals": [goal for name, of in sets.items() for goal in goals(name, of)],
@@ -120,8 +133,40 @@ def seen_lines(folders: Sequence[RunFolder], each: int) -> list[dict[str, Any]]:
         for place, level in enumerate(sorted(levels)):
             size = each // len(levels) + (place < each % len(levels))
             if size:
-                lines.append(line(generator, level, size, TEST_SEED + level))
+                lines.append(line(generator, level, size, TEST_SEED + level * APART))
     return lines
+
+
+def asked_texts(folders: Sequence[RunFolder], pilot: Path) -> str:
+    """Everything that runs and the pilot have asked, examples in it too, in one text."""
+    texts = [task.instructions for task in read_tasks([pilot])] if pilot.exists() else []
+    for folder in folders:
+        with RunStore.open(folder.path, read_only=True) as store:
+            for family in store.families():
+                texts += family.instructions.values()
+    return "\n".join(map(plain, texts))
+
+
+def fresh_tasks(lines: Sequence[dict[str, Any]], known: str) -> list[Task]:
+    """Tasks of datasets that are not known word for word, none of them twice.
+
+    Small datasets run dry; those have fewer tasks.
+    """
+    kept: dict[str, Task] = {}
+    for each in lines:
+        left = each["size"]
+        drawn = json.dumps({**each, "size": left * SPARE})
+        for task in GymDataset.model_validate_json(drawn).tasks():
+            text = plain(task.instructions)
+            if left and text not in kept and text not in known:
+                kept[text] = task
+                left -= 1
+    return list(kept.values())
+
+
+def plain(text: str) -> str:
+    """A text whose spaces and line ends do not matter."""
+    return " ".join(text.split())
 
 
 def line(generator: str, level: int, size: int, seed: int) -> dict[str, Any]:
@@ -208,6 +253,7 @@ def goals(name: str, found: dict[str, Any]) -> list[dict[str, Any]]:
                         "name": f"{name}: {ours} - {theirs} at N = {n}",
                         "value": difference["value"],
                         "interval": difference["ci"],
+                        "by_run": difference["by_run"],
                         "unit": "Coverage",
                         "goal": "> 0, interval excludes zero",
                         "met": difference["ci"][0] > 0,
@@ -255,7 +301,7 @@ def tables(found: dict[str, Any]) -> list[str]:
         said += [
             "",
             f"**{name}**: {tasks} fresh tasks of {generators} generators. Coverage over all runs "
-            "with its 95 % interval over generators, and of every run.",
+            "with its 95 % interval over generators and runs, and of every run.",
             "",
             f"| who answers | N | all | {heads} | sampling | tokens |",
             "|---" * (5 + len(runs)) + "|",
@@ -271,13 +317,54 @@ def tables(found: dict[str, Any]) -> list[str]:
                 f"| {row['name']} | {row['n']} | {row['coverage']:.3f} [{low:.3f}, {high:.3f}] "
                 f"| {single} | {row['sampling']} | {row['tokens']} |"
             )
-    said += ["", "| goal | value | 95 % interval | met |", "|---|---|---|---|"]
+        said += chosen_table(
+            [row for row in rows if row["name"] == "force" and row["n"] > 1],
+            [each for each in found["differences"] if each["set"] == name],
+        )
+    said += ["", "| goal | value | 95 % interval | by run | met |", "|---" * 5 + "|"]
     for goal in found["goals"]:
-        low, high = goal.get("interval", ("", ""))
-        ends = f"[{low:+.3f}, {high:+.3f}]" if goal.get("interval") else ""
+        by_run = " ".join(f"{value:+.3f}" for value in goal.get("by_run", ()))
         met = "yes" if goal["met"] else "no"
-        said.append(f"| {goal['name']} ({goal['goal']}) | {goal['value']} | {ends} | {met} |")
+        said.append(
+            f"| {goal['name']} ({goal['goal']}) | {goal['value']} | {ends(goal.get('interval'))} "
+            f"| {by_run} | {met} |"
+        )
     return said
+
+
+def chosen_table(
+    forces: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]]
+) -> list[str]:
+    """Best-of-N of the force by every method, and what it adds to its best single expert."""
+    against = {
+        (each["measure"], each["n"]): each
+        for each in differences
+        if (each["ours"], each["theirs"]) == ("force", "best_expert")
+    }
+    said = [
+        "",
+        "The force's best of N by each method that needs no judge, and the difference to "
+        "best_expert at N = 1. No method was picked by these tasks; who picks one by this table "
+        "does.",
+        "",
+        "| N | method | accuracy | against best_expert | by run |",
+        "|---" * 5 + "|",
+    ]
+    for row in forces:
+        for method, of in row["best_of_n"].items():
+            low, high = of["ci"]
+            gain = against[method, row["n"]]
+            by_run = " ".join(f"{value:+.3f}" for value in gain["by_run"])
+            said.append(
+                f"| {row['n']} | {method} | {of['accuracy']:.3f} [{low:.3f}, {high:.3f}] "
+                f"| {gain['value']:+.3f} {ends(gain['ci'])} | {by_run} |"
+            )
+    return said
+
+
+def ends(interval: Sequence[float] | None) -> str:
+    """The ends of an interval of a difference; nothing of none."""
+    return f"[{interval[0]:+.3f}, {interval[1]:+.3f}]" if interval else ""
 
 
 def write(found: dict[str, Any]) -> None:

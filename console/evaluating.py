@@ -218,6 +218,7 @@ def _difference(found: Difference) -> dict[str, Any]:
         "value": round(found.interval.mean, 4),
         "ci": _ends(found.interval),
         "excludes_zero": found.interval.excludes_zero,
+        "by_run": [round(value, 4) for value in found.by_run],
     }
 
 
@@ -227,16 +228,17 @@ def _ends(interval: Interval) -> list[float]:
 
 def show(found: dict[str, Any], console: Console) -> None:
     """Print an evaluation for a person."""
+    several = len(found["runs"]) > 1
     console.print(
         f"{found['tasks']} tasks of {found['generators']} generators, "
-        f"{len(found['runs'])} run{'s' if len(found['runs']) > 1 else ''}; 95 % intervals over "
-        "generators",
+        f"{len(found['runs'])} run{'s' if several else ''}; 95 % intervals over "
+        f"generators{' and runs' if several else ''}",
         highlight=False,
     )
-    for run in found["runs"] if len(found["runs"]) > 1 else []:
+    for run in found["runs"] if several else []:
         console.print(f"\n{run['run']} (seed {run['seed']})", markup=False, highlight=False)
         console.print(_table(run["rows"]))
-    if len(found["runs"]) > 1:
+    if several:
         console.print("\nall runs")
     console.print(_table(found["rows"]))
     for difference in found["differences"]:
@@ -292,7 +294,9 @@ def _sentence(difference: dict[str, Any]) -> str:
     against = (
         f" against {difference['their_n']}" if difference["their_n"] != difference["n"] else ""
     )
+    by_run = difference["by_run"]
+    each = "; by run " + " ".join(f"{value:+.3f}" for value in by_run) if len(by_run) > 1 else ""
     return (
         f"{difference['ours']} - {difference['theirs']} at N = {difference['n']}{against}: "
-        f"{difference['value']:+.3f} [{low:+.3f}, {high:+.3f}]{verdict}"
+        f"{difference['value']:+.3f} [{low:+.3f}, {high:+.3f}]{verdict}{each}"
     )

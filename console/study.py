@@ -76,8 +76,6 @@ def report(study: StudySettings, measured: Measured, tasks: Sequence[Task]) -> d
 def _differences(ours: Sequence[RunRows], full: Sequence[RunRows]) -> list[dict[str, Any]]:
     """Variant minus full, over all seeds and for each of them."""
     columns: list[Column] = [(place, "coverage") for place in _shared([*ours, *full])]
-    together = between(ours, full, columns)
-    single = [between([one], [other], columns) for one, other in zip(ours, full, strict=True)]
     return [
         {
             "name": found.ours[0],
@@ -86,9 +84,9 @@ def _differences(ours: Sequence[RunRows], full: Sequence[RunRows]) -> list[dict[
             "value": round(found.interval.mean, 4),
             "ci": [round(found.interval.low, 4), round(found.interval.high, 4)],
             "excludes_zero": found.interval.excludes_zero,
-            "by_seed": [round(of_seed[place].interval.mean, 4) for of_seed in single],
+            "by_seed": [round(value, 4) for value in found.by_run],
         }
-        for place, found in enumerate(together)
+        for found in between(ours, full, columns)
     ]
 
 
@@ -101,7 +99,8 @@ def show(found: dict[str, Any], console: Console) -> None:
     seeds = ", ".join(map(str, found["seeds"]))
     console.print(
         f"{found['tasks']} tasks of {found['generators']} generators, run seeds {seeds}; Coverage, "
-        "and the difference to the full run with its 95 % interval over generators",
+        "and the difference to the full run with its 95 % interval over generators"
+        f"{' and seeds' if len(found['seeds']) > 1 else ''}",
         highlight=False,
     )
     table = Table(box=None, pad_edge=False)

@@ -3,6 +3,11 @@
 Tasks of one generator rise and fall together, so whole generators are drawn, with replacement
 (Efron and Tibshirani, 1993, chapter 8; Miller, "Adding error bars to evals", 2024, on clusters).
 All columns are measured on the same draws: the interval of a difference is that of paired values.
+
+Where several runs answered the same generators, another run would have given other values too.
+Runs and generators are then drawn independently of each other, and a cell of the two counts as
+often as both were drawn: the pigeonhole bootstrap (Owen, "The pigeonhole bootstrap", 2007). It errs
+on the wide side.
 """
 
 from __future__ import annotations
@@ -45,59 +50,76 @@ def cluster_bootstrap(values: Mapping[str, Sequence[float]], seed: int = 0) -> I
 
 
 def paired_intervals(
-    values: NDArray[np.float64], clusters: Sequence[str], seed: int = 0
+    values: NDArray[np.float64],
+    clusters: Sequence[str],
+    seed: int = 0,
+    runs: Sequence[int] | None = None,
 ) -> list[Interval]:
-    """Means of columns with percentile intervals, all on the same resampled clusters.
+    """Means of columns with percentile intervals, all on the same draws.
 
     Args:
         values: (items, columns); NaN where an item says nothing about a column.
         clusters: one name per item.
         seed: of the resampling.
+        runs: which run each item is of; None, or one run alone, draws clusters only.
 
     Returns:
         One interval per column. One cluster alone shows no spread between clusters: its interval
         is the mean itself, and says nothing.
     """
-    names = {name: place for place, name in enumerate(dict.fromkeys(clusters))}
-    place = np.array([names[name] for name in clusters], dtype=np.int64)
+    cluster, run = _numbered(clusters), _numbered(runs or [0] * len(clusters))
+    shape = (int(cluster.max()) + 1, int(run.max()) + 1)
     known = ~np.isnan(values)
-    sums = _by_cluster(np.where(known, values, 0.0), place, len(names))
-    counts = _by_cluster(known.astype(float), place, len(names))
+    sums = _by_cell(np.where(known, values, 0.0), cluster, run, shape)
+    counts = _by_cell(known.astype(float), cluster, run, shape)
     means = _resampled_means(sums, counts, np.random.default_rng(seed))
     lows, highs = np.nanquantile(means, [0.025, 0.975], axis=0)
     with np.errstate(invalid="ignore"):
-        centres = sums.sum(axis=0) / counts.sum(axis=0)
+        centres = sums.sum(axis=(0, 1)) / counts.sum(axis=(0, 1))
     return [
         Interval(float(m), float(low), float(high))
         for m, low, high in zip(centres, lows, highs, strict=True)
     ]
 
 
-def _by_cluster(
-    values: NDArray[np.float64], place: NDArray[np.int64], clusters: int
+def _numbered(names: Sequence[str] | Sequence[int]) -> NDArray[np.int64]:
+    """Names as numbers from 0, in the order in which they come."""
+    number = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    return np.array([number[name] for name in names], dtype=np.int64)
+
+
+def _by_cell(
+    values: NDArray[np.float64],
+    cluster: NDArray[np.int64],
+    run: NDArray[np.int64],
+    shape: tuple[int, int],
 ) -> NDArray[np.float64]:
-    """(clusters, columns) sums over the items of each cluster."""
-    totals = np.zeros((clusters, values.shape[1]))
-    np.add.at(totals, place, values)
+    """(clusters, runs, columns) sums over the items of each cell."""
+    totals = np.zeros((*shape, values.shape[1]))
+    np.add.at(totals, (cluster, run), values)
     return totals
 
 
 def _resampled_means(
     sums: NDArray[np.float64], counts: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """(resamples, columns) means of clusters drawn with replacement.
+    """(resamples, columns) means of clusters and runs, both drawn with replacement.
 
     Clusters with equal sums and counts are the same to every mean: how often each *kind* is drawn
     is multinomial, and the totals of all resamples are one product of matrices.
     """
-    columns = sums.shape[1]
-    kinds, many = np.unique(np.hstack([sums, counts]), axis=0, return_counts=True)
+    clusters, runs, columns = sums.shape
+    cells = np.concatenate([sums, counts], axis=2).reshape(clusters, -1)
+    kinds, many = np.unique(cells, axis=0, return_counts=True)
     means = np.empty((RESAMPLES, columns))
-    step = max(_CHUNK // len(kinds), 1)
+    step = max(_CHUNK // max(kinds.shape), 1)
     for start in range(0, RESAMPLES, step):
         size = min(step, RESAMPLES - start)
-        times = rng.multinomial(len(sums), many / len(sums), size=size)
-        totals = times.astype(float) @ kinds
+        times = rng.multinomial(clusters, many / clusters, size=size).astype(float)
+        by_run = (times @ kinds).reshape(size, runs, 2 * columns)
+        # One run alone is always drawn once.
+        drawn = np.ones((size, 1)) if runs == 1 else rng.multinomial(runs, [1 / runs] * runs, size)
+        totals = np.einsum("br,brc->bc", drawn, by_run)
         with np.errstate(invalid="ignore", divide="ignore"):
             means[start : start + size] = totals[:, :columns] / totals[:, columns:]
     return means

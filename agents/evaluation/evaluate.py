@@ -114,9 +114,9 @@ async def _lines(bench: Bench, plan: Plan) -> tuple[list[Line], list[Contender]]
         return lines, field
     seeds = [c for c in field if context.store.expert(c.name).is_seed]
     lines += seed_lines(seeds, history, sizes)
-    drawn = await random_contenders(context)
+    drawn = await random_contenders(context, len(context.store.experts()) - len(seeds))
     randoms = []
     for done, (name, genome_id, genome) in enumerate(drawn):
         context.progress(ProgressEvent("step", f"history: {name}", done, len(drawn)))
         randoms.append(await bench.history(name, genome_id, genome, history))
-    return lines + random_lines(randoms, history, sizes), [*field, *randoms]
+    return lines + random_lines([*seeds, *randoms], history, sizes), [*field, *randoms]

@@ -88,15 +88,15 @@ def contenders(context: RunContext, skills: Mapping[str, Skills]) -> list[Conten
     return found
 
 
-async def random_contenders(context: RunContext) -> list[tuple[str, str, Genome]]:
-    """As many random genomes as the run judged experts, within the same bounds, without evolution.
+async def random_contenders(context: RunContext, count: int) -> list[tuple[str, str, Genome]]:
+    """As many random genomes as the run bred experts, within the same bounds, without evolution.
 
-    They separate search from selection: a force chosen among them in the same way, on the same
-    history, had the same luck of the draw.
+    They separate search from selection: a force chosen among them and the seeds in the same way, on
+    the same history, had the same luck of the draw.
     """
     bank = await context.population.bank()
     drawn = []
-    for index in range(len(context.store.experts())):
+    for index in range(count):
         seed = derive_seed(context.seed, 0, "random-genome", index)
         genome = random_genome(bank, seed, context.breeding)
         drawn.append((f"random-{index}", bank.genome_id(genome), genome))
@@ -163,7 +163,7 @@ def evenly(seeds: Sequence[Contender], n: int) -> tuple[Voice, ...]:
 def random_lines(
     field: Sequence[Contender], history: Sequence[Family], sizes: Sequence[int]
 ) -> list[Line]:
-    """Forces of random genomes, chosen as the run's own is."""
+    """Forces of seeds and random genomes, chosen as the run's own is."""
     return _force_lines("random_genomes", field, history, sizes)
 
 

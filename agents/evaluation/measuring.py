@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agents.answering import Aids, Ballot, CandidateAnswer, Method, lacking, select
 from agents.evaluation.bench import Bench, Outcome
@@ -119,12 +120,14 @@ class Difference:
 
     Attributes:
         measure: `coverage`, or the method of a best-of-N accuracy.
+        by_run: the same difference in each run alone.
     """
 
     ours: Place
     theirs: Place
     measure: str
     interval: Interval
+    by_run: tuple[float, ...]
 
 
 Column = tuple[Place, str]
@@ -132,52 +135,73 @@ Column = tuple[Place, str]
 
 
 def intervals(runs: Sequence[RunRows], columns: Sequence[Column]) -> dict[Column, Interval]:
-    """Means over the tasks of all runs, with 95 % intervals over generators."""
-    table, clusters = _table(runs, columns)
-    return dict(zip(columns, paired_intervals(table, clusters), strict=True))
+    """Means over the tasks of all runs, with 95 % intervals over generators and runs."""
+    table = _Table.of(runs, columns)
+    return dict(zip(columns, table.intervals(), strict=True))
 
 
 def differences(
     runs: Sequence[RunRows], pairs: Sequence[tuple[Column, Column]]
 ) -> list[Difference]:
-    """Paired differences, ours minus theirs, on the same resampled generators."""
+    """Paired differences, ours minus theirs, on the same resampled generators and runs."""
     if not pairs:
         return []
-    ours, clusters = _table(runs, [pair[0] for pair in pairs])
-    theirs, _ = _table(runs, [pair[1] for pair in pairs])
-    found = paired_intervals(ours - theirs, clusters)
-    return [
-        Difference(one[0], other[0], one[1], interval)
-        for (one, other), interval in zip(pairs, found, strict=True)
-    ]
+    ours = _Table.of(runs, [pair[0] for pair in pairs])
+    return ours.minus(_Table.of(runs, [pair[1] for pair in pairs]))
 
 
 def between(
     ours: Sequence[RunRows], theirs: Sequence[RunRows], columns: Sequence[Column]
 ) -> list[Difference]:
     """The same columns of two groups of runs, paired by the order of runs and by task."""
-    one, clusters = _table(ours, columns)
-    other, _ = _table(theirs, columns)
-    found = paired_intervals(one - other, clusters)
-    return [
-        Difference(place, place, what, interval)
-        for (place, what), interval in zip(columns, found, strict=True)
-    ]
+    return _Table.of(ours, columns).minus(_Table.of(theirs, columns))
 
 
-def _table(
-    runs: Sequence[RunRows], columns: Sequence[Column]
-) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.float64]], list[str]]:
-    """(tasks of all runs, columns) of 0 and 1, and the cluster of each task.
+@dataclass(frozen=True)
+class _Table:
+    """What was measured of every task in every run.
 
     A generator is one cluster in all runs: what it favours, it favours in each of them.
+
+    Attributes:
+        columns: what is measured.
+        values: (tasks of all runs, columns) of 0 and 1, or differences of them.
+        clusters: the generator of each line.
+        runs: the run of each line.
     """
-    values, clusters = [], []
-    for run in runs:
-        for task, cluster in run.clusters.items():
-            clusters.append(cluster)
-            values.append([_value(run.rows[place], what, task) for place, what in columns])
-    return np.array(values, dtype=np.float64).reshape(len(clusters), len(columns)), clusters
+
+    columns: Sequence[Column]
+    values: NDArray[np.float64]
+    clusters: list[str]
+    runs: list[int]
+
+    @classmethod
+    def of(cls, runs: Sequence[RunRows], columns: Sequence[Column]) -> _Table:
+        """Read some columns of all runs."""
+        values, clusters, numbers = [], [], []
+        for number, run in enumerate(runs):
+            for task, cluster in run.clusters.items():
+                clusters.append(cluster)
+                numbers.append(number)
+                values.append([_value(run.rows[place], what, task) for place, what in columns])
+        table = np.array(values, dtype=np.float64).reshape(len(clusters), len(columns))
+        return cls(columns, table, clusters, numbers)
+
+    def intervals(self) -> list[Interval]:
+        """One interval per column, all on the same draws."""
+        return paired_intervals(self.values, self.clusters, runs=self.runs)
+
+    def minus(self, other: _Table) -> list[Difference]:
+        """Differences of columns to those of another table, line by line."""
+        apart = replace(self, values=self.values - other.values)
+        run = np.array(self.runs)
+        by_run = [apart.values[run == number].mean(axis=0) for number in np.unique(run)]
+        return [
+            Difference(ours, theirs, what, interval, tuple(float(row[place]) for row in by_run))
+            for place, ((ours, what), (theirs, _), interval) in enumerate(
+                zip(self.columns, other.columns, apart.intervals(), strict=True)
+            )
+        ]
 
 
 def _value(row: Row, what: str, task: str) -> float:

@@ -55,3 +55,41 @@ def test_missing_items_are_left_out_of_their_column_alone() -> None:
     first, second = paired_intervals(values, ["a", "b", "c", "d"])
     assert first.mean == 0.5
     assert second.mean == second.low == second.high == 1.0
+
+
+def test_what_varies_between_runs_is_in_the_interval() -> None:
+    # Every generator of a run says the same, so generators alone show no spread at all.
+    effects = [0.5, 0.4, -0.3, 0.2, -0.4]
+    names = [f"g{i}" for i in range(12)]
+    values = np.array([[effect] for effect in effects for _ in names])
+    clusters = [name for _ in effects for name in names]
+    runs = [run for run in range(len(effects)) for _ in names]
+    [pooled] = paired_intervals(values, clusters)
+    [crossed] = paired_intervals(values, clusters, runs=runs)
+    assert pooled.excludes_zero
+    assert not crossed.excludes_zero
+    half = 1.96 * np.std(effects) / np.sqrt(len(effects))
+    assert (crossed.high - crossed.low) / 2 == pytest.approx(half, rel=0.1)
+
+
+def test_runs_that_agree_leave_the_spread_of_the_generators() -> None:
+    rng = np.random.default_rng(3)
+    effects = rng.normal(0.1, 1.0, size=30)
+    names = [f"g{i}" for i in range(30)]
+    [alone] = paired_intervals(effects[:, None], names)
+    runs = [run for run in range(5) for _ in names]
+    [crossed] = paired_intervals(np.tile(effects, 5)[:, None], names * 5, runs=runs)
+    assert (crossed.low, crossed.high) == pytest.approx((alone.low, alone.high), abs=0.03)
+
+
+def test_a_single_run_has_the_interval_of_its_generators() -> None:
+    values = np.random.default_rng(4).random((20, 3))
+    names = [f"g{i % 6}" for i in range(20)]
+    assert paired_intervals(values, names, runs=[7] * 20) == paired_intervals(values, names)
+
+
+def test_a_generator_that_only_some_runs_asked_is_counted_where_it_was() -> None:
+    values = np.array([[1.0], [0.0], [1.0]])
+    [interval] = paired_intervals(values, ["a", "a", "b"], runs=[0, 1, 1])
+    assert interval.mean == pytest.approx(2 / 3)
+    assert 0.0 <= interval.low <= interval.high <= 1.0
