@@ -5,35 +5,25 @@ from __future__ import annotations
 from agents.answering import normalise
 from agents.context import RunContext
 from agents.examination import examine_experts
+from agents.field import field_of, history_of
 from agents.items import items_of
 from evolution.coverage import coverage, task_force
 from memory.records import Expert, Family, Json, Skills
 
 
 async def report(context: RunContext) -> None:
-    """Grade the final archive and the seeds on the whole history and store the summary, once."""
-    experts = finalists(context)
-    history = [family for family in context.store.families() if not condemned(context, family)]
+    """Grade everybody whom the run judged on the whole history and store the summary, once.
+
+    The force is chosen among all of them, so an expert that survival put out early must have its
+    chance at what was asked after it.
+    """
+    experts, history = field_of(context), history_of(context)
     await examine_experts(context, experts, history, label="report")
     with context.store.once("report", context.generations) as due:
         if due:
             summary = summarise(context, experts, history)
             context.store.put_meta("summary", summary)
             context.store.put_meta("finished", True)
-
-
-def finalists(context: RunContext) -> list[Expert]:
-    """The final archive by rank, and the seeds that are not in it."""
-    archive = context.archive_experts()
-    kept = {expert.id for expert in archive}
-    return archive + [e for e in context.store.experts(0) if e.is_seed and e.id not in kept]
-
-
-def condemned(context: RunContext, family: Family) -> bool:
-    """Whether the family's own scorer broke, so that nobody can be graded on it."""
-    return any(
-        event.reason.startswith("condemned") for event in context.store.family_events(family.id)
-    )
 
 
 def summarise(context: RunContext, experts: list[Expert], history: list[Family]) -> dict[str, Json]:
@@ -43,7 +33,7 @@ def summarise(context: RunContext, experts: list[Expert], history: list[Family])
     seeds = [expert.id for expert in experts if expert.is_seed]
     archive = [expert.id for expert in context.archive_experts()]
     sizes = range(1, len(archive) + 1)
-    force = task_force({e: skills[e] for e in archive}, families, len(archive)).experts
+    force = task_force(skills, families, len(archive)).experts
     seed_force = task_force({e: skills[e] for e in seeds}, families, len(seeds)).experts
     return {
         "families": len(families),

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.evaluation.bench import Bench
-from agents.reporting import condemned
+from agents.field import history_of
 from benchmarks.machine import describe_machine
 from console.assembly import open_context
 from console.rundir import RunFolder
@@ -51,7 +51,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         seeds = {n: bank.seed_genome(n) for n in bank.seed_names if n != bank.base_name}
         with RunStore.open(folder.path / "benchmark") as store:
             bench = Bench(context, store, [], context.judge.max_tokens)
-            families = [f for f in context.store.families() if not condemned(context, f)]
+            families = history_of(context)
 
             async def grade(name: str, genome: Genome) -> Skills:
                 return (await bench.history(name, bank.genome_id(genome), genome, families)).skills

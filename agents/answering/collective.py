@@ -14,6 +14,7 @@ from agents.answering.reward import RewardModel
 from agents.answering.routing import SkillRouter, fitness_of
 from agents.context import RunContext
 from agents.errors import AnsweringError
+from agents.field import field_of, history_of
 from evolution.coverage import task_force
 from memory.hashing import text_hash
 from memory.records import ChatMessage, Expert, Json, Reply, Sampling, Skills, Token
@@ -214,22 +215,13 @@ def force_of(context: RunContext, size: int) -> list[Member]:
         raise AnsweringError(
             f"{context.folder} has no graded experts yet; run it first: acdc run {context.folder}"
         )
-    families = [family.id for family in context.store.families()]
+    families = [family.id for family in history_of(context)]
     force = task_force(skills, families, min(size, len(skills)))
     chosen = sorted(force.experts, key=lambda expert: -fitness_of(skills[expert]))
     return [Member(context.store.expert(name), fitness_of(skills[name])) for name in chosen]
 
 
 def eligible(context: RunContext) -> dict[str, Skills]:
-    """Who may be in the force, with its grades: everybody whom the run ever judged.
-
-    An expert that survival put out may still solve what nobody else does. It was not graded on
-    what came after it, and missing grades cover nothing. In the order in which ties are broken:
-    the final archive by rank, the seeds, then the others, the youngest first.
-    """
-    everybody = context.store.experts()
-    order = dict.fromkeys(expert.id for expert in context.archive_experts())
-    order |= dict.fromkeys(expert.id for expert in everybody if expert.is_seed)
-    order |= dict.fromkeys(expert.id for expert in reversed(everybody))
-    skills = {expert: context.store.skills(expert) for expert in order}
+    """Who may be in the force, with its grades; missing grades cover nothing."""
+    skills = {expert.id: context.store.skills(expert.id) for expert in field_of(context)}
     return {expert: vector for expert, vector in skills.items() if vector}

@@ -34,8 +34,8 @@ from agents.evaluation.lineup import (
 )
 from agents.evaluation.measuring import Place, Row, RunRows, measure
 from agents.evaluation.tasks import Task
+from agents.field import history_of
 from agents.progress import ProgressEvent
-from agents.reporting import condemned
 from memory.store import RunStore
 
 
@@ -106,7 +106,7 @@ def _methods(wanted: Sequence[str], aids: Aids) -> list[Method]:
 async def _lines(bench: Bench, plan: Plan) -> tuple[list[Line], list[Contender]]:
     """Everybody who is compared, chosen on the history."""
     context = bench.context
-    history = [family for family in context.store.families() if not condemned(context, family)]
+    history = history_of(context)
     field = contenders(context, eligible(context))
     sizes = sorted(set(plan.sizes))
     lines = own_lines(context, field, history, sizes)

@@ -11,8 +11,11 @@ import torch
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from agents.answering import Collective, ask, methods
+from agents.answering.collective import force_of
 from agents.context import RunContext
 from agents.errors import AnsweringError
+from agents.field import field_of, history_of
+from agents.lifecycle import move
 from console.assembly import open_context
 from console.rundir import RunFolder
 from memory.records import Sampling
@@ -69,6 +72,29 @@ async def test_every_method_answers_with_a_full_record(context: RunContext) -> N
         )
     calls = [*context.store.calls("chooser"), *context.store.calls("rater")]
     assert {call.purpose for call in calls} >= {"choose", "compare", "appraise"}
+
+
+async def test_everybody_coherent_was_graded_on_the_history_and_may_be_in_the_force(
+    context: RunContext,
+) -> None:
+    told = [event.payload for event in context.store.events("gibberish")]
+    babbling = {each["expert"] for each in told if isinstance(each, dict)}
+    everybody = {expert.id for expert in context.store.experts()} - babbling
+    archive = {expert.id for expert in context.archive_experts()}
+    assert {expert.id for expert in field_of(context)} == everybody > archive
+    history = {family.id for family in history_of(context)}
+    assert all(context.store.skills(expert).keys() >= history for expert in everybody)
+    assert {member.expert.id for member in force_of(context, 99)} == everybody
+
+
+async def test_gibberish_and_what_a_broken_scorer_graded_stay_out(context: RunContext) -> None:
+    victim = next(expert.id for expert in field_of(context) if not expert.is_seed)
+    broken = context.store.families("active")[0]
+    context.store.add_event("gibberish", {"expert": victim, "reason": "one token, repeated"})
+    move(context.store, broken, "condemned", detail="ZeroDivisionError")
+    assert victim not in {expert.id for expert in field_of(context)}
+    assert victim not in {member.expert.id for member in force_of(context, 99)}
+    assert broken.id not in {family.id for family in history_of(context)}
 
 
 async def test_router_weighs_by_the_families_most_like_the_question(context: RunContext) -> None:
