@@ -90,6 +90,7 @@ def _example(
         "family": family.id,
         "question": family.example_instruction,
         "reference": family.reference_answers["1"],
+        "solved_by": [e for e in force if skills[e].get(family.id, False)],
         "solved_by_seeds": [e for e in seeds if skills[e].get(family.id, False)],
         "answers": answers,
     }

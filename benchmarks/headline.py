@@ -184,7 +184,8 @@ async def unseen_lines(
     pilot = []
     for generator in options.candidates:
         drawn = line(generator, 1, PILOT_SIZE, PILOT_SEED)
-        if generator not in asked and can_be_drawn(drawn, options.folder):
+        test = {**drawn, "size": options.each * SPARE, "seed": TEST_SEED}
+        if generator not in asked and can_be_drawn([drawn, test], options.folder):
             pilot.append(drawn)
     tasks = read_tasks([task_file(options.folder, "pilot", pilot)])
     best = await best_seed_shares(folder, tasks, options.folder / "pilot")
@@ -195,12 +196,12 @@ async def unseen_lines(
     return lines
 
 
-def can_be_drawn(drawn: dict[str, Any], folder: Path) -> bool:
+def can_be_drawn(drawn: list[dict[str, Any]], folder: Path) -> bool:
     """Whether reasoning-gym makes such tasks here; some need more than is installed."""
     try:
-        read_tasks([task_file(folder, "probe", [{**drawn, "size": 1}])])
+        read_tasks([task_file(folder, "probe", drawn)])
     except (TaskFileError, ImportError, OSError) as error:
-        print(f"{drawn['reasoning_gym']} is left out: {error}", file=sys.stderr)
+        print(f"{drawn[0]['reasoning_gym']} is left out: {error}", file=sys.stderr)
         return False
     return True
 

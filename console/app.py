@@ -95,7 +95,7 @@ def run(
         from console import coevolution
 
         try:
-            with Display(errors if as_json else out) as display:
+            with Display(errors if as_json else out, "starting") as display:
                 run_async(coevolution.coevolve(place, settings, display))
         except AcdcError as error:
             if fresh:
@@ -201,13 +201,16 @@ def ask(
     debug: Debug = False,
 ) -> None:
     """Ask the collective of a run: N experts answer, one answer is chosen."""
-    from agents.progress import silent
-    from console import asking
-    from memory.records import Sampling
 
     def action() -> None:
-        sampling = Sampling(max_tokens=max_tokens)
-        reply = run_async(asking.answer(RunFolder(folder), question, n, sampling, select, silent))
+        place = opened(folder)
+        from console import asking
+        from console.display import Display
+        from memory.records import Sampling
+
+        with Display(errors) as display:
+            sampling = Sampling(max_tokens=max_tokens)
+            reply = run_async(asking.answer(place, question, n, sampling, select, display))
         if short := asking.fewer_than(n, len(reply.answers)):
             errors.print(short, style="yellow", highlight=False)
         if as_json:
@@ -254,11 +257,15 @@ def evaluate(
     debug: Debug = False,
 ) -> None:
     """Measure a run on held-out tasks, or sample logs of lm-evaluation-harness."""
-    from agents.evaluation import Plan, is_log, read_logs, read_tasks
-    from console import evaluating
-    from console.display import Display
 
     def action() -> None:
+        for place in places:
+            if place.is_dir() or not place.exists():
+                opened(place)
+        from agents.evaluation import Plan, is_log, read_logs, read_tasks
+        from console import evaluating
+        from console.display import Display
+
         folders, files = evaluating.sort_places(places)
         sizes = n or [1, 3, 8]
         with Display(errors if as_json else out) as display:
@@ -317,10 +324,12 @@ def export(
     debug: Debug = False,
 ) -> None:
     """Write an expert as a Hugging Face folder, with recipe and model card."""
-    from console import exporting
 
     def action() -> None:
-        written = exporting.export(RunFolder(folder), expert, out_folder, force, shard_gb)
+        place = opened(folder)
+        from console import exporting
+
+        written = exporting.export(place, expert, out_folder, force, shard_gb)
         if as_json:
             print_json(exporting.as_json(written))
         else:
@@ -347,6 +356,17 @@ def doctor(
             raise UsageError("something that a run needs failed, see above")
 
     finish(action, debug)
+
+
+def opened(folder: Path) -> RunFolder:
+    """A run that is there: a wrong word is told before anything heavy is loaded.
+
+    Raises:
+        UsageError: there is none.
+    """
+    place = RunFolder(folder)
+    place.manifest()
+    return place
 
 
 def finish(action: Callable[[], None], debug: bool) -> None:

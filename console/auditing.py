@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from agents.progress import Progress, ProgressEvent, silent
 from console.questions import read_questions
 from console.rundir import RunFolder
 from evolution.annecs import Annecs, annecs
 from memory.diversity import shares_by_origin, vendi_score
 from memory.embedding import Embedder, open_embedder
-from memory.leakage import Repeat, find_repeats
+from memory.leakage import Question, Repeat, find_repeats
 from memory.overlap import NGRAM, SHORTEST
 from memory.records import Family
 from memory.store import RunStore
@@ -44,13 +45,16 @@ class Limits:
     overlap: float = 0.0
 
 
-def collect(folder: RunFolder, against: Sequence[Path], limits: Limits) -> Json:
+def collect(
+    folder: RunFolder, against: Sequence[Path], limits: Limits, progress: Progress = silent
+) -> Json:
     """Audit a run, without disturbing one that is live.
 
     Args:
         folder: the run.
         against: files of benchmark questions; none leaves leakage out.
         limits: what counts as a repeat.
+        progress: where to tell what takes long.
 
     Raises:
         UsageError: no run, or a file that holds no questions.
@@ -60,10 +64,16 @@ def collect(folder: RunFolder, against: Sequence[Path], limits: Limits) -> Json:
     with RunStore.open(folder.path, read_only=True) as store:
         history, active = store.families(), store.families("active")
         experts, skills = store.experts(), store.all_skills()
+    questions = read_questions(against) if against else []
+    texts = f"{len(history)} families" + (f" and {len(questions)} questions" if against else "")
+    progress(ProgressEvent("line", f"embedding {texts} with {embedder.name}"))
     return {
         "run": folder.path.name,
         "embedder": embedder.name,
-        "leakage": _leakage(history, active, against, limits, embedder) if against else None,
+        "leakage": _leakage(history, active, questions, limits, embedder)
+        | {"files": [str(file) for file in against]}
+        if against
+        else None,
         "diversity": {
             "pool": _diversity(active, embedder),
             "history": _diversity(history, embedder),
@@ -75,18 +85,16 @@ def collect(folder: RunFolder, against: Sequence[Path], limits: Limits) -> Json:
 def _leakage(
     history: list[Family],
     active: list[Family],
-    against: Sequence[Path],
+    questions: Sequence[Question],
     limits: Limits,
     embedder: Embedder,
 ) -> Json:
-    questions = read_questions(against)
     found = find_repeats(
         history, questions, embedder, limits.similarity, limits.ngram, limits.overlap
     )
     living = {family.id for family in active}
     families = sorted({repeat.family for repeat in found.repeats})
     return {
-        "files": [str(file) for file in against],
         "questions": len(questions),
         "families": len(history),
         "limits": {

@@ -49,8 +49,14 @@ def _forces(coverage: dict[str, Any], console: Console) -> None:
 
 
 def _example(example: dict[str, Any], console: Console) -> None:
-    solvers = ", ".join(example["solved_by_seeds"]) or "no seed"
-    console.print(Text(f"\nan example that the collective solves ({solvers} solves it)"))
+    force = ", ".join(example.get("solved_by", [])) or "nobody"
+    seeds = ", ".join(example["solved_by_seeds"]) or "none"
+    console.print(
+        Text(
+            "\nan example of the history, and what the force says to its first instance\n"
+            f"both of its instances are solved by {force}; of the seeds, by {seeds}"
+        )
+    )
     console.print(Text(f"  {example['question'].strip()}".replace("\n", "\n  "), style="italic"))
     for answer in example["answers"]:
         mark = "✓" if answer["correct"] else "✗"

@@ -7,6 +7,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from agents.progress import ProgressEvent
 
@@ -15,10 +16,16 @@ PLAIN_EVERY_S = 10.0
 
 
 class Display:
-    """Shows progress events; a context manager that leaves the terminal as it found it."""
+    """Shows progress events; a context manager that leaves the terminal as it found it.
 
-    def __init__(self, console: Console) -> None:
+    Args:
+        console: where.
+        first: a line before the first event, which takes its time where models are loaded.
+    """
+
+    def __init__(self, console: Console, first: str | None = None) -> None:
         self._console = console
+        self._first = first
         self._live = console.is_terminal
         self._started = time.monotonic()
         self._last_plain = 0.0
@@ -38,6 +45,8 @@ class Display:
             )
             self._task = self._progress.add_task("starting", total=None, count="")
             self._progress.start()
+        elif self._first:
+            self(ProgressEvent("line", self._first))
         return self
 
     def __exit__(
@@ -53,10 +62,8 @@ class Display:
         """Show one event."""
         if event.kind in ("line", "pulse"):
             style = "bold" if event.kind == "pulse" else "none"
-            self._console.print(f"[dim]{self._clock()}[/dim] ", end="")
-            self._console.print(
-                event.text, style=style, markup=False, highlight=False, soft_wrap=True
-            )
+            line = Text.assemble((self._clock(), "dim"), " ", (event.text, style))
+            self._console.print(line, soft_wrap=True)
         elif self._progress is not None and self._task is not None:
             self._move(self._progress, self._task, event)
         elif event.kind == "step":

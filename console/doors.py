@@ -9,8 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.app import AsJson, Debug, RunDir, app, finish, out, print_json, run_async
-from console.rundir import RunFolder
+from console.app import (
+    AsJson,
+    Debug,
+    RunDir,
+    app,
+    errors,
+    finish,
+    opened,
+    out,
+    print_json,
+    run_async,
+)
 
 if TYPE_CHECKING:
     from agents.answering import Roster
@@ -49,11 +59,16 @@ def audit(
     debug: Debug = False,
 ) -> None:
     """Find families that repeat a benchmark, and tell how diverse and open-ended a run is."""
-    from console import auditing
 
     def action() -> None:
+        place = opened(folder)
+        from console import auditing
+        from console.display import Display
+
         limits = auditing.Limits(similarity, ngram, overlap)
-        found = auditing.collect(RunFolder(folder), [*(against or []), *(more or [])], limits)
+        files = [*(against or []), *(more or [])]
+        with Display(errors) as display:
+            found = auditing.collect(place, files, limits, display)
         if as_json:
             print_json(found)
         else:
@@ -87,12 +102,11 @@ def serve(
     debug: Debug = False,
 ) -> None:
     """Serve the collective of a run as an OpenAI-compatible endpoint."""
-    from agents.answering import COLLECTIVE
-    from console import asking
-    from console.serving import ServeSettings
-    from console.serving import serve as serve_
 
     def ready(url: str, roster: Roster) -> None:
+        from agents.answering import COLLECTIVE
+        from console import asking
+
         if as_json:
             sys.stdout.write(json.dumps({"url": url, "models": list(roster.voices)}) + "\n")
             sys.stdout.flush()
@@ -104,7 +118,11 @@ def serve(
         out.print("Ctrl-C answers what was accepted, and ends", style="dim")
 
     def action() -> None:
+        place = opened(folder)
+        from console.serving import ServeSettings
+        from console.serving import serve as serve_
+
         settings = ServeSettings(n, select, host, port, token_env, queue, max_body, max_tokens)
-        run_async(serve_(RunFolder(folder), settings, ready))
+        run_async(serve_(place, settings, ready))
 
     finish(action, debug)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from agents.endpoints import OFFLINE
 from agents.votes import agreement
 from console.rundir import RunFolder
 from evolution.coverage import coverage, task_force
@@ -32,8 +34,19 @@ def collect(folder: RunFolder) -> dict[str, Any]:
             "coverage": _coverage(store),
             "ratings": _ratings(store),
             "calls": store.call_totals(),
+            "offline": _offline(manifest["config"]["endpoints"], store.call_totals()),
             "seconds": {phase: round(s, 2) for phase, s in store.phase_seconds().items()},
         }
+
+
+def _offline(endpoints: dict[str, Any], roles: Iterable[str]) -> list[str]:
+    """Roles that no model plays, but the procedural one; what a role leaves out is inherited."""
+    return [
+        role
+        for role in roles
+        if ((endpoints.get(role) or {}).get("base_url") or endpoints["scientist"]["base_url"])
+        == OFFLINE
+    ]
 
 
 def _archive(store: RunStore) -> list[dict[str, Any]]:
@@ -164,8 +177,9 @@ def _pool_text(status: dict[str, Any]) -> Text:
             f"{ratings['agreement']:.2f}"
         )
     for role, totals in sorted(status["calls"].items()):
+        who = f"{role} (offline)" if role in status["offline"] else role
         lines.append(
-            f"{role}: {totals['calls']} calls, {totals['tokens_in']} tokens in, "
+            f"{who}: {totals['calls']} calls, {totals['tokens_in']} tokens in, "
             f"{totals['tokens_out']} out, {totals['cached']} cached, {totals['failed']} failed"
         )
     seconds = "  ".join(f"{phase} {s:.0f}" for phase, s in status["seconds"].items())
