@@ -36,6 +36,8 @@ def add_merges(bank: Bank, merges: Iterable[MergeSettings], cache_dir: Path) -> 
         hashes = {anchor.name: anchor.content_hash for anchor in bank.anchors}
         key = json_hash(
             [
+                # What is kept is the difference from it, and adapters are merged on it.
+                bank.base_hash,
                 {name: hashes.get(name, bank.base_hash) for name in members},
                 [_weights_hash(Path(folder)) for folder in outside],
                 plan if not outside else _without(plan, outside),
