@@ -21,6 +21,7 @@ from agents.sandbox import open_sandbox
 from console.assembly import cache_folder, writes_offline
 from console.config import RunConfig
 from evolution.bank import Bank, load_bank
+from evolution.headroom import free_memory
 from evolution.materialise import lacks_loop
 from evolution.mergeability import Pairs, mergeability
 from evolution.planning import Machine, Plan, plan_memory
@@ -61,13 +62,12 @@ async def examine(config: RunConfig) -> list[Finding]:
 
 
 def _machine() -> Finding:
-    memory = psutil.virtual_memory()
+    free, total = free_memory(), psutil.virtual_memory().total
     device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
     return Finding(
         "machine",
         "ok",
-        f"{psutil.cpu_count()} cores, {memory.available / 2**30:.1f} of "
-        f"{memory.total / 2**30:.1f} GiB free, {device}",
+        f"{psutil.cpu_count()} cores, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free, {device}",
     )
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import psutil
 import torch
 
+from evolution.headroom import free_memory
 from evolution.settings import VLLM_CONTEXT, EngineSettings
 from evolution.sizes import Sizes
 
@@ -39,7 +39,7 @@ class Machine:
     @classmethod
     def here(cls, engine: EngineSettings) -> Machine:
         """This machine, as far as that engine may use it."""
-        available = psutil.virtual_memory().available
+        available = free_memory()
         on_gpu = engine.device.startswith("cuda") or engine.device == "auto"
         if not on_gpu or not torch.cuda.is_available():
             return cls(available, None)
