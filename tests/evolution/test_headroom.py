@@ -40,9 +40,12 @@ def test_the_first_version_counts_too_mounted_as_the_root_of_a_container(
     groups: Path, tmp_path: Path
 ) -> None:
     groups.write_text("5:cpu,cpuacct:/docker/x\n4:memory:/docker/x\n0::/\n")
-    files = {"memory.limit_in_bytes": 64 * MIB, "memory.usage_in_bytes": 60 * MIB}
-    stat = {"memory.stat": f"inactive_file 1\ntotal_inactive_file {MIB}"}
-    group(tmp_path / "memory", files | stat)
+    files = {
+        "memory.limit_in_bytes": 64 * MIB,
+        "memory.usage_in_bytes": 60 * MIB,
+        "memory.stat": f"inactive_file 1\ntotal_inactive_file {MIB}",
+    }
+    group(tmp_path / "memory", files)
     assert free_memory(groups, tmp_path) == 5 * MIB
 
 

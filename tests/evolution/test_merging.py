@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -74,6 +75,27 @@ def test_settings_refuse_it_too() -> None:
             seeds=(SeedSettings(name="alpha", path="x"),),
             merges=(MergeSettings(name="alpha", method="sce"),),
         )
+
+
+@pytest.mark.parametrize(
+    ("merges", "message"),
+    [
+        ([{"name": "m", "method": "tise"}], "merge 'm': mergekit has no method 'tise'; did you"),
+        ([{"name": "m", "method": "ties"}], "merge 'm': mergekit's ties needs the parameter"),
+        (
+            [{"name": "m", "method": "sce", "seeds": ["alpha", "n"]}, {"name": "n", "config": "x"}],
+            "merge 'm' names 'n', which is no seed (base, alpha, beta)",
+        ),
+    ],
+)
+def test_a_merge_that_cannot_be_made_is_refused_when_settings_are_read(
+    merges: list[dict[str, Json]], message: str
+) -> None:
+    seeds = [{"name": name, "path": "x"} for name in PAIR]
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        ModelSettings.model_validate({"seeds": seeds, "merges": merges})
+    right = [{"name": "n", "config": "x"}, {"name": "m", "method": "sce", "seeds": ["alpha", "n"]}]
+    assert ModelSettings.model_validate({"seeds": seeds, "merges": right}).merges
 
 
 def test_the_base_takes_the_part_that_the_method_gives_it() -> None:
