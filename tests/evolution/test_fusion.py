@@ -161,6 +161,36 @@ def test_a_compiler_may_be_named_with_words_around_it_and_leaves_nothing_behind(
     assert torch.equal(found, wanted)
 
 
+@pytest.mark.parametrize("unknown", ["-march=native", "-fopenmp", "-march=native|-fopenmp"])
+def test_flags_that_a_compiler_does_not_know_are_left_out(
+    loop: Loop, unknown: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    compiler = tmp_path / "simple-c++"
+    compiler.write_text(
+        "#!/bin/sh\nfor flag; do\n"
+        f'  case "$flag" in {unknown}) echo "no $flag here" >&2; exit 1;; esac\n'
+        'done\nexec c++ "$@"\n'
+    )
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    assert proven_loop.__wrapped__(fusion._combine_plainly) is not None
+
+
+@pytest.mark.parametrize("shift", [1, 3, 7])
+def test_the_loop_takes_ranges_that_begin_anywhere(loop: Loop, shift: int) -> None:
+    base, vectors = drawn(3, 9001 + shift)
+    wide = vectors[1].float()
+    given = [base, vectors[0], wide, vectors[2]]
+    begun, *ranges = (each[shift:] for each in given)
+    for dtype in (torch.bfloat16, torch.float32):
+        whole = torch.zeros(9001 + shift + 5, dtype=dtype)
+        loop(whole[shift:-5], begun, ranges, [0.5, -0.25, 1.5], [])
+        wanted = torch.zeros_like(whole)
+        combine(wanted[shift:-5], begun, ranges, [0.5, -0.25, 1.5], False)
+        # What lies around the range is nobody's to write.
+        assert torch.equal(bits(whole), bits(wanted))
+
+
 def test_what_the_compiler_says_is_told(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
