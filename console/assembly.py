@@ -35,11 +35,14 @@ PROMPTS_IN_KEYS = ("answer", "rate")
 
 
 def cache_folder() -> Path:
-    """Where spectral bases are cached across runs, by content: `$ACDC_CACHE` or ~/.cache/acdc."""
-    root = os.environ.get("ACDC_CACHE") or os.environ.get("XDG_CACHE_HOME")
-    if root is None:
-        return Path.home() / ".cache" / "acdc"
-    return Path(root) if "ACDC_CACHE" in os.environ else Path(root) / "acdc"
+    """Where spectral bases are cached across runs, by content.
+
+    `$ACDC_CACHE`, or acdc/ in `$XDG_CACHE_HOME` or ~/.cache; an empty variable counts as not set.
+    """
+    own, common = os.environ.get("ACDC_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    if own:
+        return Path(own)
+    return (Path(common) if common else Path.home() / ".cache") / "acdc"
 
 
 def writes_offline(config: RunConfig) -> bool:

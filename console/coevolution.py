@@ -20,7 +20,7 @@ from console.assembly import cache_folder, open_context
 from console.config import RunConfig
 from console.errors import ConfigError
 from console.rundir import RunFolder
-from evolution.planning import longest_sequence
+from evolution.sizes import longest_sequence
 from memory.errors import AcdcError
 from memory.store import RunStore
 

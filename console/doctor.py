@@ -21,8 +21,12 @@ from agents.sandbox import open_sandbox
 from console.assembly import cache_folder, writes_offline
 from console.config import RunConfig
 from evolution.bank import Bank, load_bank
+from evolution.headroom import free_memory
+from evolution.materialise import lacks_loop
 from evolution.mergeability import Pairs, mergeability
-from evolution.planning import Machine, Plan, measure_sizes, plan_memory
+from evolution.planning import Machine, Plan, plan_memory
+from evolution.settings import EngineSettings
+from evolution.sizes import measure_sizes
 from memory.embedding import open_embedder
 from memory.errors import AcdcError
 from memory.records import Json, Role
@@ -51,20 +55,19 @@ async def examine(config: RunConfig) -> list[Finding]:
     findings = [_machine()]
     findings.append(await _sandbox(config))
     findings.append(await asyncio.to_thread(_embedder, config))
-    findings.append(await asyncio.to_thread(_memory, config))
+    findings += await asyncio.to_thread(_engine, config)
     findings += await asyncio.to_thread(_seeds, config)
     findings += await _endpoints(config)
     return findings
 
 
 def _machine() -> Finding:
-    memory = psutil.virtual_memory()
+    free, total = free_memory(), psutil.virtual_memory().total
     device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
     return Finding(
         "machine",
         "ok",
-        f"{psutil.cpu_count()} cores, {memory.available / 2**30:.1f} of "
-        f"{memory.total / 2**30:.1f} GiB free, {device}",
+        f"{psutil.cpu_count()} cores, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free, {device}",
     )
 
 
@@ -112,16 +115,26 @@ def _embedder(config: RunConfig) -> Finding:
     return Finding("embedder", "ok", f"{embedder.name}, {vectors.shape[1]} dimensions")
 
 
-def _memory(config: RunConfig) -> Finding:
+def _engine(config: RunConfig) -> list[Finding]:
+    """Which engine a run would take, and the memory of a run with it."""
+    try:
+        engine = config.engine.settled()
+    except AcdcError as error:
+        return [Finding("engine", "failed", str(error))]
+    chosen = " (auto)" if config.engine.kind == "auto" else ""
+    return [Finding("engine", "ok", f"{engine.kind}{chosen}"), _memory(config, engine)]
+
+
+def _memory(config: RunConfig, engine: EngineSettings) -> Finding:
     """Planned from headers, before the seeds are loaded."""
     try:
         sizes = measure_sizes(config.models, config.spectral, cache_folder())
-        machine = Machine.here(config.engine)
+        machine = Machine.here(engine)
     except AcdcError as error:
         return Finding("memory", "failed", str(error))
     plan = plan_memory(
         sizes,
-        config.engine,
+        engine,
         machine,
         tokens=_PROMPT_TOKENS + config.judge.max_tokens,
         sandbox=config.sandbox.guests * config.sandbox.memory_mb * 2**20,
@@ -149,8 +162,16 @@ def _seeds(config: RunConfig) -> list[Finding]:
         bank = load_bank(config.models, config.spectral, cache_folder())
     except AcdcError as error:
         return [Finding("seeds", "failed", str(error))]
-    found = Finding("seeds", "ok", ", ".join(bank.seed_names))
-    return [found, *_mergeability(bank)]
+    found = [Finding("seeds", "ok", ", ".join(bank.seed_names))]
+    if not torch.cuda.is_available() and lacks_loop(bank):
+        found.append(Finding("swaps", "hint", _SLOW))
+    return [*found, *_mergeability(bank)]
+
+
+_SLOW = (
+    "full seeds are summed a few times slower than they could be: no C++ compiler here builds the "
+    "loop for it; install one (apt-get install g++), or name one with CXX"
+)
 
 
 def _mergeability(bank: Bank) -> list[Finding]:

@@ -71,7 +71,9 @@ def save_anchor(anchor: Anchor, path: Path) -> None:
     tensors = {_HASH: torch.tensor(bytearray.fromhex(anchor.content_hash))}
     for name, vector in anchor.vectors.items():
         for part, held in vars(vector).items():
-            tensors[f"{name}|{part}"] = torch.as_tensor(held).contiguous()
+            # A scale is a Python number: float32 would make another expert of it.
+            kept = held if isinstance(held, Tensor) else torch.tensor(held, dtype=torch.float64)
+            tensors[f"{name}|{part}"] = kept.contiguous()
     save_cached(path, tensors)
     with path.open("rb") as stored:
         os.fsync(stored.fileno())

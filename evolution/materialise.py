@@ -111,6 +111,11 @@ def expected_checksum(
     return tensors_hash(rounded(bank, genome, device), stride)
 
 
+def lacks_loop(bank: Bank) -> bool:
+    """Whether a compiled loop would save time with this bank on a CPU, and none can be made."""
+    return _is_worth_compiling(bank) and not adds_in_passing(torch.device("cpu"))
+
+
 def _made(
     bank: Bank, genome: Genome, dtype: torch.dtype, device: torch.device | None
 ) -> Iterator[tuple[str, Tensor]]:

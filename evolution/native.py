@@ -1,9 +1,10 @@
 """The loop that sums task vectors on a CPU, compiled from `sums.cpp` by the system's C++ compiler.
 
 What a graph compiler makes of the same sum has to be called again for each piece, and cannot add
-residuals while a chunk is in the cache. The loop is loaded only after it has shown, on samples of
+residuals while a chunk is in the cache. The loop is used only after it has shown, on samples of
 every dtype, that it gives the bits of plain operations; where there is no compiler, nothing is
-lost but time.
+lost but time. Each process builds its own, in about a second: what is built for this processor
+is never kept where another machine might load it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import functools
 import itertools
 import logging
 import os
+import shlex
 import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,8 +29,10 @@ from evolution.errors import line
 _log = logging.getLogger(__name__)
 
 _SOURCE = Path(__file__).with_name("sums.cpp")
-_FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-shared", "-fPIC")
-_SAMPLE = (1 << 14) + 37
+_FLAGS = ("-std=c++17", "-O3", "-ffp-contract=off", "-shared", "-fPIC")
+_FASTER = (("-march=native", "-fopenmp"), ("-march=native",), ("-fopenmp",), ())
+"""Flags that not every compiler knows, the fastest first."""
+_SAMPLE, _VECTORS = (1 << 14) + 37, 6
 
 Residual = tuple[float, Int64[Tensor, " k"], Float[Tensor, " k"]]
 """Coefficient, places in the flattened tensor, ascending, and what is added there in float32."""
@@ -122,8 +126,8 @@ def proven_loop(plain: Plain) -> Loop | None:
     """
     try:
         loop = Loop(_compiled())
-    except (OSError, subprocess.SubprocessError) as error:
-        _log.info("experts are summed without a compiled loop: %s", line(error))
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        _log.info("experts are summed without a compiled loop: %s", _reason(error))
         return None
     dtypes = (torch.bfloat16, torch.float32)
     for wanted, held, wide in itertools.product(dtypes, repeat=3):
@@ -138,25 +142,37 @@ def proven_loop(plain: Plain) -> Loop | None:
 
 
 def _compiled() -> ctypes.CDLL:
-    """On PyTorch's own OpenMP threads where the compiler has OpenMP, else on one.
+    """On OpenMP's threads where the compiler has OpenMP, else on one.
+
+    Those are PyTorch's own where both use the same OpenMP library, as GCC and PyTorch's builds for
+    Linux do.
 
     Raises:
         subprocess.SubprocessError: it does not compile.
         OSError: there is no compiler, or what it made cannot be loaded.
+        ValueError: the environment's CXX is no command line.
     """
+    # A compiler may be named with words before and behind it: "ccache g++ -m64".
+    compiler = shlex.split(os.environ.get("CXX", "")) or ["c++"]
     with TemporaryDirectory(prefix="acdc-loop-") as folder:
         library = Path(folder) / "sums.so"
-        command = [os.environ.get("CXX", "c++"), *_FLAGS, str(_SOURCE), "-o", str(library)]
-        try:
-            _run([*command, "-fopenmp"])
-        except subprocess.CalledProcessError:
-            _run(command)
+        command = [*compiler, *_FLAGS, str(_SOURCE), "-o", str(library)]
+        for faster in _FASTER:
+            try:
+                subprocess.run([*command, *faster], check=True, capture_output=True, timeout=120)
+                break
+            except subprocess.CalledProcessError:
+                if not faster:
+                    raise
         # Stays mapped when the file is gone.
         return ctypes.CDLL(str(library))
 
 
-def _run(command: list[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+def _reason(error: Exception) -> str:
+    """Why there is no loop, in the compiler's words where it said any."""
+    said = error.stderr if isinstance(error, subprocess.CalledProcessError) else None
+    lines = (said or b"").decode(errors="replace").strip().splitlines()
+    return lines[0] if lines else line(error)
 
 
 def _numbers(tensor: Tensor) -> _Numbers:
@@ -166,12 +182,12 @@ def _numbers(tensor: Tensor) -> _Numbers:
 def _sample(
     held: torch.dtype, wide: torch.dtype
 ) -> tuple[Tensor, list[Tensor], list[float], list[Residual], int]:
-    """A base, three vectors, the last of them in a dtype of its own, and residuals of two."""
+    """A base, six vectors, the third of them in a dtype of its own, and residuals of two."""
     generator = torch.Generator().manual_seed(3)
-    drawn = torch.randn(4, _SAMPLE, generator=generator)
+    drawn = torch.randn(1 + _VECTORS, _SAMPLE, generator=generator)
     # float32 holds them: a coefficient of a genome.
-    coefficients: list[float] = torch.randn(3, generator=generator).tolist()
-    vectors = [*drawn[1:3].to(torch.bfloat16), drawn[3].to(wide)]
+    coefficients: list[float] = torch.randn(_VECTORS, generator=generator).tolist()
+    vectors = [*drawn[1:3].bfloat16(), drawn[3].to(wide), *drawn[4:].bfloat16()]
     start = 1000
     residuals = [
         (coefficients[index], places + start, torch.randn(len(places), generator=generator))

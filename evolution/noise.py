@@ -33,7 +33,10 @@ _CHUNK = 1 << 16
 
 @dataclass(frozen=True)
 class Noise:
-    """What a genome's fields add to one tensor; the same on every device and in every process.
+    """What a genome's fields add to one tensor.
+
+    The deviates are the same everywhere. How the sum is rounded is the processor's: some multiply
+    and add in one step.
 
     Attributes:
         name: of the tensor, a part of every seed.

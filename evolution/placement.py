@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from evolution.bank import Bank, load_bank
-from evolution.planning import Machine, measure_sizes, plan_memory
+from evolution.planning import Machine, plan_memory
 from evolution.settings import EngineSettings, ModelSettings, SpectralSettings
+from evolution.sizes import measure_sizes
 from evolution.streaming import page_lock
 
 _TOKENS = 2048

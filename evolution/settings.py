@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from evolution.errors import EngineError, OperatorError
+from evolution.errors import EngineError, MergeError, OperatorError
 from evolution.merging.methods import BASE_NAME
 from evolution.merging.settings import GraftSettings, MergeSettings
 from evolution.registry import check_operator, rule_parameters
@@ -75,6 +75,20 @@ class ModelSettings(Settings):
             raise ValueError(f"seed name {double[0]!r} is taken twice ({BASE_NAME!r} is the base)")
         if self.base is None and not self.seeds:
             raise ValueError("give a base, or at least one seed")
+        return self
+
+    @model_validator(mode="after")
+    def _merges_known(self) -> Self:
+        """Refuse what mergekit does not know; without merges mergekit is not even loaded."""
+        seeds = [seed.name for seed in self.seeds]
+        known = [BASE_NAME, *seeds]
+        try:
+            for merge in self.merges:
+                if merge.method is not None:
+                    merge.members(seeds, known)
+                known.append(merge.name)
+        except MergeError as error:
+            raise ValueError(str(error)) from error
         return self
 
 

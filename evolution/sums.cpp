@@ -126,7 +126,8 @@ void store(const Numbers &out, const float *__restrict total, int64_t at, int64_
 extern "C" void sum(const Numbers *out, const Numbers *base, const Term *terms, int64_t term_count,
                     const Residual *residuals, int64_t residual_count, int64_t start, int64_t size,
                     int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static)
+    // Of a model's tensors many are one chunk: waking threads would cost more than the sum.
+#pragma omp parallel for num_threads(threads) schedule(static) if (size > CHUNK)
     for (int64_t at = 0; at < size; at += CHUNK) {
         alignas(64) float total[CHUNK];
         const int64_t length = std::min(CHUNK, size - at);

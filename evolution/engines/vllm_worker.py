@@ -24,7 +24,7 @@ from evolution.engines.vllm_blocks import UsedBlocks
 from evolution.engines.vllm_witness import Verdict, Witness
 from evolution.errors import EngineError, EvolutionError
 from evolution.genome import Genome
-from evolution.materialise import weigh
+from evolution.materialise import rounded
 from evolution.settings import ModelSettings, SpectralSettings
 
 Tensors = Iterable[tuple[str, Tensor]]
@@ -96,9 +96,8 @@ class BankWorker:
         bank = self._acdc_held()
         genome = Genome.from_bytes(payload)
 
-        def weights() -> Iterator[tuple[str, Tensor]]:
-            for name, tensor in weigh(bank, genome, self.device):
-                yield name, tensor.to(bank.dtype)
+        def weights() -> Tensors:
+            return rounded(bank, genome, self.device)
 
         return {"genome": bank.genome_id(genome)} | self._acdc_install(weights, in_place)
 

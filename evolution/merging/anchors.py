@@ -36,6 +36,8 @@ def add_merges(bank: Bank, merges: Iterable[MergeSettings], cache_dir: Path) -> 
         hashes = {anchor.name: anchor.content_hash for anchor in bank.anchors}
         key = json_hash(
             [
+                # What is kept is the difference from it, and adapters are merged on it.
+                bank.base_hash,
                 {name: hashes.get(name, bank.base_hash) for name in members},
                 [_weights_hash(Path(folder)) for folder in outside],
                 plan if not outside else _without(plan, outside),
@@ -105,16 +107,8 @@ def _planned(
         resolved: dict[str, Any] = _mapped(plan, place)
         return sorted(set(members)), resolved, sorted(outside.values())
     assert merge.method is not None
-    names = merge.seeds or tuple(name for name in bank.seed_names if name != bank.base_name)
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        raise MergeError(
-            f"merge {merge.name!r} names {unknown[0]!r}, which is no seed ({', '.join(known)})"
-        )
-    try:
-        check_method(merge.method, merge.parameters, names)
-    except MergeError as error:
-        raise MergeError(f"merge {merge.name!r}: {error}") from None
+    seeds = [name for name in bank.seed_names if name != bank.base_name]
+    names = merge.members(seeds, known)
     plan = configuration(merge.method, merge.parameters, names, _dtype(bank))
     used = dict.fromkeys([*names, *([plan["base_model"]] if "base_model" in plan else [])])
     return list(used), plan, []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Self
 
 from pydantic import Field, model_validator
@@ -45,6 +46,29 @@ class MergeSettings(Settings):
         if self.config is not None and (self.seeds or self.parameters):
             raise ValueError(f"merge {self.name!r}: its mergekit config names seeds and parameters")
         return self
+
+    def members(self, seeds: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
+        """Names of what the method merges, checked with the method and its parameters.
+
+        Args:
+            seeds: all of them, merged where none are named.
+            known: the base, the seeds, and the merges before this one.
+
+        Raises:
+            MergeError: a name is not known, or mergekit would refuse the merge.
+        """
+        assert self.method is not None
+        names = self.seeds or tuple(seeds)
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise MergeError(
+                f"merge {self.name!r} names {unknown[0]!r}, which is no seed ({', '.join(known)})"
+            )
+        try:
+            check_method(self.method, self.parameters, names)
+        except MergeError as error:
+            raise MergeError(f"merge {self.name!r}: {error}") from None
+        return names
 
 
 class GraftSettings(Settings):

@@ -105,7 +105,11 @@ def dominated_novelty(
 
 @survival("fitness")
 def pure_fitness(board: Board) -> Order:
-    """The fittest first (truncation selection); the board is in that order already."""
+    """The fittest first; the board is in that order already.
+
+    Truncation selection (Muehlenbein and Schlierkamp-Voosen 1993, "Predictive models for the
+    breeder genetic algorithm").
+    """
     return [(row, float(value)) for row, value in enumerate(board.fitness())]
 
 

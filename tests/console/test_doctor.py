@@ -11,6 +11,7 @@ from tests.console.conftest import Acdc
 def test_doctor_plans_memory_and_compares_the_seeds(acdc: Acdc, tiny_config: Path) -> None:
     report = acdc.json("doctor", "--config", tiny_config, fresh=True)
     found: dict[str, Any] = {finding["what"]: finding for finding in report["findings"]}
+    assert found["engine"]["detail"] == "transformers"
     plan = found["memory"]["figures"]
     assert plan["verdict"] == "fits"
     assert {need["what"].split(" (")[0] for need in plan["needs"]} == {

@@ -23,8 +23,8 @@ from transformers import (
 from evolution.bank import Bank, load_bank
 from evolution.breeding import breed
 from evolution.materialise import checksum, expected_checksum, materialise
-from evolution.planning import measure_sizes
 from evolution.settings import BreedingSettings, SpectralSettings
+from evolution.sizes import measure_sizes
 from tests.conftest import TinyFamily, make_family
 
 from .conftest import models_of

@@ -248,6 +248,8 @@ def test_vllm_loads_the_expert_that_the_engine_runs(
 ) -> None:
     vllm = pytest.importorskip("vllm")
     monkeypatch.setenv("VLLM_CPU_KVCACHE_SPACE", "1")
+    # A fork of a process whose threads have computed may wait for them for ever.
+    monkeypatch.setenv("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
     genome = mutant(bank)
     export_expert(bank, genome, ABOUT, sources(tiny_family), tmp_path / "out")
     tokens = bank.tokenizer("What is the sum of 12 and 30?")["input_ids"]

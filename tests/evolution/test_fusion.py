@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -138,12 +139,65 @@ def test_a_loop_that_rounds_otherwise_or_cannot_be_made_is_not_used(
             total = total + coefficient * vector.double()
         out.copy_(total)
 
-    assert uncached(fusion._combine_plainly) is not None
     assert uncached(in_double) is None
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    assert uncached(fusion._combine_plainly) is None
-    monkeypatch.setenv("CXX", "false")
-    assert uncached(fusion._combine_plainly) is None
+    for compiler in ("no-such-compiler", "false", "an 'unclosed word"):
+        monkeypatch.setenv("CXX", compiler)
+        assert uncached(fusion._combine_plainly) is None
+
+
+@pytest.mark.parametrize("compiler", ["", "env LC_ALL=C c++"])
+def test_a_compiler_may_be_named_with_words_around_it_and_leaves_nothing_behind(
+    loop: Loop, compiler: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CXX", compiler)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    made = proven_loop.__wrapped__(fusion._combine_plainly)
+    assert made is not None
+    assert not list(tmp_path.iterdir())
+    base, vectors = drawn(2, 9001)
+    found, wanted = torch.empty(9001), torch.empty(9001)
+    made(found, base, vectors, [0.5, 0.25], [])
+    loop(wanted, base, vectors, [0.5, 0.25], [])
+    assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize("unknown", ["-march=native", "-fopenmp", "-march=native|-fopenmp"])
+def test_flags_that_a_compiler_does_not_know_are_left_out(
+    loop: Loop, unknown: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    compiler = tmp_path / "simple-c++"
+    compiler.write_text(
+        "#!/bin/sh\nfor flag; do\n"
+        f'  case "$flag" in {unknown}) echo "no $flag here" >&2; exit 1;; esac\n'
+        'done\nexec c++ "$@"\n'
+    )
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    assert proven_loop.__wrapped__(fusion._combine_plainly) is not None
+
+
+@pytest.mark.parametrize("shift", [1, 3, 7])
+def test_the_loop_takes_ranges_that_begin_anywhere(loop: Loop, shift: int) -> None:
+    base, vectors = drawn(3, 9001 + shift)
+    wide = vectors[1].float()
+    given = [base, vectors[0], wide, vectors[2]]
+    begun, *ranges = (each[shift:] for each in given)
+    for dtype in (torch.bfloat16, torch.float32):
+        whole = torch.zeros(9001 + shift + 5, dtype=dtype)
+        loop(whole[shift:-5], begun, ranges, [0.5, -0.25, 1.5], [])
+        wanted = torch.zeros_like(whole)
+        combine(wanted[shift:-5], begun, ranges, [0.5, -0.25, 1.5], False)
+        # What lies around the range is nobody's to write.
+        assert torch.equal(bits(whole), bits(wanted))
+
+
+def test_what_the_compiler_says_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("CXX", "sh -c 'echo this compiler is broken >&2; exit 1' c++")
+    with caplog.at_level("INFO", logger="evolution.native"):
+        assert proven_loop.__wrapped__(fusion._combine_plainly) is None
+    assert "this compiler is broken" in caplog.text
 
 
 def test_where_no_loop_can_be_made_experts_are_summed_all_the_same(

@@ -13,8 +13,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
 from evolution.bank import Bank, load_bank
 from evolution.errors import GenomeError
+from evolution.fusion import adds_in_passing
 from evolution.genome import Genome
-from evolution.materialise import checksum, expected_checksum, materialise, rounded, weigh
+from evolution.materialise import (
+    checksum,
+    expected_checksum,
+    lacks_loop,
+    materialise,
+    rounded,
+    weigh,
+)
 from evolution.mutation import spectral
 from evolution.settings import ModelSettings, SpectralSettings
 from evolution.sources import _wheel_file
@@ -122,6 +130,23 @@ def test_swaps_leave_nothing_behind(bank: Bank) -> None:
     assert checksum(model) == once == expected_checksum(bank, first)
     assert checksum(model, stride=97) == expected_checksum(bank, first, stride=97)
     assert expected_checksum(bank, first, stride=97) != expected_checksum(bank, second, stride=97)
+
+
+def test_to_round_on_the_way_is_to_round_at_the_end(bank: Bank) -> None:
+    genome = mixed(bank)
+    for (name, narrow), (_, wide) in zip(rounded(bank, genome), weigh(bank, genome), strict=True):
+        assert narrow.dtype == bank.dtype
+        assert torch.equal(narrow, wide.to(bank.dtype)), name
+
+
+def test_a_bank_that_would_be_summed_faster_with_a_compiler_is_told_from_others(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not lacks_loop(bank)  # tiny: not worth it
+    monkeypatch.setattr("evolution.materialise._WORTH_COMPILING", 1)
+    assert lacks_loop(bank) is not adds_in_passing(bank.device)
+    monkeypatch.setattr("evolution.fusion.proven_loop", lambda plain: None)
+    assert lacks_loop(bank)
 
 
 def test_tied_head_stays_tied_and_untied_stays_untied(bank: Bank, qwen_bank: Bank) -> None:

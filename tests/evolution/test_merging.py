@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from evolution.anchors import load_anchor, save_anchor
+from evolution.anchors import Anchor, load_anchor, save_anchor
 from evolution.bank import Bank, load_bank
 from evolution.breeding import breed
 from evolution.errors import BankError, MergeError
@@ -28,6 +29,7 @@ from evolution.settings import (
     SeedSettings,
     SpectralSettings,
 )
+from evolution.task_vectors import LowRank
 from memory.records import Json
 
 from .conftest import models_of
@@ -75,6 +77,27 @@ def test_settings_refuse_it_too() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("merges", "message"),
+    [
+        ([{"name": "m", "method": "tise"}], "merge 'm': mergekit has no method 'tise'; did you"),
+        ([{"name": "m", "method": "ties"}], "merge 'm': mergekit's ties needs the parameter"),
+        (
+            [{"name": "m", "method": "sce", "seeds": ["alpha", "n"]}, {"name": "n", "config": "x"}],
+            "merge 'm' names 'n', which is no seed (base, alpha, beta)",
+        ),
+    ],
+)
+def test_a_merge_that_cannot_be_made_is_refused_when_settings_are_read(
+    merges: list[dict[str, Json]], message: str
+) -> None:
+    seeds = [{"name": name, "path": "x"} for name in PAIR]
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        ModelSettings.model_validate({"seeds": seeds, "merges": merges})
+    right = [{"name": "n", "config": "x"}, {"name": "m", "method": "sce", "seeds": ["alpha", "n"]}]
+    assert ModelSettings.model_validate({"seeds": seeds, "merges": right}).merges
+
+
 def test_the_base_takes_the_part_that_the_method_gives_it() -> None:
     ties = configuration("ties", {"weight": {"alpha": 0.7, "beta": 0.3}}, PAIR, "bfloat16")
     assert ties["base_model"] == "base"
@@ -110,6 +133,21 @@ def test_a_merge_joins_the_bank_once_and_is_found_again(
     other = half.model_copy(update={"parameters": {"weight": 0.4}})
     with pytest.raises(AssertionError, match="mergekit was run again"):
         add_merges(load_bank(models, SpectralSettings(rank=4), tmp_path), [other], tmp_path)
+
+
+def test_a_merge_is_not_taken_for_the_same_one_of_another_base(
+    tiny_family: TinyFamily, tmp_path: Path
+) -> None:
+    """It is kept as a difference from the base, even where the base takes no part in it."""
+    soup = MergeSettings(name="soup", method="linear", seeds=PAIR, parameters={"weight": 1.0})
+    given = models_of(tiny_family)
+    made = []
+    for models in (given, given.model_copy(update={"base": None})):
+        bank = load_bank(models, SpectralSettings(rank=4), tmp_path)
+        add_merges(bank, [soup], tmp_path)
+        made.append(dict(rounded(bank, bank.seed_genome("soup"))))
+    for name, tensor in made[0].items():
+        assert torch.allclose(tensor.float(), made[1][name].float(), rtol=2**-6, atol=2e-3), name
 
 
 def _never(*_: object) -> None:
@@ -210,6 +248,11 @@ def test_a_damaged_difference_is_not_taken_for_one(bank: Bank, tmp_path: Path) -
     whole = load_anchor("a", place, bank.device)
     assert whole is not None
     assert whole.content_hash == bank.anchors[0].content_hash
+    up, down = torch.ones(3, 1), torch.ones(1, 2)
+    save_anchor(Anchor("r", "0" * 32, {"m": LowRank(up, down, 16 / 24)}), tmp_path / "r")
+    adapter = load_anchor("r", tmp_path / "r", bank.device)
+    assert adapter is not None
+    assert vars(adapter.vectors["m"])["scale"] == 16 / 24
     shutil.copy(place, tmp_path / "b.safetensors")
     (tmp_path / "b.safetensors").write_bytes(place.read_bytes()[:500])
     assert load_anchor("b", tmp_path / "b.safetensors", bank.device) is None

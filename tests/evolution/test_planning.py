@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from evolution.errors import BankError
-from evolution.planning import Machine, Plan, Sizes, measure_sizes, plan_memory
-from evolution.settings import EngineSettings, SpectralSettings
+from evolution.planning import Machine, Plan, plan_memory
+from evolution.settings import EngineSettings, MergeSettings, SpectralSettings
+from evolution.sizes import Sizes, measure_sizes
 
 from .conftest import models_of
 
@@ -70,3 +71,37 @@ def test_an_adapter_weighs_its_factors(
     (adapter_copy / "adapter_config.json").write_text("{}")
     with pytest.raises(BankError, match="missing or damaged"):
         measure_sizes(models_of(tiny_family, adapter_copy), rank, tmp_path)
+
+
+def test_vllm_has_a_bank_of_its_own_and_a_cache_of_a_fixed_size() -> None:
+    plan = planned(1000, None, EngineSettings(kind="vllm", kv_cache_gib=3.0))
+    sizes = {need.what: need.bytes for need in plan.needs}
+    assert sizes["bank"] == sizes["bank of vLLM's worker"] == SEVEN_BILLION.bank
+    assert sizes["keys and values (engine.kv_cache_gib)"] == 3 * GIB
+    default = planned(1000, None, EngineSettings(kind="vllm", rows=8))
+    assert default.needed("memory") < plan.needed("memory") - 2 * GIB
+    cramped = planned(400, None, EngineSettings(kind="vllm", kv_cache_gib=300.0))
+    assert cramped.verdict == "too large"
+    assert "lower engine.kv_cache_gib" in cramped.advice
+
+
+def test_beside_a_gpu_only_the_bank_of_vllms_worker_may_lie_on_it() -> None:
+    vllm = EngineSettings(kind="vllm")
+    large, small = planned(200, 141, vllm), planned(200, 80, vllm)
+    assert (large.bank, large.verdict) == ("device", "fits")
+    assert large.needed("memory") == 62 * GIB
+    assert (small.bank, small.verdict) == ("host", "fits")
+    assert small.needed("memory") == 122 * GIB
+    assert "moved to the GPU" in small.advice
+    assert planned(100, 80, vllm).verdict == "too large"
+
+
+def test_a_configured_merge_weighs_as_much_as_a_full_seed(
+    tiny_family: TinyFamily, tmp_path: Path
+) -> None:
+    models, rank = models_of(tiny_family), SpectralSettings(rank=0)
+    merge = MergeSettings(name="soup", method="linear", parameters={"weight": 1.0})
+    merged = models.model_copy(update={"merges": (merge,)})
+    fewer = models.model_copy(update={"seeds": models.seeds[:-1]})
+    sizes = [measure_sizes(each, rank, tmp_path).bank for each in (fewer, models, merged)]
+    assert sizes[2] - sizes[1] == sizes[1] - sizes[0] > 0
