@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 YEARS = 20
+_OFFSET = int(YEARS * 365.25 * 86400) + 11 * 3600 + 37 * 60 + 29
+"""Seconds; not whole days, so that another hour, half of the hour and second have come, too."""
 _AHEAD = """
-def _years_ahead(years):
+def _years_ahead(ahead):
     import datetime, time
 
-    ahead = int(years * 365.25 * 86400)
     time_, time_ns, gmtime, localtime = time.time, time.time_ns, time.gmtime, time.localtime
     ctime, strftime, asctime = time.ctime, time.strftime, time.asctime
     time.time = lambda: time_() + ahead
     time.time_ns = lambda: time_ns() + ahead * 10**9
     time.gmtime = lambda s=None: gmtime(time.time() if s is None else s)
     time.localtime = lambda s=None: localtime(time.time() if s is None else s)
+    gettime, gettime_ns = time.clock_gettime, time.clock_gettime_ns
+    real = time.CLOCK_REALTIME
+    time.clock_gettime = lambda c: gettime(c) + ahead * (c == real)
+    time.clock_gettime_ns = lambda c: gettime_ns(c) + ahead * 10**9 * (c == real)
     time.ctime = lambda s=None: ctime(time.time() if s is None else s)
     time.asctime = lambda t=None: asctime(time.localtime() if t is None else t)
     time.strftime = lambda form, t=None: strftime(form, time.localtime() if t is None else t)
@@ -55,6 +60,6 @@ def years_later(code: str) -> str:
     sandbox holds the hostile.
     """
     return (
-        f"{_AHEAD}\n_years_ahead({YEARS})\n"
+        f"{_AHEAD}\n_years_ahead({_OFFSET})\n"
         f"exec(compile({code!r}, 'task.py', 'exec', dont_inherit=True), globals())\n"
     )

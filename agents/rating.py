@@ -30,6 +30,7 @@ SHOWN_REPLIES = 3
 TRIES = 2
 """How often a vote is asked for in one sitting until one is valid."""
 
+_EMPHASIS = str.maketrans("", "", "*_`\"'")
 _LABELS = ("A", "B", "C")
 _ORDERS = (
     ("answer", "reference", "foil"),
@@ -201,4 +202,5 @@ async def rater_says_gibberish(
         )
     except (EndpointError, ContextLengthError):
         return False
-    return completion.text.strip().rstrip(".").casefold().endswith("decision: gibberish")
+    said = completion.text.translate(_EMPHASIS).strip().rstrip(".").casefold()
+    return said.endswith("decision: gibberish")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from memory.records import Verdict
 
@@ -18,6 +19,11 @@ class PairOfAnswers(BaseModel):
     second: str = Field(alias="2")
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+MOST_WRONG_ANSWERS = 20
+"""For one instance. Each is scored several times."""
+
+
 class PairOfWrongAnswers(BaseModel):
     """At least one wrong answer for each of the two instances."""
 
@@ -25,6 +31,14 @@ class PairOfWrongAnswers(BaseModel):
 
     first: list[str] = Field(alias="1", min_length=1)
     second: list[str] = Field(alias="2", min_length=1)
+
+    # Not as `max_length`, which would go into the schema, and not all servers know `maxItems`.
+    @field_validator("first", "second")
+    @classmethod
+    def _few(cls, answers: list[str]) -> list[str]:
+        if len(answers) > MOST_WRONG_ANSWERS:
+            raise ValueError(f"at most {MOST_WRONG_ANSWERS} wrong answers are scored")
+        return answers
 
 
 class Proposal(BaseModel):
@@ -41,6 +55,14 @@ class Proposal(BaseModel):
     wrong_answers: PairOfWrongAnswers
     rated: bool = False
     rubric: str | None = None
+
+    @field_validator("name", "capability")
+    @classmethod
+    def _one_line(cls, text: str) -> str:
+        """They are printed among other lines, where control characters could rewrite them."""
+        if _CONTROL.search(text):
+            raise ValueError("must be one line without control characters")
+        return text
 
 
 class CritiqueReply(BaseModel):

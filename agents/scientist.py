@@ -29,7 +29,7 @@ from agents.conversation import (
     refining,
     without_extras,
 )
-from agents.errors import ContextLengthError, EndpointError
+from agents.errors import ContextLengthError, EndpointError, FamilyFault
 from agents.gates import run_gates
 from agents.schemas import CritiqueReply, Proposal
 from agents.settings import ScientistSettings
@@ -156,7 +156,13 @@ async def trial(state: ScientistState, runtime: Handles) -> dict[str, Any]:
         return _again(context, draft, Rejection(reason=gates.code, detail=gates.detail))
     if not context.settings.critic:
         return _accept(context, draft)
-    answers = await context.trial(proposal, gates)
+    try:
+        answers = await context.trial(proposal, gates)
+    except FamilyFault as fault:  # what no gate tried, an expert did
+        found = gates.model_copy(update={"code": fault.code, "detail": fault.detail})
+        draft = draft.model_copy(update={"gates": found})
+        context.store.put_draft(draft)
+        return _again(context, draft, Rejection(reason=fault.code, detail=fault.detail))
     context.store.put_draft(draft.model_copy(update={"answers": answers}))
     return {"step": "critique"}
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
+from agents.concurrency import all_of
 from agents.context import RunContext
+from agents.errors import FamilyFault
 from agents.items import Item, drafted_items
 from agents.judging import Examiner
 from agents.schemas import Proposal
@@ -20,12 +21,16 @@ async def answer_trial(
     """Let up to `trial_panel` experts answer both instances.
 
     The panel is the archive's task force; before there is an archive, the seeds answer.
+
+    Raises:
+        FamilyFault: the family could not grade such an answer, twice, or its question is too long
+            for the experts: the judge would condemn it.
     """
     items = drafted_items(proposal, gates.instructions)
     examiner = await run.examiner()
     panel = await _panel(run)
-    answered = await asyncio.gather(
-        *(_answers(examiner, name, genome_id, genome, items) for name, genome_id, genome in panel)
+    answered = await all_of(
+        _answers(examiner, name, genome_id, genome, items) for name, genome_id, genome in panel
     )
     return tuple(answer for answers in answered for answer in answers)
 
@@ -34,6 +39,11 @@ async def _answers(
     examiner: Examiner, name: str, genome_id: str, genome: Genome, items: Sequence[Item]
 ) -> list[TrialAnswer]:
     """One expert's answers; what the engine could not answer is left out."""
+    results = await examiner.examine(genome_id, genome, items)
+    condemned = next((result.condemned for result in results if result.condemned), None)
+    if condemned is not None:
+        code, _, detail = condemned.partition(": ")
+        raise FamilyFault(code, f"an answer of {name}: {detail}")
     return [
         TrialAnswer(
             expert=name,
@@ -42,7 +52,7 @@ async def _answers(
             extracted=result.answer.extracted,
             passed=result.passed,
         )
-        for result in await examiner.examine(genome_id, genome, items)
+        for result in results
         if result.answer is not None
     ]
 

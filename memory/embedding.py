@@ -206,6 +206,12 @@ class EndpointEmbedder:
                 f"{self._model}: {self._conceal(str(error))}; check novelty.embedder_url and "
                 "novelty.embedder_model"
             ) from None  # the library's error may quote the key
+        # The library hands on whatever JSON has come, or trips over it.
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            raise EmbeddingError(
+                f"the embeddings endpoint {self._client.base_url} sent no embeddings for model "
+                f"{self._model}; check novelty.embedder_url and novelty.embedder_model"
+            ) from None
         if len(rows) != len(texts) or len({len(row) for row in rows}) != 1:
             raise EmbeddingError(
                 f"the embeddings endpoint {self._client.base_url} sent {len(rows)} vectors "
@@ -217,7 +223,8 @@ class EndpointEmbedder:
         reply = self._client.embeddings.create(
             model=self._model, input=texts, encoding_format="float"
         )
-        return [item.embedding for item in sorted(reply.data, key=lambda item: item.index)]
+        rows = [item.embedding for item in sorted(reply.data, key=lambda item: item.index)]
+        return [[float(number) for number in row] for row in rows]
 
     @cached_property
     def _client(self) -> Any:

@@ -10,6 +10,7 @@ Chroma's embedded store is not made for several processes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,11 +26,15 @@ from memory.errors import NoveltyError
 from memory.records import Family
 from memory.settings import NoveltySettings
 
+log = logging.getLogger(__name__)
+
 FOLDER = "memory"
 _EXTRA = 32
 """Candidates that Chroma's approximate search returns beyond those asked for; we rank exactly."""
 _INDEX = {"space": "cosine", "ef_construction": 200, "ef_search": 256, "max_neighbors": 32}
 _BATCH = 100
+SERVER_SECONDS = 60.0
+"""How long a Chroma server may take for one request."""
 _DECIMALS = 6
 
 Vector = Float32[np.ndarray, " size"]
@@ -86,6 +91,7 @@ class NoveltyMemory:
         """
         # Chroma takes a second to import; whoever needs no memory should not wait for it.
         import chromadb
+        import httpx
         from chromadb.config import Settings as ChromaSettings
 
         silent = ChromaSettings(anonymized_telemetry=False)
@@ -102,13 +108,15 @@ class NoveltyMemory:
         if address.scheme not in ("http", "https") or address.hostname is None:
             raise NoveltyError(f"novelty.chroma_url: {url} is no URL like http://localhost:8000")
         secure = address.scheme == "https"
+        port = address.port or (443 if secure else 8000)
         with _guard(url):
+            # Chroma's own client waits for ever, from its first request on.
+            beat = f"{address.scheme}://{address.hostname}:{port}/api/v2/heartbeat"
+            httpx.get(beat, timeout=SERVER_SECONDS).raise_for_status()
             client = chromadb.HttpClient(
-                host=address.hostname,
-                port=address.port or (443 if secure else 8000),
-                ssl=secure,
-                settings=silent,
+                host=address.hostname, port=port, ssl=secure, settings=silent
             )
+            client._server._session.timeout = SERVER_SECONDS  # type: ignore[attr-defined]
         return cls(client, f"families-{run_id}", embedder, url)
 
     def flush(self) -> None:
@@ -138,9 +146,20 @@ class NoveltyMemory:
     ) -> None:
         try:
             if error is None:  # else what failed may be Chroma; `reconcile` makes up for it
-                self.flush()
+                self._flush_at_last()
         finally:
             self.close()
+
+    def _flush_at_last(self) -> None:
+        """Store what waits; what is done already must not fail because of a memory of it."""
+        try:
+            self.flush()
+        except NoveltyError as error:
+            log.warning(
+                "%d families were not stored, the next run makes up for it: %s",
+                len(self._waiting),
+                error,
+            )
 
     def reconcile(self, families: Sequence[Family]) -> None:
         """Make the memory hold these families, as they are, and no others.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -88,7 +87,8 @@ class Connection:
         async with self._sorted_errors(_LISTING_SECONDS):
             body = await self._client.get("/models", cast_to=object)
         listed = body.get("data") if isinstance(body, dict) else None
-        entries = [entry for entry in listed or () if isinstance(entry, dict)]
+        found = listed if isinstance(listed, list) else []
+        entries = [entry for entry in found if isinstance(entry, dict)]
         return tuple(str(entry["id"]) for entry in entries if "id" in entry)
 
     def conceal(self, text: str) -> str:
@@ -111,7 +111,8 @@ class Connection:
             raise from_connection(error) from error
         except openai.APIStatusError as error:
             raise from_status(error) from error
-        except (json.JSONDecodeError, UnicodeDecodeError, openai.APIError) as error:
+        # Beside bad JSON, a body can hold lists too deep and numbers too long for any reader.
+        except (ValueError, RecursionError, openai.APIError) as error:
             raise TransientFailure("the body of the reply is not JSON") from error
 
 

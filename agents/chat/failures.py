@@ -67,7 +67,8 @@ class RefusedRequest(Exception):
 
 def from_status(error: openai.APIStatusError) -> TransientFailure | RefusedRequest:
     """Sort an HTTP error."""
-    status, message, code = error.status_code, server_message(error), error.code or ""
+    status, message = error.status_code, server_message(error)
+    code = error.code if isinstance(error.code, str) else ""
     passing = status in _PASSING or status >= 500
     if passing and code != "insufficient_quota":
         wait = retry_after(error.response.headers.get("retry-after"))
@@ -91,7 +92,7 @@ def retry_after(header: str | None) -> float | None:
         pass
     try:
         return max(0.0, parsedate_to_datetime(header).timestamp() - time())
-    except ValueError:
+    except (ValueError, OverflowError):  # of a year that no calendar has
         return None
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion, ChatCompletionMessage
+from openai.types.chat.chat_completion import Choice
 
 from agents.chat.failures import TransientFailure
 
@@ -16,6 +17,8 @@ _BLOCK_AT_LINE_START = re.compile(
     r"^[ \t]*<think(?:ing)?>(.*?)(?:</think(?:ing)?>|\Z)", re.MULTILINE | re.DOTALL
 )
 _REASONING_FIELDS = ("reasoning_content", "reasoning")
+_MOST_TOKENS = 10**9
+"""Of one call; what a server counts beyond that is no count, and no database could add it up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +49,17 @@ def read_reply(completion: ChatCompletion) -> ModelReply:
     # The openai library builds its models without validating them: any JSON may arrive here.
     if not isinstance(completion, ChatCompletion):
         raise TransientFailure("the body of the reply is no chat completion")
-    if not completion.choices:
+    choices: object = completion.choices
+    if not isinstance(choices, list) or not choices:
         raise TransientFailure(f"the reply has no choices{_server_error(completion)}")
-    choice = completion.choices[0]
-    message = choice.message
+    choice = choices[0]
+    message = choice.message if isinstance(choice, Choice) else None
     if not isinstance(message, ChatCompletionMessage):
         raise TransientFailure("the reply has a choice without a message")
-    if message.refusal:
-        text, thought, ended = message.refusal, "", "refusal"
+    if refusal := _text(message.refusal):
+        text, thought, ended = refusal, "", "refusal"
     else:
-        text, thought = split_reasoning(_text(message.content))
+        text, thought = split_reasoning(_content(message.content))
         ended = _text(choice.finish_reason) or "stop"
     parts = [_reasoning_field(message), thought]
     tokens_in, tokens_out = _tokens(completion.usage)
@@ -102,6 +106,13 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
+def _content(value: object) -> str:
+    """The content of a message; some servers send it in parts, as requests may have it."""
+    if not isinstance(value, list):
+        return _text(value)
+    return "".join(_text(part.get("text")) for part in value if isinstance(part, dict))
+
+
 def _reasoning_field(message: ChatCompletionMessage) -> str:
     extra = message.model_extra or {}
     return next((found for name in _REASONING_FIELDS if (found := _text(extra.get(name)))), "")
@@ -111,7 +122,9 @@ def _tokens(usage: CompletionUsage | None) -> tuple[int, int]:
     if not isinstance(usage, CompletionUsage):
         return 0, 0
     counts: tuple[object, object] = (usage.prompt_tokens, usage.completion_tokens)
-    tokens_in, tokens_out = (count if isinstance(count, int) else 0 for count in counts)
+    tokens_in, tokens_out = (
+        count if isinstance(count, int) and 0 <= count <= _MOST_TOKENS else 0 for count in counts
+    )
     return tokens_in, tokens_out
 
 

@@ -14,6 +14,8 @@ from agents.settings import GateSettings
 INSTANCES = ("1", "2")
 SHOWN = 80
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+BABBLE = "I am not sure, but let me think about it once more. " * 10
+"""What a model hands in that goes on and on: a scorer that likes length would let it pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,27 @@ class Claims:
     @property
     def constants(self) -> list[str]:
         """Answers of which none may do for both instances."""
-        return list(dict.fromkeys([*self.references.values(), *self.settings.trivial_answers]))
+        references = self.references.values()
+        texts = [*references, *self.settings.trivial_answers, medley(*references), BABBLE]
+        return list(dict.fromkeys(texts))
+
+
+def medley(first: str, second: str) -> str:
+    """Both references in one text: as lines, behind commas and among words.
+
+    A scorer that looks for the right answer somewhere in a text lets it pass for both instances.
+    """
+    return f"{first}\n{second}\n, {first}, {second}, \n{first} {second} ."
 
 
 def as_read(answer: str) -> str:
-    """An answer as it arrives at the scorer after an expert wrote it behind the marker."""
+    """An answer as it arrives at the scorer after an expert wrote it behind the marker.
+
+    One that brings a marker of its own is read from there, as it would be in any reply.
+    """
+    marked = extract(answer)
+    if not marked.unmarked:
+        return marked.answer
     gap = "\n" if "\n" in answer.strip() else " "
     return extract(f"Answer:{gap}{answer}").answer
 
@@ -99,6 +117,12 @@ def _comparable(task: object) -> object:
     return _ADDRESS.sub("", task) if isinstance(task, str) else task
 
 
+_TELLING = r"\b(?:answer|solution)[\s*_`\"']*(?::|=|\bis\b:?)"
+"""What comes before an answer that is given away."""
+_KEY = r"""["'](?:\w*answer|solution|expected\w*|target|result)["']\s*:"""
+"""A key of the task's own data, which an instruction shows that was made of all of them."""
+
+
 def leaked(claims: Claims) -> str:
     """No instruction gives its own answer away."""
     for instance, reference in claims.references.items():
@@ -106,9 +130,14 @@ def leaked(claims: Claims) -> str:
         if len(reference) >= claims.settings.leak_length and reference in instruction:
             return f"the instruction of instance {instance} contains its reference answer"
         ending = r"(?=[\s*_`\"')\]]*(?:$|[.;!](?:\s|$)))"
-        told = rf"answer[\s*_]*:[\s*_`\"'(\[]*{re.escape(reference)}{ending}"
-        if reference and re.search(told, instruction, re.IGNORECASE | re.MULTILINE):
-            return f"the instruction of instance {instance} says `Answer: {reference}`"
+        told = rf"{_TELLING}[\s*_`\"'(\[]*{re.escape(reference)}{ending}"
+        dumped = rf"{_KEY}[\s\"']*{re.escape(reference)}(?!\w)"
+        said = reference and (
+            re.search(told, instruction, re.IGNORECASE | re.MULTILINE)
+            or re.search(dumped, instruction, re.IGNORECASE)
+        )
+        if said:
+            return f"the instruction of instance {instance} says {quoted(said[0])}"
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from agents.clock import YEARS, years_later
@@ -15,6 +16,14 @@ from agents.schemas import Proposal
 from agents.settings import GateSettings
 from memory.records import GateReport
 from memory.spans import span
+
+REPEATS = 20
+"""How often a submission is scored again where chance is suspected."""
+_CHANCE = re.compile(
+    r"\b(?:u?random|getrandom|secrets|uuid\w*|getpid|threading|_thread"
+    r"|(?:monotonic|perf_counter|process_time|thread_time)\w*)\b"
+)
+"""What a program names that leaves something to chance."""
 
 
 async def run_gates(
@@ -54,13 +63,15 @@ async def _run_gates(sandbox: Sandbox, proposal: Proposal, settings: GateSetting
         scored = Scored(claims, await _score(sandbox, claims))
         if later := await _only_later(sandbox, scored):
             return GateReport(code="time_bomb", detail=later, instructions=instructions)
+        for code, score_gate in SCORE_GATES:
+            if proposal.rated and code not in GATES_OF_RATED_CODE:
+                continue
+            if detail := score_gate(scored):
+                return GateReport(code=code, detail=detail, instructions=instructions)
+        if chance := await _left_to_chance(sandbox, scored):
+            return GateReport(code="score_unstable", detail=chance, instructions=instructions)
     except FamilyFault as fault:
         return GateReport(code=fault.code, detail=fault.detail, instructions=instructions)
-    for code, score_gate in SCORE_GATES:
-        if proposal.rated and code not in GATES_OF_RATED_CODE:
-            continue
-        if detail := score_gate(scored):
-            return GateReport(code=code, detail=detail, instructions=instructions)
     return GateReport(code=None, instructions=instructions)
 
 
@@ -89,23 +100,50 @@ async def _score(sandbox: Sandbox, claims: Claims) -> dict[tuple[str, str], tupl
 
 
 async def _only_later(sandbox: Sandbox, scored: Scored) -> str:
-    """What changes with the clock alone, or "": scored once more in that order, but now.
+    """What changes with the clock alone, or "".
+
+    One submission that changed is scored some more times now and as often years later: what
+    depends on chance or on its process will not keep to the clock.
 
     Raises:
         FamilyFault: a submission cannot be scored.
     """
-    pairs = [pair for pair, (forth, back) in scored.values.items() if forth != back]
-    if not pairs:
+    changed = next((pair for pair, (forth, back) in scored.values.items() if forth != back), None)
+    if changed is None:
         return ""
-    order = list(scored.values)[::-1]
-    now = dict(zip(order, await _values(sandbox, scored.claims.proposal.code, order), strict=True))
-    if any(now[pair] != scored.values[pair][0] for pair in pairs):
+    code, (forth, back) = scored.claims.proposal.code, scored.values[changed]
+    now = await _values(sandbox, code, [changed] * REPEATS)
+    later = await _values(sandbox, years_later(code), [changed] * REPEATS)
+    if set(now) != {forth} or set(later) != {back}:
         return ""
-    (instance, text), (forth, back) = pairs[0], scored.values[pairs[0]]
+    instance, text = changed
     return (
         f"{quoted(text)} (instance {instance}) scores {forth:g} today and {back:g} in {YEARS} "
         "years: score must not look at the clock"
     )
+
+
+async def _left_to_chance(sandbox: Sandbox, scored: Scored) -> str:
+    """Which submission scores otherwise now and then, or "".
+
+    Two values tell too little of a scorer that is nearly always steady. One that names a source of
+    chance is asked more often; `random.Random(7)` is none, and stands the test.
+
+    Raises:
+        FamilyFault: a submission cannot be scored.
+    """
+    claims = scored.claims
+    if not _CHANCE.search(claims.proposal.code):
+        return ""
+    known = [*claims.references.items(), *claims.wrong[:1], *claims.wrong[-1:]]
+    values = await _values(sandbox, claims.proposal.code, known * REPEATS)
+    for pair, value in zip(known * REPEATS, values, strict=True):
+        if value != (first := scored.values[pair][0]):
+            return (
+                f"{quoted(pair[1])} (instance {pair[0]}) scored {first:g} and then {value:g}: "
+                "score must leave nothing to chance"
+            )
+    return ""
 
 
 async def _values(sandbox: Sandbox, code: str, pairs: Sequence[tuple[str, str]]) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from agents.gates.claims import INSTANCES, Claims, quoted
+from agents.gates.claims import INSTANCES, Claims, medley, quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +77,11 @@ def constant_answer(scored: Scored) -> str:
     """No single answer passes both instances."""
     for text in scored.claims.constants:
         if all(scored.passes(instance, text) for instance in INSTANCES):
+            if text == medley(*scored.claims.references.values()):
+                return (
+                    "a text that merely contains both references passes both instances: score "
+                    "must look at the whole answer"
+                )
             return f"the same answer {quoted(text)} passes both instances"
     return ""
 

@@ -95,6 +95,27 @@ async def test_reply_is_parsed_and_recorded_in_full(store: RunStore, serve: Serv
     assert sent["response_format"]["json_schema"]["strict"] is True
 
 
+@pytest.mark.parametrize(
+    ("say", "tokens"),
+    [
+        (Say(GOOD, usage=(10**30, 5)), (0, 5)),
+        (Say(GOOD, usage=(-(10**6), -1)), (0, 0)),
+        (Say(GOOD, message={"refusal": {"code": 1}}), (7, 5)),
+        (Say(None, message={"content": [{"type": "text", "text": GOOD}, "odd", 3]}), (7, 5)),
+        (Say(GOOD, message={"reasoning_content": ["odd"]}), (7, 5)),
+    ],
+    ids=["huge usage", "negative usage", "odd refusal", "content in parts", "odd reasoning"],
+)
+async def test_an_odd_reply_is_read_as_far_as_it_makes_sense(
+    store: RunStore, serve: Serve, say: Say, tokens: tuple[int, int]
+) -> None:
+    server = serve([say])
+    async with opened(store, server.url) as client:
+        assert (await critique(client)).parsed is not None
+    totals = store.call_totals()["critic"]
+    assert (totals["tokens_in"], totals["tokens_out"]) == tokens
+
+
 async def test_free_text_is_returned_as_it_is(store: RunStore, serve: Serve) -> None:
     server = serve([Say("It is 42."), Say("It is", finish="length"), Say("")])
     async with opened(store, server.url) as client:
@@ -120,6 +141,16 @@ async def test_free_text_is_returned_as_it_is(store: RunStore, serve: Serve) -> 
         Raw(b'{"id": "x", "choices": []}'),
         Raw(b'{"id": "x", "choices": null, "error": {"message": "upstream is gone"}}'),
         Raw(b'{"id": "x", "choices": [{"message": "no"}]}'),
+        Raw(b'{"id": "x", "choices": 5}'),
+        Raw(b'{"id": "x", "choices": {"message": "no"}}'),
+        Raw(b'{"id": "x", "choices": "no"}'),
+        Raw(b'{"id": "x", "choices": [null]}'),
+        Raw(b'{"id": "x", "choices": [["no"]]}'),
+        Raw(b'{"id": "x", "choices": ' + b"9" * 5000 + b"}"),
+        pytest.param(Raw(b'{"choices": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"), id="deep"),
+        Fail(429, headers={"Retry-After": f"Mon, 01 Jan {'9' * 20} 00:00:00 GMT"}),
+        Fail(429, headers={"Retry-After": "nan"}),
+        Fail(429, headers={"Retry-After": "soon"}),
         Raw(b"[]"),
         Raw(b'{"id": "x", "choi'),
         Raw(b"<html>busy</html>", "text/html"),

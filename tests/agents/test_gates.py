@@ -34,6 +34,7 @@ PROPOSAL: dict[str, Any] = {
 }
 QUESTION = "f\"What is {t['a']} plus {t['b']}?\""
 VERDICT = 'return 1.0 if submission.strip() == str(t["a"] + t["b"]) else 0.0'
+RIGHT = "submission.strip() == str(t['a'] + t['b'])"
 LONG = "the quick brown fox jumps"
 
 
@@ -66,6 +67,13 @@ FLAWED: dict[str, list[dict[str, Any]]] = {
         {"code": code(question="'Two numbers. Answer: 42' if t['a'] == 12 else 'Add 7 and 8'")},
         {"code": code(question='f\'Hint: ANSWER:  **{t["a"] + t["b"]}**.\'')},
         {
+            "code": code(
+                question="f\"What is {t['a']} plus {t['b']}? The answer is {SUM[t['a']]}.\"",
+                setup="SUM = {12: 42, 7: 15}",
+            )
+        },
+        {"code": code(question="str(t | {'answer': t['a'] + t['b'], 'id': 1})")},
+        {
             "code": code(question=f"'Say: {LONG} ' + str(t['a'])"),
             "reference_answers": {"1": LONG, "2": LONG + " over"},
         },
@@ -74,6 +82,11 @@ FLAWED: dict[str, list[dict[str, Any]]] = {
         # Every score has its own process: what a scorer remembers is the one submission.
         {"code": code("SEEN.append(submission); return float(SEEN[0] == '42')", setup="SEEN = []")},
         {"reference_answers": {"1": "43", "2": "15"}},
+        # Who writes that line hands in "42".
+        {
+            "code": code("return float(submission == f\"Answer: {t['a'] + t['b']}\")"),
+            "reference_answers": {"1": "Answer: 42", "2": "Answer: 15"},
+        },
         {"code": code("if submission == 'x': return 1.0\nreturn 0.0".replace("\n", "\n        "))},
         {
             "code": code("return float(submission.split('\\n\\n') == ['a', str(t['b'])])"),
@@ -104,10 +117,45 @@ FLAWED: dict[str, list[dict[str, Any]]] = {
     ],
     "score_unstable": [
         {"code": code("return float(random.random() < 0.5)", setup="import random")},
+        {"code": code(f"return float({RIGHT} and random.random() < 0.8)", setup="import random")},
+        {
+            "code": code(
+                f"return float({RIGHT} and np.random.default_rng().random() < 0.8)",
+                setup="import numpy as np",
+            )
+        },
+    ],
+    "time_bomb": [
+        {
+            "code": code(
+                f"return float({RIGHT} and time.clock_gettime(0) < 2e9)", setup="import time"
+            )
+        },
+    ],
+    "executes_submission": [
+        {"code": code("return float(submission.isdigit() and eval(submission) == 42)")},
+        {"code": code("import builtins; return float(builtins.eval(submission) == 42)")},
+        {
+            "code": code(
+                "return float(run(submission) == 42)", setup="from builtins import eval as run"
+            )
+        },
+        {"code": code("import sympy; return float(sympy.sympify(submission) == 42)")},
+        {
+            "code": code(
+                "return float(read(submission) == 42)",
+                setup="from sympy.parsing.sympy_parser import parse_expr as read",
+            )
+        },
     ],
     "constant_answer": [
         {"code": code("return float(submission.strip() in ('42', '15'))")},
         {"code": code("return float(submission.strip() in (str(t['a'] + t['b']), 'YES', 'yes'))")},
+        {"code": code("return float(str(t['a'] + t['b']) in submission)")},
+        {"code": code("return float(str(t['a'] + t['b']) in submission.split())")},
+        {"code": code("return float(str(t['a'] + t['b']) in submission.splitlines())")},
+        {"code": code("return float(str(t['a'] + t['b']) in submission.split(', '))")},
+        {"code": code(f"return float({RIGHT} or len(submission) > 200)")},
     ],
     "timeout": [
         {"code": "while True: pass  # for ever"},
@@ -165,6 +213,17 @@ async def test_the_detail_helps(sandbox: Sandbox) -> None:
         "instance 2, submission 'fifteen': ValueError: invalid literal for int() with base 10: "
         "'fifteen' (task.py line 11, in score)"
     )
+
+
+async def test_chance_that_is_none_is_no_flaw(sandbox: Sandbox) -> None:
+    drawn = "random.Random(t['a']).random() < 1 and " + RIGHT
+    report = await report_of(sandbox, code=code(f"return float({drawn})", setup="import random"))
+    assert report.passed, report
+
+
+async def test_a_reference_with_a_marker_is_read_behind_it(sandbox: Sandbox) -> None:
+    report = await report_of(sandbox, reference_answers={"1": "Answer: 42", "2": "15"})
+    assert report.passed, report
 
 
 async def test_what_was_read_is_reported_with_a_later_flaw(sandbox: Sandbox) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 import tomllib
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -142,6 +143,8 @@ class TaskFamily:
             int(time.strftime("%Y")), int(time.ctime()[-4:]), int(time.asctime()[-4:]),
             date.today().year, moment.now().year, moment.today().year, moment.utcnow().year,
             moment.now(datetime.timezone.utc).year,
+            time.gmtime(time.clock_gettime(time.CLOCK_REALTIME)).tm_year,
+            time.gmtime(time.clock_gettime_ns(time.CLOCK_REALTIME) // 10**9).tm_year,
         }
         assert isinstance(moment(2000, 1, 2), date) and isinstance(moment.now(), moment)
         assert moment.now() - datetime.timedelta(days=1) < moment.now()
@@ -153,4 +156,22 @@ class TaskFamily:
     assert [score.value for score in plain + later] == [0.0, 1.0]
     (failed,) = await sandbox.score(years_later(code), [Submission("1", "fail")])
     assert failed.fault is not None
-    assert "(task.py line 21, in score)" in failed.fault.detail
+    assert "(task.py line 23, in score)" in failed.fault.detail
+
+
+async def test_years_ahead_it_is_another_hour_too(sandbox: Sandbox) -> None:
+    """A scorer that keeps office hours would else look the same."""
+    code = """
+import time
+
+class TaskFamily:
+    @staticmethod
+    def get_tasks(): return {"1": 1, "2": 2}
+    @staticmethod
+    def get_instructions(t): return f"Number {t}?"
+    @staticmethod
+    def score(t, submission): return float((time.time() - float(submission)) // 3600 % 24)
+"""
+    now = Submission("1", str(time.time()))
+    hours = [*await sandbox.score(code, [now]), *await sandbox.score(years_later(code), [now])]
+    assert [score.value for score in hours] == [0.0, 11.0]

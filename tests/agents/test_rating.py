@@ -20,13 +20,13 @@ from agents.errors import BudgetExhausted, EndpointError
 from agents.gates import run_gates
 from agents.grading import Grader
 from agents.items import Item, Rubric
-from agents.rating import Rater
+from agents.rating import Rater, rater_says_gibberish
 from agents.sandbox import Sandbox, Score, Submission, open_sandbox
 from agents.schemas import Proposal
 from agents.settings import GateSettings, SandboxSettings
 from agents.votes import agreement, majority
 from memory.hashing import text_hash
-from memory.records import Answer, Reply
+from memory.records import Answer, Expert, Reply
 from memory.store import RunStore
 from prompts import PromptLibrary
 from tests.agents.scripted_server import Act, Body, Fail, Say, ScriptedServer
@@ -433,3 +433,34 @@ async def test_an_endpoint_that_fails_is_no_flaw_of_the_family(
     with pytest.raises(EndpointError, match="out of order"):
         await run_gates(sandbox, rated(), GateSettings(), broken)
     await sandbox.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "lost"),
+    [
+        ("They repeat themselves.\nDecision: gibberish", True),
+        ('No words at all. "Decision: gibberish".', True),
+        ("No words at all.\n\n**Decision:** Gibberish.", True),
+        ("Odd, but it is language.\nDecision: coherent", False),
+        ("Decision: gibberish would be too hard. Decision: coherent", False),
+        ("I cannot say.", False),
+        ("", False),
+    ],
+)
+async def test_a_verdict_of_gibberish_is_read_in_the_forms_that_models_write(
+    store: RunStore, serve: Serve, said: str, lost: bool
+) -> None:
+    expert = Expert(id="g1-0", genome_id="g", generation=1, birth=0, operator="linear")
+    chat = rater_chat(store, serve([Say(said)]))
+    assert await rater_says_gibberish(chat, PromptLibrary(), expert, ["la la la"]) is lost
+    await chat.close()
+
+
+async def test_a_rater_that_cannot_be_reached_calls_nobody_gibberish(
+    store: RunStore, serve: Serve
+) -> None:
+    expert = Expert(id="g1-0", genome_id="g", generation=1, birth=0, operator="linear")
+    chat = rater_chat(store, serve([Fail(400)]))
+    assert not await rater_says_gibberish(chat, PromptLibrary(), expert, ["la la la"])
+    assert store.call_totals()["rater"]["failed"] == 1
+    await chat.close()

@@ -14,7 +14,7 @@ from agents.candidates import generators, revisions, slug
 from agents.chat import ChatClient, Completion
 from agents.chat.structured import T, parse_object
 from agents.endpoints import EndpointsSettings
-from agents.errors import BudgetExhausted, ContextLengthError, EndpointError
+from agents.errors import BudgetExhausted, ContextLengthError, EndpointError, FamilyFault
 from agents.novelty import interestingly_new
 from agents.schemas import Proposal
 from agents.scientist import ScientistContext, build_scientist, candidate_family
@@ -27,6 +27,7 @@ from memory.records import (
     Family,
     GateReport,
     Json,
+    Rejection,
     Role,
     TrialAnswer,
 )
@@ -162,6 +163,41 @@ async def test_a_failed_gate_goes_back_to_the_scientist_without_a_critic(store: 
     assert [purpose for purpose, _ in chat.asked] == ["propose", "refine", "critique"]
     assert FAILED.detail in chat.asked[1][1][-1].content
     assert store.assignment_status("g0-a00").status == "candidate"
+
+
+async def test_a_family_that_breaks_on_an_experts_answer_goes_back_before_any_critic(
+    store: RunStore,
+) -> None:
+    async def broken(proposal: Proposal, report: GateReport) -> tuple[TrialAnswer, ...]:
+        raise FamilyFault("crash", "an answer of words: KeyError: 'x'")
+
+    chat = scripted(store, [proposal("first"), proposal("second")], [])
+    working = dataclasses.replace(context(store, chat, max_refinements=1), trial=broken)
+    await work(working)
+    assert [purpose for purpose, _ in chat.asked] == ["propose", "refine"]
+    assert "an answer of words: KeyError" in chat.asked[1][1][-1].content
+    status, rejection, _ = store.assignment_status("g0-a00")
+    assert status == "rejected"
+    assert rejection == Rejection(reason="crash", detail="an answer of words: KeyError: 'x'")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"name": "Sums\x1b[2J"}, "name: Value error, must be one line"),
+        ({"capability": "sums\nand more"}, "capability: Value error, must be one line"),
+        (
+            {"wrong_answers": {"1": ["5"], "2": ["5"] * 21}},
+            "wrong_answers.2: Value error, at most 20 wrong answers",
+        ),
+    ],
+)
+def test_what_would_spoil_a_display_or_keep_the_gates_busy_is_malformed(
+    changes: dict[str, Any], told: str
+) -> None:
+    parsed, problem = parse_object(json.dumps(proposal() | changes), Proposal, truncated=False)
+    assert parsed is None
+    assert told in (problem or "")
 
 
 async def test_a_malformed_reply_is_shown_and_mended(store: RunStore) -> None:

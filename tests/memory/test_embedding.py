@@ -21,6 +21,21 @@ from memory.embedding import Embedder, FolderEmbedder, minilm, open_embedder
 from memory.errors import EmbeddingError, MissingDependencyError
 from memory.settings import NoveltySettings
 
+ODD = {
+    "nothing": b"",
+    "a list": b"[1]",
+    "a text": b'"vectors"',
+    "no data": b'{"object": "list"}',
+    "empty data": b'{"data": []}',
+    "data that is none": b'{"data": 5}',
+    "odd items": b'{"data": [null, 3]}',
+    "no vectors": b'{"data": [{"index": 0}, {"index": 1}]}',
+    "words": b'{"data": [{"index": 0, "embedding": ["a"]}, {"index": 1, "embedding": ["b"]}]}',
+    "no numbers": b'{"data": [{"index": null, "embedding": [1]}, {"index": 1, "embedding": 2}]}',
+    "deep": b'{"data": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+}
+"""Bodies that hold no embeddings, by the name of the model that sends them."""
+
 
 class Endpoint(http.server.BaseHTTPRequestHandler):
     """An embeddings endpoint: letter counts, in reverse order, or what goes wrong."""
@@ -38,6 +53,7 @@ class Endpoint(http.server.BaseHTTPRequestHandler):
         ]
         if model == "forgets":
             data = data[1:]
+        odd = ODD.get(model)
         self.send_response(404 if model == "unknown" else 200)
         self.send_header("Content-Type", "application/json")
         self.end_headers()
@@ -45,7 +61,8 @@ class Endpoint(http.server.BaseHTTPRequestHandler):
         if model == "unknown":
             reply = {"error": {"message": f"{self.keys[-1]} may not use {model}"}}
         usage = {"prompt_tokens": 1, "total_tokens": 1}
-        self.wfile.write(json.dumps({**reply, "usage": usage}).encode())
+        sent = json.dumps({**reply, "usage": usage}).encode()
+        self.wfile.write(sent if odd is None else odd)
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -167,6 +184,12 @@ def test_an_endpoint_that_fails_never_gives_a_vector(
 ) -> None:
     with pytest.raises(EmbeddingError, match=message):
         endpoint(url, model).embed(["b", text])
+
+
+@pytest.mark.parametrize("model", ODD)
+def test_a_reply_without_embeddings_is_one_line(url: str, model: str) -> None:
+    with pytest.raises(EmbeddingError, match=r"^the embeddings endpoint http.* sent (no|0) "):
+        endpoint(url, model).embed(["a", "b"])
 
 
 def test_no_key_is_sent_that_was_not_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

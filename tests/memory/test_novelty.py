@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -142,6 +144,17 @@ def test_families_that_waited_when_the_run_was_killed_are_made_up_for(
         assert ids(memory.nearest(pool[1], k=1)) == ["g0-a00"]
 
 
+def test_storing_that_fails_at_the_end_of_a_run_does_not_make_it_fail(
+    tmp_path: Path, pool: list[Family], caplog: pytest.LogCaptureFixture
+) -> None:
+    with NoveltyMemory.open(tmp_path, WordEmbedder()) as memory:
+        memory.add(pool[0])
+        for file in tmp_path.rglob("chroma.sqlite3"):
+            file.write_bytes(b"no database" * 1000)
+    assert "1 families were not stored, the next run makes up for it" in caplog.text
+    assert "delete that folder" in caplog.text
+
+
 def test_the_memory_is_found_again_and_embeds_only_what_is_missing(
     tmp_path: Path, pool: list[Family]
 ) -> None:
@@ -211,7 +224,12 @@ def test_a_server_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_chroma_server_keeps_several_runs_apart(tmp_path: Path, pool: list[Family]) -> None:
+def test_a_chroma_server_keeps_several_runs_apart_and_may_fail(
+    tmp_path: Path,
+    pool: list[Family],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -234,10 +252,22 @@ def test_a_chroma_server_keeps_several_runs_apart(tmp_path: Path, pool: list[Fam
         assert (len(one), len(two)) == (5, 1)
         assert ids(one.nearest(pool[0], k=1)) == ["g0-a01"]
         assert not (tmp_path / "memory").exists()
+        os.kill(server.pid, signal.SIGSTOP)  # it takes requests, and never answers
+        monkeypatch.setattr("memory.novelty.SERVER_SECONDS", 0.5)
+        with pytest.raises(NoveltyError, match=r"timed out.*start that Chroma server"):
+            NoveltyMemory.open(tmp_path, WordEmbedder(), at(url), run_id="one")
+        os.kill(server.pid, signal.SIGCONT)
+        impatient = NoveltyMemory.open(tmp_path, WordEmbedder(), at(url), run_id="one")
+        os.kill(server.pid, signal.SIGSTOP)
+        with pytest.raises(NoveltyError, match=r"timed out.*start that Chroma server"):
+            impatient.nearest(pool[0])
         server.kill()
         server.wait()
         with pytest.raises(NoveltyError, match="start that Chroma server"):
             one.nearest(pool[0])
+        with two:
+            two.add(pool[1])
+        assert "1 families were not stored" in caplog.text
     finally:
         server.kill()
         server.wait()

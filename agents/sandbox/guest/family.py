@@ -34,7 +34,24 @@ def attempt(foreign: Callable[[], Any]) -> tuple[Any, BaseException | None]:
         return None, raised
 
 
-EXECUTING = ("eval", "exec", "compile")
+EXECUTING = frozenset({"eval", "exec", "compile"})
+BUILTINS = frozenset({"builtins", "__builtins__"})
+PARSING = frozenset({"sympify", "parse_expr"})
+"""Of sympy: they run whatever text they are given through `eval`."""
+
+
+def executing(node: ast.AST) -> str:
+    """What a node of a program executes texts with, or ""."""
+    if isinstance(node, ast.Name) and node.id in EXECUTING | PARSING:
+        return node.id
+    if isinstance(node, ast.Attribute):
+        of_builtins = isinstance(node.value, ast.Name) and node.value.id in BUILTINS
+        if node.attr in PARSING or (of_builtins and node.attr in EXECUTING):
+            return node.attr
+    if isinstance(node, ast.ImportFrom):
+        refused = PARSING | EXECUTING if node.module in BUILTINS else PARSING
+        return next((alias.name for alias in node.names if alias.name in refused), "")
+    return ""
 
 
 def refuse_execution(code: str) -> None:
@@ -43,11 +60,12 @@ def refuse_execution(code: str) -> None:
     An answer that runs there can give itself whatever score it likes.
     """
     for node in ast.walk(ast.parse(code)):
-        if isinstance(node, ast.Name) and node.id in EXECUTING:
+        if name := executing(node):
             raise Fault(
                 "executes_submission",
-                f"line {node.lineno} uses {node.id}: an answer must not run inside the scorer; run "
-                f"programs with sandbox_helpers.run_submission, read data with ast.literal_eval",
+                f"line {getattr(node, 'lineno', 0)} uses {name}: an answer must not run inside the "
+                f"scorer; run programs with sandbox_helpers.run_submission, read data with "
+                f"ast.literal_eval, numbers with fractions.Fraction",
             )
 
 
