@@ -19,7 +19,7 @@ from agents.sandbox.bubblewrap import bubblewrap_command
 from agents.sandbox.channel import process_start
 from agents.sandbox.docker import docker_start
 from agents.sandbox.pool import GuestPool
-from agents.sandbox.process import process_command
+from agents.sandbox.process import process_command, without_imports
 from agents.settings import SandboxSettings
 
 __all__ = [
@@ -60,7 +60,8 @@ def open_sandbox(
     if settings.kind != "process":
         command, reason = bubblewrap_command(settings)
         if command is not None:
-            return GuestPool(process_start(command), settings, isolated=True, judge=judge)
+            start, bare = process_start(command), process_start(without_imports(command, settings))
+            return GuestPool(start, settings, isolated=True, judge=judge, bare=bare)
     if settings.kind == "bubblewrap":
         raise SandboxUnavailable(reason)
     if not (trusted or settings.allow_unsafe):
@@ -69,5 +70,6 @@ def open_sandbox(
             "accept the risk with --allow-unsafe-sandbox (sandbox.allow_unsafe = true)"
         )
     log.warning("families run without isolation: %s", reason)
-    start = process_start(process_command(settings))
-    return GuestPool(start, settings, isolated=False, judge=judge)
+    command = process_command(settings)
+    start, bare = process_start(command), process_start(without_imports(command, settings))
+    return GuestPool(start, settings, isolated=False, judge=judge, bare=bare)

@@ -26,12 +26,15 @@ class Guests:
     Args:
         start: starts one guest program.
         settings: limits, and how many guests run at a time.
+        places: shared with other guests that count with these.
     """
 
-    def __init__(self, start: Start, settings: SandboxSettings) -> None:
+    def __init__(
+        self, start: Start, settings: SandboxSettings, places: asyncio.Semaphore | None = None
+    ) -> None:
         self._start = start
         self._settings = settings
-        self._places = asyncio.Semaphore(settings.guests)
+        self._places = places or asyncio.Semaphore(settings.guests)
         self.idle: list[Guest] = []
 
     @asynccontextmanager
@@ -73,15 +76,25 @@ class GuestPool:
         settings: limits, and how many guests run at a time (and as many again for programs).
         isolated: whether that keeps the guest from network, files and processes.
         judge: answers `eval_with_llm_judge`; without it, asking is a fault.
+        bare: starts one that has imported nothing beforehand. A process that is forked from it
+            costs a quarter of one from a guest that has imported reasoning-gym, so all code goes
+            there that names no module of `settings.preimport`; None sends all to `start`.
     """
 
     def __init__(
-        self, start: Start, settings: SandboxSettings, isolated: bool, judge: Judge | None = None
+        self,
+        start: Start,
+        settings: SandboxSettings,
+        isolated: bool,
+        judge: Judge | None = None,
+        bare: Start | None = None,
     ) -> None:
         self._settings = settings
         self._isolated = isolated
         self._judge = judge
-        self._scorers = Guests(start, settings)
+        places = asyncio.Semaphore(settings.guests)
+        self._scorers = Guests(bare or start, settings, places)
+        self._laden = Guests(start, settings, places) if bare else self._scorers
         self._programs = Guests(start, settings)
 
     @property
@@ -138,11 +151,13 @@ class GuestPool:
     async def close(self) -> None:
         """End all idle guests. A later call starts new ones."""
         await self._scorers.close()
+        await self._laden.close()
         await self._programs.close()
 
     async def _request(self, code: str, steps: Sequence[Step]) -> Served:
         questions = Questions(self._settings, len(steps), self._judge, self._run_program)
-        return await self._served(self._scorers, code, steps, questions)
+        needs = any(name.partition(".")[0] in code for name in self._settings.preimport)
+        return await self._served(self._laden if needs else self._scorers, code, steps, questions)
 
     async def _run_program(self, code: str, step: Step, seconds: float) -> bytes:
         served = await self._served(self._programs, code, [step], None, seconds)

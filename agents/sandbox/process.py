@@ -46,6 +46,11 @@ def guest_program(
     return [interpreter, "-s", "-P", "-m", GUEST.name, mode, *settings.preimport]
 
 
+def without_imports(command: Sequence[str], settings: SandboxSettings) -> Sequence[str]:
+    """The command line of a guest that has imported nothing beforehand."""
+    return command[: len(command) - len(settings.preimport)]
+
+
 def process_command(settings: SandboxSettings) -> Sequence[str]:
     """The command line of a guest without isolation."""
     environment = [f"{name}={value}" for name, value in guest_environment().items()]

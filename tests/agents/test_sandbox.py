@@ -333,6 +333,17 @@ async def test_a_lost_guest_is_replaced(sandbox: Sandbox) -> None:
     await assert_still_works(sandbox)
 
 
+async def test_only_code_that_names_a_module_runs_where_it_is_loaded() -> None:
+    sandbox = opened("auto", preimport=("colorsys",))
+    looks = family('import sys\nreturn float("color" + "sys" in sys.modules)')
+    try:
+        [bare] = await sandbox.score(looks, [Submission("1", "2")])
+        [laden] = await sandbox.score(looks + "# colorsys\n", [Submission("1", "2")])
+        assert (bare.value, laden.value) == (0.0, 1.0)
+    finally:
+        await sandbox.close()
+
+
 async def test_a_guest_that_is_lost_again_and_again_is_nobodys_fault() -> None:
     dying = GuestPool(
         process_start(["sh", "-c", r"printf '\000\000\000\002e1'"]), SETTINGS, isolated=False
