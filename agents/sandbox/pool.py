@@ -76,9 +76,9 @@ class GuestPool:
         settings: limits, and how many guests run at a time (and as many again for programs).
         isolated: whether that keeps the guest from network, files and processes.
         judge: answers `eval_with_llm_judge`; without it, asking is a fault.
-        bare: starts one that has imported nothing beforehand. A process that is forked from it
-            costs a quarter of one from a guest that has imported reasoning-gym, so all code goes
-            there that names no module of `settings.preimport`; None sends all to `start`.
+        bare: starts one that has imported nothing beforehand. To fork a small process is
+            much cheaper than one that holds reasoning-gym, so all code goes there that names no
+            module of `settings.preimport`; None sends all to `start`.
     """
 
     def __init__(
