@@ -115,7 +115,8 @@ def test_a_run_whose_experts_answer_in_vllm_ends_well_and_goes_on(
     folder = tmp_path / "run"
     settings = ["engine.kind=auto", "engine.kv_cache_gib=0.25", "generations=1"]
     words = [word for setting in settings for word in ("--set", setting)]
-    done = acdc("run", folder, "--config", tiny_config, *words, "--json")
+    # vLLM starts processes of its own, which a forked command may not.
+    done = acdc("run", folder, "--config", tiny_config, *words, "--json", fresh=True)
     status = json.loads(done.stdout)
     assert status["finished"]
     assert status["generation"] == 1
@@ -124,6 +125,6 @@ def test_a_run_whose_experts_answer_in_vllm_ends_well_and_goes_on(
     with RunStore.open(folder, read_only=True) as store:
         graded = [outcome for skills in store.all_skills().values() for outcome in skills.values()]
         assert graded
-    acdc("run", folder, "--set", "generations=2")
+    acdc("run", folder, "--set", "generations=2", fresh=True)
     assert acdc.json("status", folder)["generation"] == 2
-    assert acdc.json("ask", folder, "What is 2 + 3?", "-n", "2")["answers"]
+    assert acdc.json("ask", folder, "What is 2 + 3?", "-n", "2", fresh=True)["answers"]
