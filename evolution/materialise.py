@@ -9,7 +9,7 @@ same bits whatever the number of threads, and whichever function below is asked 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -78,6 +78,31 @@ def rounded(
 ) -> Iterator[tuple[str, Float[Tensor, " ..."]]]:
     """As `weigh`, in the dtype of the experts: what an engine or a file is given."""
     return _made(bank, genome, bank.dtype, device)
+
+
+def write_to(
+    bank: Bank, genome: Genome, place: Callable[[str], Float[Tensor, " ..."]]
+) -> Iterator[tuple[str, Float[Tensor, " ..."]]]:
+    """Write an expert's tensors where a caller wants each, in the order of the model.
+
+    Args:
+        bank: that the genome belongs to.
+        genome: the expert.
+        place: tensor name -> where it goes, contiguous, in its shape; asked for one at a time.
+
+    Yields:
+        Name and tensor, as soon as it is written.
+
+    Raises:
+        GenomeError: the genome does not fit the bank.
+    """
+    fused, scratch = _is_worth_compiling(bank), Scratch()
+    for name, total in _sums(bank, genome):
+        out = place(name)
+        with torch.no_grad():
+            for piece in _in_place(iter([(total, out)]), fused):
+                piece.evaluate(fused, scratch)
+        yield name, out
 
 
 def checksum(model: Any, stride: int = 1) -> str:

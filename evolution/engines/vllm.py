@@ -37,7 +37,7 @@ from evolution.materialise import rounded
 from evolution.settings import EngineSettings
 from memory.records import Reply
 
-ALGORITHM = 1
+ALGORITHM = 2
 """Version of what happens around vLLM: to be raised whenever a reply may come out differently."""
 
 _log = logging.getLogger(__name__)
@@ -50,9 +50,10 @@ class WorkerError(EngineError):
 class VllmEngine(HeldEngine):
     """Serves one expert at a time with vLLM.
 
-    Three ways lead to its weights, and the first that works is kept to: on a GPU, in place into the
-    parameters; else through vLLM's own reloading, tensor by tensor; else through a temporary folder
-    that is written here, should the worker be unable to make the weights.
+    Three ways lead to its weights, and the first that works is kept to: in place, into the
+    parameters of a GPU, or layer by layer into what a CPU computes with; else through vLLM's own
+    reloading, tensor by tensor; else through a temporary folder that is written here, should the
+    worker be unable to make the weights.
 
     Should vLLM die, what it was asked fails, and the next lease starts it again.
 
@@ -75,9 +76,7 @@ class VllmEngine(HeldEngine):
         self._numbers = itertools.count()
         self._folder = TemporaryDirectory(prefix="acdc-vllm-")
         self._anchors_sent: int | None = None
-        self._ways = [self._by_reloading, self._through_folder]
-        if not self._plan.on_cpu:
-            self._ways.insert(0, self._in_place)
+        self._ways = [self._in_place, self._by_reloading, self._through_folder]
         self.swapped: dict[str, Any] = {}
         self._llm: Any = start(bank, self._plan, Path(self._folder.name))
 

@@ -26,6 +26,13 @@ WORKER = "evolution.engines.vllm_worker.BankWorker"
 
 _ROWS = {"cpu": 64, "cuda": 256}
 _GIB = 1 << 30
+_CPU_BLOCK = 32
+"""Tokens of a block of keys and values: the fewest that vLLM's CPU attention takes. Prompts share
+whole blocks only, and the beginning that all judged prompts share is shorter than vLLM's 128."""
+_IN_ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+"""The scheduler in the worker's own process. By itself it would wait for its worker in a loop that
+takes a whole core, of which two may be all there are. Named in full, since vLLM turns `uni` into
+`mp` on a CPU, for the sake of threads that it would bind, which we do not let it."""
 _GPU_SHARE = 0.9
 _START_ERRORS = (ValueError, RuntimeError, OSError, NotImplementedError, AssertionError, KeyError)
 _ECHOES = ("Engine core initialization failed", "EngineDeadError", "Worker failed")
@@ -123,6 +130,8 @@ def _arguments(bank: Bank, plan: Plan, folder: Path) -> dict[str, Any]:
     if plan.on_cpu:
         # Compiled code would keep the packed weights that it was traced with.
         arguments["enforce_eager"] = True
+        arguments["distributed_executor_backend"] = _IN_ONE_PROCESS
+        arguments["block_size"] = _CPU_BLOCK
         # A prompt that is read in parts takes back a random number after each, which vLLM 0.32
         # cannot do on a CPU and dies of, if the request has a seed.
         arguments["enable_chunked_prefill"] = False

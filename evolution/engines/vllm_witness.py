@@ -55,11 +55,16 @@ class Witness:
     def watch(self, tensors: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
         """Pass tensors on, and keep some columns of each; vectors are kept as a whole."""
         for name, tensor in tensors:
-            kept = tensor
-            if tensor.ndim > 1:
-                kept = tensor[..., _columns(tensor.shape[-1], tensor.device)]
-            self._kept[name] = kept.clone()
+            self.keep(name, tensor)
             yield name, tensor
+
+    def keep(self, name: str, tensor: Float[Tensor, " ..."]) -> None:
+        """Keep some columns of a tensor, or all of a vector."""
+        if tensor.ndim > 1:
+            # Indexing copies already.
+            self._kept[name] = tensor[..., _columns(tensor.shape[-1], tensor.device)]
+        else:
+            self._kept[name] = tensor.clone()
 
     @torch.no_grad()
     def judge(self, model: Any) -> Verdict:
@@ -68,12 +73,12 @@ class Witness:
         Args:
             model: of vLLM, on one device.
         """
-        packed, tied = getattr(model, "packed_modules_mapping", {}), _tied(model)
+        packed, tied = getattr(model, "packed_modules_mapping", {}), tied_weights(model)
         seen: set[str] = set()
         differing: set[str] = set()
         unclear: set[str] = set()
         for name, found in _computed_with(model):
-            sources = [s for s in _sources(tied.get(name, name), packed) if s in self._kept]
+            sources = [s for s in sources_of(tied.get(name, name), packed) if s in self._kept]
             # Rows beyond those that were fed are padding of the vocabulary.
             sizes = [len(self._kept[source]) for source in sources]
             parts = torch.split(found[: sum(sizes)], sizes) if sources else ()
@@ -87,14 +92,14 @@ class Witness:
         return Verdict(len(seen), unseen, tuple(sorted(differing)), tuple(sorted(unclear)))
 
 
-def _sources(name: str, packed: Mapping[str, list[str]]) -> list[str]:
+def sources_of(name: str, packed: Mapping[str, list[str]]) -> list[str]:
     """Names of the tensors that a parameter of vLLM was put together of."""
     owner, _, part = name.rpartition(".")
     parent, _, module = owner.rpartition(".")
     return [f"{parent}.{piece}.{part}" for piece in packed.get(module, [module])]
 
 
-def _tied(model: Any) -> dict[str, str]:
+def tied_weights(model: Any) -> dict[str, str]:
     """Name of a tied weight -> name under which it is fed: that of its first owner."""
     owners: dict[int, str] = {}
     tied: dict[str, str] = {}

@@ -21,6 +21,7 @@ from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
 from evolution.anchors import load_anchor
 from evolution.bank import Bank, load_bank
 from evolution.engines.vllm_blocks import UsedBlocks
+from evolution.engines.vllm_packing import Packer
 from evolution.engines.vllm_witness import Verdict, Witness
 from evolution.errors import EngineError, EvolutionError
 from evolution.genome import Genome
@@ -54,6 +55,7 @@ class BankWorker:
     device: torch.device
     _acdc_bank: Bank | None
     _acdc_blocks: UsedBlocks
+    _acdc_packer: Packer
 
     @_told
     def acdc_load_bank(self, models: str, spectral: str, cache_dir: str) -> dict[str, Any]:
@@ -90,8 +92,10 @@ class BankWorker:
 
         Args:
             payload: bytes of the genome.
-            in_place: copy into the parameters as they are, fused or not, and process nothing; right
-                where vLLM computes with its parameters themselves, as with plain layers on a GPU.
+            in_place: not through vLLM's reloading: on a GPU, copy into the parameters as they are,
+                fused or not, and process nothing, which is right where vLLM computes with its
+                parameters themselves; on a CPU, write and pack layer by layer, where all layers
+                are known.
         """
         bank = self._acdc_held()
         genome = Genome.from_bytes(payload)
@@ -99,7 +103,11 @@ class BankWorker:
         def weights() -> Tensors:
             return rounded(bank, genome, self.device)
 
-        return {"genome": bank.genome_id(genome)} | self._acdc_install(weights, in_place)
+        if in_place and self._acdc_packs():
+            done = self._acdc_pack(genome)
+        else:
+            done = self._acdc_install(weights, in_place and self.device.type != "cpu")
+        return {"genome": bank.genome_id(genome)} | done
 
     @_told
     def acdc_read_folder(self, folder: str) -> dict[str, Any]:
@@ -112,21 +120,42 @@ class BankWorker:
             raise EngineError("the worker holds no bank")
         return bank
 
-    def _acdc_install(self, weights: Callable[[], Tensors], in_place: bool) -> dict[str, Any]:
-        begun = time.perf_counter()
+    def _acdc_packs(self) -> bool:
+        """Whether this is a CPU, and all layers are known."""
+        if self.device.type != "cpu":
+            return False
+        if not hasattr(self, "_acdc_packer"):
+            self._acdc_packer = Packer(self.model_runner.model, self._acdc_held().layout.shapes)
+        return self._acdc_packer.reaches_all
+
+    def _acdc_pack(self, genome: Genome) -> dict[str, Any]:
+        bank, witness, begun = self._acdc_held(), Witness(), time.perf_counter()
+        self._acdc_wipe()
+        with torch.no_grad():
+            self._acdc_packer.write(bank, genome, witness)
+        return self._acdc_judged(witness, lambda: rounded(bank, genome), begun)
+
+    def _acdc_wipe(self) -> None:
         if not hasattr(self, "_acdc_blocks"):
             self._acdc_blocks = UsedBlocks(self.model_runner)
         self._acdc_blocks.wipe()
-        model = self.model_runner.model
-        witness = Witness()
+
+    def _acdc_install(self, weights: Callable[[], Tensors], in_place: bool) -> dict[str, Any]:
+        model, witness, begun = self.model_runner.model, Witness(), time.perf_counter()
+        self._acdc_wipe()
         with torch.no_grad():
             if in_place:
                 model.load_weights(witness.watch(weights()))
             else:
                 self.model_runner.reload_weights(weights_iterator=witness.watch(weights()))
                 _pack_tied_heads(model)
+        return self._acdc_judged(witness, weights, begun)
+
+    def _acdc_judged(
+        self, witness: Witness, weights: Callable[[], Tensors], begun: float
+    ) -> dict[str, Any]:
         made = time.perf_counter()
-        verdict = witness.judge(model)
+        verdict = witness.judge(self.model_runner.model)
         _check(verdict, weights)
         seconds = {"made": made - begun, "seen": time.perf_counter() - made}
         return {"seen": verdict.seen, "unseen": list(verdict.unseen), "seconds": seconds}

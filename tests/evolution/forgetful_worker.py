@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from evolution.engines import vllm_worker
+from dataclasses import replace
+
+from evolution.engines import vllm_packing, vllm_worker
 from evolution.engines.vllm_worker import BankWorker
 
+_slots = vllm_packing._slots
+
 vllm_worker._pack_tied_heads = lambda model: None
+vllm_packing._slots = lambda model, shapes: [
+    replace(slot, heads=()) for slot in _slots(model, shapes)
+]
 
 
 class ForgetfulWorker(BankWorker):

@@ -22,12 +22,23 @@ from transformers import (
 
 from evolution.bank import Bank, load_bank
 from evolution.breeding import breed
+from evolution.engines import open_engine
 from evolution.materialise import checksum, expected_checksum, materialise
 from evolution.settings import BreedingSettings, SpectralSettings
 from evolution.sizes import measure_sizes
 from tests.conftest import TinyFamily, make_family
 
 from .conftest import models_of
+from .engine_cases import (
+    SETTINGS,
+    apart,
+    child,
+    needs_vllm,
+    plain_scores,
+    questions,
+    scores,
+    texts,
+)
 
 KINDS: dict[str, tuple[Callable[..., PretrainedConfig], dict[str, Any], bool]] = {
     "llama": (LlamaConfig, {}, True),
@@ -85,20 +96,36 @@ def test_a_unit_row_is_its_seed(held: Held) -> None:
 def test_children_swap_in_and_out_and_speak(held: Held) -> None:
     bank, _, tied = held
     seeds = [bank.seed_genome(name) for name in ("alpha", "beta")]
-    child = breed(bank, seeds, 0, BreedingSettings()).genome
-    assert child.displacements
+    bred = breed(bank, seeds, 0, BreedingSettings()).genome
+    assert bred.displacements
     model = bank.model()
-    materialise(bank, child, model)
+    materialise(bank, bred, model)
     once = checksum(model)
     materialise(bank, seeds[0], model)
     assert checksum(model) == expected_checksum(bank, seeds[0]) != once
-    materialise(bank, child, model)
-    assert checksum(model) == expected_checksum(bank, child) == once
+    materialise(bank, bred, model)
+    assert checksum(model) == expected_checksum(bank, bred) == once
     head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
     assert (head.weight is embeddings.weight) is tied
     tokens: Any = bank.tokenizer("What is the sum of 12 and 30?", return_tensors="pt")
     with torch.no_grad():
         assert model(**tokens).logits.isfinite().all()
+
+
+@needs_vllm
+@pytest.mark.asyncio
+async def test_vllm_computes_with_each_expert_in_turn(held: Held) -> None:
+    bank, _, _ = held
+    prompts, said = questions(6), texts(6)
+    engine = open_engine(bank, SETTINGS["vllm"])
+    try:
+        first = await scores(engine, bank.seed_genome("alpha"), prompts, said)
+        for genome in (child(bank), bank.seed_genome("alpha")):
+            found = await scores(engine, genome, prompts, said)
+            assert apart(found, plain_scores(bank, genome, prompts, said)) < 0.1
+        assert found == first
+    finally:
+        await engine.close()
 
 
 def test_its_size_is_planned_from_headers(held: Held, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from tests.evolution.engine_cases import (
     apart,
     ask,
     child,
+    genomes,
     needs_vllm,
     plain_scores,
     questions,
@@ -70,6 +71,25 @@ async def test_death_fails_what_was_asked_and_the_next_lease_starts_anew(
     with pytest.raises(EngineError, match="vLLM has died"):
         await ask(engine, alpha, prompts)
     assert await scores(engine, alpha, prompts, said) == expected
+
+
+@needs_vllm
+@in_module
+async def test_every_way_to_the_weights_makes_the_same_expert(engine: Engine, bank: Bank) -> None:
+    held: Any = engine
+    ways = list(held._ways)
+    assert len(ways) == 3
+    prompts, said = questions(8), texts(8)
+    found = {}
+    for way in (*ways, ways[0]):
+        held._ways = [way]
+        for name, genome in genomes(bank).items():
+            told = await scores(engine, genome, prompts, said)
+            # The last round is the first way again, after the others have put layers together anew.
+            assert told == found.setdefault(name, told)
+            assert not held.swapped["unseen"]
+        held._loaded = None
+    held._ways = ways
 
 
 @needs_vllm
