@@ -80,7 +80,7 @@ async def test_every_way_to_the_weights_makes_the_same_expert(engine: Engine, ba
     ways = list(held._ways)
     assert len(ways) == 3
     prompts, said = questions(8), texts(8)
-    found = {}
+    found: dict[str, list[list[float]]] = {}
     for way in (*ways, ways[0]):
         held._ways = [way]
         for name, genome in genomes(bank).items():
