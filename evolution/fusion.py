@@ -48,8 +48,9 @@ def combine(
     fused: bool,
     residuals: Sequence[Residual] = (),
     start: int = 0,
+    product: Float[Tensor, " n"] | None = None,
 ) -> None:
-    """`out = base + sum_i c_i T_i + residuals`, in float32, rounded once if `out` is narrower.
+    """`out = base + sum_i c_i T_i + residuals + product`, in float32, rounded once if need be.
 
     Args:
         out: contiguous, of any floating dtype.
@@ -59,24 +60,27 @@ def combine(
         fused: whether something may be compiled for this.
         residuals: added in float32 at a few places each, which count from the start of the tensor.
         start: place in the tensor of the first element.
+        product: float32, likewise of this range, added last.
     """
-    if not vectors:
+    if not vectors and product is None:
         out.copy_(base)
         return
     if fused and takes(out, base, *vectors):
         loop = proven_loop(_combine_plainly)
         if loop is not None:
-            loop(out, base, vectors, coefficients, residuals, start)
+            loop(out, base, vectors, coefficients, residuals, start, product)
             return
     kernel = None
-    worthwhile = fused and len(out) >= _LARGE and len(vectors) <= _MOST_VECTORS
+    total = _widened(out, product)
+    worthwhile = fused and 0 < len(vectors) <= _MOST_VECTORS and total.numel() >= _LARGE
     if worthwhile and out.is_cuda and all(each.dtype == torch.bfloat16 for each in vectors):
-        kernel = _kernel(len(vectors), out.device, out.dtype, base.dtype)
+        kernel = _kernel(len(vectors), out.device, total.dtype, base.dtype)
     if kernel is None:
-        _combine_in_cache(out, base, vectors, coefficients)
+        _combine_in_cache(total, base, vectors, coefficients)
     else:
-        kernel(out, base, _on(out.device, coefficients), *vectors)
-    _make_exact(out, base, vectors, coefficients, residuals, start)
+        kernel(total, base, _on(out.device, coefficients), *vectors)
+    _make_exact(total, base, vectors, coefficients, residuals, start)
+    _finish(out, total, product)
 
 
 def adds_in_passing(device: torch.device) -> bool:
@@ -91,9 +95,26 @@ def _combine_plainly(
     coefficients: Sequence[float],
     residuals: Sequence[Residual],
     start: int,
+    product: Tensor | None,
 ) -> None:
-    _combine_in_cache(out, base, vectors, coefficients)
-    _make_exact(out, base, vectors, coefficients, residuals, start)
+    total = _widened(out, product)
+    _combine_in_cache(total, base, vectors, coefficients)
+    _make_exact(total, base, vectors, coefficients, residuals, start)
+    _finish(out, total, product)
+
+
+def _widened(out: Tensor, product: Tensor | None) -> Tensor:
+    """Where to sum what is rounded last of all: in float32, if a product is still to come."""
+    if product is None or out.dtype == torch.float32:
+        return out
+    return torch.empty_like(out, dtype=torch.float32)
+
+
+def _finish(out: Tensor, total: Tensor, product: Tensor | None) -> None:
+    if product is not None:
+        total.add_(product)
+    if total is not out:
+        out.copy_(total)
 
 
 def _combine_in_cache(

@@ -205,7 +205,7 @@ def _sums(bank: Bank, genome: Genome) -> Iterator[tuple[str, Sum]]:
             displacement = bank.bases[name], torch.from_numpy(delta.copy()).to(bank.device)
         with torch.no_grad():
             total = _sum(bank.base[name], anchors, name, coefficients, displacement)
-        terms = tuple(bank.geometry.noise_terms(fitted, name))
+        terms = bank.geometry.noise_terms(fitted, name) if fitted.noise else ()
         yield name, replace(total, noise=Noise(name, terms)) if terms else total
 
 
@@ -232,5 +232,6 @@ def _sum(
         basis, delta = displacement
         ups.append(basis.left * delta)
         downs.append(basis.right.T)
-    factors = (torch.cat(ups, dim=1), torch.cat(downs, dim=0)) if ups else None
-    return Sum(base, tuple(dense), factors)
+    if len(ups) > 1:
+        ups, downs = [torch.cat(ups, dim=1)], [torch.cat(downs, dim=0)]
+    return Sum(base, tuple(dense), (ups[0], downs[0]) if ups else None)

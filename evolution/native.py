@@ -37,7 +37,10 @@ _SAMPLE, _VECTORS = (1 << 14) + 37, 6
 Residual = tuple[float, Int64[Tensor, " k"], Float[Tensor, " k"]]
 """Coefficient, places in the flattened tensor, ascending, and what is added there in float32."""
 
-Plain = Callable[[Tensor, Tensor, Sequence[Tensor], Sequence[float], Sequence[Residual], int], None]
+Plain = Callable[
+    [Tensor, Tensor, Sequence[Tensor], Sequence[float], Sequence[Residual], int, Tensor | None],
+    None,
+]
 
 
 class _Numbers(ctypes.Structure):
@@ -58,7 +61,7 @@ class _Residual(ctypes.Structure):
 
 
 class Loop:
-    """`out = round(base + sum_i c_i T_i + residuals)`, in one pass, on PyTorch's threads."""
+    """`out = round(base + sum_i c_i T_i + residuals + product)`: one pass, on PyTorch's threads."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._sum = library.sum
@@ -70,6 +73,7 @@ class Loop:
             ctypes.c_int64,
             ctypes.POINTER(_Residual),
             ctypes.c_int64,
+            ctypes.c_void_p,
             ctypes.c_int64,
             ctypes.c_int64,
             ctypes.c_int,
@@ -83,6 +87,7 @@ class Loop:
         coefficients: Sequence[float],
         residuals: Sequence[Residual],
         start: int = 0,
+        product: Float[Tensor, " n"] | None = None,
     ) -> None:
         """Sum one range of a tensor.
 
@@ -93,9 +98,10 @@ class Loop:
             coefficients: one for each.
             residuals: all of them in the range; their places count from the start of the tensor.
             start: place of the first element in the tensor.
+            product: float32, of this range, added last.
         """
         terms = [_Term(_numbers(v), c) for v, c in zip(vectors, coefficients, strict=True)]
-        parts = [_Residual(i.data_ptr(), r.data_ptr(), len(i), c) for c, i, r in residuals]
+        parts = [_Residual(i.data_ptr(), r.data_ptr(), i.numel(), c) for c, i, r in residuals]
         self._sum(
             _numbers(out),
             _numbers(base),
@@ -103,8 +109,9 @@ class Loop:
             len(terms),
             (_Residual * len(parts))(*parts),
             len(parts),
+            None if product is None else product.data_ptr(),
             start,
-            len(out),
+            out.numel(),
             torch.get_num_threads(),
         )
 
@@ -132,12 +139,13 @@ def proven_loop(plain: Plain) -> Loop | None:
     dtypes = (torch.bfloat16, torch.float32)
     for wanted, held, wide in itertools.product(dtypes, repeat=3):
         base, vectors, coefficients, residuals, start = _sample(held, wide)
-        expected, found = (torch.empty(_SAMPLE, dtype=wanted) for _ in range(2))
-        plain(expected, base, vectors, coefficients, residuals, start)
-        loop(found, base, vectors, coefficients, residuals, start)
-        if not torch.equal(found, expected):
-            _log.info("experts are summed without a compiled loop: it rounds otherwise")
-            return None
+        for product in (None, vectors[-1].float() * coefficients[0]):
+            expected, found = (torch.empty(_SAMPLE, dtype=wanted) for _ in range(2))
+            plain(expected, base, vectors, coefficients, residuals, start, product)
+            loop(found, base, vectors, coefficients, residuals, start, product)
+            if not torch.equal(found, expected):
+                _log.info("experts are summed without a compiled loop: it rounds otherwise")
+                return None
     return loop
 
 

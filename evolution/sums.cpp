@@ -1,6 +1,6 @@
-// A base, task vectors and their float32 residuals, summed in one pass over memory.
+// A base, task vectors, their float32 residuals and a product, summed in one pass over memory.
 //
-//     out = round(base + c_1 T_1 + c_2 T_2 + ... + c_i r_i at the places of r_i)
+//     out = round(base + c_1 T_1 + c_2 T_2 + ... + c_i r_i at the places of r_i + product)
 //
 // Chunk by chunk in float32, in a buffer that stays in the first-level cache; every product and every
 // sum is rounded by itself (compile with -ffp-contract=off), in the order given. A chunk depends on
@@ -111,6 +111,10 @@ void add(float *__restrict total, const Residual &residual, int64_t at, int64_t 
     }
 }
 
+void add(float *__restrict total, const float *__restrict product, int64_t size) {
+    for (int64_t i = 0; i < size; ++i) total[i] += product[i];
+}
+
 void store(const Numbers &out, const float *__restrict total, int64_t at, int64_t size) {
     if (out.is_wide) {
         std::copy_n(total, size, static_cast<float *>(out.data) + at);
@@ -122,10 +126,10 @@ void store(const Numbers &out, const float *__restrict total, int64_t at, int64_
 
 }  // namespace
 
-// `size` elements, of which the first is element `start` of its tensor.
+// `size` elements, of which the first is element `start` of its tensor; `product` may be null.
 extern "C" void sum(const Numbers *out, const Numbers *base, const Term *terms, int64_t term_count,
-                    const Residual *residuals, int64_t residual_count, int64_t start, int64_t size,
-                    int threads) {
+                    const Residual *residuals, int64_t residual_count, const float *product,
+                    int64_t start, int64_t size, int threads) {
     // Of a model's tensors many are one chunk: waking threads would cost more than the sum.
 #pragma omp parallel for num_threads(threads) schedule(static) if (size > CHUNK)
     for (int64_t at = 0; at < size; at += CHUNK) {
@@ -135,6 +139,7 @@ extern "C" void sum(const Numbers *out, const Numbers *base, const Term *terms, 
         for (int64_t k = 0; k < residual_count; ++k) {
             add(total, residuals[k], start + at, length);
         }
+        if (product) add(total, product + at, length);
         store(*out, total, at, length);
     }
 }

@@ -3,8 +3,8 @@
     W = A0 + sum_i l_i T_i + up @ down + noise
 
 All low-rank terms of a tensor (LoRA anchors and displacement) are concatenated into `up` and
-`down`, so that a single `addmm` adds them. Where there are full differences alone, the result goes
-straight into its place; else a piece is summed in a float32 buffer that stays in the cache.
+`down`, so that a single product adds them. It is made piece by piece, in a float32 buffer that
+stays in the cache; so are sums that one pass does not finish. Others go straight to their place.
 """
 
 from __future__ import annotations
@@ -58,16 +58,18 @@ class Sum:
 
 
 class Scratch:
-    """A float32 buffer that is used again: fresh pages from the system cost more than the sums."""
+    """Float32 buffers that are used again: fresh pages from the system cost more than the sums."""
 
     def __init__(self) -> None:
-        self._buffer = torch.empty(0)
+        self._buffers: dict[str, Tensor] = {}
 
-    def take(self, size: int, device: torch.device) -> Float[Tensor, " n"]:
-        """That many numbers, undefined, until the next call."""
-        if len(self._buffer) < size or self._buffer.device != device:
-            self._buffer = torch.empty(size, dtype=torch.float32, device=device)
-        return self._buffer[:size]
+    def take(self, purpose: str, size: int, device: torch.device) -> Float[Tensor, " n"]:
+        """That many numbers, undefined, until the next call for the same purpose."""
+        buffer = self._buffers.get(purpose)
+        if buffer is None or buffer.numel() < size or buffer.device != device:
+            buffer = torch.empty(size, dtype=torch.float32, device=device)
+            self._buffers[purpose] = buffer
+        return buffer[:size]
 
 
 @dataclass(frozen=True)
@@ -103,17 +105,24 @@ class Piece:
             fused: whether a kernel may be compiled for it.
             scratch: shared by pieces that are evaluated one after the other.
         """
-        total, more = self.out, self.up is not None or self.noise is not None
-        if more and total.dtype != torch.float32:
-            total = scratch.take(len(total), total.device)
+        product, device = self._product(scratch), self.out.device
+        in_passing = product is None or (fused and adds_in_passing(device))
+        total = self.out
+        if total.dtype != torch.float32 and (self.noise is not None or not in_passing):
+            total = scratch.take("total", total.numel(), device)
         terms = self.vectors, self.coefficients
-        combine(total, self.base, *terms, fused, self.residuals, self.start)
-        if self.up is not None and self.down is not None:
-            total.view(len(self.up), -1).addmm_(self.up, self.down)
+        combine(total, self.base, *terms, fused, self.residuals, self.start, product)
         if self.noise is not None:
             self.noise.add_to(total, self.start)
         if total is not self.out:
             self.out.copy_(total)
+
+    def _product(self, scratch: Scratch) -> Float[Tensor, " n"] | None:
+        if self.up is None or self.down is None:
+            return None
+        buffer = scratch.take("product", self.out.numel(), self.out.device)
+        torch.mm(self.up, self.down, out=buffer.view(self.up.shape[0], self.down.shape[1]))
+        return buffer
 
 
 def pieces(
@@ -136,6 +145,9 @@ def pieces(
     elif most is None and not _needs_more(total, whole):
         step = size
     flat, base = out.view(-1), total.base.view(-1)
+    if step >= size and total.factors is None:
+        yield _whole(total, flat, base)
+        return
     starts = range(0, size, max(step, 1))
     marks = [_marks(vector, [*starts, size]) for _, vector in total.dense]
     for number, start in enumerate(starts):
@@ -148,10 +160,10 @@ def pieces(
         ]
         up, down = total.factors or (None, None)
         yield Piece(
-            _range(flat, start, end),
-            _range(base, start, end),
+            flat[start:end],
+            base[start:end],
             tuple(coefficient for coefficient, _ in total.dense),
-            tuple(_range(vector.values.view(-1), start, end) for _, vector in total.dense),
+            tuple(vector.values.view(-1)[start:end] for _, vector in total.dense),
             tuple(residuals),
             None if up is None else up[start // columns : end // columns],
             down,
@@ -160,23 +172,28 @@ def pieces(
         )
 
 
-def _range(flat: Tensor, start: int, end: int) -> Tensor:
-    """All of it as it is: of a model's many small tensors, slices cost more than sums."""
-    return flat if len(flat) == end - start else flat[start:end]
+def _whole(total: Sum, flat: Tensor, base: Tensor) -> Piece:
+    """All of a tensor: of a model's many small ones, slices would cost more than sums."""
+    coefficients, vectors, residuals = [], [], []
+    for coefficient, vector in total.dense:
+        coefficients.append(coefficient)
+        vectors.append(vector.values.view(-1))
+        if vector.index.numel():
+            residuals.append((coefficient, vector.index, vector.residual))
+    parts = tuple(coefficients), tuple(vectors), tuple(residuals)
+    return Piece(flat, base, *parts, None, None, total.noise)
 
 
 def _needs_more(total: Sum, whole: bool) -> bool:
     """Whether, full differences aside, something is added that takes memory of its own."""
-    exact = whole or not any(len(vector.index) for _, vector in total.dense)
+    exact = whole or not any(vector.index.numel() for _, vector in total.dense)
     return total.noise is not None or not exact
 
 
 def _marks(vector: Dense, bounds: list[int]) -> list[int]:
     """How many of the residuals, sorted by position, lie before each bound."""
-    if not len(vector.index):
+    if not vector.index.numel():
         return [0] * len(bounds)
-    if len(bounds) <= 2:
-        return [0, len(vector.index)]
     edges = torch.tensor(bounds, device=vector.index.device)
     marks: list[int] = torch.searchsorted(vector.index, edges).tolist()
     return marks

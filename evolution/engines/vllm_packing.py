@@ -163,7 +163,7 @@ def _shape(module: Any, attribute: str, parameter: Tensor) -> Shape | None:
         if not isinstance(module.quant_method, UnquantizedLinearMethod):
             return None
         if attribute == "weight":
-            return sum(module.output_partition_sizes), module.input_size_per_partition
+            return module.output_size, module.input_size
         return tuple(parameter.shape)
     if isinstance(module, VocabParallelEmbedding):
         return tuple(parameter.shape) if attribute == "weight" else None

@@ -27,6 +27,7 @@ from evolution.errors import EngineError, EvolutionError
 from evolution.genome import Genome
 from evolution.materialise import rounded
 from evolution.settings import ModelSettings, SpectralSettings
+from evolution.stored import Storage
 
 Tensors = Iterable[tuple[str, Tensor]]
 
@@ -56,6 +57,7 @@ class BankWorker:
     _acdc_bank: Bank | None
     _acdc_blocks: UsedBlocks
     _acdc_packer: Packer
+    _acdc_names: Storage
 
     @_told
     def acdc_load_bank(self, models: str, spectral: str, cache_dir: str) -> dict[str, Any]:
@@ -101,7 +103,7 @@ class BankWorker:
         genome = Genome.from_bytes(payload)
 
         def weights() -> Tensors:
-            return rounded(bank, genome, self.device)
+            return self._acdc_storage().named(rounded(bank, genome, self.device))
 
         if in_place and self._acdc_packs():
             done = self._acdc_pack(genome)
@@ -119,6 +121,12 @@ class BankWorker:
         if bank is None:
             raise EngineError("the worker holds no bank")
         return bank
+
+    def _acdc_storage(self) -> Storage:
+        """Names for vLLM's own loading, which are those of checkpoints."""
+        if not hasattr(self, "_acdc_names"):
+            self._acdc_names = Storage(self._acdc_held())
+        return self._acdc_names
 
     def _acdc_packs(self) -> bool:
         """Whether this is a CPU, and all layers are known."""

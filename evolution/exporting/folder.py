@@ -7,16 +7,10 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
-from transformers import AutoModelForCausalLM
-from transformers.core_model_loading import revert_weight_conversion
 
 from evolution.bank import Bank
 from evolution.errors import ExportError
@@ -25,6 +19,7 @@ from evolution.exporting.recipe import Sources, mergekit_recipe, recipe
 from evolution.exporting.shards import SHARD_BYTES, write_shards
 from evolution.genome import Genome
 from evolution.materialise import rounded
+from evolution.stored import Storage
 
 CONFIG = "config.json"
 """Moved last and removed first: without it no program takes a folder for a model."""
@@ -122,41 +117,13 @@ def write_checkpoint(
     """
     config = copy.deepcopy(bank.config)
     config.dtype = bank.dtype
-    with torch.device("meta"):
-        skeleton: Any = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
-    empty = {
-        name: torch.empty(shape, dtype=bank.dtype, device="meta")
-        for name, shape in bank.layout.shapes.items()
-    }
-    others = _stored_otherwise(skeleton, empty)
-    shapes = {name: tuple(part.shape) for name, part in _stored(skeleton, empty.items(), others)}
-    weights = _stored(skeleton, rounded(bank, genome), others)
-    written = write_shards(folder, shapes, weights, bank.dtype, shard_bytes)
-    config.architectures = [type(skeleton).__name__]
+    storage = Storage(bank)
+    weights = storage.named(rounded(bank, genome))
+    written = write_shards(folder, storage.shapes, weights, bank.dtype, shard_bytes)
+    config.architectures = [storage.architecture]
     bank.generation.save_pretrained(folder)
     config.save_pretrained(folder)
     return written
-
-
-def _stored_otherwise(model: Any, tensors: Mapping[str, Tensor]) -> frozenset[str]:
-    """Names of the tensors that a checkpoint does not hold as the model does.
-
-    Asked once for all: transformers walks the whole model each time it is asked.
-    """
-    stored: Mapping[str, Tensor] = revert_weight_conversion(model, dict(tensors))
-    return frozenset(name for name, tensor in tensors.items() if stored.get(name) is not tensor)
-
-
-def _stored(
-    model: Any, tensors: Iterable[tuple[str, Tensor]], others: Collection[str]
-) -> Iterator[tuple[str, Tensor]]:
-    """Tensors under the names of a checkpoint, where stacked experts are stored one by one."""
-    for name, tensor in tensors:
-        if name in others:
-            parts: Mapping[str, Tensor] = revert_weight_conversion(model, {name: tensor})
-            yield from parts.items()
-        else:
-            yield name, tensor
 
 
 @contextmanager

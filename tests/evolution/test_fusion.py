@@ -73,7 +73,8 @@ def bits(tensor: Tensor) -> Tensor:
 
 @settings(deadline=None, max_examples=60)
 @given(
-    count=st.integers(1, 5),
+    count=st.integers(0, 5),
+    multiplied=st.booleans(),
     size=st.one_of(st.integers(1, 300), st.integers(4090, 9000)),
     start=st.integers(0, 10_000),
     share=st.sampled_from([0.0, 0.01, 0.3, 1.0]),
@@ -84,6 +85,7 @@ def bits(tensor: Tensor) -> Tensor:
 def test_the_compiled_loop_gives_the_bits_of_the_plain_way(
     loop: Loop,
     count: int,
+    multiplied: bool,
     size: int,
     start: int,
     share: float,
@@ -98,19 +100,20 @@ def test_the_compiled_loop_gives_the_bits_of_the_plain_way(
     generator = torch.Generator().manual_seed(start)
     residuals = [
         (coefficient, places + start, torch.randn(len(places), generator=generator))
-        for coefficient in coefficients[: count - 1]
+        for coefficient in coefficients[: max(0, count - 1)]
         for places in [(torch.rand(size, generator=generator) < share).nonzero().view(-1)]
         if len(places)
     ]
+    product = torch.randn(size, generator=generator) if multiplied else None
     terms = base.to(dtypes[5]), vectors, coefficients[:count]
     found, wanted = (torch.empty(size, dtype=dtypes[6]) for _ in range(2))
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        loop(found, *terms, residuals, start)
+        loop(found, *terms, residuals, start, product)
     finally:
         torch.set_num_threads(before)
-    combine(wanted, *terms, False, residuals, start)
+    combine(wanted, *terms, False, residuals, start, product)
     assert torch.equal(bits(found), bits(wanted))
 
 
@@ -269,4 +272,4 @@ def test_extra_memory_stays_small_beside_the_tensor() -> None:
             if event.name() == "[memory]":
                 held += event.nbytes()
                 most = max(most, held)
-        assert 0 < most < 0.5 * 4 * base.numel()
+        assert 0 < most < 0.6 * 4 * base.numel()

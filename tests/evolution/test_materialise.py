@@ -22,6 +22,7 @@ from evolution.materialise import (
     materialise,
     rounded,
     weigh,
+    write_to,
 )
 from evolution.mutation import spectral
 from evolution.settings import ModelSettings, SpectralSettings
@@ -147,6 +148,26 @@ def test_a_bank_that_would_be_summed_faster_with_a_compiler_is_told_from_others(
     assert lacks_loop(bank) is not adds_in_passing(bank.device)
     monkeypatch.setattr("evolution.fusion.proven_loop", lambda plain: None)
     assert lacks_loop(bank)
+
+
+def test_tensors_are_written_where_the_caller_wants_them(bank: Bank) -> None:
+    genome = mixed(bank)
+    asked: list[str] = []
+    places = {
+        name: torch.empty(shape, dtype=bank.dtype) for name, shape in bank.layout.shapes.items()
+    }
+
+    def place(name: str) -> torch.Tensor:
+        asked.append(name)
+        return places[name]
+
+    for (name, written), (same, wanted) in zip(
+        write_to(bank, genome, place), rounded(bank, genome), strict=True
+    ):
+        # One at a time: a buffer may be given for the next tensor as soon as this one is there.
+        assert asked[-1] == name == same
+        assert written is places[name]
+        assert torch.equal(written, wanted), name
 
 
 def test_tied_head_stays_tied_and_untied_stays_untied(bank: Bank, qwen_bank: Bank) -> None:
