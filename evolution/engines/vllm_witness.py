@@ -123,7 +123,7 @@ def _computed_with(model: Any) -> Iterator[tuple[str, Float[Tensor, "rows ..."]]
     for name, module in model.named_modules():
         weight = f"{name}.weight"
         if isinstance(module, LinearBase):
-            yield weight, _probe(module, module.input_size_per_partition)
+            yield weight, _probe(module, module.input_size)
             probed.add(weight)
         elif isinstance(module, ParallelLMHead):
             yield weight, _probe(module, module.embedding_dim)
