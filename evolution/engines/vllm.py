@@ -7,7 +7,6 @@ prefix cache is emptied, which still holds keys of the expert before.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import json
 import logging
@@ -36,7 +35,6 @@ from evolution.errors import EngineError, line
 from evolution.genome import Genome
 from evolution.materialise import rounded
 from evolution.settings import EngineSettings
-from evolution.stored import Storage
 from memory.records import Reply
 
 ALGORITHM = 2
@@ -64,7 +62,7 @@ class VllmEngine(HeldEngine):
         settings: device, threads and memory.
 
     Attributes:
-        swapped: what the worker said of the last swap: seconds, tensors seen and not seen.
+        swapped: what the worker said of the last swap: seconds, and how many tensors were seen.
 
     Raises:
         EngineError: vLLM cannot serve this model here.
@@ -150,16 +148,11 @@ class VllmEngine(HeldEngine):
         return swapped
 
     def _through_folder(self, genome: Genome) -> dict[str, Any]:
-        tensors = rounded(self._bank, genome)
         with TemporaryDirectory(dir=self._folder.name) as folder:
-            for number, (name, tensor) in enumerate(self._storage.named(tensors)):
+            for number, (name, tensor) in enumerate(rounded(self._bank, genome)):
                 file = Path(folder) / f"{number:05}.safetensors"
                 save_file({name: tensor.cpu().contiguous()}, file)
             return self._call("acdc_read_folder", folder)
-
-    @functools.cached_property
-    def _storage(self) -> Storage:
-        return Storage(self._bank)
 
     def _send_bank(self) -> None:
         """Let the worker load the bank, once, and take up the anchors that were grafted since."""

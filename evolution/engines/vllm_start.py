@@ -67,8 +67,14 @@ def plan(bank: Bank, settings: EngineSettings) -> Plan:
     """What the settings come to on this machine.
 
     Raises:
-        EngineError: the vLLM that is installed is not for that device.
+        EngineError: the vLLM that is installed is not for that device, or the experts of the
+            model are mixtures.
     """
+    if any(len(shape) > 2 for shape in bank.layout.shapes.values()):
+        raise EngineError(
+            "a mixture-of-experts model cannot be swapped in vLLM, which keeps its weights where "
+            "nobody sees what it computes with: set engine.kind to transformers"
+        )
     kind: str = current_platform.device_type
     device = torch.device(kind if settings.device == "auto" else settings.device)
     if device.type != kind:

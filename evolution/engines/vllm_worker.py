@@ -27,7 +27,6 @@ from evolution.errors import EngineError, EvolutionError
 from evolution.genome import Genome
 from evolution.materialise import rounded
 from evolution.settings import ModelSettings, SpectralSettings
-from evolution.stored import Storage
 
 Tensors = Iterable[tuple[str, Tensor]]
 
@@ -57,7 +56,6 @@ class BankWorker:
     _acdc_bank: Bank | None
     _acdc_blocks: UsedBlocks
     _acdc_packer: Packer
-    _acdc_names: Storage
 
     @_told
     def acdc_load_bank(self, models: str, spectral: str, cache_dir: str) -> dict[str, Any]:
@@ -103,7 +101,7 @@ class BankWorker:
         genome = Genome.from_bytes(payload)
 
         def weights() -> Tensors:
-            return self._acdc_storage().named(rounded(bank, genome, self.device))
+            return rounded(bank, genome, self.device)
 
         if in_place and self._acdc_packs():
             done = self._acdc_pack(genome)
@@ -121,12 +119,6 @@ class BankWorker:
         if bank is None:
             raise EngineError("the worker holds no bank")
         return bank
-
-    def _acdc_storage(self) -> Storage:
-        """Names for vLLM's own loading, which are those of checkpoints."""
-        if not hasattr(self, "_acdc_names"):
-            self._acdc_names = Storage(self._acdc_held())
-        return self._acdc_names
 
     def _acdc_packs(self) -> bool:
         """Whether this is a CPU, and all layers are known."""
@@ -166,13 +158,18 @@ class BankWorker:
         verdict = witness.judge(self.model_runner.model)
         _check(verdict, weights)
         seconds = {"made": made - begun, "seen": time.perf_counter() - made}
-        return {"seen": verdict.seen, "unseen": list(verdict.unseen), "seconds": seconds}
+        return {"seen": verdict.seen, "seconds": seconds}
 
 
 def _check(verdict: Verdict, weights: Callable[[], Tensors]) -> None:
     """Raises:
-    EngineError: the model computes with other weights than it was given.
+    EngineError: the model computes with other weights than it was given, or nobody can tell.
     """
+    if verdict.unseen:
+        raise EngineError(
+            f"vLLM keeps {len(verdict.unseen)} tensors where nobody sees what it computes with: "
+            f"{', '.join(verdict.unseen[:3])}"
+        )
     others = set(verdict.differing)
     if verdict.unclear:
         others |= {n for n, t in weights() if n in verdict.unclear and bool(t.isfinite().all())}
