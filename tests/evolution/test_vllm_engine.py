@@ -126,9 +126,9 @@ def test_a_tensor_that_the_witness_did_not_find_fails_the_swap() -> None:
     from evolution.engines.vllm_witness import Verdict
     from evolution.engines.vllm_worker import _check
 
-    _check(Verdict(12, (), (), ()), lambda: [])
+    _check(Verdict(12, (), (), ()), list)
     with pytest.raises(EngineError, match=r"1 tensors where nobody sees .*: mlp\.experts"):
-        _check(Verdict(12, ("mlp.experts",), (), ()), lambda: [])
+        _check(Verdict(12, ("mlp.experts",), (), ()), list)
 
 
 @needs_vllm
