@@ -25,6 +25,9 @@ app = typer.Typer(
     add_completion=False,
 )
 T = TypeVar("T")
+METHOD = "skill_routing"
+"""How one answer of N is chosen unless somebody says otherwise: the best at N = 3 and 8 together of
+those that need no judge, on run seed 0 (docs/results.md)."""
 out = Console()
 errors = Console(stderr=True)
 
@@ -193,9 +196,9 @@ def ask(
     select: Annotated[
         str,
         typer.Option(
-            metavar="METHOD", help="How one answer is chosen; skill_routing, chooser, ..."
+            metavar="METHOD", help="How one answer is chosen; majority, logprob, chooser, ..."
         ),
-    ] = "majority",
+    ] = METHOD,
     max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 64,
     as_json: AsJson = False,
     debug: Debug = False,

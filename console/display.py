@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from types import TracebackType
 
@@ -11,8 +12,15 @@ from rich.text import Text
 
 from agents.progress import ProgressEvent
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
 PLAIN_EVERY_S = 10.0
 """Without a terminal a moving bar becomes one line at most this often."""
+
+
+def visible(text: str) -> str:
+    """A text that some model wrote, with control characters spelled out: a terminal obeys them."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 class Display:

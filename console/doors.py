@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console.app import (
+    METHOD,
     AsJson,
     Debug,
     RunDir,
@@ -83,7 +84,7 @@ def serve(
     n: Annotated[int, typer.Option("-n", min=1, help="Size of the task force.")] = 3,
     select: Annotated[
         str, typer.Option(metavar="METHOD", help="Method of the model 'acdc'; see docs/serving.md.")
-    ] = "majority",
+    ] = METHOD,
     host: Annotated[
         str, typer.Option(help="Address; beyond the loopback a token is needed.")
     ] = "127.0.0.1",

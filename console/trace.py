@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.rule import Rule
 from rich.syntax import Syntax
 
+from console.display import visible
 from console.errors import UsageError
 from console.rundir import RunFolder
 from memory.journal import Event
@@ -145,7 +146,7 @@ def _list_assignment(trace: dict[str, Any], console: Console) -> None:
         problems = critiques[-1]["problems"] if critiques else []
         outcome = f"{rejection['reason']}: {rejection['detail'] or '; '.join(problems)}"
     line = f"{trace['assignment']['id']}  {name}  {' '.join(outcome.split())}"
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    _say(console, line)
 
 
 def _show_assignment(trace: dict[str, Any], console: Console) -> None:
@@ -168,11 +169,8 @@ def _show_assignment(trace: dict[str, Any], console: Console) -> None:
             if call.role != "scientist":
                 _show_call(call, console)
     if trace["rejection"]:
-        console.print(
-            f"rejected: {trace['rejection']['reason']}: {trace['rejection']['detail']}",
-            style="red",
-            markup=False,
-        )
+        rejection = trace["rejection"]
+        _say(console, f"rejected: {rejection['reason']}: {rejection['detail']}", "red")
 
 
 def _show_call(call: Call, console: Console) -> None:
@@ -183,24 +181,24 @@ def _show_call(call: Call, console: Console) -> None:
     # The last message is what was newly said to the agent; the turns before it were shown before.
     for message in call.messages if call.round == 0 else call.messages[-1:]:
         console.print(f"[dim]{message.role}:[/dim]")
-        console.print(message.content, markup=False, highlight=False, soft_wrap=True)
+        _say(console, message.content)
     if call.reasoning:
         console.print("[dim]thought:[/dim]")
-        console.print(call.reasoning, markup=False, highlight=False, soft_wrap=True)
+        _say(console, call.reasoning)
     if call.error:
-        console.print(f"failed: {call.error}", style="red", markup=False)
+        _say(console, f"failed: {call.error}", "red")
     elif call.response is not None:
         console.print("[dim]replied:[/dim]")
-        console.print(call.response, markup=False, highlight=False, soft_wrap=True)
+        _say(console, call.response)
 
 
 def _show_trial(draft: Draft, console: Console) -> None:
     console.print(f"\n[bold]trial[/bold] · round {draft.round}")
     if draft.proposal and isinstance(draft.proposal.get("code"), str):
-        console.print(Syntax(str(draft.proposal["code"]), "python", word_wrap=True))
+        console.print(Syntax(visible(str(draft.proposal["code"])), "python", word_wrap=True))
     if draft.gates is not None:
         verdict = "all gates passed" if draft.gates.passed else f"gate {draft.gates.code} failed"
-        console.print(f"{verdict}: {draft.gates.detail}", markup=False)
+        _say(console, f"{verdict}: {draft.gates.detail}")
     for answer in draft.answers:
         mark = {True: "right", False: "wrong", None: "not graded"}[answer.passed]
         console.print(
@@ -219,6 +217,10 @@ def _show_expert(trace: dict[str, Any], console: Console) -> None:
     console.print(f"passes {len(trace['passes'])}: {', '.join(trace['passes'])}", markup=False)
     console.print(f"fails {len(trace['fails'])}: {', '.join(trace['fails'])}", markup=False)
     for gap in trace["missing"]:
-        console.print(f"not graded on {gap['family']}: {gap['reason']}", style="red", markup=False)
+        _say(console, f"not graded on {gap['family']}: {gap['reason']}", "red")
     for answer in trace["answers"]:
         console.print(f"  {answer['reply']['text']!r}", markup=False, highlight=False)
+
+
+def _say(console: Console, text: str, style: str = "none") -> None:
+    console.print(visible(text), style=style, markup=False, highlight=False, soft_wrap=True)

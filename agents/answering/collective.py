@@ -79,7 +79,7 @@ class Collective:
         self.aids = aids
 
     @classmethod
-    def open(cls, context: RunContext, size: int, select_by: str = "majority") -> Collective:
+    def open(cls, context: RunContext, size: int, select_by: str) -> Collective:
         """The force of a size, and a method by its name.
 
         Raises:
@@ -176,7 +176,7 @@ def _within(tokens: Sequence[Token], length: int) -> Iterator[Token]:
 
 
 async def ask(
-    context: RunContext, question: str, size: int, sampling: Sampling, method: str = "majority"
+    context: RunContext, question: str, size: int, sampling: Sampling, method: str
 ) -> CollectiveAnswer:
     """Put one question to the task force of a run, and choose by a method.
 

@@ -29,7 +29,7 @@ class Roster:
     lacks: Mapping[str, str]
 
     @classmethod
-    def open(cls, context: RunContext, size: int, select_by: str = "majority") -> Roster:
+    def open(cls, context: RunContext, size: int, select_by: str) -> Roster:
         """The force of a size under all its names.
 
         Args:

@@ -38,8 +38,8 @@ class ServeSettings:
         max_tokens: of a reply where the request does not say it.
     """
 
-    size: int = 3
-    select_by: str = "majority"
+    size: int
+    select_by: str
     host: str = "127.0.0.1"
     port: int = 8100
     token_variable: str = TOKEN_VARIABLE

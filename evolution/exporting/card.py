@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,7 +61,7 @@ def model_card(
         "An expert bred by AC/DC (Assessment Coevolving with Diverse Capabilities): its weights "
         "are a merge of checkpoints of one architecture, found by coevolution with tasks.",
         "## Recipe",
-        _recipe(bank, genome),
+        _recipe(bank, genome, sources),
         f"All coordinates are in `recipe.json`. {merged}",
         "## Lineage",
         _lineage(about),
@@ -69,7 +70,12 @@ def model_card(
         "## Use",
         "```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
         'model = AutoModelForCausalLM.from_pretrained("PATH", dtype="auto")\n'
-        'tokenizer = AutoTokenizer.from_pretrained("PATH")\n```',
+        'tokenizer = AutoTokenizer.from_pretrained("PATH")\n'
+        'messages = [{"role": "user", "content": "What is 7 times 8?"}]\n'
+        "prompt = tokenizer.apply_chat_template(\n"
+        '    messages, add_generation_prompt=True, return_tensors="pt", return_dict=True\n)\n'
+        "reply = model.generate(**prompt, max_new_tokens=64)\n"
+        'print(tokenizer.decode(reply[0, prompt["input_ids"].shape[1] :]))\n```',
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -93,9 +99,12 @@ def _metadata(sources: Sources) -> str:
     return f"---\n{yaml.safe_dump(facts, sort_keys=False)}---"
 
 
-def _recipe(bank: Bank, genome: Genome) -> str:
+def _recipe(bank: Bank, genome: Genome, sources: Sources) -> str:
     fitted = bank.geometry.fit(genome)
-    lines = ["| part | amount |", "|---|---|", f"| base | content hash `{bank.base_hash}` |"]
+    # Of a folder of this machine only the last part means something elsewhere.
+    name = PurePath(sources.base).name if sources.base and sources.base[0] == "/" else sources.base
+    base = f"{name or 'mean of the seeds'}, content hash `{bank.base_hash}`"
+    lines = ["| part | amount |", "|---|---|", f"| base | {base} |"]
     for index, anchor in enumerate(bank.anchors):
         column = fitted.coefficients[:, index]
         if column.any():

@@ -120,7 +120,7 @@ async def test_what_a_run_cannot_do_is_told_before_anybody_answers(context: RunC
     with pytest.raises(AnsweringError, match=r"endpoints\.chooser"):
         Collective.open(context, 3, "knockout")
     with pytest.raises(AnsweringError, match="question is empty"):
-        await ask(context, "  ", 3, SAMPLING)
+        await ask(context, "  ", 3, SAMPLING, "majority")
 
 
 def test_a_misspelt_method_is_corrected(acdc: Acdc, finished_run: Path) -> None:

@@ -51,7 +51,7 @@ def test_models_are_the_collective_its_methods_and_its_experts(served: Served) -
     assert len(experts) == 3
     assert served.client.models.retrieve(experts[0]).owned_by == "acdc"
     assert listed[0].model_extra is not None
-    assert listed[0].model_extra["acdc"] == {"method": "majority", "experts": experts}
+    assert listed[0].model_extra["acdc"] == {"method": "skill_routing", "experts": experts}
 
 
 def test_a_chosen_answer_is_one_that_its_expert_gives_alone(served: Served) -> None:
@@ -387,10 +387,10 @@ def test_without_a_token_only_the_loopback_is_served(
     if token is not None:
         monkeypatch.setenv("ACDC_SERVE_TOKEN", token)
     with pytest.raises(UsageError, match="put a bearer token into ACDC_SERVE_TOKEN"):
-        ServeSettings(host=host).token()
-    assert ServeSettings(host="::1").token() is None
+        ServeSettings(3, "majority", host=host).token()
+    assert ServeSettings(3, "majority", host="::1").token() is None
     monkeypatch.setenv("ACDC_SERVE_TOKEN", TOKEN)
-    assert ServeSettings(host=host).token() == TOKEN
+    assert ServeSettings(3, "majority", host=host).token() == TOKEN
 
 
 def test_an_address_that_is_taken() -> None:

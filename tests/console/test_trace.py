@@ -104,3 +104,13 @@ def test_an_expert_that_could_not_be_graded_says_why(tmp_path: Path) -> None:
     found = trace.collect(_folder(tmp_path, fill), expert="g1-0")
     assert [gap["family"] for gap in found["experts"][0]["missing"]] == ["g0-a01"]
     assert "not graded on g0-a01: the sandbox did not start" in _shown(found)
+
+
+def test_what_models_wrote_cannot_move_the_cursor(tmp_path: Path) -> None:
+    said = "one\x1b[2J\x1b]0;title\x07\ttwo\nthree \x9b31m [bold]four[/bold]"
+    call = _call("rater", None).model_copy(update={"response": said})
+    folder = _folder(tmp_path, lambda store: store.put_call(call))
+    shown = _shown(trace.collect(folder, role="rater"))
+    assert "one\\x1b[2J\\x1b]0;title\\x07" in shown
+    assert "three \\x9b31m [bold]four[/bold]" in shown
+    assert "\x1b" not in shown

@@ -186,6 +186,19 @@ def test_the_card_tells_recipe_lineage_and_skills(
     assert "passes 1 of the 2" in card
     assert "Passed: sum (adds numbers)" in card
     assert "mutations of singular values are beyond mergekit" in card
+    assert f"| base | {tiny_family.base.name}, content hash" in card
+
+
+def test_what_the_card_says_under_use_makes_the_expert_speak(
+    bank: Bank, tiny_family: TinyFamily, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export_expert(bank, mutant(bank), ABOUT, sources(tiny_family), tmp_path / "out")
+    _, _, use = (tmp_path / "out" / "README.md").read_text().partition("```python\n")
+    program = use.partition("```")[0].replace("PATH", str(tmp_path / "out"))
+    names: dict[str, Any] = {}
+    exec(program, names)
+    assert names["reply"].shape[1] > names["prompt"]["input_ids"].shape[1]
+    assert capsys.readouterr().out.strip()
 
 
 def test_a_place_that_is_taken_is_left_alone(

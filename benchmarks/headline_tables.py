@@ -1,0 +1,156 @@
+"""What the headline comparison found, as goals and as tables of docs/results.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from console.app import METHOD
+
+FEWEST_UNSEEN = 10
+RESULTS = Path("docs/results.md")
+BEGIN, END = "<!-- headline: begin -->", "<!-- headline: end -->"
+
+WANTED = [
+    ("best_expert", "best_seed", 1),
+    ("force", "experts", 3),
+    ("force", "random_genomes", 3),
+    ("force", "control", 8),
+    ("force", "experts", 8),
+    ("force", "random_genomes", 8),
+]
+
+
+def goals(name: str, found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each comparison of Coverage, and how much of the gap best-of-N recovers at N = 3."""
+    listed = []
+    for ours, theirs, n in WANTED:
+        for difference in found["differences"]:
+            place = (difference["ours"], difference["theirs"], difference["n"])
+            if place == (ours, theirs, n) and difference["measure"] == "coverage":
+                listed.append(
+                    {
+                        "name": f"{name}: {ours} - {theirs} at N = {n}",
+                        "value": difference["value"],
+                        "interval": difference["ci"],
+                        "by_run": difference["by_run"],
+                        "unit": "Coverage",
+                        "goal": "> 0, interval excludes zero",
+                        "met": difference["ci"][0] > 0,
+                    }
+                )
+    rows = {(row["name"], row["n"]): row for row in found["rows"]}
+    force, best = rows.get(("force", 3)), rows.get(("best_expert", 1))
+    if force is not None and best is not None:
+        # Every method stands in the tables; a goal is that of the one that was picked beforehand.
+        gap = force["coverage"] - best["coverage"]
+        share = (force["best_of_n"][METHOD]["accuracy"] - best["coverage"]) / gap if gap > 0 else 0
+        listed.append(
+            {
+                "name": f"{name}: {METHOD} at N = 3, of the gap up to Coverage",
+                "value": round(share, 3),
+                "unit": "share",
+                "goal": ">= 0.5",
+                "met": share >= 0.5,
+            }
+        )
+    if name == "unseen":
+        count = found["generators"]
+        listed.append(
+            {
+                "name": "unseen: generators",
+                "value": count,
+                "unit": "generators",
+                "goal": f">= {FEWEST_UNSEEN}",
+                "met": count >= FEWEST_UNSEEN,
+            }
+        )
+    return listed
+
+
+def tables(found: dict[str, Any]) -> list[str]:
+    """Markdown: rows over all runs, every run seed by itself, and the goals."""
+    said = [
+        f"Run seeds {', '.join(map(str, found['run_seeds']))}; {found['machine']['processor']}, "
+        f"{found['machine']['cores']} cores."
+    ]
+    for name, (tasks, generators) in found["tasks"].items():
+        rows = [row for row in found["rows"] if row["set"] == name]
+        runs = found["runs"][name]
+        heads = " | ".join(f"seed {run['seed']}" for run in runs)
+        said += [
+            "",
+            f"**{name}**: {tasks} fresh tasks of {generators} generators. Coverage over all runs "
+            "with its 95 % interval over generators and runs, and of every run.",
+            "",
+            f"| who answers | N | all | {heads} | sampling | tokens |",
+            "|---" * (5 + len(runs)) + "|",
+        ]
+        for row in rows:
+            of_runs = [
+                next(r for r in run["rows"] if (r["name"], r["n"]) == (row["name"], row["n"]))
+                for run in runs
+            ]
+            single = " | ".join(f"{each['coverage']:.3f}" for each in of_runs)
+            low, high = row["coverage_ci"]
+            said.append(
+                f"| {row['name']} | {row['n']} | {row['coverage']:.3f} [{low:.3f}, {high:.3f}] "
+                f"| {single} | {row['sampling']} | {row['tokens']} |"
+            )
+        said += chosen_table(
+            [row for row in rows if row["name"] == "force" and row["n"] > 1],
+            [each for each in found["differences"] if each["set"] == name],
+        )
+    said += ["", "| goal | value | 95 % interval | by run | met |", "|---" * 5 + "|"]
+    for goal in found["goals"]:
+        by_run = " ".join(f"{value:+.3f}" for value in goal.get("by_run", ()))
+        met = "yes" if goal["met"] else "no"
+        said.append(
+            f"| {goal['name']} ({goal['goal']}) | {goal['value']} | {ends(goal.get('interval'))} "
+            f"| {by_run} | {met} |"
+        )
+    return said
+
+
+def chosen_table(
+    forces: Sequence[dict[str, Any]], differences: Sequence[dict[str, Any]]
+) -> list[str]:
+    """Best-of-N of the force by every method, and what it adds to its best single expert."""
+    against = {
+        (each["measure"], each["n"]): each
+        for each in differences
+        if (each["ours"], each["theirs"]) == ("force", "best_expert")
+    }
+    said = [
+        "",
+        "The force's best of N by each method that needs no judge, and the difference to "
+        "best_expert at N = 1.",
+        "",
+        "| N | method | accuracy | against best_expert | by run |",
+        "|---" * 5 + "|",
+    ]
+    for row in forces:
+        for method, of in row["best_of_n"].items():
+            low, high = of["ci"]
+            gain = against[method, row["n"]]
+            by_run = " ".join(f"{value:+.3f}" for value in gain["by_run"])
+            said.append(
+                f"| {row['n']} | {method} | {of['accuracy']:.3f} [{low:.3f}, {high:.3f}] "
+                f"| {gain['value']:+.3f} {ends(gain['ci'])} | {by_run} |"
+            )
+    return said
+
+
+def ends(interval: Sequence[float] | None) -> str:
+    """The ends of an interval of a difference; nothing of none."""
+    return f"[{interval[0]:+.3f}, {interval[1]:+.3f}]" if interval else ""
+
+
+def write(found: dict[str, Any]) -> None:
+    """Replace the section between the marks."""
+    text = RESULTS.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    body = "\n".join(tables(found))
+    RESULTS.write_text(f"{before}{BEGIN}\n{body}\n{END}{after}", encoding="utf-8")

@@ -1,0 +1,151 @@
+"""Fresh tasks for the headline comparison: of generators that runs have seen, and of others."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from agents.errors import TaskFileError
+from agents.evaluation import Task, read_tasks
+from agents.evaluation.bench import Bench
+from agents.evaluation.lineup import Line, Voice, contenders
+from agents.evaluation.tasks import GymDataset
+from agents.offline.catalogue import entry_of
+from agents.offline.sketches import read_sketch
+from agents.progress import ProgressEvent
+from console.assembly import open_context
+from console.rundir import RunFolder
+from memory.store import RunStore
+
+PILOT_SIZE, PILOT_SEED, TEST_SEED, PICK_SEED = 12, 90_001, 70_001, 50_001
+"""Instances of a generator in the pilot; seeds of its instances, of those of the test, and of those
+by which a method of best-of-N is picked."""
+APART, SPARE = 1_000, 10
+"""Between the seeds of two rungs: reasoning-gym adds seed and index, so near seeds share instances.
+How many instances are drawn for each that is wanted."""
+ENOUGH = 0.05
+"""Share of the pilot that some seed has to solve."""
+
+
+def told(event: ProgressEvent) -> None:
+    if event.kind != "step":
+        print(event.text, file=sys.stderr, flush=True)
+
+
+def seen_lines(
+    folders: Sequence[RunFolder], each: int, seed: int = TEST_SEED
+) -> list[dict[str, Any]]:
+    """Datasets of the generators in the histories, split evenly among the rungs that were asked."""
+    rungs: dict[str, set[int]] = {}
+    for folder in folders:
+        with RunStore.open(folder.path, read_only=True) as store:
+            for family in store.families():
+                sketch = read_sketch(family.code)
+                for generator in sketch.generators if sketch is not None else ():
+                    rungs.setdefault(generator, set()).add(sketch.level if sketch else 1)
+    lines = []
+    for generator, levels in sorted(rungs.items()):
+        for place, level in enumerate(sorted(levels)):
+            size = each // len(levels) + (place < each % len(levels))
+            if size:
+                lines.append(line(generator, level, size, seed + level * APART))
+    return lines
+
+
+def asked_texts(folders: Sequence[RunFolder], pilot: Path) -> str:
+    """Everything that runs and the pilot have asked, examples in it too, in one text."""
+    texts = [task.instructions for task in read_tasks([pilot])] if pilot.exists() else []
+    for folder in folders:
+        with RunStore.open(folder.path, read_only=True) as store:
+            for family in store.families():
+                texts += family.instructions.values()
+    return "\n".join(map(plain, texts))
+
+
+def fresh_tasks(lines: Sequence[dict[str, Any]], known: str) -> list[Task]:
+    """Tasks of datasets that are not known word for word, none of them twice.
+
+    Small datasets run dry; those have fewer tasks.
+    """
+    kept: dict[str, Task] = {}
+    for each in lines:
+        left = each["size"]
+        drawn = json.dumps({**each, "size": left * SPARE})
+        for task in GymDataset.model_validate_json(drawn).tasks():
+            text = plain(task.instructions)
+            if left and text not in kept and text not in known:
+                kept[text] = task
+                left -= 1
+    return list(kept.values())
+
+
+def plain(text: str) -> str:
+    """A text whose spaces and line ends do not matter."""
+    return " ".join(text.split())
+
+
+def line(generator: str, level: int, size: int, seed: int) -> dict[str, Any]:
+    """A line of a task file; generators that the catalogue does not know have no rungs."""
+    entry = entry_of(generator)
+    config = dict(entry.levels[level - 1].config) if entry is not None else {}
+    return {"reasoning_gym": generator, "size": size, "seed": seed, "config": config}
+
+
+async def unseen_lines(
+    folder: RunFolder, seen: Sequence[dict[str, Any]], options: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Datasets that no history holds, and of which some seed solves enough in the pilot."""
+    asked = {each["reasoning_gym"] for each in seen}
+    pilot = []
+    for generator in options.candidates:
+        drawn = line(generator, 1, PILOT_SIZE, PILOT_SEED)
+        test = {**drawn, "size": options.each * SPARE, "seed": TEST_SEED}
+        if generator not in asked and can_be_drawn([drawn, test], options.folder):
+            pilot.append(drawn)
+    tasks = read_tasks([task_file(options.folder, "pilot", pilot)])
+    best = await best_seed_shares(folder, tasks, options.folder / "pilot")
+    lines = []
+    for drawn in pilot:
+        if best[drawn["reasoning_gym"]] >= ENOUGH:
+            lines.append({**drawn, "size": options.each, "seed": TEST_SEED})
+    return lines
+
+
+def can_be_drawn(drawn: list[dict[str, Any]], folder: Path) -> bool:
+    """Whether reasoning-gym makes such tasks here; some need more than is installed."""
+    try:
+        read_tasks([task_file(folder, "probe", drawn)])
+    except (TaskFileError, ImportError, OSError) as error:
+        print(f"{drawn[0]['reasoning_gym']} is left out: {error}", file=sys.stderr)
+        return False
+    return True
+
+
+async def best_seed_shares(folder: RunFolder, tasks: list[Task], place: Path) -> dict[str, float]:
+    """Generator -> the largest share of its tasks that a seed solves."""
+    async with open_context(folder, folder.config(), told) as context:
+        seeds = [expert.id for expert in context.store.experts(0) if expert.is_seed]
+        field = contenders(context, {name: context.store.skills(name) for name in seeds})
+        lines = [Line(each.name, (Voice(each),)) for each in field]
+        with RunStore.open(place) as book:
+            bench = Bench(context, book, tasks, context.judge.max_tokens)
+            await bench.answer_all(lines)
+    best: dict[str, float] = {}
+    for each in lines:
+        sheet = bench.sheet(each.voices[0])
+        for generator in {task.cluster for task in tasks}:
+            passed = [bool(sheet[t.id].passed) for t in tasks if t.cluster == generator]
+            best[generator] = max(best.get(generator, 0.0), sum(passed) / len(passed))
+    return best
+
+
+def task_file(folder: Path, name: str, lines: Sequence[dict[str, Any]]) -> Path:
+    """A task file for `acdc evaluate`, kept beside the runs."""
+    file = folder / f"{name}.jsonl"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(json.dumps(each) + "\n" for each in lines))
+    return file
