@@ -35,6 +35,8 @@ from memory.store import RunStore
 
 FOLDER = "evaluation"
 """Where a run keeps the answers to held-out tasks, apart from its own."""
+FEW_GENERATORS = 10
+"""Below this a bootstrap over generators is known to give intervals that are too narrow."""
 BASELINES = ("control", "experts", "random_genomes")
 
 
@@ -226,6 +228,17 @@ def _ends(interval: Interval) -> list[float]:
     return [round(interval.low, 4), round(interval.high, 4)]
 
 
+def caution(generators: int, console: Console) -> None:
+    """Say so where intervals claim more than their generators can bear."""
+    if generators < FEW_GENERATORS:
+        counted = f"{generators} generator{'s' if generators > 1 else ''}"
+        console.print(
+            f"Only {counted}: intervals over fewer than {FEW_GENERATORS} are too narrow.",
+            style="yellow",
+            highlight=False,
+        )
+
+
 def show(found: dict[str, Any], console: Console) -> None:
     """Print an evaluation for a person."""
     several = len(found["runs"]) > 1
@@ -246,6 +259,7 @@ def show(found: dict[str, Any], console: Console) -> None:
             console.print(_sentence(difference), markup=False, highlight=False)
     for sampling, rows in _by_sampling(found["rows"]).items():
         console.print(f"{', '.join(rows)}: {sampling}", style="dim", markup=False, highlight=False)
+    caution(found["generators"], console)
     ungraded = sum(row["ungraded"] for row in found["rows"])
     if ungraded:
         console.print(f"{ungraded} answers could not be graded and count as not solved")

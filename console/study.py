@@ -18,7 +18,7 @@ from agents.evaluation import Place, Plan, RunRows, Task, between, read_tasks
 from agents.evaluation.measuring import Column
 from agents.progress import Progress, ProgressEvent
 from console.coevolution import coevolve
-from console.evaluating import evaluate, rows_of
+from console.evaluating import caution, evaluate, rows_of
 from console.rundir import RunFolder
 from console.variants import FULL, StudySettings
 
@@ -118,6 +118,7 @@ def show(found: dict[str, Any], console: Console) -> None:
                 *_cells(difference),
             )
     console.print(table)
+    caution(found["generators"], console)
     console.print(f"kept in {found['study']}", markup=False, highlight=False)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -191,7 +193,17 @@ def test_rows_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "majority 0.500" in said
     assert "1 answers" not in said
     assert "2 answers could not be graded" in said
+    assert "Only 2 generators: intervals over fewer than 10 are too narrow" in said
+    many = RunRows(
+        "r", 0, {str(n): f"g{n}" for n in range(10)}, {("force", 1): _solves_all(single, 10)}
+    )
+    show(report([many], None), Console(width=120))
+    assert "too narrow" not in capsys.readouterr().out
     assert json.loads(json.dumps(report([run], 24)))["max_tokens"] == 24
+
+
+def _solves_all(row: Any, tasks: int) -> Any:
+    return dataclasses.replace(row, name="force", solved={str(n): True for n in range(tasks)})
 
 
 def test_the_longest_rows_fit_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
