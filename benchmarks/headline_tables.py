@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from console.app import METHOD
+from console.command import METHOD
 
 FEWEST_UNSEEN = 10
 RESULTS = Path("docs/results.md")

@@ -1,4 +1,4 @@
-"""Commands about a run that is there: `acdc audit` and `acdc serve`."""
+"""Commands by which questions reach a run that is there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.app import (
+from console.command import (
     METHOD,
     AsJson,
     Debug,
@@ -28,52 +28,102 @@ if TYPE_CHECKING:
 
 
 @app.command()
-def audit(
+def ask(
     folder: RunDir,
-    against: Annotated[
-        list[Path] | None,
+    question: Annotated[str, typer.Argument(help="What to ask the collective.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="Size of the task force.")] = 3,
+    select: Annotated[
+        str,
         typer.Option(
-            "--against", metavar="FILE", help="A file of benchmark questions; more may follow it."
+            metavar="METHOD", help="How one answer is chosen; majority, logprob, chooser, ..."
         ),
-    ] = None,
-    more: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="FILE",
-            help="More files of benchmark questions, as behind --against.",
-            show_default=False,
-        ),
-    ] = None,
-    similarity: Annotated[
-        float, typer.Option(min=-1, max=1, help="Cosine from which a family repeats a question.")
-    ] = 0.8,
-    ngram: Annotated[
-        int, typer.Option(min=1, help="Words of an n-gram; 13 as in GPT-3, 8 as in PaLM.")
-    ] = 13,
-    overlap: Annotated[
-        float,
-        typer.Option(
-            min=0, max=1, help="Share of a question's n-grams above which it does; 0: any."
-        ),
-    ] = 0.0,
+    ] = METHOD,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 64,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Find families that repeat a benchmark, and tell how diverse and open-ended a run is."""
+    """Ask the collective of a run: N experts answer, one answer is chosen."""
 
     def action() -> None:
         place = opened(folder)
-        from console import auditing
+        from console import asking
+        from console.display import Display
+        from memory.records import Sampling
+
+        with Display(errors) as display:
+            sampling = Sampling(max_tokens=max_tokens)
+            reply = run_async(asking.answer(place, question, n, sampling, select, display))
+        if short := asking.fewer_than(n, len(reply.answers)):
+            errors.print(short, style="yellow", highlight=False)
+        if as_json:
+            print_json(asking.as_json(reply))
+        else:
+            asking.show(reply, out)
+
+    finish(action, debug)
+
+
+@app.command()
+def evaluate(
+    places: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR... TASKS...", help="Run folders, and files of tasks."),
+    ],
+    n: Annotated[
+        list[int] | None, typer.Option("-n", min=1, help="Answers per task; repeat it.")
+    ] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Measure the baselines of equal budget too.")
+    ] = False,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METHOD", help="A method of best-of-N that needs a judge; repeat it."),
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest answer; the run's own if left out.")
+    ] = None,
+    big_model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="A model to compare with, at an endpoint.")
+    ] = None,
+    big_model_url: Annotated[str | None, typer.Option(help="Base URL of that endpoint.")] = None,
+    big_model_key_env: Annotated[
+        str, typer.Option(help="Variable that holds the key of that endpoint.")
+    ] = "",
+    metric: Annotated[
+        str | None, typer.Option(help="Of sample logs: the metric whose 1 means solved.")
+    ] = None,
+    filter_: Annotated[
+        str | None, typer.Option("--filter", help="Of sample logs: the filter, if several.")
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Measure a run on held-out tasks, or sample logs of lm-evaluation-harness."""
+
+    def action() -> None:
+        for place in places:
+            if place.is_dir() or not place.exists():
+                opened(place)
+        from agents.evaluation import Plan, is_log, read_logs, read_tasks
+        from console import evaluating
         from console.display import Display
 
-        limits = auditing.Limits(similarity, ngram, overlap)
-        files = [*(against or []), *(more or [])]
-        with Display(errors) as display:
-            found = auditing.collect(place, files, limits, display)
+        folders, files = evaluating.sort_places(places)
+        sizes = n or [1, 3, 8]
+        with Display(errors if as_json else out) as display:
+            if all(map(is_log, files)):
+                logs = read_logs(files, metric, filter_)
+                found = run_async(evaluating.evaluate_logs(folders, logs, sizes))
+            else:
+                evaluating.require_runs(folders)
+                big = evaluating.big_model(big_model_url, big_model, big_model_key_env)
+                plan = Plan(read_tasks(files), sizes, baselines, select or (), max_tokens, big)
+                runs = run_async(evaluating.evaluate(folders, plan, display))
+                found = evaluating.report(runs, max_tokens)
         if as_json:
             print_json(found)
         else:
-            auditing.show(found, out)
+            evaluating.show(found, out)
 
     finish(action, debug)
 

@@ -11,14 +11,16 @@ with (
     contextlib.redirect_stderr(nowhere),
 ):
     # rich asks once, here, whether it writes to a terminal; a test reads files.
-    import console.app
+    import console.command
 
 import chromadb  # noqa: F401
 import mergekit.merge_methods  # noqa: F401
 import peft  # noqa: F401
 
+import console.app
 import console.coevolution
 import console.doors
 import console.evaluating
 import console.exporting
-import console.serving  # noqa: F401
+import console.serving
+import console.windows  # noqa: F401
