@@ -9,6 +9,7 @@ for them. The same holds on a GPU, where weights are fused, and with a head that
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -84,10 +85,8 @@ class Witness:
             parts = torch.split(found[: sum(sizes)], sizes) if sources else ()
             for source, part in zip(sources, parts, strict=True):
                 seen.add(source)
-                if not part.isfinite().all():
-                    unclear.add(source)
-                elif not _same(part, self._kept[source]):
-                    differing.add(source)
+                if not _same(part, self._kept[source]):
+                    (differing if part.isfinite().all() else unclear).add(source)
         unseen = tuple(name for name in self._kept if name not in seen)
         return Verdict(len(seen), unseen, tuple(sorted(differing)), tuple(sorted(unclear)))
 
@@ -113,6 +112,7 @@ def tied_weights(model: Any) -> dict[str, str]:
     return tied
 
 
+@functools.lru_cache(maxsize=64)
 def _columns(width: int, device: torch.device) -> Int[Tensor, " columns"]:
     return torch.linspace(0, width - 1, min(_COLUMNS, width), device=device).long()
 
@@ -138,12 +138,20 @@ def _computed_with(model: Any) -> Iterator[tuple[str, Float[Tensor, "rows ..."]]
 
 def _probe(module: Any, width: int) -> Float[Tensor, "rows columns"]:
     """Columns of the matrix that a layer multiplies by, whatever form it is kept in."""
-    columns = _columns(width, module.weight.device)
-    units = torch.zeros(len(columns), width, dtype=module.weight.dtype, device=columns.device)
-    units[torch.arange(len(columns)), columns] = 1.0
+    units = _units(width, module.weight.dtype, module.weight.device)
     found: Tensor = module.quant_method.apply(module, units, bias=None)
     return found.T
 
 
+@functools.lru_cache(maxsize=64)
+def _units(width: int, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "columns width"]:
+    columns = _columns(width, device)
+    units = torch.zeros(len(columns), width, dtype=dtype, device=device)
+    units[torch.arange(len(columns)), columns] = 1.0
+    return units
+
+
 def _same(found: Tensor, expected: Tensor) -> bool:
+    if found.dtype == expected.dtype and torch.equal(found, expected):
+        return True
     return bool(((found.float() - expected.float()).abs() <= _FLUSHED).all())
