@@ -3,8 +3,9 @@
     python -m benchmarks.serve [DIR] [--clients 32] [--each 4] [--json]
 
 Serves a finished run (by default `runs/quickstart`) and asks the same questions twice: one at a
-time by one client, then by all clients at once. Greedy answers must be the same both times. With
-`--quick` a run of tiny random models is made first: a smoke test.
+time by one client, then by all clients at once. Greedy answers must be the same both times. One at
+a time, a question takes ten seconds on two cores: `--each 1` asks 32. With `--quick` a run of tiny
+random models is made first: a smoke test.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import openai
 import reasoning_gym
 
 from benchmarks.machine import describe_machine
-from benchmarks.reporting import goal_lines, heading
+from benchmarks.reporting import goal_lines, heading, tell
 from benchmarks.tiny import tiny_run
 
 GOAL_SPEEDUP = 3.0
@@ -85,13 +86,17 @@ async def measure(url: str, options: argparse.Namespace) -> list[dict[str, Any]]
     # The first answer pays for what is loaded late; it is nobody's time.
     await ask(url, asked[0], options.max_tokens)
     start = time.perf_counter()
-    alone = [await ask(url, question, options.max_tokens) for question in asked]
+    alone = []
+    for question in asked:
+        alone.append(await ask(url, question, options.max_tokens))
+        tell(f"one at a time: {len(alone)} of {len(asked)}")
     alone_seconds = time.perf_counter() - start
 
     async def client(number: int) -> list[str | None]:
         own = asked[number :: options.clients]
         return [await ask(url, question, options.max_tokens) for question in own]
 
+    tell(f"{options.clients} clients at once")
     start = time.perf_counter()
     parts = await asyncio.gather(*(client(number) for number in range(options.clients)))
     together_seconds = time.perf_counter() - start
