@@ -138,6 +138,8 @@ def pieces(
         whole: residuals need none either, as `adds_in_passing` says.
     """
     size = out.numel()
+    if not size:
+        return
     columns, step = 1, most or PIECE
     if total.factors is not None:
         columns = total.factors[1].shape[1]

@@ -273,3 +273,12 @@ def test_extra_memory_stays_small_beside_the_tensor() -> None:
                 held += event.nbytes()
                 most = max(most, held)
         assert 0 < most < 0.6 * 4 * base.numel()
+
+
+def test_a_tensor_without_elements_is_a_sum_of_nothing() -> None:
+    base = torch.empty(0, 4, dtype=torch.bfloat16)
+    vector = Dense(base.clone(), torch.empty(0, dtype=torch.int64), torch.empty(0))
+    factors = torch.empty(0, 2), torch.empty(2, 4)
+    for total in (Sum(base, ((1.0, vector),)), Sum(base, factors=factors)):
+        for fused in (False, True):
+            total.write(torch.empty_like(base), fused)
