@@ -4,7 +4,8 @@ There vLLM packs the weights of linear layers and throws the originals away. Its
 every layer apart, keeps copies of all that it is fed, and puts the layer together again. Here each
 tensor is summed into a buffer in the shape of its layer, fused or not, which vLLM packs as soon as
 it is full, and which the next layer of that shape is summed into. That is done for models all of
-whose weights are in layers that are known here. A witness looks at what came of it.
+whose weights are in layers that are known here, and whose own loading takes tensors as they are:
+some models bring rows into another order there. A witness looks at what came of it.
 """
 
 from __future__ import annotations
@@ -19,13 +20,10 @@ from torch import Tensor
 from torch.nn import Parameter
 from vllm.model_executor.layers.attention import Attention
 from vllm.model_executor.layers.linear import LinearBase, UnquantizedLinearMethod
-from vllm.model_executor.layers.vocab_parallel_embedding import (
-    ParallelLMHead,
-    VocabParallelEmbedding,
-)
+from vllm.model_executor.layers.vocab_parallel_embedding import VocabParallelEmbedding
 
 from evolution.bank import Bank
-from evolution.engines.vllm_witness import Witness, sources_of, tied_weights
+from evolution.engines.vllm_witness import Witness, heads, sources_of, tied_weights
 from evolution.genome import Genome
 from evolution.materialise import write_to
 
@@ -41,7 +39,7 @@ class Slot:
         attribute: its name there.
         shape: of the parameter.
         rows: name of a tensor -> its first row, and the row behind its last.
-        heads: what is packed from it, beside the owner if that is packed.
+        heads: what makes logits with it, and is packed for that.
         missing: tensors that are still to come.
     """
 
@@ -128,14 +126,12 @@ class Packer:
 def _slots(model: Any, shapes: Mapping[str, Shape]) -> list[Slot]:
     """The parameters for which there are tensors of the right shapes."""
     packed, tied = getattr(model, "packed_modules_mapping", {}), tied_weights(model)
-    modules = dict(model.named_modules())
-    heads: dict[str, list[Any]] = {}
-    for name, module in modules.items():
-        if isinstance(module, ParallelLMHead):
-            weight = f"{name}.weight"
-            heads.setdefault(tied.get(weight, weight), []).append(module)
+    packed_from: dict[str, list[Any]] = {}
+    for name, head in heads(model):
+        weight = f"{name}.weight"
+        packed_from.setdefault(tied.get(weight, weight), []).append(head)
     found = []
-    for owner, module in modules.items():
+    for owner, module in model.named_modules():
         for attribute, parameter in module.named_parameters(recurse=False):
             name = f"{owner}.{attribute}"
             shape = _shape(module, attribute, parameter)
@@ -144,7 +140,7 @@ def _slots(model: Any, shapes: Mapping[str, Shape]) -> list[Slot]:
             sources = sources_of(name, packed)
             if not all(source in shapes for source in sources):
                 continue
-            if any(shapes[source][1:] != shape[1:] for source in sources):
+            if any(not shapes[each] or shapes[each][1:] != shape[1:] for each in sources):
                 continue
             rows, first = {}, 0
             for source in sources:
@@ -153,7 +149,7 @@ def _slots(model: Any, shapes: Mapping[str, Shape]) -> list[Slot]:
             # A vocabulary may be padded; everything else has to be full.
             padded = isinstance(module, VocabParallelEmbedding) and first <= shape[0]
             if first == shape[0] or padded:
-                found.append(Slot(module, attribute, shape, rows, heads.get(name, ())))
+                found.append(Slot(module, attribute, shape, rows, packed_from.get(name, ())))
     return found
 
 

@@ -25,6 +25,8 @@ from vllm.model_executor.layers.vocab_parallel_embedding import (
 
 _COLUMNS = 8
 """Columns of each matrix that are looked at."""
+_TABLES = (VocabParallelEmbedding, torch.nn.Embedding)
+"""Embeddings of tokens, and of positions."""
 _FLUSHED = 1e-30
 """Below this, kernels may round to zero."""
 
@@ -94,8 +96,9 @@ class Witness:
 def sources_of(name: str, packed: Mapping[str, list[str]]) -> list[str]:
     """Names of the tensors that a parameter of vLLM was put together of."""
     owner, _, part = name.rpartition(".")
-    parent, _, module = owner.rpartition(".")
-    return [f"{parent}.{piece}.{part}" for piece in packed.get(module, [module])]
+    # A head is owned by nobody: its name has no dot in front.
+    parent, dot, module = owner.rpartition(".")
+    return [f"{parent}{dot}{piece}.{part}" for piece in packed.get(module, [module])]
 
 
 def tied_weights(model: Any) -> dict[str, str]:
@@ -112,6 +115,16 @@ def tied_weights(model: Any) -> dict[str, str]:
     return tied
 
 
+def heads(model: Any) -> list[tuple[str, Any]]:
+    """Name and module of what makes logits: the heads, or else the embeddings, as in Gemma 2."""
+    tables = [
+        (name, module)
+        for name, module in model.named_modules()
+        if isinstance(module, VocabParallelEmbedding)
+    ]
+    return [each for each in tables if isinstance(each[1], ParallelLMHead)] or tables
+
+
 @functools.lru_cache(maxsize=64)
 def _columns(width: int, device: torch.device) -> Int[Tensor, " columns"]:
     return torch.linspace(0, width - 1, min(_COLUMNS, width), device=device).long()
@@ -120,17 +133,17 @@ def _columns(width: int, device: torch.device) -> Int[Tensor, " columns"]:
 def _computed_with(model: Any) -> Iterator[tuple[str, Float[Tensor, "rows ..."]]]:
     """(parameter name, what the layer computes with): columns of matrices, all of vectors."""
     probed = set()
+    for name, head in heads(model):
+        yield f"{name}.weight", _probe(head, head.embedding_dim)
+        probed.add(f"{name}.weight")
     for name, module in model.named_modules():
         weight = f"{name}.weight"
         if isinstance(module, LinearBase):
             yield weight, _probe(module, module.input_size)
             probed.add(weight)
-        elif isinstance(module, ParallelLMHead):
-            yield weight, _probe(module, module.embedding_dim)
-            probed.add(weight)
-        elif isinstance(module, VocabParallelEmbedding):
+        elif isinstance(module, _TABLES) and not isinstance(module, ParallelLMHead):
+            # Rows are looked up in the parameter itself, also where a head has packed it.
             yield weight, module.weight[:, _columns(module.embedding_dim, module.weight.device)]
-            probed.add(weight)
     for name, parameter in model.named_parameters():
         if name not in probed and parameter.ndim == 1:
             yield name, parameter
