@@ -51,9 +51,9 @@ class VllmEngine(HeldEngine):
     """Serves one expert at a time with vLLM.
 
     Three ways lead to its weights, and the first that works is kept to: in place, into the
-    parameters of a GPU, or layer by layer into what a CPU computes with; else through vLLM's own
-    reloading, tensor by tensor; else through a temporary folder that is written here, should the
-    worker be unable to make the weights.
+    parameters of a GPU, or, after one expert that vLLM has loaded, layer by layer into what a CPU
+    computes with; else through vLLM's own reloading, tensor by tensor; else through a temporary
+    folder that is written here, should the worker be unable to make the weights.
 
     Should vLLM die, what it was asked fails, and the next lease starts it again.
 
@@ -62,7 +62,8 @@ class VllmEngine(HeldEngine):
         settings: device, threads and memory.
 
     Attributes:
-        swapped: what the worker said of the last swap: seconds, and how many tensors were seen.
+        swapped: what the worker said of the last swap: how (packed, copied, reloaded), seconds, and
+            how many tensors were seen.
 
     Raises:
         EngineError: vLLM cannot serve this model here.
@@ -119,7 +120,9 @@ class VllmEngine(HeldEngine):
                 break
             except WorkerError as error:
                 if len(self._ways) == 1:
-                    raise
+                    raise EngineError(
+                        f"{error}; no other way to swap is left: set engine.kind to transformers"
+                    ) from error
                 _log.warning("%s: the next way to swap is taken", error)
                 self._ways.remove(way)
         with self._alive():

@@ -30,7 +30,7 @@ from evolution.settings import ModelSettings, SpectralSettings
 
 Tensors = Iterable[tuple[str, Tensor]]
 
-_WORKER_ERRORS = (EvolutionError, RuntimeError, ValueError, KeyError, AttributeError, OSError)
+_WORKER_ERRORS = (RuntimeError, ValueError, KeyError, AttributeError, OSError)
 """What a swap may fail with: a genome or file that does not fit, no memory, a model that vLLM
 cannot load in this way. What else happens is a fault and ends the worker's call as such."""
 
@@ -42,6 +42,8 @@ def _told(method: Callable[..., dict[str, Any]]) -> Callable[..., str]:
     def telling(*args: Any) -> str:
         try:
             return json.dumps(method(*args))
+        except EvolutionError as error:
+            return json.dumps({"error": str(error)})
         except _WORKER_ERRORS as error:
             return json.dumps({"error": f"{type(error).__name__}: {error}".splitlines()[0]})
 
@@ -56,6 +58,7 @@ class BankWorker:
     _acdc_bank: Bank | None
     _acdc_blocks: UsedBlocks
     _acdc_packer: Packer
+    _acdc_loads_plainly: bool = False
 
     @_told
     def acdc_load_bank(self, models: str, spectral: str, cache_dir: str) -> dict[str, Any]:
@@ -95,7 +98,7 @@ class BankWorker:
             in_place: not through vLLM's reloading: on a GPU, copy into the parameters as they are,
                 fused or not, and process nothing, which is right where vLLM computes with its
                 parameters themselves; on a CPU, write and pack layer by layer, where all layers
-                are known.
+                are known, from the second expert on.
         """
         bank = self._acdc_held()
         genome = Genome.from_bytes(payload)
@@ -121,8 +124,12 @@ class BankWorker:
         return bank
 
     def _acdc_packs(self) -> bool:
-        """Whether this is a CPU, and all layers are known."""
-        if self.device.type != "cpu":
+        """Whether this is a CPU, all layers are known, and need nothing but their tensors.
+
+        Some models bring rows into another order while they load. Only their own loading knows of
+        that, which the first expert goes through; the witness finds it the same or not.
+        """
+        if self.device.type != "cpu" or not self._acdc_loads_plainly:
             return False
         if not hasattr(self, "_acdc_packer"):
             self._acdc_packer = Packer(self.model_runner.model, self._acdc_held().layout.shapes)
@@ -133,7 +140,7 @@ class BankWorker:
         self._acdc_wipe()
         with torch.no_grad():
             self._acdc_packer.write(bank, genome, witness)
-        return self._acdc_judged(witness, lambda: rounded(bank, genome), begun)
+        return self._acdc_judged("packed", witness, lambda: rounded(bank, genome), begun)
 
     def _acdc_wipe(self) -> None:
         if not hasattr(self, "_acdc_blocks"):
@@ -149,16 +156,18 @@ class BankWorker:
             else:
                 self.model_runner.reload_weights(weights_iterator=witness.watch(weights()))
                 _pack_tied_heads(model)
-        return self._acdc_judged(witness, weights, begun)
+        done = self._acdc_judged("copied" if in_place else "reloaded", witness, weights, begun)
+        self._acdc_loads_plainly = True
+        return done
 
     def _acdc_judged(
-        self, witness: Witness, weights: Callable[[], Tensors], begun: float
+        self, how: str, witness: Witness, weights: Callable[[], Tensors], begun: float
     ) -> dict[str, Any]:
         made = time.perf_counter()
         verdict = witness.judge(self.model_runner.model)
         _check(verdict, weights)
         seconds = {"made": made - begun, "seen": time.perf_counter() - made}
-        return {"seen": verdict.seen, "seconds": seconds}
+        return {"how": how, "seen": verdict.seen, "seconds": seconds}
 
 
 def _check(verdict: Verdict, weights: Callable[[], Tensors]) -> None:

@@ -1,4 +1,4 @@
-"""A worker as vLLM's own would be: it leaves a tied head with the expert before."""
+"""A worker that, once it is told to, leaves a tied head with the expert before."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from evolution.engines.vllm_worker import BankWorker
 
 _slots = vllm_packing._slots
 
-vllm_worker._pack_tied_heads = lambda model: None
-vllm_packing._slots = lambda model, shapes: [
-    replace(slot, heads=()) for slot in _slots(model, shapes)
-]
-
 
 class ForgetfulWorker(BankWorker):
-    """Loading its module is what makes it forgetful."""
+    """Forgets nothing until it is told to, and then for good."""
+
+    def forget_heads_in_packing(self) -> str:
+        """To be told before the first expert is packed."""
+        vllm_packing._slots = lambda model, shapes: [
+            replace(slot, heads=()) for slot in _slots(model, shapes)
+        ]
+        return "{}"
+
+    def forget_heads_in_reloading(self) -> str:
+        vllm_worker._pack_tied_heads = lambda model: None
+        return "{}"

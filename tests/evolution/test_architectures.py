@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    BloomConfig,
+    Gemma2Config,
     GemmaConfig,
     LlamaConfig,
     MistralConfig,
@@ -22,8 +26,9 @@ from transformers import (
 
 from evolution.bank import Bank, load_bank
 from evolution.breeding import breed
-from evolution.engines import open_engine
+from evolution.engines import Engine, open_engine
 from evolution.errors import EngineError
+from evolution.genome import Genome
 from evolution.materialise import checksum, expected_checksum, materialise
 from evolution.settings import BreedingSettings, SpectralSettings
 from evolution.sizes import measure_sizes
@@ -46,6 +51,7 @@ KINDS: dict[str, tuple[Callable[..., PretrainedConfig], dict[str, Any], bool]] =
     "qwen2": (Qwen2Config, {}, False),
     "qwen3": (Qwen3Config, {"head_dim": 32}, True),
     "gemma": (GemmaConfig, {"head_dim": 32}, True),
+    "gemma2": (Gemma2Config, {"head_dim": 32}, True),
     "mistral": (MistralConfig, {}, False),
     "mixtral": (MixtralConfig, {"num_local_experts": 4}, False),
     "qwen2_moe": (
@@ -58,7 +64,15 @@ KINDS: dict[str, tuple[Callable[..., PretrainedConfig], dict[str, Any], bool]] =
         },
         False,
     ),
+    "bloom": (BloomConfig, {}, True),
 }
+REFUSED = {
+    "MixtralForCausalLM": r"mixture-of-experts .* engine\.kind",
+    "Qwen2MoeForCausalLM": r"mixture-of-experts .* engine\.kind",
+    # vLLM brings the rows of its tensors into another order when it loads them.
+    "BloomForCausalLM": r"other weights than it was given .*query_key_value.* engine\.kind",
+}
+"""Class of a model -> what the vLLM engine says of it, at the latest when it is to answer."""
 
 Held = tuple[Bank, TinyFamily, bool]
 
@@ -117,20 +131,43 @@ def test_children_swap_in_and_out_and_speak(held: Held) -> None:
 @pytest.mark.asyncio
 async def test_vllm_computes_with_each_expert_in_turn(held: Held) -> None:
     bank, _, _ = held
-    if any(tensor.ndim > 2 for tensor in bank.base.values()):
-        with pytest.raises(EngineError, match=r"mixture-of-experts .* engine\.kind"):
-            open_engine(bank, SETTINGS["vllm"])
-        return
+    refusal = REFUSED.get(bank.config.architectures[0])
+    if refusal is not None:
+        with pytest.raises(EngineError, match=refusal):
+            await in_turn(bank)
+    else:
+        await in_turn(bank)
+
+
+async def in_turn(bank: Bank) -> None:
+    """Every expert is scored as the library's own forward pass would, also after nonsense."""
     prompts, said = questions(6), texts(6)
-    engine = open_engine(bank, SETTINGS["vllm"])
+    # So few blocks that what one expert has left in them is soon handed on to others.
+    held: Any = open_engine(bank, SETTINGS["vllm"].model_copy(update={"kv_cache_gib": 0.0007}))
+    engine: Engine = held
+    genomes = [bank.seed_genome("alpha"), child(bank)]
+    first, ways = [], []
     try:
-        first = await scores(engine, bank.seed_genome("alpha"), prompts, said)
-        for genome in (child(bank), bank.seed_genome("alpha")):
-            found = await scores(engine, genome, prompts, said)
-            assert apart(found, plain_scores(bank, genome, prompts, said)) < 0.1
-        assert found == first
+        for genome in genomes:
+            first.append(await scores(engine, genome, prompts, said))
+            ways.append(held.swapped["how"])
+            assert apart(first[-1], plain_scores(bank, genome, prompts, said)) < 0.1
+        assert ways == ["reloaded", "packed"]
+        nonsense = await scores(engine, overflowing(bank), prompts, said)
+        assert not np.isfinite(list(itertools.chain(*nonsense))).any()
+        for _ in range(4):
+            assert [await scores(engine, genome, prompts, said) for genome in genomes] == first
     finally:
         await engine.close()
+
+
+def overflowing(bank: Bank) -> Genome:
+    """An expert whose keys and values are no numbers."""
+    coefficients = np.full((len(bank.blocks), len(bank.anchors)), 1e37, np.float32)
+    # Those would be normalised to zero.
+    embeddings = next(iter(bank.layout.tensor_blocks.values()))
+    coefficients[embeddings] = 0.0
+    return Genome(coefficients)
 
 
 def test_its_size_is_planned_from_headers(held: Held, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 import pytest
 import pytest_asyncio
+import torch
 
 from evolution.bank import Bank, load_bank
 from evolution.engines import Engine, open_engine
@@ -81,14 +82,18 @@ async def test_every_way_to_the_weights_makes_the_same_expert(engine: Engine, ba
     assert len(ways) == 3
     prompts, said = questions(8), texts(8)
     found: dict[str, list[list[float]]] = {}
+    await scores(engine, child(bank), prompts, said)
+    hows = []
     for way in (*ways, ways[0]):
         held._ways = [way]
         for name, genome in genomes(bank).items():
             told = await scores(engine, genome, prompts, said)
             # The last round is the first way again, after the others have put layers together anew.
             assert told == found.setdefault(name, told)
+        hows.append(held.swapped["how"])
         held._loaded = None
     held._ways = ways
+    assert hows == ["packed", "reloaded", "reloaded", "packed"]
 
 
 @needs_vllm
@@ -110,15 +115,55 @@ async def test_a_worker_without_the_bank_is_fed_through_a_folder(
 @needs_vllm
 @in_module
 async def test_the_witness_sees_a_head_that_was_left_behind(
-    bank: Bank, monkeypatch: pytest.MonkeyPatch
+    bank: Bank, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from evolution.engines import vllm_start
 
     monkeypatch.setattr(vllm_start, "WORKER", "tests.evolution.forgetful_worker.ForgetfulWorker")
     engine = open_engine(bank, SETTINGS["vllm"])
-    with pytest.raises(EngineError, match=r"computes with other weights .* model\.embed_tokens"):
-        await ask(engine, bank.seed_genome("beta"), questions(1))
-    await engine.close()
+    held: Any = engine
+    prompts, said = questions(4), texts(4)
+    alpha, beta = (bank.seed_genome(name) for name in ("alpha", "beta"))
+    try:
+        await scores(engine, alpha, prompts, said)
+        await held._in_thread(lambda: held._call("forget_heads_in_packing"))
+        found = await scores(engine, beta, prompts, said)
+        assert apart(found, plain_scores(bank, beta, prompts, said)) < TOLERANCE
+        assert held.swapped["how"] == "reloaded"
+        told = [record.message for record in caplog.records if "next way" in record.message]
+        assert ["model.embed_tokens" in message for message in told] == [True]
+        await held._in_thread(lambda: held._call("forget_heads_in_reloading"))
+        with pytest.raises(
+            EngineError, match=r"other weights .*model\.embed_tokens.* engine\.kind"
+        ):
+            await ask(engine, alpha, prompts)
+    finally:
+        await engine.close()
+
+
+@needs_vllm
+def test_the_witness_looks_into_embeddings_of_positions_too() -> None:
+    from evolution.engines.vllm_witness import Witness
+
+    model = torch.nn.Module()
+    model.positions = torch.nn.Embedding(5, 16)
+    fed = model.positions.weight.detach().clone()
+    for changed in ((), ("positions.weight",)):
+        witness = Witness()
+        witness.keep("positions.weight", fed)
+        verdict = witness.judge(model)
+        assert (verdict.seen, verdict.unseen, verdict.differing) == (1, (), changed)
+        model.positions.weight.data[3, 0] += 1.0
+
+
+@needs_vllm
+def test_a_tensor_has_the_name_of_its_owner_also_at_the_top() -> None:
+    from evolution.engines.vllm_witness import sources_of
+
+    packed = {"qkv": ["q", "k", "v"]}
+    assert sources_of("lm_head.weight", packed) == ["lm_head.weight"]
+    assert sources_of("model.0.norm.weight", packed) == ["model.0.norm.weight"]
+    assert sources_of("model.0.qkv.bias", packed) == [f"model.0.{part}.bias" for part in "qkv"]
 
 
 @needs_vllm
