@@ -67,14 +67,13 @@ def plan(bank: Bank, settings: EngineSettings) -> Plan:
     """What the settings come to on this machine.
 
     Raises:
-        EngineError: the vLLM that is installed is not for that device, or the experts of the
-            model are mixtures, or have convolutions.
+        EngineError: the vLLM that is installed is not for that device, or the model is a mixture
+            of experts, or has convolutions.
     """
     if any(len(shape) > 2 for shape in bank.layout.shapes.values()):
         raise EngineError(
-            "a mixture-of-experts model, or one with convolutions, cannot be swapped in vLLM, which "
-            "keeps such weights where nobody sees what it computes with: set engine.kind to "
-            "transformers"
+            "a mixture-of-experts model, or one with convolutions, cannot be swapped in vLLM: "
+            "nobody sees what it computes with there; set engine.kind to transformers"
         )
     kind: str = current_platform.device_type
     device = torch.device(kind if settings.device == "auto" else settings.device)

@@ -12,7 +12,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from evolution import fusion
 from evolution.fusion import combine
+from evolution.genome import NoiseTerm
 from evolution.native import Loop, proven_loop
+from evolution.noise import Noise
 from evolution.sums import Sum
 from evolution.task_vectors import Dense, difference
 
@@ -258,6 +260,39 @@ def test_pieces_and_threads_leave_no_trace(
             torch.set_num_threads(threads)
             monkeypatch.undo()
         assert torch.equal(whole, cut)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("noisy", [False, True])
+@pytest.mark.parametrize("factored", [False, True])
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_whatever_is_added_together_is_the_sum(
+    count: int, factored: bool, noisy: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, vectors = family(300, 130)
+    dense = [(0.7, vectors[0]), (-0.4, vectors[1])][:count]
+    # As a basis gives it: the second factor is the transpose of what is kept.
+    factors = torch.randn(300, 8) / 100, torch.randn(130, 8).T
+    noise = Noise("a.weight", (NoiseTerm(3, 0.01), NoiseTerm(4, 0.02)))
+    wanted = base.double()
+    for coefficient, vector in dense:
+        exact = vector.values.double().view(-1)
+        exact[vector.index] += vector.residual.double()
+        wanted += coefficient * exact.view_as(base)
+    if factored:
+        wanted += factors[0].double() @ factors[1].double()
+    if noisy:
+        drawn = torch.zeros(base.numel())
+        noise.add_to(drawn)
+        wanted += drawn.double().view_as(base)
+    monkeypatch.setattr("evolution.sums.PIECE", 64 * 130)
+    total = Sum(base, tuple(dense), factors if factored else None, noise if noisy else None)
+    fused, plain = (torch.empty(base.shape, dtype=dtype) for _ in range(2))
+    total.write(fused, fused=True)
+    total.write(plain)
+    assert torch.equal(bits(fused), bits(plain))
+    step = 2.0**-8 if dtype == torch.bfloat16 else 2.0**-20
+    torch.testing.assert_close(fused.double(), wanted, rtol=step, atol=1e-5)
 
 
 def test_extra_memory_stays_small_beside_the_tensor() -> None:
