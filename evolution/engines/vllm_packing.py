@@ -11,6 +11,7 @@ some models bring rows into another order there. A witness looks at what came of
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -114,9 +115,13 @@ class Packer:
 
     def _pack(self, slot: Slot, full: Tensor) -> None:
         if slot.is_packed:
-            if not slot.module.weight.numel():
-                slot.module.weight = Parameter(full, requires_grad=False)
-            slot.module.quant_method.process_weights_after_loading(slot.module)
+            with ExitStack() as failed:
+                # A layer that is not packed to the end is left as vLLM's own reloading expects it.
+                failed.callback(setattr, slot.module, "weight", slot.module.weight)
+                if not slot.module.weight.numel():
+                    slot.module.weight = Parameter(full, requires_grad=False)
+                slot.module.quant_method.process_weights_after_loading(slot.module)
+                failed.pop_all()
             if not slot.module.weight.numel():
                 self._free[slot.shape].append(full)
         for head in slot.heads:

@@ -1,25 +1,40 @@
-"""A worker that, once it is told to, leaves a tied head with the expert before."""
+"""A worker that goes wrong in the ways it is told to."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
-from evolution.engines import vllm_packing, vllm_worker
+from vllm.model_executor.layers.linear import UnquantizedLinearMethod
+
+from evolution.engines import vllm_worker
 from evolution.engines.vllm_worker import BankWorker
-
-_slots = vllm_packing._slots
 
 
 class ForgetfulWorker(BankWorker):
-    """Forgets nothing until it is told to, and then for good."""
+    """Does nothing wrong until it is told to."""
+
+    def fail_once_in_packing(self) -> str:
+        """Once, in the middle of an expert."""
+        packing: Any = UnquantizedLinearMethod
+        process, calls = packing.process_weights_after_loading, []
+
+        def failing(method: Any, layer: Any) -> None:
+            calls.append(layer)
+            if len(calls) == 3:
+                packing.process_weights_after_loading = process
+                raise RuntimeError("no memory is left")
+            process(method, layer)
+
+        packing.process_weights_after_loading = failing
+        return "{}"
 
     def forget_heads_in_packing(self) -> str:
-        """To be told before the first expert is packed."""
-        vllm_packing._slots = lambda model, shapes: [
-            replace(slot, heads=()) for slot in _slots(model, shapes)
-        ]
+        """From now on leave a tied head with the expert before."""
+        for slot in self._acdc_packer._slots.values():
+            slot.heads = ()
         return "{}"
 
     def forget_heads_in_reloading(self) -> str:
+        """Likewise, as vLLM itself does."""
         vllm_worker._pack_tied_heads = lambda model: None
         return "{}"

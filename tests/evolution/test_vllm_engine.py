@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import psutil
@@ -114,7 +116,7 @@ async def test_a_worker_without_the_bank_is_fed_through_a_folder(
 
 @needs_vllm
 @in_module
-async def test_the_witness_sees_a_head_that_was_left_behind(
+async def test_what_goes_wrong_in_the_worker_is_noticed_and_another_way_taken(
     bank: Bank, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from evolution.engines import vllm_start
@@ -122,17 +124,28 @@ async def test_the_witness_sees_a_head_that_was_left_behind(
     monkeypatch.setattr(vllm_start, "WORKER", "tests.evolution.forgetful_worker.ForgetfulWorker")
     engine = open_engine(bank, SETTINGS["vllm"])
     held: Any = engine
+    ways = list(held._ways)
     prompts, said = questions(4), texts(4)
     alpha, beta = (bank.seed_genome(name) for name in ("alpha", "beta"))
     try:
-        await scores(engine, alpha, prompts, said)
-        await held._in_thread(lambda: held._call("forget_heads_in_packing"))
-        found = await scores(engine, beta, prompts, said)
-        assert apart(found, plain_scores(bank, beta, prompts, said)) < TOLERANCE
-        assert held.swapped["how"] == "reloaded"
-        told = [record.message for record in caplog.records if "next way" in record.message]
-        assert ["model.embed_tokens" in message for message in told] == [True]
-        await held._in_thread(lambda: held._call("forget_heads_in_reloading"))
+        first = await scores(engine, alpha, prompts, said)
+        for order, reason in (
+            ("fail_once_in_packing", "no memory is left"),
+            ("forget_heads_in_packing", "other weights .*model.embed_tokens"),
+        ):
+            caplog.clear()
+            await held._in_thread(partial(held._call, order))
+            found = await scores(engine, beta, prompts, said)
+            assert apart(found, plain_scores(bank, beta, prompts, said)) < TOLERANCE
+            assert held.swapped["how"] == "reloaded"
+            told = [each.message for each in caplog.records if "next way" in each.message]
+            assert [bool(re.search(reason, message)) for message in told] == [True]
+            held._ways = list(ways)
+            held._loaded = None
+            if order == "fail_once_in_packing":
+                assert await scores(engine, alpha, prompts, said) == first
+                assert held.swapped["how"] == "packed"
+        await held._in_thread(partial(held._call, "forget_heads_in_reloading"))
         with pytest.raises(
             EngineError, match=r"other weights .*model\.embed_tokens.* engine\.kind"
         ):
