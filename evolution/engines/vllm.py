@@ -37,7 +37,7 @@ from evolution.materialise import rounded
 from evolution.settings import EngineSettings
 from memory.records import Reply
 
-ALGORITHM = 2
+ALGORITHM = 3
 """Version of what happens around vLLM: to be raised whenever a reply may come out differently."""
 
 _log = logging.getLogger(__name__)
