@@ -156,9 +156,7 @@ class BankWorker:
             else:
                 self.model_runner.reload_weights(weights_iterator=witness.watch(weights()))
                 _pack_tied_heads(model)
-        done = self._acdc_judged("copied" if in_place else "reloaded", witness, weights, begun)
-        self._acdc_loads_plainly = True
-        return done
+        return self._acdc_judged("copied" if in_place else "reloaded", witness, weights, begun)
 
     def _acdc_judged(
         self, how: str, witness: Witness, weights: Callable[[], Tensors], begun: float
@@ -166,6 +164,8 @@ class BankWorker:
         made = time.perf_counter()
         verdict = witness.judge(self.model_runner.model)
         _check(verdict, weights)
+        # An expert whose weights overflow shows nothing of how they are loaded.
+        self._acdc_loads_plainly |= how == "reloaded" and not verdict.unclear
         seconds = {"made": made - begun, "seen": time.perf_counter() - made}
         return {"how": how, "seen": verdict.seen, "seconds": seconds}
 
