@@ -1,7 +1,7 @@
 """The names under which a checkpoint holds a model's tensors, where transformers holds others.
 
 transformers stacks the experts of mixture-of-experts layers into one tensor, and names some modules
-anew; files, and programs that read them such as vLLM, keep to the names of the first checkpoint.
+anew; files keep to the names of the first checkpoint, which other programs read.
 """
 
 from __future__ import annotations
