@@ -29,6 +29,8 @@ APART, SPARE = 1_000, 10
 How many instances are drawn for each that is wanted."""
 ENOUGH = 0.05
 """Share of the pilot that some seed has to solve."""
+LONGEST = 1_000
+"""Characters of a question: a few generators ask pages, and would take most of the time."""
 
 
 def told(event: ProgressEvent) -> None:
@@ -98,7 +100,7 @@ def line(generator: str, level: int, size: int, seed: int) -> dict[str, Any]:
 async def unseen_lines(
     folder: RunFolder, seen: Sequence[dict[str, Any]], options: argparse.Namespace
 ) -> list[dict[str, Any]]:
-    """Datasets that no history holds, and of which some seed solves enough in the pilot."""
+    """Datasets that no history holds, whose questions are short, and which some seed manages."""
     asked = {each["reasoning_gym"] for each in seen}
     pilot = []
     for generator in options.candidates:
@@ -107,6 +109,9 @@ async def unseen_lines(
         if generator not in asked and can_be_drawn([drawn, test], options.folder):
             pilot.append(drawn)
     tasks = read_tasks([task_file(options.folder, "pilot", pilot)])
+    long = {task.cluster for task in tasks if len(task.instructions) > LONGEST}
+    pilot = [drawn for drawn in pilot if drawn["reasoning_gym"] not in long]
+    tasks = [task for task in tasks if task.cluster not in long]
     best = await best_seed_shares(folder, tasks, options.folder / "pilot")
     lines = []
     for drawn in pilot:
