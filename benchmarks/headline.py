@@ -7,8 +7,8 @@ Each run seed coevolves the quickstart (or goes on with it). Then two sets of fr
 tasks are put to all runs, as `acdc evaluate --baselines` does:
 
 - *seen*: generators that are in the history of some run, on the rungs that its families ask;
-- *unseen*: generators that no run has ever asked, whose questions stay below 1,000 characters, and of
-  which some seed solves 5 % in a pilot on other instances.
+- *unseen*: generators that no run has ever asked, whose questions stay below 1,000 characters, and
+  of which some seed solves 5 % in a pilot on other instances.
 
 Nothing is chosen by these tasks, and run seed 0, on which defaults were tuned, is left out. It is
 also where the method of best-of-N was picked whose goal is reported: `--pick` shows how the methods
