@@ -8,11 +8,11 @@
                 answer
 
 All answer the same question with the same number of tokens, with transformers' own loop on as many
-threads; the run fails if they do not. Bytes are those that the process wrote. Each way is run once
-beforehand, but the published one, whose minutes are measured once. Then `acdc export`'s function
-writes the average of the parents beside mergekit, see `benchmarks.writing`: to load the bank, once
-per run and not per expert, is told in a column of its own. Progress goes to stderr; both families
-take minutes.
+threads; the run fails if they do not. Bytes are those that the process wrote. Ways take turns, and
+each is run once beforehand, but the published one, whose minutes are measured once. Then `acdc
+export`'s function writes the average of the parents beside mergekit, see `benchmarks.writing`: to
+load the bank, once per run and not per expert, is told in a column of its own. Progress goes to
+stderr; both families take minutes.
 """
 
 from __future__ import annotations
@@ -126,12 +126,16 @@ def of_family(family: FamilyOnDisk, place: Path, options: argparse.Namespace) ->
         "mergekit": (mergekit_way(family, tokens), repeats),
         "published, mutated": (published_way(family, tokens), 1),
     }
-    rows = []
-    for name, (way, count) in ways.items():
-        if name != "published, mutated":
-            timed(way, place, 1)
-        rows.append(timed(way, place, count).row(family.name, name))
-        tell(f"{family.name}: {name}: {rows[-1]['seconds']} s")
+    found = {name: Measured([], []) for name in ways}
+    # In turn, since a machine that slows down would slow down whoever comes last.
+    for number in range(repeats + 1):
+        for name, (way, count) in ways.items():
+            if count > 1 and number == 0:
+                timed(way, place, Measured([], []))
+            elif len(found[name].courses) < count:
+                timed(way, place, found[name])
+                tell(f"{family.name}: {name}: {sum(found[name].courses[-1].phases.values()):.2f} s")
+    rows = [each.row(family.name, name) for name, each in found.items()]
     check_alike(rows, options.threads)
     for row in rows[:2]:
         row["bank_loaded_once_in_seconds"] = loading
@@ -153,14 +157,12 @@ def check_alike(rows: Sequence[dict[str, Any]], threads: int) -> None:
         raise RuntimeError(f"{threads} threads were set, {torch.get_num_threads()} are left")
 
 
-def timed(way: Way, place: Path, repeats: int) -> Measured:
-    found = Measured([], [])
-    for _ in range(repeats):
-        with tempfile.TemporaryDirectory(dir=place) as scratch:
-            before = psutil.Process().io_counters().write_chars
-            found.courses.append(way(Path(scratch) / "out"))
-            found.written.append(psutil.Process().io_counters().write_chars - before)
-    return found
+def timed(way: Way, place: Path, found: Measured) -> None:
+    """Add one course."""
+    with tempfile.TemporaryDirectory(dir=place) as scratch:
+        before = psutil.Process().io_counters().write_chars
+        found.courses.append(way(Path(scratch) / "out"))
+        found.written.append(psutil.Process().io_counters().write_chars - before)
 
 
 def goals_of(family: str, rows: Rows) -> Rows:
