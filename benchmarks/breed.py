@@ -126,13 +126,14 @@ def of_family(family: FamilyOnDisk, place: Path, options: argparse.Namespace) ->
         "mergekit": (mergekit_way(family, tokens), repeats),
         "published, mutated": (published_way(family, tokens), 1),
     }
+    for name, (way, _) in ways.items():
+        if name != "published, mutated":
+            timed(way, place, Measured([], []))
     found = {name: Measured([], []) for name in ways}
     # In turn, since a machine that slows down would slow down whoever comes last.
-    for number in range(repeats + 1):
+    for number in range(repeats):
         for name, (way, count) in ways.items():
-            if count > 1 and number == 0:
-                timed(way, place, Measured([], []))
-            elif len(found[name].courses) < count:
+            if number < count:
                 timed(way, place, found[name])
                 tell(f"{family.name}: {name}: {sum(found[name].courses[-1].phases.values()):.2f} s")
     rows = [each.row(family.name, name) for name, each in found.items()]

@@ -99,9 +99,7 @@ def write_to(
     fused, scratch = _is_worth_compiling(bank), Scratch()
     for name, total in _sums(bank, genome):
         out = place(name)
-        with torch.no_grad():
-            for piece in _in_place(iter([(total, out)]), fused):
-                piece.evaluate(fused, scratch)
+        _write(total, out, fused, scratch)
         yield name, out
 
 
@@ -149,14 +147,18 @@ def _made(
     place = bank.device if device is None else device
     scratch = Scratch()
     for name, total in _sums(bank, genome):
-        with torch.no_grad():
-            if total.is_base:
-                yield name, total.base.to(place)
-                continue
-            out = torch.empty(total.base.shape, dtype=dtype, device=place)
-            for piece in _in_place(iter([(total, out)]), fused):
-                piece.evaluate(fused, scratch)
+        if total.is_base:
+            yield name, total.base.to(place)
+            continue
+        out = torch.empty(total.base.shape, dtype=dtype, device=place)
+        _write(total, out, fused, scratch)
         yield name, out
+
+
+def _write(total: Sum, out: Tensor, fused: bool, scratch: Scratch) -> None:
+    with torch.no_grad():
+        for piece in _in_place(iter([(total, out)]), fused):
+            piece.evaluate(fused, scratch)
 
 
 def _in_place(work: Iterator[tuple[Sum, Tensor]], fused: bool) -> Iterator[Piece]:

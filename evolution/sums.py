@@ -150,7 +150,7 @@ def pieces(
     if step >= size and total.factors is None:
         yield _whole(total, flat, base)
         return
-    starts = range(0, size, max(step, 1))
+    starts = range(0, size, step)
     marks = [_marks(vector, [*starts, size]) for _, vector in total.dense]
     for number, start in enumerate(starts):
         end = min(start + step, size)

@@ -17,9 +17,9 @@ from evolution.errors import ExportError
 from evolution.exporting.card import About, model_card
 from evolution.exporting.recipe import Sources, mergekit_recipe, recipe
 from evolution.exporting.shards import SHARD_BYTES, write_shards
+from evolution.exporting.stored import Storage
 from evolution.genome import Genome
 from evolution.materialise import rounded
-from evolution.stored import Storage
 
 CONFIG = "config.json"
 """Moved last and removed first: without it no program takes a folder for a model."""

@@ -133,7 +133,7 @@ def test_transformers_is_asked_once_how_it_stores_a_model(
         asked.append(len(tensors))
         return tensors
 
-    monkeypatch.setattr("evolution.stored.revert_weight_conversion", counted)
+    monkeypatch.setattr("evolution.exporting.stored.revert_weight_conversion", counted)
     write_checkpoint(bank, mutant(bank), tmp_path)
     assert asked == [len(bank.layout.shapes)]
 
