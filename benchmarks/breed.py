@@ -39,6 +39,7 @@ from benchmarks.ways import Course, Way, mergekit_way, ours, published_way
 from benchmarks.writing import writings
 from console.assembly import cache_folder
 from evolution.bank import load_bank
+from evolution.engines.attention import use_plain_head
 from evolution.settings import BreedingSettings, SpectralSettings
 
 PLAIN = BreedingSettings(crossovers={"linear": 1.0}, mutations={})
@@ -118,6 +119,7 @@ def of_family(family: FamilyOnDisk, place: Path, options: argparse.Namespace) ->
     bank = load_bank(family.settings, SpectralSettings(), cache)
     loading = round(time.perf_counter() - begun, 2)
     model = bank.model()
+    use_plain_head(model)  # as the engine does; a freshly loaded model needs it not
     parents = [path.name for path in family.parents]
     tokens, repeats = options.tokens, options.repeats
     ways: dict[str, tuple[Way, int]] = {

@@ -39,6 +39,7 @@ from evolution.fusion import combine
 from evolution.genome import Genome
 from evolution.materialise import checksum, expected_checksum, materialise
 from evolution.mutation import spectral
+from evolution.native import Range
 from evolution.task_vectors import Dense
 
 SEEDS, RANK = 3, 64
@@ -119,8 +120,7 @@ def genomes(bank: Bank) -> tuple[Genome, Genome]:
 def bare_loop(size: int) -> Callable[[], None]:
     """The compiled sum over bf16 buffers of that many weights, warm."""
     out, base, *vectors = (torch.ones(size, dtype=torch.bfloat16) for _ in range(SEEDS + 2))
-    coefficients = [0.25] * SEEDS
-    return partial(combine, out, base, vectors, coefficients, True)
+    return partial(combine, Range(out, base, vectors, [0.25] * SEEDS), True)
 
 
 def dense_bytes(bank: Bank) -> list[int]:

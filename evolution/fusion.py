@@ -18,11 +18,10 @@ from types import FunctionType
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from evolution.errors import line
-from evolution.native import Residual, proven_loop, takes
+from evolution.native import Range, proven_loop, takes
 
 _log = logging.getLogger(__name__)
 
@@ -40,35 +39,21 @@ _SAMPLE = (1 << 16) + 37
 Kernel = Callable[..., None]
 
 
-def combine(
-    out: Float[Tensor, " n"],
-    base: Float[Tensor, " n"],
-    vectors: Sequence[Float[Tensor, " n"]],
-    coefficients: Sequence[float],
-    fused: bool,
-    residuals: Sequence[Residual] = (),
-    start: int = 0,
-    product: Float[Tensor, " n"] | None = None,
-) -> None:
+def combine(given: Range, fused: bool) -> None:
     """`out = base + sum_i c_i T_i + residuals + product`, in float32, rounded once if need be.
 
     Args:
-        out: contiguous, of any floating dtype.
-        base: contiguous, on the same device.
-        vectors: likewise; bf16 or float32.
-        coefficients: one for each.
+        given: what is summed, and where it goes.
         fused: whether something may be compiled for this.
-        residuals: added in float32 at a few places each, which count from the start of the tensor.
-        start: place in the tensor of the first element.
-        product: float32, likewise of this range, added last.
     """
+    out, base, vectors, coefficients, _, _, product = given
     if not vectors and product is None:
         out.copy_(base)
         return
     if fused and takes(out, base, *vectors):
         loop = proven_loop(_combine_plainly)
         if loop is not None:
-            loop(out, base, vectors, coefficients, residuals, start, product)
+            loop([given])
             return
     kernel = None
     total = _widened(out, product)
@@ -79,8 +64,22 @@ def combine(
         _combine_in_cache(total, base, vectors, coefficients)
     else:
         kernel(total, base, _on(out.device, coefficients), *vectors)
-    _make_exact(total, base, vectors, coefficients, residuals, start)
-    _finish(out, total, product)
+    _finish(given, total)
+
+
+def combine_all(ranges: Sequence[Range]) -> None:
+    """Sum many ranges, of which none is written that another one reads.
+
+    Where there is a compiled loop for them, it is called once: between a model's hundreds of
+    tensors memory would wait for Python.
+    """
+    if all(takes(each.out, each.base, *each.vectors) for each in ranges):
+        loop = proven_loop(_combine_plainly)
+        if loop is not None:
+            loop(ranges)
+            return
+    for each in ranges:
+        combine(each, fused=True)
 
 
 def adds_in_passing(device: torch.device) -> bool:
@@ -88,19 +87,10 @@ def adds_in_passing(device: torch.device) -> bool:
     return device.type == "cpu" and proven_loop(_combine_plainly) is not None
 
 
-def _combine_plainly(
-    out: Tensor,
-    base: Tensor,
-    vectors: Sequence[Tensor],
-    coefficients: Sequence[float],
-    residuals: Sequence[Residual],
-    start: int,
-    product: Tensor | None,
-) -> None:
-    total = _widened(out, product)
-    _combine_in_cache(total, base, vectors, coefficients)
-    _make_exact(total, base, vectors, coefficients, residuals, start)
-    _finish(out, total, product)
+def _combine_plainly(given: Range) -> None:
+    total = _widened(given.out, given.product)
+    _combine_in_cache(total, given.base, given.vectors, given.coefficients)
+    _finish(given, total)
 
 
 def _widened(out: Tensor, product: Tensor | None) -> Tensor:
@@ -110,11 +100,13 @@ def _widened(out: Tensor, product: Tensor | None) -> Tensor:
     return torch.empty_like(out, dtype=torch.float32)
 
 
-def _finish(out: Tensor, total: Tensor, product: Tensor | None) -> None:
-    if product is not None:
-        total.add_(product)
-    if total is not out:
-        out.copy_(total)
+def _finish(given: Range, total: Tensor) -> None:
+    """Add the rest to base and task vectors."""
+    _make_exact(total, given)
+    if given.product is not None:
+        total.add_(given.product)
+    if total is not given.out:
+        given.out.copy_(total)
 
 
 def _combine_in_cache(
@@ -136,15 +128,9 @@ def _combine_in_cache(
             target.copy_(total)
 
 
-def _make_exact(
-    out: Tensor,
-    base: Tensor,
-    vectors: Sequence[Tensor],
-    coefficients: Sequence[float],
-    residuals: Sequence[Residual],
-    start: int,
-) -> None:
+def _make_exact(out: Tensor, given: Range) -> None:
     """Add residuals; where the sums are rounded already, sum again the elements that have some."""
+    _, base, vectors, coefficients, residuals, start, _ = given
     # Scaled beforehand: an addition with a factor fuses the two on some processors.
     if out.dtype == torch.float32:
         for coefficient, index, residual in residuals:

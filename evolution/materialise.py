@@ -25,7 +25,7 @@ from evolution.genome import Genome
 from evolution.noise import Noise
 from evolution.spectral import SpectralBasis
 from evolution.streaming import STAGED, moved, staged
-from evolution.sums import Piece, Scratch, Sum, pieces
+from evolution.sums import Piece, Scratch, Sum, evaluate_all, pieces
 from evolution.task_vectors import Dense, LowRank
 
 _WORTH_COMPILING = 1 << 26
@@ -49,9 +49,13 @@ def materialise(bank: Bank, genome: Genome, model: Any) -> None:
     fused = _is_worth_compiling(bank)
     with torch.no_grad():
         work = ((total, state[name].detach()) for name, total in _sums(bank, genome))
-        scratch = Scratch()
-        for piece in _in_place(work, fused):
-            piece.evaluate(fused, scratch)
+        arriving = _in_place(work, fused)
+        if model.device == bank.device:
+            evaluate_all(arriving, fused)
+        else:
+            scratch = Scratch()
+            for piece in arriving:
+                piece.evaluate(fused, scratch)
 
 
 def weigh(

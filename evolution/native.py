@@ -19,6 +19,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int64
@@ -36,11 +37,6 @@ _SAMPLE, _VECTORS = (1 << 14) + 37, 6
 
 Residual = tuple[float, Int64[Tensor, " k"], Float[Tensor, " k"]]
 """Coefficient, places in the flattened tensor, ascending, and what is added there in float32."""
-
-Plain = Callable[
-    [Tensor, Tensor, Sequence[Tensor], Sequence[float], Sequence[Residual], int, Tensor | None],
-    None,
-]
 
 
 class _Numbers(ctypes.Structure):
@@ -60,60 +56,71 @@ class _Residual(ctypes.Structure):
     )
 
 
+class _Range(ctypes.Structure):
+    _fields_ = (
+        ("out", _Numbers),
+        ("base", _Numbers),
+        ("terms", ctypes.POINTER(_Term)),
+        ("term_count", ctypes.c_int64),
+        ("residuals", ctypes.POINTER(_Residual)),
+        ("residual_count", ctypes.c_int64),
+        ("product", ctypes.c_void_p),
+        ("start", ctypes.c_int64),
+        ("size", ctypes.c_int64),
+    )
+
+
+class Range(NamedTuple):
+    """A range of one tensor's elements, and what is summed there: all contiguous, of one device.
+
+    Attributes:
+        out: where the result goes; bf16 or float32, as all that follow.
+        base: what is added to.
+        vectors: task vectors.
+        coefficients: one for each.
+        residuals: all of them in the range; their places count from the start of the tensor.
+        start: place of the first element in the tensor.
+        product: float32, of this range, added last.
+    """
+
+    out: Float[Tensor, " n"]
+    base: Float[Tensor, " n"]
+    vectors: Sequence[Float[Tensor, " n"]]
+    coefficients: Sequence[float]
+    residuals: Sequence[Residual] = ()
+    start: int = 0
+    product: Float[Tensor, " n"] | None = None
+
+
 class Loop:
     """`out = round(base + sum_i c_i T_i + residuals + product)`: one pass, on PyTorch's threads."""
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._sum = library.sum
         self._sum.restype = None
-        self._sum.argtypes = (
-            ctypes.POINTER(_Numbers),
-            ctypes.POINTER(_Numbers),
-            ctypes.POINTER(_Term),
-            ctypes.c_int64,
-            ctypes.POINTER(_Residual),
-            ctypes.c_int64,
-            ctypes.c_void_p,
-            ctypes.c_int64,
-            ctypes.c_int64,
-            ctypes.c_int,
-        )
+        self._sum.argtypes = (ctypes.POINTER(_Range), ctypes.c_int64, ctypes.c_int)
 
-    def __call__(
-        self,
-        out: Float[Tensor, " n"],
-        base: Float[Tensor, " n"],
-        vectors: Sequence[Float[Tensor, " n"]],
-        coefficients: Sequence[float],
-        residuals: Sequence[Residual],
-        start: int = 0,
-        product: Float[Tensor, " n"] | None = None,
-    ) -> None:
-        """Sum one range of a tensor.
+    def __call__(self, ranges: Sequence[Range]) -> None:
+        """Sum ranges of any tensors in one call; none may be written that another one reads."""
+        rows = [_row(each) for each in ranges]
+        self._sum((_Range * len(rows))(*rows), len(rows), torch.get_num_threads())
 
-        Args:
-            out: contiguous, on the CPU, bf16 or float32, as all that follow.
-            base: what they are added to.
-            vectors: task vectors.
-            coefficients: one for each.
-            residuals: all of them in the range; their places count from the start of the tensor.
-            start: place of the first element in the tensor.
-            product: float32, of this range, added last.
-        """
-        terms = [_Term(_numbers(v), c) for v, c in zip(vectors, coefficients, strict=True)]
-        parts = [_Residual(i.data_ptr(), r.data_ptr(), i.numel(), c) for c, i, r in residuals]
-        self._sum(
-            _numbers(out),
-            _numbers(base),
-            (_Term * len(terms))(*terms),
-            len(terms),
-            (_Residual * len(parts))(*parts),
-            len(parts),
-            None if product is None else product.data_ptr(),
-            start,
-            out.numel(),
-            torch.get_num_threads(),
-        )
+
+def _row(given: Range) -> _Range:
+    pairs = zip(given.vectors, given.coefficients, strict=True)
+    terms = [_Term(_numbers(vector), coefficient) for vector, coefficient in pairs]
+    parts = [_Residual(i.data_ptr(), r.data_ptr(), i.numel(), c) for c, i, r in given.residuals]
+    return _Range(
+        _numbers(given.out),
+        _numbers(given.base),
+        (_Term * len(terms))(*terms),
+        len(terms),
+        (_Residual * len(parts))(*parts),
+        len(parts),
+        None if given.product is None else given.product.data_ptr(),
+        given.start,
+        given.out.numel(),
+    )
 
 
 def takes(*tensors: Tensor) -> bool:
@@ -125,7 +132,7 @@ def takes(*tensors: Tensor) -> bool:
 
 
 @functools.lru_cache(maxsize=1)
-def proven_loop(plain: Plain) -> Loop | None:
+def proven_loop(plain: Callable[[Range], None]) -> Loop | None:
     """The compiled loop; None where none can be made, or where it rounds otherwise.
 
     Args:
@@ -138,11 +145,12 @@ def proven_loop(plain: Plain) -> Loop | None:
         return None
     dtypes = (torch.bfloat16, torch.float32)
     for wanted, held, wide in itertools.product(dtypes, repeat=3):
-        base, vectors, coefficients, residuals, start = _sample(held, wide)
-        for product in (None, vectors[-1].float() * coefficients[0]):
+        sample = _sample(held, wide)
+        multiplied = sample._replace(product=sample.vectors[-1].float() * sample.coefficients[0])
+        for given in (sample, multiplied):
             expected, found = (torch.empty(_SAMPLE, dtype=wanted) for _ in range(2))
-            plain(expected, base, vectors, coefficients, residuals, start, product)
-            loop(found, base, vectors, coefficients, residuals, start, product)
+            plain(given._replace(out=expected))
+            loop([given._replace(out=found)])
             if not torch.equal(found, expected):
                 _log.info("experts are summed without a compiled loop: it rounds otherwise")
                 return None
@@ -187,9 +195,7 @@ def _numbers(tensor: Tensor) -> _Numbers:
     return _Numbers(tensor.data_ptr(), tensor.dtype == torch.float32)
 
 
-def _sample(
-    held: torch.dtype, wide: torch.dtype
-) -> tuple[Tensor, list[Tensor], list[float], list[Residual], int]:
+def _sample(held: torch.dtype, wide: torch.dtype) -> Range:
     """A base, six vectors, the third of them in a dtype of its own, and residuals of two."""
     generator = torch.Generator().manual_seed(3)
     drawn = torch.randn(1 + _VECTORS, _SAMPLE, generator=generator)
@@ -202,4 +208,5 @@ def _sample(
         for index in range(2)
         for places in [(torch.rand(_SAMPLE, generator=generator) < 0.1).nonzero().view(-1)]
     ]
-    return drawn[0].to(held), vectors, coefficients, residuals, start
+    base = drawn[0].to(held)
+    return Range(torch.empty_like(base), base, vectors, coefficients, residuals, start)

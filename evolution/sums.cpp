@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 namespace {
 
@@ -29,6 +30,17 @@ struct Residual {
     const float *values;
     int64_t count;
     double coefficient;
+};
+
+// A range of one tensor: `size` elements, of which the first is element `start` of it.
+struct Range {
+    Numbers out, base;
+    const Term *terms;
+    int64_t term_count;
+    const Residual *residuals;
+    int64_t residual_count;
+    const float *product;  // may be null
+    int64_t start, size;
 };
 
 inline float widened(uint16_t narrow) {
@@ -101,14 +113,25 @@ void sum_terms(float *total, const Numbers &base, const Term *terms, const Term 
     }
 }
 
-void add(float *__restrict total, const Residual &residual, int64_t at, int64_t size) {
-    const float coefficient = static_cast<float>(residual.coefficient);
+// What lies before `at` is done with.
+void skip(Residual &residual, int64_t at) {
     const int64_t *end = residual.places + residual.count;
-    const int64_t *place = std::lower_bound(residual.places, end, at);
-    const float *value = residual.values + (place - residual.places);
-    for (; place < end && *place < at + size; ++place, ++value) {
-        total[*place - at] += coefficient * *value;
+    const int64_t before = std::lower_bound(residual.places, end, at) - residual.places;
+    residual.places += before;
+    residual.values += before;
+    residual.count -= before;
+}
+
+// Takes what it adds from the residual, whose first place is not before `at`.
+void add(float *__restrict total, Residual &residual, int64_t at, int64_t size) {
+    const float coefficient = static_cast<float>(residual.coefficient);
+    int64_t k = 0;
+    for (; k < residual.count && residual.places[k] < at + size; ++k) {
+        total[residual.places[k] - at] += coefficient * residual.values[k];
     }
+    residual.places += k;
+    residual.values += k;
+    residual.count -= k;
 }
 
 void add(float *__restrict total, const float *__restrict product, int64_t size) {
@@ -124,22 +147,40 @@ void store(const Numbers &out, const float *__restrict total, int64_t at, int64_
     for (int64_t i = 0; i < size; ++i) narrow[i] = rounded(total[i]);
 }
 
+inline int64_t chunks_of(const Range &range) { return (range.size + CHUNK - 1) / CHUNK; }
+
 }  // namespace
 
-// `size` elements, of which the first is element `start` of its tensor; `product` may be null.
-extern "C" void sum(const Numbers *out, const Numbers *base, const Term *terms, int64_t term_count,
-                    const Residual *residuals, int64_t residual_count, const float *product,
-                    int64_t start, int64_t size, int threads) {
-    // Of a model's tensors many are one chunk: waking threads would cost more than the sum.
-#pragma omp parallel for num_threads(threads) schedule(static) if (size > CHUNK)
-    for (int64_t at = 0; at < size; at += CHUNK) {
-        alignas(64) float total[CHUNK];
-        const int64_t length = std::min(CHUNK, size - at);
-        sum_terms(total, *base, terms, terms + term_count, at, length);
-        for (int64_t k = 0; k < residual_count; ++k) {
-            add(total, residuals[k], start + at, length);
+// All ranges in one go: each thread is given as many chunks as the others, one behind the other,
+// whatever range they belong to.
+extern "C" void sum(const Range *ranges, int64_t count, int threads) {
+    int64_t chunks = 0;
+    for (int64_t k = 0; k < count; ++k) chunks += chunks_of(ranges[k]);
+    // Waking threads would cost more than one chunk's sum.
+#pragma omp parallel num_threads(threads) if (chunks > 1)
+    {
+        const Range *range = ranges;
+        int64_t first = 0;            // number of the range's first chunk
+        bool entered = false;         // whether this thread is at work on the range
+        std::vector<Residual> ahead;  // what is left of the range's residuals
+#pragma omp for schedule(static)
+        for (int64_t chunk = 0; chunk < chunks; ++chunk) {
+            for (; chunk - first >= chunks_of(*range); ++range) {
+                first += chunks_of(*range);
+                entered = false;
+            }
+            const int64_t at = (chunk - first) * CHUNK;
+            const int64_t size = std::min(CHUNK, range->size - at);
+            if (!entered) {
+                ahead.assign(range->residuals, range->residuals + range->residual_count);
+                for (Residual &residual : ahead) skip(residual, range->start + at);
+                entered = true;
+            }
+            alignas(64) float total[CHUNK];
+            sum_terms(total, range->base, range->terms, range->terms + range->term_count, at, size);
+            for (Residual &residual : ahead) add(total, residual, range->start + at, size);
+            if (range->product) add(total, range->product + at, size);
+            store(range->out, total, at, size);
         }
-        if (product) add(total, product + at, length);
-        store(*out, total, at, length);
     }
 }

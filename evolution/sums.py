@@ -9,15 +9,15 @@ stays in the cache; so are sums that one pass does not finish. Others go straigh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from evolution.fusion import adds_in_passing, combine
-from evolution.native import Residual
+from evolution.fusion import adds_in_passing, combine, combine_all
+from evolution.native import Range, Residual
 from evolution.noise import Noise
 from evolution.task_vectors import Dense
 
@@ -110,12 +110,20 @@ class Piece:
         total = self.out
         if total.dtype != torch.float32 and (self.noise is not None or not in_passing):
             total = scratch.take("total", total.numel(), device)
-        terms = self.vectors, self.coefficients
-        combine(total, self.base, *terms, fused, self.residuals, self.start, product)
+        combine(self._range()._replace(out=total, product=product), fused)
         if self.noise is not None:
             self.noise.add_to(total, self.start)
         if total is not self.out:
             self.out.copy_(total)
+
+    @property
+    def plain(self) -> Range | None:
+        """What is summed, if full differences are all that is added."""
+        return self._range() if self.up is None and self.noise is None else None
+
+    def _range(self) -> Range:
+        parts = self.vectors, self.coefficients, self.residuals
+        return Range(self.out, self.base, *parts, self.start)
 
     def _product(self, scratch: Scratch) -> Float[Tensor, " n"] | None:
         if self.up is None or self.down is None:
@@ -123,6 +131,26 @@ class Piece:
         buffer = scratch.take("product", self.out.numel(), self.out.device)
         torch.mm(self.up, self.down, out=buffer.view(self.up.shape[0], self.down.shape[1]))
         return buffer
+
+
+def evaluate_all(work: Iterable[Piece], fused: bool) -> None:
+    """Evaluate pieces that all are in memory; nobody waits for a single one of them.
+
+    Plain sums are left to the end and go to the compiled loop together, see `combine_all`. A
+    product is added at once, while it is in the cache.
+
+    Args:
+        work: none is written that another one reads.
+        fused: as of `Piece.evaluate`.
+    """
+    scratch, left = Scratch(), list[Range]()
+    for piece in work:
+        plain = piece.plain if fused else None
+        if plain is None:
+            piece.evaluate(fused, scratch)
+        else:
+            left.append(plain)
+    combine_all(left)
 
 
 def pieces(

@@ -89,6 +89,7 @@ def use_plain_head(model: Any) -> None:
 
     The library hands it a slice, the last position of each row; for such strides torch takes a
     batched product and repeats the matrix for every row, which costs more than all layers together.
+    (It does not where gradients may be wanted; a bank's models want none.)
     """
     head = model.get_output_embeddings()
     if head is not None:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -11,9 +10,9 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from evolution import fusion
-from evolution.fusion import combine
+from evolution.fusion import combine, combine_all
 from evolution.genome import NoiseTerm
-from evolution.native import Loop, proven_loop
+from evolution.native import Loop, Range, Residual, proven_loop
 from evolution.noise import Noise
 from evolution.sums import Sum
 from evolution.task_vectors import Dense, difference
@@ -56,7 +55,7 @@ def test_sums_are_rounded_one_by_one_however_they_are_cut(
         patch.setattr(fusion, "_CACHED", {"cpu": step})
         for dtype in (torch.bfloat16, torch.float32):
             out = torch.empty(size, dtype=dtype)
-            combine(out, base, vectors, coefficients[:count], fused=False)
+            combine(Range(out, base, vectors, coefficients[:count]), fused=False)
             assert torch.equal(out, wanted.to(dtype))
 
 
@@ -112,10 +111,10 @@ def test_the_compiled_loop_gives_the_bits_of_the_plain_way(
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        loop(found, *terms, residuals, start, product)
+        loop([Range(found, *terms, residuals, start, product)])
     finally:
         torch.set_num_threads(before)
-    combine(wanted, *terms, False, residuals, start, product)
+    combine(Range(wanted, *terms, residuals, start, product), False)
     assert torch.equal(bits(found), bits(wanted))
 
 
@@ -125,9 +124,9 @@ def test_numbers_at_the_edges_of_bf16_are_rounded_as_pytorch_does(loop: Loop) ->
     numbers = torch.cat([torch.tensor(edges), ties.view(torch.float32)])
     nothing = torch.zeros_like(numbers)
     found = torch.empty(len(numbers), dtype=torch.bfloat16)
-    loop(found, numbers, [], [], [])
+    loop([Range(found, numbers, [], [])])
     assert torch.equal(bits(found), bits(numbers.to(torch.bfloat16)))
-    loop(found, torch.full_like(numbers, float("nan")), [nothing], [1.0], [])
+    loop([Range(found, torch.full_like(numbers, float("nan")), [nothing], [1.0])])
     assert found.isnan().all()
 
 
@@ -136,13 +135,11 @@ def test_a_loop_that_rounds_otherwise_or_cannot_be_made_is_not_used(
 ) -> None:
     uncached = proven_loop.__wrapped__
 
-    def in_double(
-        out: Tensor, base: Tensor, vectors: list[Tensor], by: list[float], *_: Any
-    ) -> None:
-        total = base.double()
-        for vector, coefficient in zip(vectors, by, strict=True):
+    def in_double(given: Range) -> None:
+        total = given.base.double()
+        for vector, coefficient in zip(given.vectors, given.coefficients, strict=True):
             total = total + coefficient * vector.double()
-        out.copy_(total)
+        given.out.copy_(total)
 
     assert uncached(in_double) is None
     for compiler in ("no-such-compiler", "false", "an 'unclosed word"):
@@ -161,8 +158,8 @@ def test_a_compiler_may_be_named_with_words_around_it_and_leaves_nothing_behind(
     assert not list(tmp_path.iterdir())
     base, vectors = drawn(2, 9001)
     found, wanted = torch.empty(9001), torch.empty(9001)
-    made(found, base, vectors, [0.5, 0.25], [])
-    loop(wanted, base, vectors, [0.5, 0.25], [])
+    made([Range(found, base, vectors, [0.5, 0.25])])
+    loop([Range(wanted, base, vectors, [0.5, 0.25])])
     assert torch.equal(found, wanted)
 
 
@@ -181,6 +178,52 @@ def test_flags_that_a_compiler_does_not_know_are_left_out(
     assert proven_loop.__wrapped__(fusion._combine_plainly) is not None
 
 
+@settings(deadline=None, max_examples=30)
+@given(
+    sizes=st.lists(st.one_of(st.integers(1, 20), st.integers(4000, 13_000)), max_size=7),
+    threads=st.integers(1, 3),
+    fused=st.booleans(),
+)
+def test_many_ranges_in_one_call_give_the_bits_of_each_by_itself(
+    loop: Loop, sizes: list[int], threads: int, fused: bool
+) -> None:
+    whole, residuals = difference_of(sum(sizes) + 1)
+    wanted, found = (torch.zeros_like(whole) for _ in range(2))
+    starts = [sum(sizes[:place]) for place in range(len(sizes))]
+
+    def cut(out: Tensor) -> list[Range]:
+        found = []
+        for start, size in zip(starts, sizes, strict=True):
+            span = slice(start, start + size)
+            coefficient, index, values = residuals
+            inside = (index >= start) & (index < start + size)
+            parts = [(coefficient, index[inside], values[inside])] if inside.any() else []
+            vectors = [whole[span], whole[span].float()]
+            found.append(Range(out[span], whole[span], vectors, [0.5, -0.25], parts, start))
+        return found
+
+    for each in cut(wanted):
+        combine(each, fused=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            if not fused:
+                patch.setattr(fusion, "proven_loop", lambda _: None)
+            combine_all(cut(found))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(bits(found), bits(wanted))
+
+
+def difference_of(size: int) -> tuple[Tensor, Residual]:
+    """Numbers, and residuals at a third of them."""
+    generator = torch.Generator().manual_seed(size)
+    numbers = torch.randn(size, generator=generator).bfloat16()
+    places = (torch.rand(size, generator=generator) < 0.3).nonzero().view(-1)
+    return numbers, (0.7, places, torch.randn(len(places), generator=generator))
+
+
 @pytest.mark.parametrize("shift", [1, 3, 7])
 def test_the_loop_takes_ranges_that_begin_anywhere(loop: Loop, shift: int) -> None:
     base, vectors = drawn(3, 9001 + shift)
@@ -189,9 +232,9 @@ def test_the_loop_takes_ranges_that_begin_anywhere(loop: Loop, shift: int) -> No
     begun, *ranges = (each[shift:] for each in given)
     for dtype in (torch.bfloat16, torch.float32):
         whole = torch.zeros(9001 + shift + 5, dtype=dtype)
-        loop(whole[shift:-5], begun, ranges, [0.5, -0.25, 1.5], [])
+        loop([Range(whole[shift:-5], begun, ranges, [0.5, -0.25, 1.5])])
         wanted = torch.zeros_like(whole)
-        combine(wanted[shift:-5], begun, ranges, [0.5, -0.25, 1.5], False)
+        combine(Range(wanted[shift:-5], begun, ranges, [0.5, -0.25, 1.5]), False)
         # What lies around the range is nobody's to write.
         assert torch.equal(bits(whole), bits(wanted))
 
