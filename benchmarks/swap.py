@@ -4,7 +4,7 @@
 
 Children of the seeds are swapped in, one after another, and asked one short question. Rows:
 
-- materialise: weights into a transformers model, nothing else, by turns with an engine's swaps;
+- materialise: weights into a transformers model, nothing else, by turns with vLLM's swaps;
 - transformers: the engine's lease, until its first answer;
 - vllm: the same in the vLLM engine, where the worker makes the weights, and looks at them;
 - vllm from disk: the expert is written to a folder and read by vLLM's worker from there;
@@ -90,9 +90,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     questions = families(options.instances)
     settings = config.engine.model_copy(update={"kind": "transformers"})
     engine = open_engine(bank, settings)
-    rows = [
-        each.row() for each in await in_turn("transformers", bank, engine, genomes, questions[0])
-    ]
+    rows = [(await time_swaps("transformers", engine, genomes, questions[0])).row()]
     answers = [await throughput("transformers", engine, bank, questions)]
     await engine.close()
     if EngineSettings(kind="auto").settled().kind == "vllm":
@@ -131,9 +129,9 @@ def families(instances: int) -> list[Chat]:
 
 
 async def in_turn(
-    name: str, bank: Bank, engine: Engine, genomes: Sequence[Genome], question: Chat
+    bank: Bank, engine: Engine, genomes: Sequence[Genome], question: Chat
 ) -> tuple[Times, Times]:
-    """Of materialise, and of swaps in an engine, by turns: the machine's speed changes.
+    """Of materialise, and of swaps in vLLM, by turns: the machine's speed changes.
 
     The first of each, in which all warms up, does not count.
     """
@@ -144,7 +142,7 @@ async def in_turn(
         materialise(bank, genome, model)
         weights.append(time.perf_counter() - begun)
         swaps.append(await first_answer(engine, genome, question))
-    return Times(f"materialise, beside {name}", weights[1:]), Times(name, swaps[1:])
+    return Times("materialise", weights[1:]), Times("vllm", swaps[1:])
 
 
 async def time_swaps(name: str, engine: Engine, genomes: Sequence[Genome], question: Chat) -> Times:
@@ -199,7 +197,7 @@ async def with_vllm(
         restarted.append(time.perf_counter() - begun)
         await engine.close()
     engine = VllmEngine(bank, settings)
-    weights, swaps = await in_turn("vllm", bank, engine, genomes, questions[0])
+    weights, swaps = await in_turn(bank, engine, genomes, questions[0])
     parts = {name: round(value, 4) for name, value in engine.swapped["seconds"].items()}
     answers = await throughput("vllm", engine, bank, questions)
     engine.swap_through_folders()
@@ -217,14 +215,7 @@ def goals(rows: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
         return {"name": name, "value": value, "unit": "x", "goal": goal, "met": met}
 
     return [
-        share(
-            "vLLM: genome to answer / materialise",
-            "vllm",
-            "materialise, beside vllm",
-            "seconds",
-            SWAP,
-            True,
-        ),
+        share("vLLM: genome to answer / materialise", "vllm", "materialise", "seconds", SWAP, True),
         share(
             "vLLM: restart / genome to answer", "vllm restart", "vllm", "seconds", RESTART, False
         ),
@@ -241,7 +232,7 @@ def goals(rows: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
 
 def table(report: dict[str, Any]) -> str:
     lines = [
-        f"{row['name']:<26} {row['seconds']:>9.3f} s"
+        f"{row['name']:<20} {row['seconds']:>9.3f} s"
         + (f"  {row['answers_per_second']:.1f} answers/s" if "answers_per_second" in row else "")
         + (f"  {row['last_swap']}" if "last_swap" in row else "")
         for row in report["rows"]
