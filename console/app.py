@@ -121,7 +121,8 @@ def init(
     def action() -> None:
         settings = initialise.filled_in(scientist_url, scientist_model, base, seed_model or [])
         initialise.write_config(file, settings)
-        following = calling.line("run", "runs/mine", "--config", file)
+        name = "mine" if file.stem == "acdc" else file.stem
+        following = calling.line("run", f"runs/{name}", "--config", file)
         if as_json:
             print_json({"file": str(file), "next": following})
         else:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,8 +17,9 @@ from console.questions import read_questions
 from console.rundir import RunFolder
 from evolution.annecs import Annecs, annecs
 from memory.diversity import shares_by_origin, vendi_score
-from memory.embedding import Embedder, open_embedder
+from memory.embedding import Embedder, Vectors, open_embedder
 from memory.leakage import Question, Repeat, find_repeats
+from memory.novelty import Vector
 from memory.overlap import NGRAM, SHORTEST
 from memory.records import Family
 from memory.store import RunStore
@@ -28,6 +30,8 @@ Json = dict[str, Any]
 SIMILARITY = 0.8
 SHOWN_ROWS = 20
 SHOWN_CHARACTERS = 60
+BATCH = 16
+"""Texts after whose embedding it is told how many there are."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,8 @@ def collect(
         experts, skills = store.experts(), store.all_skills()
     questions = read_questions(against) if against else []
     texts = f"{len(history)} families" + (f" and {len(questions)} questions" if against else "")
-    progress(ProgressEvent("line", f"embedding {texts} with {embedder.name}"))
+    progress(ProgressEvent("phase", f"embedding {texts} with {embedder.name}"))
+    embedder = _Told(embedder, progress)
     return {
         "run": folder.path.name,
         "embedder": embedder.name,
@@ -80,6 +85,26 @@ def collect(
         },
         "annecs": _annecs(annecs(history, experts, skills)),
     }
+
+
+class _Told:
+    """An embedder that tells how far it is, and embeds each text once."""
+
+    def __init__(self, embedder: Embedder, progress: Progress) -> None:
+        self.name = embedder.name
+        self._embedder = embedder
+        self._progress = progress
+        self._known: dict[str, Vector] = {}
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        for start in range(0, len(new), BATCH):
+            batch = new[start : start + BATCH]
+            self._known.update(zip(batch, self._embedder.embed(batch), strict=True))
+            self._progress(ProgressEvent("step", "audit", len(self._known)))
+        if not texts:
+            return self._embedder.embed(texts)
+        return np.stack([self._known[text] for text in texts])
 
 
 def _leakage(

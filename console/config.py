@@ -207,8 +207,8 @@ def _from_environment() -> dict[str, Any]:
             continue
         path = name.removeprefix("ACDC_").lower().split("__")
         if path[0] not in RunConfig.model_fields:
-            near = difflib.get_close_matches(path[0], RunConfig.model_fields, n=1, cutoff=NEAR)
-            hint = f"; did you mean ACDC_{near[0].upper()}?" if near else ""
+            near = _nearest(".".join(path), _known_keys())
+            hint = f"; did you mean ACDC_{near.upper().replace('.', '__')}?" if near else ""
             raise ConfigError(f"the environment variable {name} names no setting{hint}")
         _merge(tree, _nested(path, _toml_value(value)))
     return tree

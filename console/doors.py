@@ -22,6 +22,7 @@ from console.command import (
     print_json,
     run_async,
 )
+from console.errors import UsageError
 
 if TYPE_CHECKING:
     from agents.answering import Roster
@@ -102,7 +103,9 @@ def evaluate(
 
     def action() -> None:
         for place in places:
-            if place.is_dir() or not place.exists():
+            if not place.exists():
+                raise UsageError(f"{place} is neither a run folder nor a file of tasks")
+            if place.is_dir():
                 opened(place)
         from agents.evaluation import Plan, is_log, read_logs, read_tasks
         from console import evaluating

@@ -24,7 +24,7 @@ from agents.evaluation import (
     measure_logs,
 )
 from agents.evaluation.measuring import Column
-from agents.progress import Progress
+from agents.progress import Progress, ProgressEvent
 from console import calling
 from console.assembly import open_context
 from console.errors import UsageError
@@ -44,13 +44,10 @@ def sort_places(places: Sequence[Path]) -> tuple[list[RunFolder], list[Path]]:
     """Run folders and files among the words of the command.
 
     Raises:
-        UsageError: one is neither, or there is no file.
+        UsageError: there is no file.
     """
     folders = [RunFolder(place) for place in places if place.is_dir()]
     files = [place for place in places if place.is_file()]
-    for place in places:
-        if not place.exists():
-            raise UsageError(f"{place} is neither a run folder nor a file of tasks")
     if not files:
         raise UsageError(f"name a file of tasks: {calling.command()} evaluate DIR TASKS.jsonl")
     return folders, files
@@ -128,6 +125,10 @@ async def evaluate(
     runs = []
     for folder in folders:
         async with open_context(folder, folder.config(), progress) as context:
+            if not context.store.meta("finished"):
+                progress(
+                    ProgressEvent("line", f"{folder.path} is unfinished: measured as it is now")
+                )
             with RunStore.open(book or folder.path / FOLDER) as store:
                 runs.append(await evaluate_run(context, store, plan))
     return runs

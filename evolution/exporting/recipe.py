@@ -26,11 +26,13 @@ class Sources:
         base: hub id or folder; None where the mean of the seeds is the base.
         seeds: name -> hub id or folder.
         adapters: names of the seeds that are LoRA adapters on the base.
+        published_base: hub id of what the base was converted from, where that is known.
     """
 
     base: str | None
     seeds: Mapping[str, str]
     adapters: frozenset[str] = frozenset()
+    published_base: str | None = None
 
 
 def recipe(bank: Bank, genome: Genome, about: About) -> dict[str, Json]:

@@ -71,6 +71,13 @@ def test_status_of_no_run_says_how_to_begin_one(acdc: Acdc, tmp_path: Path) -> N
     assert "no run folder" in the_line(acdc("status", tmp_path / "nothing", code=2).stderr)
 
 
+def test_a_file_of_tasks_that_is_missing_is_not_taken_for_a_run(
+    acdc: Acdc, tmp_path: Path, finished_run: Path
+) -> None:
+    said = the_line(acdc("evaluate", finished_run, tmp_path / "tasks.jsonl", code=2).stderr)
+    assert "tasks.jsonl is neither a run folder nor a file of tasks" in said
+
+
 def test_seed_of_another_shape_names_tensor_and_shapes_and_leaves_nothing(
     acdc: Acdc,
     tiny_config: Path,

@@ -103,9 +103,12 @@ def test_resume_takes_a_key_that_is_newer_than_the_run_for_its_default() -> None
         check_resume(resolve(None, []), {**stored, "judge": {"vote": 1}}, here)
 
 
-def test_a_misspelt_variable_is_named_with_the_nearest_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ACDC_POL__CAPACITY", "3")
-    with pytest.raises(ConfigError, match=r"ACDC_POL__CAPACITY.*ACDC_POOL"):
+@pytest.mark.parametrize("name", ["ACDC_POL__CAPACITY", "ACDC_CAPACITY", "ACDC_POOL__CAPACTY"])
+def test_a_misspelt_variable_is_named_with_the_nearest_one(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "3")
+    with pytest.raises(ConfigError, match=rf"{name}.*ACDC_POOL__CAPACITY|pool\.capacity"):
         resolve(None, ())
 
 

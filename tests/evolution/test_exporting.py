@@ -194,7 +194,7 @@ def test_what_the_card_says_under_use_makes_the_expert_speak(
 ) -> None:
     export_expert(bank, mutant(bank), ABOUT, sources(tiny_family), tmp_path / "out")
     _, _, use = (tmp_path / "out" / "README.md").read_text().partition("```python\n")
-    program = use.partition("```")[0].replace("PATH", str(tmp_path / "out"))
+    program = use.partition("```")[0].replace('"."', repr(str(tmp_path / "out")))
     names: dict[str, Any] = {}
     exec(program, names)
     assert names["reply"].shape[1] > names["prompt"]["input_ids"].shape[1]
@@ -217,6 +217,18 @@ def test_a_place_that_is_taken_is_left_alone(
     export_expert(bank, genome, ABOUT, place, out, force=True)
     assert (out / "thesis.tex").read_text() == "keep me"
     assert [path.name for path in out.glob("*.safetensors*")] == ["model.safetensors"]
+
+
+def test_a_run_is_never_replaced(bank: Bank, tiny_family: TinyFamily, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"config": {}}')
+    for force in (False, True):
+        with pytest.raises(
+            ExportError, match=r"config.json is not a model's: name another folder$"
+        ):
+            export_expert(
+                bank, bank.base_genome(), ABOUT, sources(tiny_family), tmp_path, force=force
+            )
+    assert (tmp_path / "config.json").read_text() == '{"config": {}}'
 
 
 def test_an_export_that_fails_leaves_nothing_behind(
