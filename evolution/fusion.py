@@ -73,7 +73,8 @@ def combine_all(ranges: Sequence[Range]) -> None:
     Where there is a compiled loop for them, it is called once: between a model's hundreds of
     tensors memory would wait for Python.
     """
-    if all(takes(each.out, each.base, *each.vectors) for each in ranges):
+    # Without ranges nothing is worth a compiler's second.
+    if ranges and all(takes(each.out, each.base, *each.vectors) for each in ranges):
         loop = proven_loop(_combine_plainly)
         if loop is not None:
             loop(ranges)
@@ -82,9 +83,9 @@ def combine_all(ranges: Sequence[Range]) -> None:
         combine(each, fused=True)
 
 
-def adds_in_passing(device: torch.device) -> bool:
-    """Whether residuals take no memory of their own there: a compiled loop adds them."""
-    return device.type == "cpu" and proven_loop(_combine_plainly) is not None
+def adds_in_passing(*tensors: Tensor) -> bool:
+    """Whether residuals of such tensors take no memory of their own: a compiled loop adds them."""
+    return takes(*tensors) and proven_loop(_combine_plainly) is not None
 
 
 def _combine_plainly(given: Range) -> None:

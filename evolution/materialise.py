@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from evolution.bank import Bank
 from evolution.fingerprint import tensors_hash
 from evolution.fusion import adds_in_passing
 from evolution.genome import Genome
+from evolution.native import takes
 from evolution.noise import Noise
 from evolution.spectral import SpectralBasis
 from evolution.streaming import STAGED, moved, staged
@@ -140,7 +142,8 @@ def expected_checksum(
 
 def lacks_loop(bank: Bank) -> bool:
     """Whether a compiled loop would save time with this bank on a CPU, and none can be made."""
-    return _is_worth_compiling(bank) and not adds_in_passing(torch.device("cpu"))
+    sample = torch.empty(0, dtype=bank.dtype)
+    return takes(sample) and _is_worth_compiling(bank) and not adds_in_passing(sample)
 
 
 def _made(
@@ -172,12 +175,9 @@ def _in_place(work: Iterator[tuple[Sum, Tensor]], fused: bool) -> Iterator[Piece
         return
     here, there = first[0].base.device, first[1].device
 
-    whole = fused and adds_in_passing(there)
-
     def cut(most: int | None) -> Iterator[Piece]:
-        yield from pieces(*first, most, whole)
-        for total, out in work:
-            yield from pieces(total, out, most, whole)
+        for total, out in chain([first], work):
+            yield from pieces(total, out, most, fused and adds_in_passing(out, total.base))
 
     if here == there:
         yield from cut(None)

@@ -176,12 +176,12 @@ def _compiled() -> ctypes.CDLL:
         for faster in _FASTER:
             try:
                 subprocess.run([*command, *faster], check=True, capture_output=True, timeout=120)
-                break
-            except subprocess.CalledProcessError:
+                return ctypes.CDLL(str(library))  # stays mapped when the file is gone
+            except (subprocess.CalledProcessError, OSError):
+                # The linker may have an OpenMP library where the loader finds none.
                 if not faster:
                     raise
-        # Stays mapped when the file is gone.
-        return ctypes.CDLL(str(library))
+    raise AssertionError("the last flags are none")
 
 
 def _reason(error: Exception) -> str:

@@ -49,10 +49,13 @@ def staged(pieces: Iterable[Piece], device: torch.device) -> Iterator[Piece]:
 
 
 def moved(piece: Piece, device: torch.device) -> Piece:
-    """The piece with its terms on another device; without waiting, where they are page-locked."""
+    """The piece with its terms on another device; without waiting, where they are page-locked.
+
+    What a GPU sends to the host is waited for: the CPU would read it before it is there.
+    """
 
     def to(tensor: Tensor) -> Tensor:
-        return tensor.to(device, non_blocking=True)
+        return tensor.to(device, non_blocking=device.type != "cpu")
 
     return replace(
         piece,

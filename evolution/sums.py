@@ -52,7 +52,7 @@ class Sum:
     def write(self, out: Float[Tensor, " ..."], fused: bool = False) -> None:
         """Evaluate into a contiguous tensor on the same device, rounding once to its dtype."""
         scratch = Scratch()
-        whole = fused and adds_in_passing(out.device)
+        whole = fused and adds_in_passing(out, self.base)
         for piece in pieces(self, out, whole=whole):
             piece.evaluate(fused, scratch)
 
@@ -106,7 +106,7 @@ class Piece:
             scratch: shared by pieces that are evaluated one after the other.
         """
         product, device = self._product(scratch), self.out.device
-        in_passing = product is None or (fused and adds_in_passing(device))
+        in_passing = product is None or (fused and adds_in_passing(self.out, self.base))
         total = self.out
         if total.dtype != torch.float32 and (self.noise is not None or not in_passing):
             total = scratch.take("total", total.numel(), device)

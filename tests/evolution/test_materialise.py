@@ -24,11 +24,12 @@ from evolution.materialise import (
     weigh,
     write_to,
 )
-from evolution.mutation import spectral
+from evolution.mutation import gaussian, spectral
 from evolution.settings import ModelSettings, SpectralSettings
 from evolution.sources import _wheel_file
 from evolution.sums import Sum
 from evolution.task_vectors import difference, inner
+from tests.evolution.conftest import models_of
 
 if TYPE_CHECKING:
     from tests.conftest import TinyFamily
@@ -140,14 +141,60 @@ def test_to_round_on_the_way_is_to_round_at_the_end(bank: Bank) -> None:
         assert torch.equal(narrow, wide.to(bank.dtype)), name
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float16"])
+@pytest.mark.parametrize("threads", [1, 5])
+def test_all_sums_in_one_call_give_the_same_expert_in_every_dtype(
+    dtype: str,
+    threads: int,
+    tiny_family: TinyFamily,
+    adapter: Path,
+    cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    models = models_of(tiny_family, adapter).model_copy(update={"dtype": dtype})
+    bank = load_bank(models, SpectralSettings(rank=16), cache)
+    mutated = mixed(bank)
+    plain = Genome(mutated.coefficients)
+    noisy = gaussian(plain, bank.geometry, np.random.default_rng(1))[0]
+    one_by_one, together = bank.model(), bank.model()
+    before = torch.get_num_threads()
+    for genome in (plain, mutated, noisy, bank.seed_genome("beta"), bank.base_genome()):
+        materialise(bank, genome, one_by_one)
+        monkeypatch.setattr("evolution.materialise._WORTH_COMPILING", 1)
+        torch.set_num_threads(threads)
+        try:
+            materialise(bank, genome, together)
+            assert checksum(together) == expected_checksum(bank, genome)
+        finally:
+            torch.set_num_threads(before)
+            monkeypatch.undo()
+        assert checksum(together) == checksum(one_by_one)
+
+
+def test_a_small_bank_is_never_worth_a_compiler(
+    bank: Bank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compiled(plain: object) -> None:
+        raise AssertionError("a loop was compiled")
+
+    monkeypatch.setattr("evolution.fusion.proven_loop", compiled)
+    model = bank.model()
+    for genome in (bank.base_genome(), mixed(bank)):
+        materialise(bank, genome, model)
+        assert checksum(model) == expected_checksum(bank, genome)
+
+
 def test_a_bank_that_would_be_summed_faster_with_a_compiler_is_told_from_others(
     bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not lacks_loop(bank)  # tiny: not worth it
     monkeypatch.setattr("evolution.materialise._WORTH_COMPILING", 1)
-    assert lacks_loop(bank) is not adds_in_passing(bank.device)
+    assert lacks_loop(bank) is not adds_in_passing(torch.empty(0, dtype=bank.dtype))
     monkeypatch.setattr("evolution.fusion.proven_loop", lambda plain: None)
     assert lacks_loop(bank)
+    # The loop knows nothing of float16, with or without a compiler.
+    monkeypatch.setattr(Bank, "dtype", torch.float16)
+    assert not lacks_loop(bank)
 
 
 def test_tensors_are_written_where_the_caller_wants_them(bank: Bank) -> None:
