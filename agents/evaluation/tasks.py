@@ -7,6 +7,8 @@ stands for its tasks, `{"reasoning_gym": "chain_sum", "size": 50, "seed": 7, "co
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -85,11 +87,13 @@ class GymDataset(Record):
         """
         import reasoning_gym
 
-        dataset = reasoning_gym.create_dataset(
-            self.reasoning_gym, size=self.size, seed=self.seed, **self.config
-        )
-        for index in range(self.size):
-            entry = dataset[index]
+        # Some generators print while they draw, which would stand among what --json prints.
+        with contextlib.redirect_stdout(io.StringIO()):
+            dataset = reasoning_gym.create_dataset(
+                self.reasoning_gym, size=self.size, seed=self.seed, **self.config
+            )
+            entries = [dataset[index] for index in range(self.size)]
+        for index, entry in enumerate(entries):
             kept = {key: entry[key] for key in ("question", "answer", "metadata")}
             yield Task(
                 id=f"{self.reasoning_gym}-{self.seed}-{index}",

@@ -44,6 +44,14 @@ def test_a_dataset_written_out_is_the_same_as_its_spec(tmp_path: Path) -> None:
     assert isinstance(again[0].score, GymScore)
 
 
+def test_a_dataset_that_prints_does_not_speak_between_what_is_printed_for_programs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = read_tasks([write(tmp_path, {"reasoning_gym": "bf", "size": 2, "seed": 1})])
+    assert len(tasks) == 2
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
