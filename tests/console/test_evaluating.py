@@ -76,6 +76,18 @@ async def test_all_baselines_have_the_same_number_of_answers(folder: RunFolder) 
     assert all(d["n"] == d["their_n"] for d in found["differences"] if d["measure"] == "coverage")
 
 
+async def test_there_are_as_many_random_genomes_as_bred_experts(folder: RunFolder) -> None:
+    with RunStore.open(folder.path) as store:
+        seed = next(expert for expert in store.experts(0) if expert.is_seed)
+        # A seed that babbles is in no field, and is no bred expert all the same.
+        store.add_event("gibberish", {"expert": seed.id, "reason": "one token, repeated"})
+        bred = sum(not expert.is_seed for expert in store.experts())
+    told: list[ProgressEvent] = []
+    await evaluate([folder], Plan(TASKS[:1], (1,), True), told.append)
+    drawn = {event.text for event in told if event.text.startswith("history: ")}
+    assert drawn == {f"history: random-{number}" for number in range(bred)}
+
+
 FREE = {"majority", "weighted_majority", "skill_routing", "logprob", "self_certainty", "borda"}
 
 
