@@ -112,7 +112,8 @@ async def _lines(bench: Bench, plan: Plan) -> tuple[list[Line], list[Contender]]
     if not plan.baselines:
         return lines, field
     seeds = [c for c in field if context.store.expert(c.name).is_seed]
-    lines += seed_lines(seeds, history, sizes)
+    experts = [c for c in seeds if context.store.expert(c.name).operator != "base"]
+    lines += seed_lines(seeds, experts or seeds, history, sizes)
     bred = sum(not expert.is_seed for expert in context.store.experts())
     drawn = await random_contenders(context, bred)
     randoms = []

@@ -90,7 +90,9 @@ async def test_everybody_coherent_was_graded_on_the_history_and_may_be_in_the_fo
     assert {member.expert.id for member in force_of(context, 99)} == everybody
 
 
-async def test_status_of_an_unfinished_run_names_the_force_that_answers(context: RunContext) -> None:
+async def test_status_of_an_unfinished_run_names_the_force_that_answers(
+    context: RunContext,
+) -> None:
     context.store.put_meta("finished", False)
     # The best of all is out of the archive: who is asked may answer nevertheless.
     out = next(e for e in field_of(context.store) if e not in context.archive_experts())
