@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from agents.errors import TaskFileError
 from agents.judging import Item
@@ -52,6 +52,12 @@ class Task(Record):
     answer: str
     score: Score = "exact"
     generator: str = ""
+
+    @model_validator(mode="after")
+    def _refuse_silence(self) -> Task:
+        if not isinstance(self.score, GymScore) and not self.answer.strip():
+            raise ValueError("the reference answer is empty, so silence would be right")
+        return self
 
     @property
     def cluster(self) -> str:
@@ -165,4 +171,5 @@ def _first(error: ValidationError) -> str:
         return f"{where} is missing; a task is {{id, instructions, answer}}"
     if problem["type"] == "extra_forbidden":
         return f"unknown key {where!r}; a task has id, instructions, answer, score, generator"
-    return f"{where}: {problem['msg']}"
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {said}" if where else said
