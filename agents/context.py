@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.chat import ChatClient
+from agents.field import archive_of
 from agents.judging import Examiner
 from agents.progress import Progress, silent
 from agents.rating import Rater
@@ -95,10 +96,7 @@ class RunContext:
 
     def archive_experts(self) -> list[Expert]:
         """The experts of the latest archive by rank, or the founders while there is none."""
-        latest = self.store.latest_archive()
-        if latest is None:
-            return self.store.experts(0)
-        return [self.store.expert(entry.expert) for entry in latest[1]]
+        return archive_of(self.store)
 
     def archive_skills(self) -> dict[str, dict[str, bool]]:
         """Skill vectors of the archive's experts on the active pool."""

@@ -17,7 +17,7 @@ async def report(context: RunContext) -> None:
     The force is chosen among all of them, so an expert that survival put out early must have its
     chance at what was asked after it.
     """
-    experts, history = field_of(context), history_of(context)
+    experts, history = field_of(context.store), history_of(context.store)
     await examine_experts(context, experts, history, label="report")
     with context.store.once("report", context.generations) as due:
         if due:

@@ -11,8 +11,10 @@ tasks are put to all runs, as `acdc evaluate --baselines` does:
   of which some seed solves 5 % in a pilot on other instances.
 
 Nothing is chosen by these tasks, and run seed 0, on which defaults were tuned, is left out. It is
-also where the method of best-of-N was picked whose goal is reported: `--pick` shows how the methods
-do on other instances. Answers are kept: a second call is quick, an interrupted one goes on.
+also where the method of best-of-N was picked whose goal is reported: `--pick`, which comes first,
+shows how the methods do on other instances of generators that run seed 0 has seen, and what it
+asked is left out of the comparison in the same folder. Answers are kept: a second call is quick, an
+interrupted one goes on.
 `--write` puts the tables into docs/results.md.
 """
 
@@ -80,8 +82,10 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     folders = [await coevolved(seed, options) for seed in options.seeds]
     seen = seen_lines(folders, options.each)
     unseen = await unseen_lines(folders[0], seen, options)
-    known = asked_texts(folders, options.folder / "pilot.jsonl")
-    sets = {}
+    # What the pilot asked, and what a method was picked by, is no test any more.
+    asked = [options.folder / "pilot.jsonl", options.folder / "pick.jsonl"]
+    known = asked_texts(folders, asked)
+    sets, listed = {}, []
     for name, lines in (("seen", seen), ("unseen", unseen)):
         if lines:
             fresh = [task.model_dump(mode="json") for task in fresh_tasks(lines, known)]
@@ -90,6 +94,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             # One book: the seeds are the same genomes in every run, and answer once.
             runs = await evaluate(folders, plan, told, book=options.folder / "answers")
             sets[name] = report(runs, None)
+            listed += goals(name, sets[name], runs)
     return {
         "bench": "headline",
         "machine": describe_machine(),
@@ -100,7 +105,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         ],
         "runs": {name: of["runs"] for name, of in sets.items()},
         "tasks": {name: [of["tasks"], of["generators"]] for name, of in sets.items()},
-        "goals": [goal for name, of in sets.items() for goal in goals(name, of)],
+        "goals": listed,
     }
 
 
@@ -108,7 +113,7 @@ async def pick(options: argparse.Namespace) -> list[str]:
     """Methods of best-of-N on instances that the comparison does not ask."""
     folders = [await coevolved(seed, options) for seed in options.seeds]
     lines = seen_lines(folders, options.each, PICK_SEED)
-    fresh = fresh_tasks(lines, asked_texts(folders, options.folder / "pilot.jsonl"))
+    fresh = fresh_tasks(lines, asked_texts(folders, [options.folder / "pilot.jsonl"]))
     found = [task.model_dump(mode="json") for task in fresh]
     tasks = read_tasks([task_file(options.folder, "pick", found)])
     plan = Plan(tasks, SIZES)

@@ -58,9 +58,10 @@ def seen_lines(
     return lines
 
 
-def asked_texts(folders: Sequence[RunFolder], pilot: Path) -> str:
-    """Everything that runs and the pilot have asked, examples in it too, in one text."""
-    texts = [task.instructions for task in read_tasks([pilot])] if pilot.exists() else []
+def asked_texts(folders: Sequence[RunFolder], files: Sequence[Path]) -> str:
+    """Everything that runs and some files of tasks have asked, examples in it too, in one text."""
+    there = [file for file in files if file.exists()]
+    texts = [task.instructions for task in read_tasks(there)] if there else []
     for folder in folders:
         with RunStore.open(folder.path, read_only=True) as store:
             for family in store.families():

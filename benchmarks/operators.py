@@ -51,7 +51,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         seeds = {n: bank.seed_genome(n) for n in bank.seed_names if n != bank.base_name}
         with RunStore.open(folder.path / "benchmark") as store:
             bench = Bench(context, store, [], context.judge.max_tokens)
-            families = history_of(context)
+            families = history_of(context.store)
 
             async def grade(name: str, genome: Genome) -> Skills:
                 return (await bench.history(name, bank.genome_id(genome), genome, families)).skills

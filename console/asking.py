@@ -19,13 +19,18 @@ async def answer(
     folder: RunFolder,
     question: str,
     size: int,
-    sampling: Sampling,
+    max_tokens: int | None,
     method: str,
     progress: Progress,
 ) -> CollectiveAnswer:
-    """Let the task force of a run answer a question; an unknown method is told at once."""
+    """Let the task force of a run answer a question; an unknown method is told at once.
+
+    Experts may say as much as when they were graded, unless `max_tokens` says otherwise: an answer
+    that is cut off before its end is none.
+    """
     method_named(method)
     async with open_context(folder, folder.config(), progress) as context:
+        sampling = Sampling(max_tokens=max_tokens or context.judge.max_tokens)
         return await ask(context, question, size, sampling, method)
 
 

@@ -39,7 +39,9 @@ def ask(
             metavar="METHOD", help="How one answer is chosen; majority, logprob, chooser, ..."
         ),
     ] = METHOD,
-    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, in tokens.")] = 64,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest answer; the run's own if left out.")
+    ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -49,11 +51,9 @@ def ask(
         place = opened(folder)
         from console import asking
         from console.display import Display
-        from memory.records import Sampling
 
         with Display(errors) as display:
-            sampling = Sampling(max_tokens=max_tokens)
-            reply = run_async(asking.answer(place, question, n, sampling, select, display))
+            reply = run_async(asking.answer(place, question, n, max_tokens, select, display))
         if short := asking.fewer_than(n, len(reply.answers)):
             errors.print(short, style="yellow", highlight=False)
         if as_json:
@@ -148,8 +148,11 @@ def serve(
     queue: Annotated[int, typer.Option(min=1, help="Requests that may wait; more get 429.")] = 256,
     max_body: Annotated[int, typer.Option(min=1024, help="Bytes of one request.")] = 1 << 20,
     max_tokens: Annotated[
-        int, typer.Option(min=1, help="Longest answer where a request does not say it.")
-    ] = 256,
+        int | None,
+        typer.Option(
+            min=1, help="Longest answer where a request does not say it; the run's own if left out."
+        ),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON when ready.")
     ] = False,

@@ -11,9 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.endpoints import OFFLINE
+from agents.field import force_in
 from agents.votes import agreement
 from console.rundir import RunFolder
-from evolution.coverage import coverage, task_force
+from evolution.coverage import coverage
 from evolution.selection.dominance import UNDOMINATED
 from memory.store import RunStore
 
@@ -107,8 +108,9 @@ def _coverage(store: RunStore) -> dict[str, Any]:
     active = [family.id for family in store.families("active")]
     archive = [entry.expert for entry in latest[1]]
     seeds = [expert.id for expert in store.experts(0) if expert.is_seed]
-    skills = {name: store.skills(name) for name in {*archive, *seeds}}
-    force = task_force({name: skills[name] for name in archive}, active, len(archive)).experts
+    # Those who answer when the run is asked: among everybody judged, chosen on the history.
+    force = force_in(store, len(archive)).experts
+    skills = {name: store.skills(name) for name in {*archive, *seeds, *force}}
     return {
         "archive": coverage(skills, archive, active),
         "seeds": coverage(skills, seeds, active),

@@ -67,12 +67,43 @@ def paired_intervals(
         One interval per column. One cluster alone shows no spread between clusters: its interval
         is the mean itself, and says nothing.
     """
+    known = ~np.isnan(values)
+    return _ratios(np.where(known, values, 0.0), known.astype(float), clusters, seed, runs)
+
+
+def ratio_interval(
+    values: NDArray[np.float64],
+    over: NDArray[np.float64],
+    clusters: Sequence[str],
+    seed: int = 0,
+    runs: Sequence[int] | None = None,
+) -> Interval:
+    """The sum of some values over the sum of others, both of the same draws.
+
+    Args:
+        values: (items,) what was gained.
+        over: (items,) what there was to gain; draws in which that sums to zero are left out.
+        clusters: one name per item.
+        seed: of the resampling.
+        runs: which run each item is of, as in `paired_intervals`.
+    """
+    return _ratios(values[:, None], over[:, None], clusters, seed, runs)[0]
+
+
+def _ratios(
+    values: NDArray[np.float64],
+    over: NDArray[np.float64],
+    clusters: Sequence[str],
+    seed: int,
+    runs: Sequence[int] | None,
+) -> list[Interval]:
+    """Per column, the sum of values over another sum; over counts, that is a mean."""
     cluster, run = _numbered(clusters), _numbered(runs or [0] * len(clusters))
     shape = (int(cluster.max()) + 1, int(run.max()) + 1)
-    known = ~np.isnan(values)
-    sums = _by_cell(np.where(known, values, 0.0), cluster, run, shape)
-    counts = _by_cell(known.astype(float), cluster, run, shape)
+    sums = _by_cell(values, cluster, run, shape)
+    counts = _by_cell(over, cluster, run, shape)
     means = _resampled_means(sums, counts, np.random.default_rng(seed))
+    means[~np.isfinite(means)] = np.nan
     lows, highs = np.nanquantile(means, [0.025, 0.975], axis=0)
     with np.errstate(invalid="ignore"):
         centres = sums.sum(axis=(0, 1)) / counts.sum(axis=(0, 1))
@@ -103,7 +134,7 @@ def _by_cell(
 def _resampled_means(
     sums: NDArray[np.float64], counts: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """(resamples, columns) means of clusters and runs, both drawn with replacement.
+    """(resamples, columns) sums over counts, clusters and runs both drawn with replacement.
 
     Clusters with equal sums and counts are the same to every mean: how often each *kind* is drawn
     is multinomial, and the totals of all resamples are one product of matrices.

@@ -12,7 +12,6 @@ from agents.answering.collective import (
     Member,
     aids_of,
     ask,
-    eligible,
     force_of,
 )
 from agents.answering.methods import (
@@ -43,7 +42,6 @@ __all__ = [
     "aids_of",
     "ask",
     "elect",
-    "eligible",
     "fitness_of",
     "force_of",
     "lacking",

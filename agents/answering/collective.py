@@ -14,10 +14,9 @@ from agents.answering.reward import RewardModel
 from agents.answering.routing import SkillRouter, fitness_of
 from agents.context import RunContext
 from agents.errors import AnsweringError
-from agents.field import field_of, history_of
-from evolution.coverage import task_force
+from agents.field import eligible, force_in
 from memory.hashing import text_hash
-from memory.records import ChatMessage, Expert, Json, Reply, Sampling, Skills, Token
+from memory.records import ChatMessage, Expert, Json, Reply, Sampling, Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +193,7 @@ def aids_of(context: RunContext) -> Aids:
     reward = None
     if settings.reward_model is not None:
         reward = RewardModel(settings.reward_model, settings.reward_device)
-    router = SkillRouter(context.novelty, eligible(context), settings.neighbours)
+    router = SkillRouter(context.novelty, eligible(context.store), settings.neighbours)
     return Aids(
         chooser=judge if context.has_chooser else None,
         rater=judge if context.has_rater else None,
@@ -210,18 +209,11 @@ def force_of(context: RunContext, size: int) -> list[Member]:
     Raises:
         AnsweringError: the run has no graded experts yet.
     """
-    skills = eligible(context)
+    skills = eligible(context.store)
     if not skills:
         raise AnsweringError(
             f"{context.folder} has no graded experts yet; run it first: acdc run {context.folder}"
         )
-    families = [family.id for family in history_of(context)]
-    force = task_force(skills, families, min(size, len(skills)))
+    force = force_in(context.store, size)
     chosen = sorted(force.experts, key=lambda expert: -fitness_of(skills[expert]))
     return [Member(context.store.expert(name), fitness_of(skills[name])) for name in chosen]
-
-
-def eligible(context: RunContext) -> dict[str, Skills]:
-    """Who may be in the force, with its grades; missing grades cover nothing."""
-    skills = {expert.id: context.store.skills(expert.id) for expert in field_of(context)}
-    return {expert: vector for expert, vector in skills.items() if vector}

@@ -11,6 +11,7 @@ from agents.evaluation.measuring import (
     between,
     differences,
     intervals,
+    recovered,
 )
 from agents.evaluation.tasks import Task, read_tasks
 
@@ -30,4 +31,5 @@ __all__ = [
     "measure_logs",
     "read_logs",
     "read_tasks",
+    "recovered",
 ]

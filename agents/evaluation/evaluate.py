@@ -12,7 +12,6 @@ from agents.answering import (
     Method,
     SkillRouter,
     aids_of,
-    eligible,
     lacking,
     method_named,
     methods,
@@ -34,7 +33,7 @@ from agents.evaluation.lineup import (
 )
 from agents.evaluation.measuring import Place, Row, RunRows, measure
 from agents.evaluation.tasks import Task
-from agents.field import history_of
+from agents.field import eligible, history_of
 from agents.progress import ProgressEvent
 from memory.store import RunStore
 
@@ -106,15 +105,17 @@ def _methods(wanted: Sequence[str], aids: Aids) -> list[Method]:
 async def _lines(bench: Bench, plan: Plan) -> tuple[list[Line], list[Contender]]:
     """Everybody who is compared, chosen on the history."""
     context = bench.context
-    history = history_of(context)
-    field = contenders(context, eligible(context))
+    history = history_of(context.store)
+    field = contenders(context, eligible(context.store))
     sizes = sorted(set(plan.sizes))
     lines = own_lines(context, field, history, sizes)
     if not plan.baselines:
         return lines, field
     seeds = [c for c in field if context.store.expert(c.name).is_seed]
-    lines += seed_lines(seeds, history, sizes)
-    drawn = await random_contenders(context, len(context.store.experts()) - len(seeds))
+    experts = [c for c in seeds if context.store.expert(c.name).operator != "base"]
+    lines += seed_lines(seeds, experts or seeds, history, sizes)
+    bred = sum(not expert.is_seed for expert in context.store.experts())
+    drawn = await random_contenders(context, bred)
     randoms = []
     for done, (name, genome_id, genome) in enumerate(drawn):
         context.progress(ProgressEvent("step", f"history: {name}", done, len(drawn)))

@@ -132,15 +132,27 @@ def own_lines(
 
 
 def seed_lines(
-    seeds: Sequence[Contender], history: Sequence[Family], sizes: Sequence[int]
+    seeds: Sequence[Contender],
+    experts: Sequence[Contender],
+    history: Sequence[Family],
+    sizes: Sequence[int],
 ) -> list[Line]:
-    """The baselines that need no search: the best seed, it resampled, and all seeds resampled."""
+    """The baselines that need no search: the best seed, it resampled, and all experts resampled.
+
+    Args:
+        seeds: among whom the best is chosen, the base too.
+        experts: the seeds without the base, as in the paper's Experts (table 12): a base that was
+            not tuned would take its share of the answers, and give little for them.
+        history: on which is chosen.
+        sizes: the values of N.
+    """
     [best] = chosen_force(seeds, history, 1)
+    order = chosen_force(experts, history, len(experts))
     lines = [Line("best_seed", (Voice(best),))]
     for n in sizes:
         samples = tuple(Voice(best, RESAMPLING_TEMPERATURE, index) for index in range(n))
         lines.append(Line("control", samples))
-        lines.append(Line("experts", evenly(chosen_force(seeds, history, len(seeds)), n)))
+        lines.append(Line("experts", evenly(order, n)))
     return lines
 
 

@@ -12,7 +12,7 @@ from agents.answering import Aids, Ballot, CandidateAnswer, Method, lacking, sel
 from agents.evaluation.bench import Bench, Outcome
 from agents.evaluation.lineup import Line
 from agents.evaluation.tasks import Task
-from evolution.intervals import Interval, paired_intervals
+from evolution.intervals import Interval, paired_intervals, ratio_interval
 from memory.hashing import text_hash
 
 Place = tuple[str, int]
@@ -155,6 +155,16 @@ def between(
 ) -> list[Difference]:
     """The same columns of two groups of runs, paired by the order of runs and by task."""
     return _Table.of(ours, columns).minus(_Table.of(theirs, columns))
+
+
+def recovered(runs: Sequence[RunRows], ours: Column, ceiling: Column, floor: Column) -> Interval:
+    """Share of the gap between floor and ceiling that ours fills, with its 95 % interval.
+
+    Gap and gain are of the same resampled generators and runs.
+    """
+    table = _Table.of(runs, [ours, ceiling, floor])
+    gained, gap = (table.values[:, place] - table.values[:, 2] for place in (0, 1))
+    return ratio_interval(gained, gap, table.clusters, runs=table.runs)
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,13 @@ class TaskFamily:
 """
 
 
+def same_answer(one: str, other: str) -> bool:
+    """Whether two texts are equal after normalisation; where that leaves nothing, as they stand."""
+    plain = normalise(other)
+    # Of "!" nothing is left, and silence would be right.
+    return normalise(one) == plain if plain else one.strip() == other.strip()
+
+
 def same_number(one: str, other: str) -> bool:
     """Whether the last numbers of two texts are equal, to six digits."""
     values = [_last_number(one), _last_number(other)]
@@ -98,8 +105,7 @@ class TaskScorer:
         rule = json.loads(code)
         texts = [submission.text for submission in submissions]
         if rule["score"] == "exact":
-            wanted = normalise(rule["answer"])
-            return [Score(float(normalise(text) == wanted)) for text in texts]
+            return [Score(float(same_answer(text, rule["answer"]))) for text in texts]
         if rule["score"] == "number":
             return [Score(float(same_number(text, rule["answer"]))) for text in texts]
         if rule["score"] == "rated":

@@ -7,12 +7,14 @@ stands for its tasks, `{"reasoning_gym": "chain_sum", "size": 50, "seed": 7, "co
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from agents.errors import TaskFileError
 from agents.judging import Item
@@ -51,6 +53,12 @@ class Task(Record):
     score: Score = "exact"
     generator: str = ""
 
+    @model_validator(mode="after")
+    def _refuse_silence(self) -> Task:
+        if not isinstance(self.score, GymScore) and not self.answer.strip():
+            raise ValueError("the reference answer is empty, so silence would be right")
+        return self
+
     @property
     def cluster(self) -> str:
         """The unit that is resampled for intervals."""
@@ -85,11 +93,13 @@ class GymDataset(Record):
         """
         import reasoning_gym
 
-        dataset = reasoning_gym.create_dataset(
-            self.reasoning_gym, size=self.size, seed=self.seed, **self.config
-        )
-        for index in range(self.size):
-            entry = dataset[index]
+        # Some generators print while they draw, which would stand among what --json prints.
+        with contextlib.redirect_stdout(io.StringIO()):
+            dataset = reasoning_gym.create_dataset(
+                self.reasoning_gym, size=self.size, seed=self.seed, **self.config
+            )
+            entries = [dataset[index] for index in range(self.size)]
+        for index, entry in enumerate(entries):
             kept = {key: entry[key] for key in ("question", "answer", "metadata")}
             yield Task(
                 id=f"{self.reasoning_gym}-{self.seed}-{index}",
@@ -161,4 +171,5 @@ def _first(error: ValidationError) -> str:
         return f"{where} is missing; a task is {{id, instructions, answer}}"
     if problem["type"] == "extra_forbidden":
         return f"unknown key {where!r}; a task has id, instructions, answer, score, generator"
-    return f"{where}: {problem['msg']}"
+    said = problem["msg"].removeprefix("Value error, ")
+    return f"{where}: {said}" if where else said

@@ -35,7 +35,8 @@ class ServeSettings:
         token_variable: environment variable that holds the bearer token.
         queue: requests accepted and not answered yet.
         largest_body: bytes of one request.
-        max_tokens: of a reply where the request does not say it.
+        max_tokens: of a reply where the request does not say it; None takes the run's own limit, by
+            which its experts were graded.
     """
 
     size: int
@@ -45,7 +46,7 @@ class ServeSettings:
     token_variable: str = TOKEN_VARIABLE
     queue: int = 256
     largest_body: int = 1 << 20
-    max_tokens: int = 256
+    max_tokens: int | None = None
 
     def token(self) -> str | None:
         """The bearer token, None if there is none.
@@ -83,7 +84,8 @@ async def serve(
             # Loaded now: who is told that the server is ready shall not wait for the models.
             await context.population.broker()
             seats = Seats(settings.queue)
-            app = build_app(context, roster, seats, settings.max_tokens)
+            longest = settings.max_tokens or context.judge.max_tokens
+            app = build_app(context, roster, seats, longest)
             guarded = Guard(app, seats, token, settings.largest_body)
             server = DrainingServer(
                 uvicorn.Config(guarded, log_level="warning", lifespan="off", server_header=False),

@@ -43,7 +43,7 @@ def serving(acdc: Acdc, folder: Path, *words: str, token: str | None = TOKEN) ->
     acdc.environment.pop("ACDC_SERVE_TOKEN", None)
     if token is not None:
         acdc.environment["ACDC_SERVE_TOKEN"] = token
-    process = acdc.start("serve", folder, "--port", "0", "--json", "--max-tokens", "6", *words)
+    process = acdc.start("serve", folder, "--port", "0", "--json", *words)
     acdc.environment.pop("ACDC_SERVE_TOKEN", None)
     try:
         assert process.stdout is not None

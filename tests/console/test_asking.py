@@ -16,8 +16,11 @@ from agents.context import RunContext
 from agents.errors import AnsweringError
 from agents.field import field_of, history_of
 from agents.lifecycle import move
+from agents.progress import silent
+from console.asking import answer
 from console.assembly import open_context
 from console.rundir import RunFolder
+from console.status import collect
 from memory.records import Sampling
 from tests.conftest import SHAPE, make_tokenizer
 from tests.console.conftest import Acdc
@@ -81,20 +84,49 @@ async def test_everybody_coherent_was_graded_on_the_history_and_may_be_in_the_fo
     babbling = {each["expert"] for each in told if isinstance(each, dict)}
     everybody = {expert.id for expert in context.store.experts()} - babbling
     archive = {expert.id for expert in context.archive_experts()}
-    assert {expert.id for expert in field_of(context)} == everybody > archive
-    history = {family.id for family in history_of(context)}
+    assert {expert.id for expert in field_of(context.store)} == everybody > archive
+    history = {family.id for family in history_of(context.store)}
     assert all(context.store.skills(expert).keys() >= history for expert in everybody)
     assert {member.expert.id for member in force_of(context, 99)} == everybody
 
 
+async def test_status_of_an_unfinished_run_names_the_force_that_answers(
+    context: RunContext,
+) -> None:
+    context.store.put_meta("finished", False)
+    # The best of all is out of the archive: who is asked may answer nevertheless.
+    out = next(e for e in field_of(context.store) if e not in context.archive_experts())
+    for family in history_of(context.store):
+        context.store.set_skill(out.id, family.id, True)
+    found = collect(RunFolder(context.folder))
+    assert not found["finished"]
+    for row in found["coverage"]["task_force"]:
+        asked = {member.expert.id for member in force_of(context, row["n"])}
+        assert set(row["experts"]) == asked
+    assert found["coverage"]["task_force"][0]["experts"] == [out.id]
+    assert found["coverage"]["task_force"][0]["coverage"] == 1.0
+
+
+async def test_experts_say_as_much_as_when_they_were_graded(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACDC_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(finished_run, tmp_path / "run")
+    place = RunFolder(tmp_path / "run")
+    limit = place.config().judge.max_tokens
+    for asked, longest in ((None, limit), (2, 2)):
+        reply = await answer(place, "Name a river.", 3, asked, "majority", silent)
+        assert max(candidate.tokens for candidate in reply.answers) == longest
+
+
 async def test_gibberish_and_what_a_broken_scorer_graded_stay_out(context: RunContext) -> None:
-    victim = next(expert.id for expert in field_of(context) if not expert.is_seed)
+    victim = next(expert.id for expert in field_of(context.store) if not expert.is_seed)
     broken = context.store.families("active")[0]
     context.store.add_event("gibberish", {"expert": victim, "reason": "one token, repeated"})
     move(context.store, broken, "condemned", detail="ZeroDivisionError")
-    assert victim not in {expert.id for expert in field_of(context)}
+    assert victim not in {expert.id for expert in field_of(context.store)}
     assert victim not in {member.expert.id for member in force_of(context, 99)}
-    assert broken.id not in {family.id for family in history_of(context)}
+    assert broken.id not in {family.id for family in history_of(context.store)}
 
 
 async def test_router_weighs_by_the_families_most_like_the_question(context: RunContext) -> None:

@@ -67,13 +67,25 @@ async def test_all_baselines_have_the_same_number_of_answers(folder: RunFolder) 
     with RunStore.open(folder.path, read_only=True) as store:
         seeds = {expert.id for expert in store.experts(0) if expert.is_seed}
         drawn = len(store.experts()) - len(seeds)
-    assert set(run.rows["experts", 3].experts) <= seeds
+    assert set(run.rows["experts", 3].experts) <= seeds - {"base"}
     assert not set(run.rows["best_expert", 1].experts) & seeds
     among = set(run.rows["random_genomes", 3].experts)
     assert among <= seeds | {f"random-{number}" for number in range(drawn)}
     found = report([run, run], None)
     assert {"force", "best_expert"} == {found["ours"] for found in found["differences"]}
     assert all(d["n"] == d["their_n"] for d in found["differences"] if d["measure"] == "coverage")
+
+
+async def test_there_are_as_many_random_genomes_as_bred_experts(folder: RunFolder) -> None:
+    with RunStore.open(folder.path) as store:
+        seed = next(expert for expert in store.experts(0) if expert.is_seed)
+        # A seed that babbles is in no field, and is no bred expert all the same.
+        store.add_event("gibberish", {"expert": seed.id, "reason": "one token, repeated"})
+        bred = sum(not expert.is_seed for expert in store.experts())
+    told: list[ProgressEvent] = []
+    await evaluate([folder], Plan(TASKS[:1], (1,), True), told.append)
+    drawn = {event.text for event in told if event.text.startswith("history: ")}
+    assert drawn == {f"history: random-{number}" for number in range(bred)}
 
 
 FREE = {"majority", "weighted_majority", "skill_routing", "logprob", "self_certainty", "borda"}

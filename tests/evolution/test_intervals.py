@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from evolution.intervals import cluster_bootstrap, paired_intervals
+from evolution.intervals import cluster_bootstrap, paired_intervals, ratio_interval
 
 
 @hypothesis_settings(deadline=None, max_examples=25)
@@ -93,3 +93,25 @@ def test_a_generator_that_only_some_runs_asked_is_counted_where_it_was() -> None
     [interval] = paired_intervals(values, ["a", "a", "b"], runs=[0, 1, 1])
     assert interval.mean == pytest.approx(2 / 3)
     assert 0.0 <= interval.low <= interval.high <= 1.0
+
+
+def test_a_ratio_is_of_sums_and_both_are_of_the_same_draws() -> None:
+    clusters = [f"g{i}" for i in range(12)]
+    over = np.arange(1.0, 13.0)
+    # Twice as much over, half as much gained everywhere: nothing varies, whatever is drawn.
+    same = ratio_interval(over / 2, over, clusters)
+    assert (same.mean, same.low, same.high) == pytest.approx((0.5, 0.5, 0.5))
+    gained = np.where(np.arange(12) < 6, over, 0.0)
+    found = ratio_interval(gained, over, clusters)
+    assert found.mean == pytest.approx(21 / 78)
+    rng = np.random.default_rng(3)
+    drawn = rng.integers(0, 12, (4000, 12))
+    ratios = gained[drawn].sum(axis=1) / over[drawn].sum(axis=1)
+    low, high = np.quantile(ratios, [0.025, 0.975])
+    assert (found.low, found.high) == pytest.approx((low, high), abs=0.03)
+
+
+def test_a_ratio_varies_with_the_runs_too() -> None:
+    clusters, runs = ["a", "b"] * 2, [0, 0, 1, 1]
+    found = ratio_interval(np.array([1.0, 1, 0, 0]), np.ones(4), clusters, runs=runs)
+    assert (found.mean, found.low, found.high) == pytest.approx((0.5, 0.0, 1.0))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from agents.evaluation import Row, RunRows, between, differences, intervals
+from agents.evaluation import Row, RunRows, between, differences, intervals, recovered
 
 GENERATORS = [f"g{i}" for i in range(10)]
 FORCE, SEEDS = ("force", 3), ("experts", 3)
@@ -48,3 +50,17 @@ def test_groups_of_runs_are_paired_in_their_order() -> None:
     assert ours.by_run == pytest.approx((0.5, -0.2, -0.3))
     assert theirs.by_run == pytest.approx((-0.1, 0.1, 0.0))
     assert (ours.ours, ours.theirs, ours.measure) == (FORCE, FORCE, "coverage")
+
+
+def test_what_is_recovered_of_a_gap_tells_how_far_runs_agree() -> None:
+    def filled(seed: int, chosen: float) -> RunRows:
+        # Coverage 0.9 above a floor of 0.5, and a method in between.
+        run, voted = a_run(seed, 0.9, 0.5), a_run(seed, chosen, 0.5).rows[FORCE].solved
+        rows = {**run.rows, FORCE: replace(run.rows[FORCE], chosen={"majority": voted})}
+        return replace(run, rows=rows)
+
+    gap = ((FORCE, "majority"), (FORCE, "coverage"), (SEEDS, "coverage"))
+    alike = recovered([filled(1, 0.7), filled(2, 0.7)], *gap)
+    assert (alike.mean, alike.low, alike.high) == pytest.approx((0.5, 0.5, 0.5))
+    apart = recovered([filled(1, 0.9), filled(2, 0.5)], *gap)
+    assert (apart.mean, apart.low, apart.high) == pytest.approx((0.5, 0.0, 1.0))

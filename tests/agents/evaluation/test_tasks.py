@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agents.errors import AnsweringError, SandboxError, TaskFileError
-from agents.evaluation.scoring import TaskScorer, same_number
+from agents.evaluation.scoring import TaskScorer, same_answer, same_number
 from agents.evaluation.tasks import GymScore, read_tasks
 from agents.sandbox import Sandbox, Score, Submission, open_sandbox
 from agents.settings import SandboxSettings
@@ -44,6 +44,14 @@ def test_a_dataset_written_out_is_the_same_as_its_spec(tmp_path: Path) -> None:
     assert isinstance(again[0].score, GymScore)
 
 
+def test_a_dataset_that_prints_does_not_speak_between_what_is_printed_for_programs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = read_tasks([write(tmp_path, {"reasoning_gym": "bf", "size": 2, "seed": 1})])
+    assert len(tasks) == 2
+    assert capsys.readouterr().out == ""
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -52,6 +60,7 @@ def test_a_dataset_written_out_is_the_same_as_its_spec(tmp_path: Path) -> None:
         ({"id": "a", "answer": "1"}, "instructions is missing"),
         ({"id": "a", "instructions": "?", "answer": "1", "scor": "exact"}, "unknown key 'scor'"),
         ({"id": "a", "instructions": "?", "answer": "1", "score": "fuzzy"}, "score"),
+        ({"id": "a", "instructions": "?", "answer": " "}, "reference answer is empty"),
         ({"id": "ok", "instructions": "?", "answer": "2"}, "taken by another task"),
         ({"reasoning_gym": "no_such_thing"}, "no_such_thing"),
         ({"reasoning_gym": "chain_sum", "config": {"min_terms": 9}}, "min_terms"),
@@ -85,6 +94,12 @@ def test_a_file_that_is_empty_or_missing_is_told(tmp_path: Path) -> None:
 )
 def test_numbers_are_compared_by_value(one: str, other: str, same: bool) -> None:
     assert same_number(one, other) is same
+
+
+def test_silence_is_not_the_answer_that_normalisation_leaves_nothing_of() -> None:
+    assert same_answer("Red, green.", "red,  green")
+    assert same_answer(" ! ", "!")
+    assert not any(same_answer(said, "!") for said in ("", ".", "?", "a"))
 
 
 @pytest.fixture
