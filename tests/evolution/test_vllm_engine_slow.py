@@ -72,7 +72,10 @@ async def test_engines_agree_and_an_expert_comes_back(
     assert apart(await scores(fast, expected[2][0], few, replies), theirs) > 2 * TOLERANCE
     for index in (1, 0, 1):
         genome, replies, _ = expected[index]
-        assert await scores(fast, genome, few, replies) == found[index]
+        back = apart(await scores(fast, genome, few, replies), found[index])
+        print(f"expert {index}, when it comes back: {back:.4f} apart")
+        # Not 0: which prompts share a step depends on when they arrive, and sums on that.
+        assert back < TOLERANCE / 2
     others = [reply.text for reply in await ask(fast, bred, prompts, sampling)]
     await fast.close()
     apart_by = {
