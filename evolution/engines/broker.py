@@ -90,13 +90,19 @@ class Broker:
         return await request.replies
 
     async def close(self) -> None:
-        """Answer what waits, refuse what comes, and close the engine."""
+        """Answer what waits, refuse what comes, and close the engine.
+
+        The engine is closed as well where the work was cancelled, as by a signal: it may hold
+        processes that nobody else would end.
+        """
         self._closing = True
         self._arrival.set()
-        if self._worker is not None:
-            await self._worker
+        try:
+            if self._worker is not None:
+                await self._worker
+        finally:
             self._worker = None
-        await self._engine.close()
+            await self._engine.close()
 
     async def _work(self) -> None:
         while True:

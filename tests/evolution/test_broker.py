@@ -249,3 +249,19 @@ async def test_closing_answers_what_waits_and_refuses_what_comes(engine: Recordi
 async def test_nothing_asked_is_nothing_answered(broker: Broker, engine: RecordingEngine) -> None:
     assert await texts(broker, ALPHA) == []
     assert engine.swaps == []
+
+
+async def test_a_broker_whose_work_was_cancelled_closes_its_engine() -> None:
+    engine = RecordingEngine()
+    engine.seconds = 60.0
+    broker = Broker(engine)
+    asking = asyncio.create_task(broker.answer("a", ALPHA, chats("?"), GREEDY))
+    while not engine.batches:
+        await asyncio.sleep(0.01)
+    # As the loop does with everything at once, when a signal ends it.
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await broker.close()
+    assert engine.closed
+    assert asking.cancelled() or asking.exception()
