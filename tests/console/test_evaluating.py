@@ -181,9 +181,7 @@ async def test_logs_made_elsewhere_are_ordered_by_the_run_and_not_by_the_test(
         await evaluate_logs([folder], {"other": logs["base"]}, [1])
 
 
-def test_words_that_are_no_place_are_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="neither a run folder nor a file"):
-        sort_places([tmp_path, tmp_path / "none.jsonl"])
+def test_a_run_without_a_file_of_tasks_is_told(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="name a file of tasks"):
         sort_places([tmp_path])
 
