@@ -196,7 +196,11 @@ async def test_a_good_family_passes(sandbox: Sandbox) -> None:
 )
 async def test_a_flaw_is_named(sandbox: Sandbox, reason: str, changes: dict[str, Any]) -> None:
     report = await report_of(sandbox, **changes)
-    assert report.code == reason, report
+    named = {reason}
+    if reason == "score_unstable":
+        # By chance it may be the reference that fails, each time it is looked at.
+        named.add("reference_fails")
+    assert report.code in named, report
     assert report.detail
     assert "\n" not in report.detail
 
