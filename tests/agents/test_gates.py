@@ -195,12 +195,13 @@ async def test_a_good_family_passes(sandbox: Sandbox) -> None:
     [(reason, changes) for reason, several in FLAWED.items() for changes in several],
 )
 async def test_a_flaw_is_named(sandbox: Sandbox, reason: str, changes: dict[str, Any]) -> None:
-    report = await report_of(sandbox, **changes)
-    named = {reason}
-    if reason == "score_unstable":
-        # By chance it may be the reference that fails, each time it is looked at.
-        named.add("reference_fails")
-    assert report.code in named, report
+    # A scorer that throws dice may by chance fail its reference each time that it is looked at.
+    for _ in range(3 if reason == "score_unstable" else 1):
+        report = await report_of(sandbox, **changes)
+        assert not report.passed
+        if report.code == reason:
+            break
+    assert report.code == reason, report
     assert report.detail
     assert "\n" not in report.detail
 

@@ -40,7 +40,7 @@ TOLERANCE = 0.1
 """How far log-probabilities in bfloat16 may be from those in float32, on average over the tokens.
 Weights of these tiny models are rough: both engines are 0.03 to 0.06 away, other experts 0.5."""
 LAST_BIT = 0.01
-"""How far those of one engine may be from its own: only as far as rounding goes."""
+"""How far those of vLLM may be from its own: only as far as rounding goes."""
 
 
 @pytest.fixture(scope="module", params=["tiny_family", "tiny_qwen_family"], ids=["tied", "untied"])
@@ -113,10 +113,12 @@ async def test_an_expert_comes_back_to_the_letter(engine: Engine, bank: Bank) ->
     assert apart(first, between) > 3 * TOLERANCE
     assert [reply.text for reply in others] != [reply.text for reply in replies]
     # In the last bit vLLM's sums depend on which prompts share a step, and that on when they come.
-    assert apart(await scores(engine, alpha, prompts, said), first) < LAST_BIT
+    slack = LAST_BIT if json.loads(engine.profile)["engine"] == "vllm" else 0.0
+    assert apart(await scores(engine, alpha, prompts, said), first) <= slack
     again = await ask(engine, alpha, prompts, logprobs=True)
     assert [reply.text for reply in again] == [reply.text for reply in replies]
-    assert [r.logprob for r in again] == pytest.approx([r.logprob for r in replies], abs=LAST_BIT)
+    before = pytest.approx([reply.logprob for reply in replies], abs=slack, rel=0.0)
+    assert [reply.logprob for reply in again] == before
 
 
 async def test_an_anchor_that_is_grafted_meanwhile_answers(
