@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.chat import ChatClient
 from agents.field import archive_of
+from agents.grading import KnownScores
 from agents.judging import Examiner
-from agents.progress import Progress, silent
+from agents.progress import DraftProgress, Progress, silent
 from agents.rating import Rater
 from agents.sandbox import Sandbox
 from agents.settings import (
@@ -43,6 +44,8 @@ class RunContext:
         has_rater: whether an LLM can judge what cheap statistics leave open.
         has_chooser: whether an LLM can choose among answers.
         shelf: answers that the runs of a study share.
+        drafts: tells where the scientists stand.
+        known_scores: scores of equal answers, which are computed once.
     """
 
     folder: Path
@@ -66,7 +69,13 @@ class RunContext:
     has_rater: bool = False
     has_chooser: bool = False
     shelf: RunStore | None = None
+    known_scores: KnownScores = field(default_factory=KnownScores)
     progress: Progress = silent
+    drafts: DraftProgress = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Progress of drafts goes where all progress goes."""
+        self.drafts = DraftProgress(self.progress)
 
     async def examiner(self) -> Examiner:
         """An examiner in front of the engine."""
@@ -77,6 +86,7 @@ class RunContext:
             render=self.render_question,
             settings=self.judge,
             rater=self.rater(),
+            known=self.known_scores,
         )
 
     def rater(self) -> Rater | None:

@@ -84,15 +84,24 @@ async def examine_experts(
 
 
 async def _examine(context: RunContext, expert: Expert, families: Sequence[Family]) -> None:
+    """Ask the first instance of every family, and the others where that one is passed.
+
+    A family is failed with its first instance: another answer could change nothing.
+    """
     examiner = await context.examiner()
-    items = [item for family in families for item in items_of(family)]
-    results = await examiner.examine(expert.genome_id, context.genome(expert), items)
-    by_code: dict[str, list[Result]] = {}
-    for result in results:
-        by_code.setdefault(result.item.code_hash, []).append(result)
+    results: dict[str, list[Result]] = {family.code_hash: [] for family in families}
+
+    async def ask(asked: Sequence[Family], part: slice) -> None:
+        items = [item for family in asked for item in items_of(family)[part]]
+        found = await examiner.examine(expert.genome_id, context.genome(expert), items)
+        for result in found:
+            results[result.item.code_hash].append(result)
+
+    await ask(families, slice(1))
+    await ask([f for f in families if family_outcome(results[f.code_hash])], slice(1, None))
     with context.store.transaction():
         for family in families:
-            _write_outcome(context, expert, family, by_code[family.code_hash])
+            _write_outcome(context, expert, family, results[family.code_hash])
 
 
 def _write_outcome(

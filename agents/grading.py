@@ -24,6 +24,9 @@ from memory.spans import span
 CODE_VOTE = 0
 """Code is deterministic: it votes once."""
 
+_ASKS = "eval_with_llm_judge"
+"""What stands in the code of a scorer that asks a model, whose answers are not deterministic."""
+
 
 class Scorer(Protocol):
     """The part of the sandbox that grading needs."""
@@ -65,14 +68,48 @@ class Verdict:
 Answered = tuple[Item, Answer]
 
 
-class Grader:
-    """Grades answers in the sandbox, and by the rater where a family is rated."""
+class KnownScores:
+    """Scores of submissions by code that is deterministic: most experts give the same answers."""
 
-    def __init__(self, store: VoteBook, sandbox: Scorer, rater: Rater | None = None) -> None:
-        """`rater` is None where no model can rate."""
+    def __init__(self, most: int = 1 << 16) -> None:
+        """`most` is how many are kept at a time."""
+        self._most = most
+        self._scores: dict[tuple[str, Submission], float] = {}
+
+    def of(self, item: Item, submission: Submission) -> float | None:
+        """The score of a submission to a family, if it is known."""
+        return self._scores.get((item.code_hash, submission))
+
+    def add(self, item: Item, submission: Submission, value: float) -> None:
+        """Keep a score, unless a model may have had a say in it."""
+        if _ASKS in item.code:
+            return
+        if len(self._scores) >= self._most:
+            self._scores.clear()
+        self._scores[item.code_hash, submission] = value
+
+
+class Grader:
+    """Grades answers in the sandbox, and by the rater where a family is rated.
+
+    Args:
+        store: where grades are kept.
+        sandbox: where families score.
+        rater: None where no model can rate.
+        known: scores that are not to be computed again; shared by graders of one run.
+    """
+
+    def __init__(
+        self,
+        store: VoteBook,
+        sandbox: Scorer,
+        rater: Rater | None = None,
+        known: KnownScores | None = None,
+    ) -> None:
         self._store = store
         self._sandbox = sandbox
         self._rater = rater
+        self._known = KnownScores() if known is None else known
 
     async def grade(self, answered: Sequence[Answered]) -> dict[str, Verdict]:
         """Verdicts by answer key.
@@ -106,16 +143,22 @@ class Grader:
         submissions = {
             answer.key: Submission(item.instance, answer.extracted) for item, answer in group
         }
-        distinct = list(dict.fromkeys(submissions.values()))
         family = group[0][0]
-        try:
-            with span("grade", "score", family=family.code_hash, submissions=len(distinct)):
-                scores = await self._sandbox.score(family.code, distinct)
-        except (SandboxError, EndpointError, ContextLengthError) as error:
-            return {answer.key: Verdict(failure=Failure(str(error))) for _, answer in group}
+        values = {s: self._known.of(family, s) for s in submissions.values()}
+        unknown = [submission for submission, value in values.items() if value is None]
+        scores: list[Score] = []
+        if unknown:
+            try:
+                with span("grade", "score", family=family.code_hash, submissions=len(unknown)):
+                    scores = await self._sandbox.score(family.code, unknown)
+            except (SandboxError, EndpointError, ContextLengthError) as error:
+                return {answer.key: Verdict(failure=Failure(str(error))) for _, answer in group}
         condemned = next(filter(None, map(_condemnation, scores)), None)
         failure = None if condemned is None else Failure(condemned, condemned)
-        values = {s: score.value for s, score in zip(distinct, scores, strict=True)}
+        for submission, score in zip(unknown, scores, strict=True):
+            values[submission] = score.value
+            if score.value in (0, 1):
+                self._known.add(family, submission, score.value)
         verdicts, grades = {}, []
         for item, answer in group:
             value = values[submissions[answer.key]]

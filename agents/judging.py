@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agents.extraction import extract
-from agents.grading import Failure, Grader, Scorer, Verdict, VoteBook
+from agents.grading import Failure, Grader, KnownScores, Scorer, Verdict, VoteBook
 from agents.items import Item, Result
 from agents.rating import Rater
 from agents.settings import JudgeSettings
@@ -83,6 +83,7 @@ class Examiner:
         seed: root of the seeds of sampling; of no consequence for greedy answers.
         logprobs: whether answers carry log-probabilities; they change no answer.
         rater: grades answers to rated families; None where no model can.
+        known: scores that are not to be computed again.
     """
 
     def __init__(
@@ -95,10 +96,11 @@ class Examiner:
         seed: int = 0,
         logprobs: bool = False,
         rater: Rater | None = None,
+        known: KnownScores | None = None,
     ) -> None:
         self._store = store
         self._broker = broker
-        self._grader = Grader(store, sandbox, rater)
+        self._grader = Grader(store, sandbox, rater, known)
         self._render = render
         self._settings = settings
         self._seed = seed

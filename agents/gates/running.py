@@ -17,6 +17,8 @@ from agents.settings import GateSettings
 from memory.records import GateReport
 from memory.spans import span
 
+HELPERS = "sandbox_helpers"
+"""What is imported by scorers that run programs, or ask a model: each has its own limits."""
 REPEATS = 20
 """How often a submission is scored again where chance is suspected."""
 _CHANCE = re.compile(
@@ -76,13 +78,18 @@ async def _run_gates(sandbox: Sandbox, proposal: Proposal, settings: GateSetting
 
 
 async def _score(sandbox: Sandbox, claims: Claims) -> dict[tuple[str, str], tuple[float, float]]:
-    """Score all that the gates need twice, each in its own process; the second time years later.
+    """Score all that the gates need twice: each in its own process, then together, years later.
 
-    A scorer that waits for a date gives itself away by the clock.
+    A scorer that waits for a date gives itself away by the clock, and one that remembers what it
+    has scored by the company. Constant answers that fail the first instance are handed in for the
+    second with the others only, once. Known answers are scored by themselves years later, too: a
+    scorer might look at the clock the first time alone.
 
     Raises:
         FamilyFault: a submission cannot be scored.
     """
+    code = claims.proposal.code
+    first, second = INSTANCES
     pairs = list(
         dict.fromkeys(
             [
@@ -90,13 +97,40 @@ async def _score(sandbox: Sandbox, claims: Claims) -> dict[tuple[str, str], tupl
                 *claims.wrong,
                 *((instance, "") for instance in INSTANCES),
                 *claims.echoes,
-                *((instance, text) for text in claims.constants for instance in INSTANCES),
+                *((first, text) for text in claims.constants),
             ]
         )
     )
-    forth = await _values(sandbox, claims.proposal.code, pairs)
-    back = await _values(sandbox, years_later(claims.proposal.code), pairs[::-1])
-    return dict(zip(pairs, zip(forth, back[::-1], strict=True), strict=True))
+    forth = dict(zip(pairs, await _values(sandbox, code, pairs), strict=True))
+    known = [*claims.references.items()]
+    known += [next(pair for pair in claims.wrong if pair[0] == name) for name in INSTANCES]
+    passing = [(second, text) for text in claims.constants if forth[first, text] == 1]
+    more = [pair for pair in passing if pair not in forth]
+    if more:
+        forth |= zip(more, await _values(sandbox, code, more), strict=True)
+    later, pairs = years_later(code), list(forth)[::-1]
+    rest = [(second, text) for text in claims.constants if (second, text) not in forth]
+    back = dict(zip(known, await _values(sandbox, later, known), strict=True))
+    back = await _together(sandbox, later, [*pairs, *rest]) | {
+        pair: value for pair, value in back.items() if value != forth[pair]
+    }
+    return {pair: (forth.get(pair, value), value) for pair, value in back.items()}
+
+
+async def _together(
+    sandbox: Sandbox, code: str, pairs: Sequence[tuple[str, str]]
+) -> dict[tuple[str, str], float]:
+    """Scores of one process, unless one fails, or programs and models have a say in them.
+
+    Raises:
+        FamilyFault: a submission cannot be scored.
+    """
+    values = None
+    if HELPERS not in code:
+        values = await sandbox.score_together(code, [Submission(*pair) for pair in pairs])
+    if values is None:
+        values = await _values(sandbox, code, pairs)
+    return dict(zip(pairs, values, strict=True))
 
 
 async def _only_later(sandbox: Sandbox, scored: Scored) -> str:

@@ -13,7 +13,7 @@ from agents.sandbox.base import Fault, FaultCode, Inspection, Judge, Score, Subm
 from agents.sandbox.channel import GuestDied, Start
 from agents.sandbox.guests import Guest, Refusal, Served
 from agents.sandbox.questions import Questions
-from agents.sandbox.testimony import description_told, one_line, value_told
+from agents.sandbox.testimony import description_told, one_line, value_told, values_told
 from agents.settings import SandboxSettings
 from memory.records import Json
 
@@ -147,6 +147,16 @@ class GuestPool:
             values.append(value)
         rest = served.end == "stopped" and bool(values)
         return Attempt(values, None if rest or len(values) == len(steps) else _end(served))
+
+    async def score_together(
+        self, code: str, submissions: Sequence[Submission]
+    ) -> list[float] | None:
+        """Score submissions in a single process; see `Sandbox.score_together`."""
+        pairs = [[submission.instance, submission.text] for submission in submissions]
+        served = await self._request(code, [{"op": "score_all", "pairs": pairs}])
+        if not served.results:
+            return None
+        return values_told(served.results[0], len(pairs))
 
     async def close(self) -> None:
         """End all idle guests. A later call starts new ones."""

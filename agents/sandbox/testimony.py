@@ -47,6 +47,17 @@ def value_told(frame: bytes) -> float | Fault:
     return fault_told(found) or UNREADABLE
 
 
+def values_told(frame: bytes, count: int) -> list[float] | None:
+    """So many scores of one result; None if it is something else."""
+    found = parsed(frame)
+    values = found.get("values")
+    if found.keys() != {"values"} or not isinstance(values, list) or len(values) != count:
+        return None
+    if all(isinstance(value, float) and math.isfinite(value) for value in values):
+        return values
+    return None
+
+
 def description_told(frame: bytes) -> tuple[Mapping[str, Json], Mapping[str, str]] | Fault:
     """Tasks and instructions of a result, by instance."""
     found = parsed(frame)

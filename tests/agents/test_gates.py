@@ -79,8 +79,6 @@ FLAWED: dict[str, list[dict[str, Any]]] = {
         },
     ],
     "reference_fails": [
-        # Every score has its own process: what a scorer remembers is the one submission.
-        {"code": code("SEEN.append(submission); return float(SEEN[0] == '42')", setup="SEEN = []")},
         {"reference_answers": {"1": "43", "2": "15"}},
         # Who writes that line hands in "42".
         {
@@ -116,6 +114,8 @@ FLAWED: dict[str, list[dict[str, Any]]] = {
         {"code": code("return float('nan')")},
     ],
     "score_unstable": [
+        # Scored again in one process: what a scorer remembers is more than the one submission.
+        {"code": code("SEEN.append(submission); return float(SEEN[0] == '42')", setup="SEEN = []")},
         {"code": code("return float(random.random() < 0.5)", setup="import random")},
         {"code": code(f"return float({RIGHT} and random.random() < 0.8)", setup="import random")},
         {
@@ -218,6 +218,68 @@ async def test_the_detail_helps(sandbox: Sandbox) -> None:
         "instance 2, submission 'fifteen': ValueError: invalid literal for int() with base 10: "
         "'fifteen' (task.py line 11, in score)"
     )
+
+
+BOMB = "N.append(1)\n        if len(N) == 1 and time.time() > 2e9: return 0.0\n        " + VERDICT
+HALF = "if t['a'] == 7 and submission == 'yes': return 0.5\n        " + VERDICT
+
+
+@pytest.mark.parametrize(
+    ("reason", "body"),
+    [
+        # Seen by an answer to the second instance that is none to the first.
+        ("crash", "1 / (len(submission) != 4 or t['a'] != 7); " + VERDICT),
+        ("score_range", HALF),
+        # The clock is looked at by the first scoring of a process alone.
+        ("time_bomb", BOMB),
+    ],
+)
+async def test_what_shows_on_one_instance_or_once_is_seen(
+    sandbox: Sandbox, reason: str, body: str
+) -> None:
+    report = await report_of(sandbox, code=code(body, setup="import time\nN = []"))
+    assert report.code == reason, report
+
+
+async def test_tasks_are_drawn_once_per_process(sandbox: Sandbox) -> None:
+    """A family with a random stream of its own would draw others with every call."""
+    drawn = CODE.replace("@staticmethod\n    def get_tasks():", "def get_tasks(self):")
+    drawn = drawn.replace('"a": 12', '"a": self.stream.choice([12] + [13] * self.calls())')
+    streams = """class TaskFamily:
+    def __init__(self):
+        import random
+        self.stream, self.asked = random.Random(7), 0
+    def calls(self):
+        self.asked += 1
+        return (self.asked - 1) * 9
+"""
+    report = await report_of(sandbox, code=drawn.replace("class TaskFamily:\n", streams))
+    assert report.passed, report
+
+
+async def test_programs_in_answers_have_time_of_their_own(sandbox: Sandbox) -> None:
+    """Wrong ones that never end take no time from the right ones."""
+    body = (
+        "from sandbox_helpers import run_submission\n        "
+        "done = run_submission(submission, timeout=1.5)\n        "
+        "return float(done.stdout.strip() == str(t['a'] + t['b']))"
+    )
+    report = await report_of(
+        sandbox,
+        code=code(body),
+        reference_answers={"1": "print(12 + 30)", "2": "print(7 + 8)"},
+        wrong_answers={"1": ["while True: pass"], "2": ["while True: pass", "print(1)"]},
+    )
+    assert report.passed, report
+
+
+async def test_a_scorer_too_slow_for_all_at_once_is_scored_one_by_one() -> None:
+    settings = SandboxSettings(memory_mb=512, guests=2, preimport=(), seconds=3)
+    opened = open_sandbox(settings, trusted=True)
+    slow = "import time; time.sleep(0.2); " + VERDICT
+    report = await report_of(opened, code=code(slow))
+    assert report.passed, report
+    await opened.close()
 
 
 async def test_chance_that_is_none_is_no_flaw(sandbox: Sandbox) -> None:

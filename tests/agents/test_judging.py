@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from agents.errors import SandboxError
-from agents.judging import Examiner, Item, Result, family_outcome
+from agents.judging import Examiner, Item, Result, Scorer, family_outcome
 from agents.sandbox import Fault, Inspection, Sandbox, Score, Submission, open_sandbox
 from agents.settings import JudgeSettings, SandboxSettings
 from evolution.errors import EngineError, PromptTooLongError
@@ -110,9 +110,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
     await opened.close()
 
 
-def examiner(
-    store: RunStore, broker: ScriptedBroker, sandbox: Sandbox, **settings: Any
-) -> Examiner:
+def examiner(store: RunStore, broker: ScriptedBroker, sandbox: Scorer, **settings: Any) -> Examiner:
     return Examiner(store, broker, sandbox, render, JudgeSettings(**settings))
 
 

@@ -610,3 +610,12 @@ async def test_without_libseccomp_there_is_no_isolation(monkeypatch: pytest.Monk
     monkeypatch.setattr(bubblewrap, "ways", lambda *_: iter([["bwrap"]]))
     with pytest.raises(SandboxUnavailable, match="apt-get install libseccomp2"):
         open_sandbox(SETTINGS)
+
+
+async def test_submissions_can_be_scored_together(sandbox: Sandbox) -> None:
+    pairs = [Submission("1", "2"), Submission("2", "2"), Submission("2", "3")]
+    assert await sandbox.score_together(GOOD, pairs) == [1.0, 0.0, 1.0]
+    assert await sandbox.score_together(GOOD, [*pairs, Submission("3", "1")]) is None
+    assert await sandbox.score_together("class TaskFamily:\n", pairs) is None
+    slow = family("import time; time.sleep(3); return 1.0")
+    assert await sandbox.score_together(slow, pairs) is None, "they take longer than one may"

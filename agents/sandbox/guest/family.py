@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import json
 import math
 import sys
@@ -127,17 +128,26 @@ def number(value: Any) -> float:
     return float(value)
 
 
-def perform(family: Any, step: dict[str, str]) -> dict[str, Any]:
+def score(family: Any, tasks: dict[str, Any], instance: str, text: str) -> float:
+    """The score of one submission."""
+    if instance not in tasks:
+        raise Fault("instance_count", f"get_tasks has no instance {instance}")
+    return number(family.score(tasks[instance], text))
+
+
+def perform(family: Any, step: dict[str, Any]) -> dict[str, Any]:
     """The result of one step."""
     if step["op"] == "inspect":
         return inspect(family)
-    tasks = tasks_of(family)
-    if step["instance"] not in tasks:
-        raise Fault("instance_count", f"get_tasks has no instance {step['instance']}")
-    return {"value": number(family.score(tasks[step["instance"]], step["text"]))}
+    if step["op"] == "score_all":
+        tasks = tasks_of(family)
+        # A scorer may change the task that it is given.
+        scored = [score(family, copy.deepcopy(tasks), *pair) for pair in step["pairs"]]
+        return {"values": scored}
+    return {"value": score(family, tasks_of(family), step["instance"], step["text"])}
 
 
-def result_of(code: str, step: dict[str, str]) -> bytes:
+def result_of(code: str, step: dict[str, Any]) -> bytes:
     """The result of one step as JSON, or the fault that foreign code amounts to."""
     otherwise = "import_error"
     raised: BaseException | None = None
