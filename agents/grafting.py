@@ -8,7 +8,6 @@ run that was killed comes back with the same anchors in the same order.
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +24,7 @@ from evolution.merging.anchors import merge_experts
 from memory.randomness import derive_seed, stream
 from memory.records import Expert, Graft, Json
 from memory.store import RunStore
+from memory.threads import done_in_passing
 
 FOLDER = "anchors"
 """Folder of a run in which the differences of grafted anchors are kept."""
@@ -51,7 +51,7 @@ async def graft(context: RunContext, generation: int) -> None:
     bank = await context.population.bank()
     name = f"{OPERATOR}-g{generation}"
     try:
-        anchor = await asyncio.to_thread(_merge, context, bank, name, plan, generation)
+        anchor = await done_in_passing(lambda: _merge(context, bank, name, plan, generation))
     except (MergeError, BankError) as error:
         _refuse(context, generation, str(error))
         return

@@ -30,6 +30,7 @@ from evolution.noise import GENERATOR
 from evolution.settings import BASE_NAME, ModelSettings, SpectralSettings
 from evolution.sources import locate
 from evolution.spectral import SpectralBasis, basis_recipe, spectral_bases
+from evolution.stages import Stages, unheard
 from memory.hashing import json_hash
 
 _MODEL_LOCK = threading.Lock()
@@ -66,6 +67,7 @@ class Bank:
         base: Mapping[str, Tensor],
         anchors: Sequence[Anchor],
         origin: BankOrigin,
+        stages: Stages = unheard,
     ) -> None:
         spectral, cache_dir = origin.spectral, origin.cache_dir
         self.origin = origin
@@ -74,13 +76,14 @@ class Bank:
         self.base_hash = tensors_hash(base.items())
         self.tokenizer: Any = load_tokenizer(source)
         self.recipe = basis_recipe(self.base_hash, spectral)
-        bases = spectral_bases(base, self.layout.matrices, self.recipe, spectral, cache_dir)
+        bases = spectral_bases(base, self.layout.matrices, self.recipe, spectral, cache_dir, stages)
         self.bases: Mapping[str, SpectralBasis] = {
             name: basis.to(self.device) for name, basis in bases.items()
         }
         self._source = source
         self._cache_dir = cache_dir
         self._seeds = len(anchors)
+        stages("geometry of the seeds", 0, 0)
         self._set_anchors(anchors)
 
     @property
@@ -179,12 +182,16 @@ class Bank:
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
-    def model(self) -> Any:
-        """A fresh transformers model of this architecture, on the CPU, with the base's weights."""
+    def model(self, dtype: torch.dtype | None = None) -> Any:
+        """A fresh transformers model of this architecture, on the CPU, with the base's weights.
+
+        Args:
+            dtype: number format that it computes in; that of the weights by default.
+        """
         # Initialisers are switched off for the whole process: one model at a time.
         with _MODEL_LOCK, no_init_weights(), torch.no_grad():
             model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-                self.config, dtype=self.dtype
+                self.config, dtype=dtype or self.dtype
             )
         model.tie_weights()
         # A checkpoint may name more end tokens here than in its config.json.
@@ -253,7 +260,11 @@ class Bank:
 
 
 def load_bank(
-    models: ModelSettings, spectral: SpectralSettings, cache_dir: Path, device: str = "cpu"
+    models: ModelSettings,
+    spectral: SpectralSettings,
+    cache_dir: Path,
+    device: str = "cpu",
+    stages: Stages = unheard,
 ) -> Bank:
     """Load base and seeds, compute (or find again) spectral bases and geometry.
 
@@ -262,10 +273,12 @@ def load_bank(
         spectral: recipe of the spectral bases.
         cache_dir: for what is computed once; nothing else is written.
         device: where the bank is held, as in torch.
+        stages: told how far it is.
 
     Raises:
         BankError: a checkpoint is missing, damaged, or of another architecture or vocabulary.
     """
+    stages("base and seeds", 0, 0)
     dtype: torch.dtype = getattr(torch, models.dtype)
     place = torch.device(device)
     folders = {seed.name: locate(seed.path, cache_dir, dtype) for seed in models.seeds}
@@ -287,7 +300,7 @@ def load_bank(
         else adapter_anchor(name, folder, source.layout, place)
         for name, folder in folders.items()
     ]
-    return Bank(source, base, anchors, BankOrigin(models, spectral, cache_dir))
+    return Bank(source, base, anchors, BankOrigin(models, spectral, cache_dir), stages)
 
 
 def _source(

@@ -9,7 +9,7 @@ same bits whatever the number of threads, and whichever function below is asked 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -37,7 +37,8 @@ _WORTH_COMPILING = 1 << 26
 def materialise(bank: Bank, genome: Genome, model: Any) -> None:
     """Write an expert's weights into a model, in place; tied weights stay tied.
 
-    Where the model is on a GPU and the bank is not, the bank is streamed there.
+    Where the model is on a GPU and the bank is not, the bank is streamed there. A model that
+    computes in another number format gets the same weights, rounded to the bank's and converted.
 
     Args:
         bank: that the genome belongs to.
@@ -50,6 +51,9 @@ def materialise(bank: Bank, genome: Genome, model: Any) -> None:
     state = model.state_dict(keep_vars=True)
     fused = _is_worth_compiling(bank)
     with torch.no_grad():
+        if model.dtype != bank.dtype:
+            _write_converted(bank, genome, state, fused)
+            return
         work = ((total, state[name].detach()) for name, total in _sums(bank, genome))
         arriving = _in_place(work, fused)
         if model.device == bank.device:
@@ -160,6 +164,19 @@ def _made(
         out = torch.empty(total.base.shape, dtype=dtype, device=place)
         _write(total, out, fused, scratch)
         yield name, out
+
+
+def _write_converted(bank: Bank, genome: Genome, state: Mapping[str, Tensor], fused: bool) -> None:
+    """Into a model of another number format: each tensor is rounded in a buffer on the way."""
+    largest = max(tensor.numel() for tensor in bank.base.values())
+    buffer = torch.empty(largest, dtype=bank.dtype, device=next(iter(state.values())).device)
+    scratch = Scratch()
+    for name, total in _sums(bank, genome):
+        rounded_sum = total.base
+        if not total.is_base:
+            rounded_sum = buffer[: total.base.numel()].view(total.base.shape)
+            _write(total, rounded_sum, fused, scratch)
+        state[name].copy_(rounded_sum)
 
 
 def _write(total: Sum, out: Tensor, fused: bool, scratch: Scratch) -> None:

@@ -8,6 +8,7 @@ from evolution.bank import Bank, load_bank
 from evolution.planning import Machine, plan_memory
 from evolution.settings import EngineSettings, ModelSettings, SpectralSettings
 from evolution.sizes import measure_sizes
+from evolution.stages import Stages, unheard
 from evolution.streaming import page_lock
 
 _TOKENS = 2048
@@ -15,7 +16,11 @@ _TOKENS = 2048
 
 
 def load_placed_bank(
-    models: ModelSettings, spectral: SpectralSettings, engine: EngineSettings, cache_dir: Path
+    models: ModelSettings,
+    spectral: SpectralSettings,
+    engine: EngineSettings,
+    cache_dir: Path,
+    stages: Stages = unheard,
 ) -> Bank:
     """Load the bank for an engine; on the CPU, and for engines with a bank of their own, as it is.
 
@@ -25,11 +30,11 @@ def load_placed_bank(
     """
     machine = Machine.here(engine)
     if machine.gpu_memory is None or engine.kind != "transformers":
-        return load_bank(models, spectral, cache_dir)
+        return load_bank(models, spectral, cache_dir, stages=stages)
     sizes = measure_sizes(models, spectral, cache_dir)
     if plan_memory(sizes, engine, machine, tokens=_TOKENS).bank == "device":
         device = "cuda" if engine.device == "auto" else engine.device
-        return load_bank(models, spectral, cache_dir, device)
-    bank = load_bank(models, spectral, cache_dir)
+        return load_bank(models, spectral, cache_dir, device, stages)
+    bank = load_bank(models, spectral, cache_dir, stages=stages)
     page_lock(bank)
     return bank

@@ -5,7 +5,7 @@ Estimates for people and for placing the bank, a few percent off where seeds nee
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -98,12 +98,14 @@ def plan_memory(
 
     Args:
         sizes: of the family.
-        engine: where experts answer, settled: `auto` counts as transformers.
+        engine: where experts answer, settled: `auto` counts as transformers, and as computed in
+            the format of the weights.
         machine: what is free.
         tokens: of the longest conversation, prompt and answer.
         sandbox: bytes that the sandbox may take, all of its processes together.
     """
     working: Place = "memory" if machine.gpu_memory is None else "GPU memory"
+    sizes = _computed(sizes, engine)
     with_vllm = engine.kind == "vllm"
     lay_out = _of_vllm if with_vllm else _of_transformers
     of_engine = (
@@ -124,6 +126,17 @@ def plan_memory(
     if sandbox:
         needs += (Need("sandbox, at most", "memory", sandbox),)
     return _judged(needs, machine, bank)
+
+
+def _computed(sizes: Sizes, engine: EngineSettings) -> Sizes:
+    """The same with weights, keys and values in the format that they are computed in."""
+    if engine.compute == "auto":
+        return sizes
+    item: int = getattr(torch, engine.compute).itemsize
+    weights = sizes.weights // sizes.item * item
+    return replace(
+        sizes, weights=weights, key_values=sizes.key_values // sizes.item * item, item=item
+    )
 
 
 def _of_transformers(

@@ -12,6 +12,8 @@ from evolution.genome import Genome
 from evolution.merging.anchors import add_merges
 from evolution.placement import load_placed_bank
 from evolution.settings import EngineSettings, ModelSettings, SpectralSettings
+from evolution.stages import Stages, unheard
+from memory.threads import done_in_passing
 
 
 class Population:
@@ -26,6 +28,7 @@ class Population:
         engine: where experts answer.
         cache: folder for what is cached by content across runs.
         extend: appends what a run has grafted onto the bank, once it is loaded.
+        stages: told, from another thread, how far loading is.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class Population:
         cache: Path,
         open_with: Callable[[Bank, EngineSettings], Engine] = open_engine,
         extend: Callable[[Bank], None] | None = None,
+        stages: Stages = unheard,
     ) -> None:
         self._models = models
         self._spectral = spectral
@@ -43,6 +47,7 @@ class Population:
         self._cache = cache
         self._open_engine = open_with
         self._extend = extend
+        self._stages = stages
         self._lock = asyncio.Lock()
         self._bank: Bank | None = None
         self._broker: Broker | None = None
@@ -56,11 +61,13 @@ class Population:
         """
         async with self._lock:
             if self._bank is None:
-                self._bank = await asyncio.to_thread(self._load)
+                self._bank = await done_in_passing(self._load)
             return self._bank
 
     def _load(self) -> Bank:
-        bank = load_placed_bank(self._models, self._spectral, self._engine_settings, self._cache)
+        bank = load_placed_bank(
+            self._models, self._spectral, self._engine_settings, self._cache, self._stages
+        )
         add_merges(bank, self._models.merges, self._cache)
         if self._extend is not None:
             self._extend(bank)
@@ -71,8 +78,12 @@ class Population:
         bank = await self.bank()
         async with self._lock:
             if self._broker is None:
-                engine = await asyncio.to_thread(self._open_engine, bank, self._engine_settings)
+                self._stages(f"{self._engine_settings.kind} engine", 0, 0)
+                engine = await done_in_passing(
+                    lambda: self._open_engine(bank, self._engine_settings)
+                )
                 self._broker = Broker(engine)
+                self._stages("done", 0, 0)
             return self._broker
 
     def decode(self, genome_id: str, payload: bytes) -> Genome:

@@ -238,14 +238,20 @@ class EngineSettings(Settings):
         default="auto",
         description="auto: the first GPU if there is one, else the CPU; or cuda:1, cpu",
     )
+    compute: Literal["auto", "bfloat16", "float16", "float32"] = Field(
+        default="auto",
+        description="number format that experts are computed in, whatever models.dtype their "
+        "weights are rounded to; auto: that of the weights where the device multiplies it "
+        "natively, else float32",
+    )
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads of the model; none leaves it to PyTorch"
     )
     rows: int | None = Field(
         default=None,
         ge=1,
-        description="Replies that are decoded side by side: always, dummies fill up, in "
-        "transformers (none: 32 on a CPU, 128 on a GPU), at most in vllm (none: 64 and 256)",
+        description="Replies that are decoded side by side, at most; none: 32 on a CPU and 128 on "
+        "a GPU in transformers, 64 and 256 in vllm",
     )
     prefill_tokens: int | None = Field(
         default=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,14 @@ from torch import Tensor
 
 from evolution.cache import load_cached, save_cached
 from evolution.settings import SpectralSettings
+from evolution.stages import Stages, unheard
 from memory.hashing import json_hash
 from memory.records import Json
 
 _EXACT_UP_TO = 2048
 _OVERSAMPLING, _ITERATIONS = 16, 4
+_DIGITS = 1e-8
+"""Smallest squared singular value, of the largest, that float64 still tells to eight digits."""
 _PARTS = ("left", "values", "right")
 
 
@@ -44,6 +48,7 @@ def spectral_bases(
     recipe: Mapping[str, Json],
     settings: SpectralSettings,
     cache_dir: Path,
+    stages: Stages = unheard,
 ) -> dict[str, SpectralBasis]:
     """The bases of all mutable matrices, from the cache if they are there.
 
@@ -53,6 +58,7 @@ def spectral_bases(
         recipe: of `basis_recipe`; names the file in the cache.
         settings: rank and method.
         cache_dir: folder of all that is cached.
+        stages: told how far it is.
     """
     if settings.rank == 0:
         return {}
@@ -64,7 +70,7 @@ def spectral_bases(
         return {
             name: SpectralBasis(*(stored[f"{name}.{part}"] for part in _PARTS)) for name in matrices
         }
-    bases = {name: decompose(base[name].float(), settings) for name in matrices}
+    bases = _decomposed(base, matrices, settings, stages)
     save_cached(
         path,
         {
@@ -76,6 +82,28 @@ def spectral_bases(
     return bases
 
 
+def _decomposed(
+    base: Mapping[str, Tensor], matrices: Sequence[str], settings: SpectralSettings, stages: Stages
+) -> dict[str, SpectralBasis]:
+    """On a CPU, one matrix for each core: LAPACK gains little from several threads."""
+    on_cpu = all(base[name].device.type == "cpu" for name in matrices)
+    threads = torch.get_num_threads()
+    workers = threads if on_cpu else 1
+
+    def one(name: str) -> SpectralBasis:
+        return decompose(base[name].float(), settings)
+
+    found: dict[str, SpectralBasis] = {}
+    try:
+        with ThreadPoolExecutor(workers, "acdc-spectral", torch.set_num_threads, (1,)) as pool:
+            for name, basis in zip(matrices, pool.map(one, matrices), strict=True):
+                found[name] = basis
+                stages("spectral bases", len(found), len(matrices))
+    finally:
+        torch.set_num_threads(threads)
+    return found
+
+
 def decompose(matrix: Float[Tensor, "m n"], settings: SpectralSettings) -> SpectralBasis:
     """Top singular triplets; the largest entry of each left vector is made positive."""
     rank = min(settings.rank, *matrix.shape)
@@ -83,8 +111,7 @@ def decompose(matrix: Float[Tensor, "m n"], settings: SpectralSettings) -> Spect
         settings.method == "auto" and max(matrix.shape) <= _EXACT_UP_TO
     )
     if exact:
-        left, values, transposed = torch.linalg.svd(matrix, full_matrices=False)
-        right = transposed.mH
+        left, values, right = _exact_svd(matrix, rank)
     else:
         left, values, right = _randomised_svd(matrix, rank, settings.seed)
     left, values, right = left[:, :rank], values[:rank], right[:, :rank]
@@ -93,6 +120,29 @@ def decompose(matrix: Float[Tensor, "m n"], settings: SpectralSettings) -> Spect
     return SpectralBasis(
         (left * signs).contiguous(), values.contiguous(), (right * signs).contiguous()
     )
+
+
+def _exact_svd(
+    matrix: Float[Tensor, "m n"], rank: int
+) -> tuple[Float[Tensor, "m r"], Float[Tensor, " r"], Float[Tensor, "n r"]]:
+    """By the eigenvectors of its smaller Gram matrix in float64, which is faster than an SVD.
+
+    Squared singular values lose half of the digits; where the smallest that is wanted has none
+    left, an SVD is computed after all.
+    """
+    wide = matrix.double()
+    flipped = wide.shape[0] > wide.shape[1]
+    if flipped:
+        wide = wide.mT
+    squares, vectors = torch.linalg.eigh(wide @ wide.mT)
+    squares, vectors = squares[-rank:].flip(0), vectors[:, -rank:].flip(1)
+    if squares[-1] <= _DIGITS * squares[0]:
+        left, values, transposed = torch.linalg.svd(matrix, full_matrices=False)
+        return left[:, :rank], values[:rank], transposed.mH[:, :rank]
+    values = squares.sqrt()
+    others = wide.mT @ vectors / values
+    left, right = (others, vectors) if flipped else (vectors, others)
+    return left.float(), values.float(), right.float()
 
 
 def _randomised_svd(

@@ -22,6 +22,7 @@ from jaxtyping import Float32
 
 from memory.errors import EmbeddingError, MissingDependencyError
 from memory.settings import NoveltySettings
+from memory.threads import in_passing
 
 if TYPE_CHECKING:
     import torch
@@ -116,13 +117,15 @@ class FolderEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """One unit row per text, the mean (or first, or last) token state of the last layer."""
-        import torch
-
         if not texts:
             return np.zeros((0, self._model.config.hidden_size), np.float32)
+        return in_passing(lambda: unit_rows(self._pooled(texts), self.name))
+
+    def _pooled(self, texts: Sequence[str]) -> Vectors:
+        import torch
+
         with torch.inference_mode():
-            rows = np.stack([self._pool(self._states(text)) for text in texts])
-        return unit_rows(rows, self.name)
+            return np.stack([self._pool(self._states(text)) for text in texts])
 
     def _states(self, text: str) -> torch.Tensor:
         encoded = self._tokenizer(

@@ -1,8 +1,8 @@
-"""The decode loop: many prompts through a fixed number of rows.
+"""The decode loop: many prompts through a limited number of rows.
 
-Prompts are read in batches whose shape depends on their own lengths, and then take a free row of a
-slot cache. All rows step together; a row whose reply has ended is taken over by the next prompt.
-Rows without a reply are computed all the same: with shapes that never change, a reply comes out the
+Prompts are read side by side, and then take a free row of a slot cache. All rows that hold a reply
+step together; a row whose reply has ended is taken over by the next prompt. Both kinds of passes
+have sizes that were shown to give the same bits (`evolution.engines.passes`): a reply comes out the
 same whatever else is asked.
 """
 
@@ -19,10 +19,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from evolution.engines.attention import score, use_grouped_attention, use_plain_head
+from evolution.engines.attention import score
 from evolution.engines.drawing import choose, log_probabilities, self_certainty
 from evolution.engines.encoding import Prompt
 from evolution.engines.held import Order, Stopped
+from evolution.engines.passes import PassSizes
 from evolution.engines.reading import Reader
 from evolution.engines.slots import Slots, Span
 
@@ -62,21 +63,27 @@ class Decoder:
     """Runs one model.
 
     Args:
-        model: a transformers causal language model; its weights may change between calls.
-        rows: replies side by side.
-        prefill_tokens: prompt tokens side by side, padding included.
+        model: a transformers causal language model; its weights may change between calls. It has
+            gone through `use_grouped_attention` and `use_plain_head`.
+        rows: replies side by side, at most.
+        sizes: of passes.
         end_tokens: tokens that end a reply.
+        side_by_side: whether prompts are read together, see `attends_by_segments`.
     """
 
     def __init__(
-        self, model: Any, rows: int, prefill_tokens: int, end_tokens: frozenset[int]
+        self,
+        model: Any,
+        rows: int,
+        sizes: PassSizes,
+        end_tokens: frozenset[int],
+        side_by_side: bool,
     ) -> None:
-        use_grouped_attention(model)
-        use_plain_head(model)
         self._model = model
         self._rows = rows
+        self._sizes = sizes
         self._end_tokens = end_tokens
-        self._reader = Reader(model, prefill_tokens)
+        self._reader = Reader(model, sizes, side_by_side)
         self._slots: Slots | None = None
 
     def forget(self) -> None:
@@ -134,27 +141,31 @@ class Decoder:
         if self._slots is None or self._slots.length != length:
             # One cache is kept at a time; the old one goes before the new one comes.
             self._slots = None
-            self._slots = Slots(ready.spans[0], self._rows, length)
+            self._slots = Slots(ready.spans[0], self._sizes.rows_for(self._rows), length)
         row = rows.index(None)
         rows[row] = ready.task
         self._slots.install(row, ready.spans)
 
     def _step(self, rows: list[Task | None], order: Order) -> None:
-        """One more token for every reply; rows without one compute a token that nobody reads."""
+        """One more token for every reply, in a pass that is no larger than they need."""
         assert self._slots is not None
         start = time.perf_counter()
-        places = [len(t.prompt) + len(t.tokens) - 1 if t else 0 for t in rows]
+        size = self._sizes.rows_for(sum(1 for task in rows if task))
+        _close_up(rows, size, self._slots)
+        stepping = [*rows[:size], *[None] * (size - len(rows))]
+        places = [len(t.prompt) + len(t.tokens) - 1 if t else 0 for t in stepping]
         positions = torch.tensor(places, device=self._model.device)
-        last = torch.tensor([t.tokens[-1] if t else 0 for t in rows], device=self._model.device)
-        slot = torch.arange(self._slots.length, device=self._model.device)
+        last = torch.tensor([t.tokens[-1] if t else 0 for t in stepping], device=positions.device)
+        seen = self._sizes.slots_for(max(places) + 1, self._slots.length)
+        slot = torch.arange(seen, device=positions.device)
         logits = score(
             self._model,
             last[:, None],
             (slot <= positions[:, None])[:, None, None, :],
             positions[:, None],
-            self._slots.layers(positions),
+            self._slots.layers(positions, seen),
         )
-        self._extend_replies(rows, logits, order)
+        self._extend_replies(stepping, logits, order)
         _share(time.perf_counter() - start, [task for task in rows if task])
         rows[:] = [task if task and not self._complete(task, order) else None for task in rows]
 
@@ -180,6 +191,16 @@ class Decoder:
 
     def _complete(self, task: Task, order: Order) -> bool:
         return task.ended or len(task.tokens) >= order.sampling.max_tokens
+
+
+def _close_up(rows: list[Task | None], size: int, slots: Slots) -> None:
+    """Bring all replies into the first rows."""
+    free = iter([row for row, task in enumerate(rows[:size]) if task is None])
+    for row in range(size, len(rows)):
+        if rows[row] is not None:
+            place = next(free)
+            slots.move(row, place)
+            rows[place], rows[row] = rows[row], None
 
 
 def _share(seconds: float, tasks: Collection[Task]) -> None:

@@ -1,8 +1,4 @@
-"""From conversations to token ids, and the shapes in which they are computed.
-
-Every shape is a function of one prompt alone: what else is asked at the same time never changes the
-arithmetic of a reply.
-"""
+"""From conversations to token ids, and the caches that they need."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ from evolution.engines.base import Chat
 from evolution.errors import EngineError, PromptTooLongError
 from memory.records import ChatMessage, Token
 
-BUCKETS = "multiples of 32, steps of 1/8; caches of 256 * 2**k; openings of 16 and more"
+BUCKETS = "caches of 256 * 2**k; openings of 16 and more"
 """What the functions below do, in words: part of the profile of an engine."""
 
 _SMALLEST_CACHE = 256
@@ -59,23 +55,12 @@ class Prompt:
         """All tokens."""
         return [*self.opening, *self.rest]
 
-    @property
-    def bucket(self) -> int:
-        """Length to which the rest is padded."""
-        return bucket(len(self.rest))
-
     def cache_length(self, max_tokens: int) -> int:
         """Number of cache slots for prompt and reply."""
         length = _SMALLEST_CACHE
         while length < len(self) + max_tokens:
             length *= 2
         return length
-
-
-def bucket(length: int) -> int:
-    """The padded length: up to 31 tokens, or an eighth, more than the length."""
-    step = max(32, 1 << max(length.bit_length() - 4, 0))
-    return -(-length // step) * step
 
 
 @dataclass

@@ -1,21 +1,24 @@
-"""Reading prompts: the first pass over their tokens, in batches of a fixed shape.
+"""Reading prompts: the first pass over their tokens.
 
-The opening that prompts share (the system message) is read once per expert; every prompt then only
-reads its own tokens behind it.
+The opening that prompts share (the system message) is read once per expert; behind it the prompts
+lie one after the other in a single row, and each attends to the opening and to itself alone. No
+position is computed that no prompt needs, but for what fills a pass up to its size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import accumulate, chain, groupby
 from typing import Any, TypeVar
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from evolution.engines.attention import score
+from evolution.engines.attention import Segments, score
 from evolution.engines.encoding import Prompt
+from evolution.engines.passes import PassSizes
 from evolution.engines.slots import RecordingLayer, Span
 
 _KEPT_OPENINGS = 8
@@ -31,18 +34,19 @@ class Read:
         logits: (rows, vocabulary) scores of the first token of each reply; rows beyond the batch
             are padding.
         opening: keys and values of the opening, per layer; empty if there is none.
-        spans: keys and values of the prompts' own tokens, per layer, padded on the left.
+        spans: keys and values of the prompts' own tokens, per layer, one behind the other.
+        ends: place behind the last token of each prompt.
     """
 
     logits: Tensor
     opening: Sequence[Span]
     spans: Sequence[Span]
+    ends: Sequence[int]
 
-    def spans_of(self, row: int, prompt: Prompt) -> list[Sequence[Span]]:
-        """What a slot cache needs of one prompt, without padding."""
-        own = slice(self.spans[0][0].shape[2] - len(prompt.rest), None)
-        one = slice(row, row + 1)
-        added = [(keys[one, :, own], values[one, :, own]) for keys, values in self.spans]
+    def spans_of(self, place: int, prompt: Prompt) -> list[Sequence[Span]]:
+        """What a slot cache needs of one prompt."""
+        own = slice(self.ends[place] - len(prompt.rest), self.ends[place])
+        added = [(keys[:, :, own], values[:, :, own]) for keys, values in self.spans]
         return [self.opening, added] if self.opening else [added]
 
 
@@ -51,12 +55,14 @@ class Reader:
 
     Args:
         model: a transformers causal language model; its weights may change between calls.
-        tokens: tokens side by side, padding included: gives the rows of each bucket.
+        sizes: of its passes.
+        side_by_side: whether it attends by segments; if not, prompts are read one by one.
     """
 
-    def __init__(self, model: Any, tokens: int) -> None:
+    def __init__(self, model: Any, sizes: PassSizes, side_by_side: bool) -> None:
         self._model = model
-        self._tokens = tokens
+        self._sizes = sizes
+        self._side_by_side = side_by_side
         self._openings: dict[tuple[int, ...], Sequence[Span]] = {}
 
     def forget(self) -> None:
@@ -64,33 +70,32 @@ class Reader:
         self._openings.clear()
 
     def batches(self, items: Sequence[tuple[Item, Prompt]]) -> Iterator[list[Item]]:
-        """What is to be read together: same opening, same bucket; the longest first."""
+        """What is to be read together: of the same opening, the longest first."""
 
-        def shape(pair: tuple[Item, Prompt]) -> tuple[int, tuple[int, ...]]:
-            return (-pair[1].bucket, pair[1].opening)
+        def rank(pair: tuple[Item, Prompt]) -> tuple[tuple[int, ...], int]:
+            return (pair[1].opening, -len(pair[1].rest))
 
-        for (bucket, _), same in groupby(sorted(items, key=shape), key=shape):
-            group, size = [item for item, _ in same], self._rows(-bucket)
-            for start in range(0, len(group), size):
-                yield group[start : start + size]
+        most_tokens = self._sizes.tokens[-1]
+        most_prompts = self._sizes.rows[-1] if self._side_by_side else 1
+        ordered = sorted(items, key=rank)
+        for _, same in groupby(ordered, key=lambda pair: pair[1].opening):
+            batch: list[Item] = []
+            taken = 0
+            for item, prompt in same:
+                full = len(batch) == most_prompts or taken + len(prompt.rest) > most_tokens
+                if batch and full:
+                    yield batch
+                    batch, taken = [], 0
+                batch.append(item)
+                taken += len(prompt.rest)
+            yield batch
 
     def read(self, batch: Sequence[Prompt]) -> Read:
-        """Read prompts of one opening and one bucket.
-
-        Prompts are padded on the left, so that all end at the last position.
-        """
-        width = batch[0].bucket
-        tokens = torch.zeros(self._rows(width), width, dtype=torch.long)
-        lengths = torch.zeros(len(tokens), 1, dtype=torch.long)
-        for row, prompt in enumerate(batch):
-            tokens[row, width - len(prompt.rest) :] = torch.tensor(prompt.rest)
-            lengths[row] = len(prompt.rest)
+        """Read prompts of one opening that together fit a pass, or one that alone exceeds it."""
         opening = self._opening(batch[0].opening)
-        logits, spans = self._extend(tokens, lengths, opening)
-        return Read(logits, opening, spans)
-
-    def _rows(self, bucket: int) -> int:
-        return max(self._tokens // bucket, 1)
+        logits, spans = self._extend([prompt.rest for prompt in batch], opening)
+        ends = list(accumulate(len(prompt.rest) for prompt in batch))
+        return Read(logits, opening, spans, ends)
 
     def _opening(self, tokens: tuple[int, ...]) -> Sequence[Span]:
         if not tokens:
@@ -98,30 +103,61 @@ class Reader:
         if tokens not in self._openings:
             if len(self._openings) >= _KEPT_OPENINGS:
                 self._openings.clear()
-            lengths = torch.tensor([[len(tokens)]])
-            _, self._openings[tokens] = self._extend(torch.tensor([tokens]), lengths, ())
+            _, spans = self._extend([tokens], ())
+            length = len(tokens)
+            self._openings[tokens] = [(k[:, :, :length], v[:, :, :length]) for k, v in spans]
         return self._openings[tokens]
 
     def _extend(
-        self, tokens: Tensor, lengths: Tensor, opening: Sequence[Span]
+        self, texts: Sequence[Sequence[int]], opening: Sequence[Span]
     ) -> tuple[Tensor, list[Span]]:
-        """Scores and spans of left-padded tokens that follow an opening."""
-        rows, width = tokens.shape
-        before = opening[0][0].shape[2] if opening else 0
-        column = torch.arange(width)
-        real = column >= width - lengths
-        # A padding position sees itself: with nothing to see at all it would not be finite.
-        own = ((column <= column[:, None]) & real[:, None, :]) | torch.eye(width, dtype=torch.bool)
-        visible = torch.cat([torch.ones(rows, width, before, dtype=torch.bool), own], 2)
-        positions = (before + column - (width - lengths)).clamp(min=0)
-        count = self._model.config.num_hidden_layers
-        layers = [RecordingLayer(opening[index] if opening else None) for index in range(count)]
-        device = self._model.device
-        logits = score(
-            self._model,
-            tokens.to(device),
-            visible[:, None].to(device),
-            positions.to(device),
-            layers,
-        )
-        return logits, [layer.added for layer in layers if layer.added is not None]
+        total = sum(map(len, texts))
+        size = self._sizes.tokens_for(total) if self._side_by_side else total
+        rows = self._sizes.rows_for(len(texts))
+        return read_texts(self._model, texts, opening, size, rows, self._side_by_side)
+
+
+def read_texts(
+    model: Any,
+    texts: Sequence[Sequence[int]],
+    opening: Sequence[Span],
+    size: int,
+    rows: int,
+    side_by_side: bool,
+) -> tuple[Float[Tensor, "rows vocabulary"], list[Span]]:
+    """One pass over texts that lie one behind the other.
+
+    Args:
+        model: a transformers causal language model.
+        texts: their tokens; one only, unless the model attends by segments.
+        opening: keys and values, per layer, of what all of them follow.
+        size: tokens of the pass; what the texts leave is filler.
+        rows: of the scores.
+        side_by_side: whether the model attends by segments.
+
+    Returns:
+        Scores behind each text, then dummies; and keys and values of all texts, per layer.
+    """
+    before = opening[0][0].shape[2] if opening else 0
+    segments = Segments(before, tuple(map(len, texts)))
+    filler = [0] * (size - sum(segments.lengths))
+    tokens = [*chain.from_iterable(texts), *filler]
+    positions = [*chain.from_iterable(range(before, before + n) for n in segments.lengths), *filler]
+    places = [end - 1 for end in accumulate(segments.lengths)]
+    places += [0] * (rows - len(places))
+    count = model.config.num_hidden_layers
+    layers = [RecordingLayer(opening[index] if opening else None) for index in range(count)]
+    device = model.device
+    visible = None
+    if not side_by_side:
+        visible = torch.ones(size, before + size, dtype=torch.bool, device=device).tril(before)
+    logits = score(
+        model,
+        torch.tensor([tokens], device=device),
+        None if visible is None else visible[None, None],
+        torch.tensor([positions], device=device),
+        layers,
+        segments if side_by_side else None,
+        torch.tensor(places, device=device),
+    )
+    return logits, [layer.added for layer in layers if layer.added is not None]

@@ -1,8 +1,7 @@
 """Key-value caches of fixed shape.
 
 A slot cache has one row per reply and one slot per position; a row is taken over by the next prompt
-when its reply has ended. Shapes never change while replies come and go, so a row is computed as if
-it were alone.
+when its reply has ended. A step is computed for the first rows only, as many as hold replies.
 """
 
 from __future__ import annotations
@@ -31,8 +30,7 @@ class RecordingLayer:
         self.added = (keys, values)
         if self._opening is None:
             return keys, values
-        rows = keys.shape[0]
-        before_keys, before_values = (part.expand(rows, -1, -1, -1) for part in self._opening)
+        before_keys, before_values = self._opening
         return torch.cat([before_keys, keys], 2), torch.cat([before_values, values], 2)
 
 
@@ -42,14 +40,15 @@ class SlotLayer:
     def __init__(self, keys: Keys, values: Keys) -> None:
         self.keys, self.values = keys, values
         self.at: tuple[Int[Tensor, " rows"], Int[Tensor, " rows"]] | None = None
+        self.seen = keys.shape[2]
 
     def update(self, keys: Keys, values: Keys, *args: Any, **kwargs: Any) -> Span:
-        """Called by the model: stores one position per row and returns all slots."""
+        """Called by the model: stores one position per row; what these rows may attend to."""
         assert self.at is not None
         row, position = self.at
         self.keys[row, :, position] = keys[:, :, 0]
         self.values[row, :, position] = values[:, :, 0]
-        return self.keys, self.values
+        return self.keys[: len(row), :, : self.seen], self.values[: len(row), :, : self.seen]
 
 
 class Slots:
@@ -84,8 +83,20 @@ class Slots:
                 slots[row, :, : filled.shape[1]] = filled
                 slots[row, :, filled.shape[1] :] = 0
 
-    def layers(self, positions: Int[Tensor, " rows"]) -> list[SlotLayer]:
-        """The caches for one step in which each row writes at its position."""
+    def move(self, row: int, to: int) -> None:
+        """Let a reply go on in another row."""
         for layer in self._layers:
-            layer.at = (self._every_row, positions)
+            layer.keys[to] = layer.keys[row]
+            layer.values[to] = layer.values[row]
+
+    def layers(self, positions: Int[Tensor, " rows"], seen: int) -> list[SlotLayer]:
+        """The caches for one step in which each of the first rows writes at its position.
+
+        Args:
+            positions: one per row.
+            seen: slots that the rows may attend to, those positions among them.
+        """
+        for layer in self._layers:
+            layer.at = (self._every_row[: len(positions)], positions)
+            layer.seen = seen
         return self._layers

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
 import transformers
 
 from evolution.bank import Bank
+from evolution.engines.attention import (
+    attends_by_segments,
+    use_grouped_attention,
+    use_plain_head,
+)
 from evolution.engines.base import Chat
+from evolution.engines.compute import choose_compute, device_of, machine_name
 from evolution.engines.decoding import Decoder, Task
 from evolution.engines.drawing import log_probabilities
 from evolution.engines.encoding import BUCKETS, Encoder, longest_context
 from evolution.engines.held import HeldEngine, Order, processor
-from evolution.errors import EngineError
+from evolution.engines.packing import ModelWeights
+from evolution.engines.passes import candidates
+from evolution.engines.proof import prove, remembered
 from evolution.genome import Genome
-from evolution.materialise import materialise
 from evolution.settings import EngineSettings
+from memory.hashing import json_hash
 from memory.records import Reply
+from memory.threads import usual_threads
 
-ALGORITHM = 2
+ALGORITHM = 3
 """Version of the decode loop: to be raised whenever a reply may come out differently."""
 
+_SWITCH_SECONDS = 0.0002
 _ROWS = {"cpu": 32, "cuda": 128}
 _PREFILL_TOKENS = {"cpu": 512, "cuda": 8192}
 
@@ -43,21 +55,24 @@ class TransformersEngine(HeldEngine):
     """
 
     def __init__(self, bank: Bank, settings: EngineSettings) -> None:
-        self._device = _device(settings.device)
-        self._threads = settings.threads or torch.get_num_threads()
+        self._device = device_of(settings.device)
+        compute = choose_compute(settings, str(bank.dtype)[6:], bank.origin.cache_dir).dtype
+        self._threads = settings.threads or usual_threads()
         super().__init__(bank, lambda: torch.set_num_threads(self._threads))
+        # After each of its many short operations the engine's thread needs the interpreter again,
+        # which the rest of a run may hold for as long as this.
+        sys.setswitchinterval(_SWITCH_SECONDS)
         self._rows = settings.rows or _ROWS.get(self._device.type, 32)
         self._prefill_tokens = settings.prefill_tokens or _PREFILL_TOKENS.get(
             self._device.type, 512
         )
-        self._model: Any = bank.model().to(self._device)
+        self._model: Any = bank.model(getattr(torch, compute)).to(self._device)
+        self._weights = ModelWeights(self._model)
         self._encoder = Encoder(bank.tokenizer, longest_context(self._model.config))
-        self._decoder = Decoder(
-            self._model,
-            self._rows,
-            self._prefill_tokens,
-            self._encoder.end_tokens(self._model.generation_config),
-        )
+        use_grouped_attention(self._model)
+        use_plain_head(self._model)
+        # Made in the thread, and with the threads, that everything is computed in.
+        self._decoder: Decoder = self._thread.submit(self._new_decoder).result()
 
     @property
     def profile(self) -> str:
@@ -69,7 +84,8 @@ class TransformersEngine(HeldEngine):
                 "algorithm": ALGORITHM,
                 "transformers": transformers.__version__,
                 "torch": torch.__version__,
-                "dtype": str(self._model.dtype).removeprefix("torch."),
+                "dtype": str(self._bank.dtype).removeprefix("torch."),
+                "compute": str(self._model.dtype).removeprefix("torch."),
                 "attention": self._model.config._attn_implementation,
                 "device": processor(self._device),
                 "threads": self._threads if on_cpu else None,
@@ -81,8 +97,20 @@ class TransformersEngine(HeldEngine):
         )
 
     def _swap(self, genome: Genome) -> None:
+        self._weights.write(self._bank, genome)
         self._decoder.forget()
-        materialise(self._bank, genome, self._model)
+
+    def _new_decoder(self) -> Decoder:
+        self._weights.write(self._bank, self._bank.base_genome())
+        side_by_side = attends_by_segments(self._model)
+        tried = candidates(self._rows, self._prefill_tokens)
+        shape = self._model.config.to_dict()
+        machine = machine_name(self._device)
+        known = json_hash([self.profile, machine, shape, asdict(tried), side_by_side], 32)
+        file = self._bank.origin.cache_dir / "passes" / f"{known}.json"
+        sizes = remembered(file, tried, lambda: prove(self._model, tried, side_by_side))
+        ends = self._encoder.end_tokens(self._model.generation_config)
+        return Decoder(self._model, self._rows, sizes, ends, side_by_side)
 
     def _complete(
         self, prompts: Sequence[Chat], seeds: Sequence[int] | None, order: Order
@@ -119,15 +147,3 @@ class TransformersEngine(HeldEngine):
             chosen = log_probabilities(logits, given[0, len(tokens) - length :])
             found.append(chosen.tolist())
         return found
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise EngineError(
-            f"device {name!r} is not there ({torch.cuda.device_count()} GPUs): set engine.device "
-            "to auto or cpu"
-        )
-    return device

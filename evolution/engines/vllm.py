@@ -91,6 +91,7 @@ class VllmEngine(HeldEngine):
                 "vllm": vllm.__version__,
                 "torch": torch.__version__,
                 "dtype": str(self._bank.dtype).removeprefix("torch."),
+                "compute": self._plan.compute,
                 "device": processor(self._plan.device),
                 "threads": self._plan.threads,
                 "rows": self._plan.rows,

@@ -89,10 +89,10 @@ class Packer:
             slot = self._slots[name]
             if slot not in buffers:
                 slot.missing = set(slot.rows)
-                buffers[slot] = self._buffer(slot, bank.dtype)
+                buffers[slot] = self._buffer(slot)
             first, end = slot.rows[name]
             part = buffers[slot][first:end]
-            # Some kernels want a bias in float32: it is rounded as the others are, then widened.
+            # What vLLM computes in another format is rounded as everything is, then converted.
             return part if part.dtype == bank.dtype else torch.empty_like(part, dtype=bank.dtype)
 
         for name, tensor in write_to(bank, genome, place):
@@ -105,13 +105,13 @@ class Packer:
             if not slot.missing:
                 self._pack(slot, buffers.pop(slot))
 
-    def _buffer(self, slot: Slot, dtype: torch.dtype) -> Float[Tensor, " rows ..."]:
+    def _buffer(self, slot: Slot) -> Float[Tensor, " rows ..."]:
         """The parameter itself where it is still there, else a buffer in its shape."""
         parameter: Tensor = getattr(slot.module, slot.attribute)
         if parameter.numel():
             return parameter.data
         free = self._free.setdefault(slot.shape, [])
-        return free.pop() if free else torch.empty(slot.shape, dtype=dtype)
+        return free.pop() if free else torch.empty(slot.shape, dtype=parameter.dtype)
 
     def _pack(self, slot: Slot, full: Tensor) -> None:
         if slot.is_packed:

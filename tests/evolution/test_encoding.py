@@ -1,4 +1,4 @@
-"""Conversations to tokens, and the shapes in which they are computed."""
+"""Conversations to tokens, and the caches that they need."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from evolution.engines.encoding import Encoder, Prompt, bucket
+from evolution.engines.encoding import Encoder, Prompt
 from evolution.errors import EngineError, PromptTooLongError
 from memory.records import ChatMessage
 from tests.conftest import make_tokenizer
@@ -35,14 +35,6 @@ def byte_tokenizer() -> Any:
 
 def user(text: str) -> ChatMessage:
     return ChatMessage(role="user", content=text)
-
-
-@hypothesis_settings(deadline=None)
-@given(st.integers(1, 100_000))
-def test_buckets_waste_little_and_hold_everything(length: int) -> None:
-    padded = bucket(length)
-    assert length <= padded < length + max(32, length / 8 + 1)
-    assert bucket(padded) == padded
 
 
 @hypothesis_settings(deadline=None)

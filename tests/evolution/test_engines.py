@@ -19,8 +19,8 @@ from evolution.settings import SpectralSettings
 from memory.records import Sampling
 from tests.evolution.conftest import models_of
 from tests.evolution.engine_cases import (
+    COMPUTED,
     GREEDY,
-    KINDS,
     SETTINGS,
     WARM,
     apart,
@@ -39,6 +39,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 TOLERANCE = 0.1
 """How far log-probabilities in bfloat16 may be from those in float32, on average over the tokens.
 Weights of these tiny models are rough: both engines are 0.03 to 0.06 away, other experts 0.5."""
+EXACT = 1e-4
+"""How far they may be where both are computed in float32; weights that are not rounded to bfloat16
+before would be 0.01 away."""
 LAST_BIT = 0.01
 """How far those of vLLM may be from its own: only as far as rounding goes."""
 
@@ -50,9 +53,10 @@ def bank(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return load_bank(models_of(family), SpectralSettings(rank=4), cache)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=KINDS)
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=COMPUTED)
 async def engine(request: pytest.FixtureRequest, bank: Bank) -> AsyncIterator[Engine]:
-    engine = open_engine(bank, SETTINGS[request.param])
+    kind, compute = request.param
+    engine = open_engine(bank, SETTINGS[kind].model_copy(update={"compute": compute}))
     yield engine
     await engine.close()
 
@@ -102,6 +106,16 @@ async def test_scores_are_those_of_the_expert(engine: Engine, bank: Bank) -> Non
         assert apart(found, plain_scores(bank, genome, prompts, said)) < TOLERANCE
 
 
+async def test_what_is_computed_in_float32_has_the_same_weights(engine: Engine, bank: Bank) -> None:
+    """Rounded as ever: an expert is the same one whatever it is computed in."""
+    if json.loads(engine.profile)["compute"] != "float32":
+        pytest.skip("computed in the format of the weights")
+    prompts, said = questions(12), texts(12)
+    for genome in genomes(bank).values():
+        found = await scores(engine, genome, prompts, said)
+        assert apart(found, plain_scores(bank, genome, prompts, said)) < EXACT
+
+
 async def test_an_expert_comes_back_to_the_letter(engine: Engine, bank: Bank) -> None:
     """After A -> B -> A: the same scores, and the same replies to prompts that were read as B."""
     prompts, said = questions(12), texts(12)
@@ -126,7 +140,8 @@ async def test_an_anchor_that_is_grafted_meanwhile_answers(
 ) -> None:
     prompts, said = questions(12), texts(12)
     await scores(engine, bank.base_genome(), prompts, said)
-    name = f"grafted-{json.loads(engine.profile)['engine']}"
+    profile = json.loads(engine.profile)
+    name = f"grafted-{profile['engine']}-{profile['compute']}"
     bank.graft(name, str(adapter))
     genome = bank.seed_genome(name)
     found = await scores(engine, genome, prompts, said)
@@ -217,7 +232,8 @@ async def test_profile_names_engine_version_and_dtype(
 ) -> None:
     profile = json.loads(engine.profile)
     assert profile[profile["engine"]]
-    assert profile["dtype"] == "bfloat16"
+    assert profile["dtype"] == "bfloat16", "of the weights"
+    assert profile["compute"] in ("bfloat16", "float32")
     assert profile["threads"] >= 1
     assert profile["rows"] == SETTINGS[profile["engine"]].rows
     assert str(tmp_path.parent) not in engine.profile

@@ -28,6 +28,16 @@ def planned(memory: float, gpu: float | None, engine: EngineSettings | None = No
     )
 
 
+def test_what_is_computed_in_float32_takes_twice_the_memory() -> None:
+    half = planned(256, None, EngineSettings(compute="bfloat16"))
+    full = planned(256, None, EngineSettings(compute="float32"))
+    for narrow, wide in zip(half.needs, full.needs, strict=True):
+        if narrow.what == "weights of an expert" or narrow.what.startswith("keys and values"):
+            assert wide.bytes == 2 * narrow.bytes
+        if narrow.what == "bank":
+            assert wide.bytes == narrow.bytes
+
+
 def test_the_bank_lies_on_the_gpu_where_it_fits_and_else_is_streamed() -> None:
     large, small = planned(128, 141), planned(128, 80)
     assert (large.bank, large.verdict) == ("device", "fits")

@@ -8,16 +8,16 @@ import math
 import random
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from evolution.bank import Bank, load_bank
 from evolution.engines import TransformersEngine
-from evolution.engines import transformers as engine_module
 from evolution.engines.attention import use_plain_head
+from evolution.engines.packing import PackedLinear, can_pack
 from evolution.errors import EngineError, GenomeError, PromptTooLongError
 from evolution.genome import Genome
 from evolution.settings import EngineSettings, ModelSettings, SeedSettings, SpectralSettings
@@ -40,9 +40,9 @@ def bank(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     )
 
 
-@pytest.fixture
-async def engine(bank: Bank) -> AsyncIterator[TransformersEngine]:
-    engine = TransformersEngine(bank, SETTINGS)
+@pytest.fixture(params=["bfloat16", "float32"])
+async def engine(bank: Bank, request: pytest.FixtureRequest) -> AsyncIterator[TransformersEngine]:
+    engine = TransformersEngine(bank, SETTINGS.model_copy(update={"compute": request.param}))
     yield engine
     await engine.close()
 
@@ -109,12 +109,12 @@ async def test_replies_come_back_after_swaps(engine: TransformersEngine, bank: B
     assert timeless(await ask(engine, bank.seed_genome("beta"), prompts)) == other
 
 
+@pytest.mark.parametrize("engine", ["float32"], indirect=True)
 async def test_agrees_with_the_librarys_own_generation(
     engine: TransformersEngine, bank: Bank
 ) -> None:
     """In float32, where rounding does not decide between close tokens."""
     prompts = questions(10)
-    engine._model.float()
     async with engine.lease(bank.base_genome()) as lease:
         replies = await lease.answer(prompts, GREEDY)
     model = bank.model().float()
@@ -154,11 +154,11 @@ def test_the_vocabulary_is_not_copied_for_every_row(bank: Bank) -> None:
     assert "aten::bmm" not in operations()
 
 
+@pytest.mark.parametrize("engine", ["float32"], indirect=True)
 async def test_logprob_and_certainty_are_means_over_the_reply(
     engine: TransformersEngine, bank: Bank
 ) -> None:
     prompt = chat("one two three")
-    engine._model.float()
     [reply] = await ask(engine, bank.base_genome(), [prompt], logprobs=True, tokens=True)
     [silent] = await ask(engine, bank.base_genome(), [prompt])
     assert silent.logprob is None
@@ -213,6 +213,7 @@ async def test_long_prompts_get_longer_caches(engine: TransformersEngine, bank: 
     assert timeless(together) == timeless(alone)
 
 
+@pytest.mark.skipif(not can_pack(torch.float32), reason="nothing is packed here")
 async def test_a_failed_swap_leaves_nobody_in_the_engine(
     engine: TransformersEngine, bank: Bank, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,12 +221,12 @@ async def test_a_failed_swap_leaves_nobody_in_the_engine(
     alpha = bank.seed_genome("alpha")
     expected = timeless(await ask(engine, alpha, prompts))
 
-    def breaks_half_way(bank: Bank, genome: Genome, model: Any) -> None:
-        next(model.parameters()).data.zero_()
+    def breaks_half_way(self: PackedLinear, weight: Tensor) -> None:
+        self._packed = None
         raise EngineError("the device fell asleep")
 
     with monkeypatch.context() as patch:
-        patch.setattr(engine_module, "materialise", breaks_half_way)
+        patch.setattr(PackedLinear, "pack", breaks_half_way)
         with pytest.raises(EngineError, match="fell asleep"):
             await ask(engine, bank.seed_genome("beta"), prompts)
     assert timeless(await ask(engine, alpha, prompts)) == expected

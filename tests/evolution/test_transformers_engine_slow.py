@@ -52,7 +52,7 @@ async def test_companions_order_and_swaps_do_not_matter(bank: Bank) -> None:
     engine = TransformersEngine(bank, SETTINGS)
     prompts, base = questions(40), bank.base_genome()
     together = await texts(engine, base, prompts)
-    assert len(set(together)) > 20
+    assert len(set(together)) > 15
     order = list(range(40))
     random.Random(1).shuffle(order)
     shuffled = await texts(engine, base, [prompts[i] for i in order])

@@ -1,0 +1,12 @@
+"""What is told while models are loaded, which takes seconds to minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Stages = Callable[[str, int, int], None]
+"""Called with the name of a stage, the steps that are done, and all of its steps (0: not known)."""
+
+
+def unheard(stage: str, done: int, total: int) -> None:
+    """Tells nobody."""

@@ -1,0 +1,52 @@
+"""PyTorch's threads: how many compute, and that they go when the work is done.
+
+OpenMP keeps a team of threads for every thread that has computed with several. Once all teams have
+more threads than there are cores, each of them sleeps at every barrier and has to be woken again,
+which takes longer than most operations do. So one thread of a run has a team for good, that of the
+engine; everything else that is heavy is done in a thread that ends with it, and its team with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@functools.cache
+def usual_threads() -> int:
+    """Threads that PyTorch takes where nothing is set."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def in_passing(work: Callable[[], T]) -> T:
+    """Do something heavy in a thread that ends with it, and wait."""
+    with ThreadPoolExecutor(1, "acdc-passing") as pool:
+        return pool.submit(_with_usual_threads, work).result()
+
+
+async def done_in_passing(work: Callable[[], T]) -> T:
+    """Do something heavy in a thread that ends with it, while others go on."""
+    pool = ThreadPoolExecutor(1, "acdc-passing")
+    within = contextvars.copy_context()
+    try:
+        return await asyncio.get_running_loop().run_in_executor(
+            pool, within.run, _with_usual_threads, work
+        )
+    finally:
+        pool.shutdown(wait=False)
+
+
+def _with_usual_threads(work: Callable[[], T]) -> T:
+    import torch
+
+    # What a thread begins with is what another one has set last.
+    torch.set_num_threads(usual_threads())
+    return work()
