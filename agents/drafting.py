@@ -21,8 +21,9 @@ from memory.randomness import derive_seed, stream
 from memory.records import Assignment, AssignmentKind, Family, Rejection
 
 IN_VAIN = "founding_in_vain"
-FOUNDING_MARGIN = 1.25
-"""Assignments per free place of the pool: about one proposal in five is turned down."""
+FOUNDING_MARGIN = 1.4
+"""Assignments per free place of the pool: about one proposal in four is turned down, and a second
+wave takes longer than a few more proposals in the first."""
 
 
 def needs_another_wave(context: RunContext) -> bool:
@@ -150,15 +151,24 @@ def _lately_rejected(context: RunContext) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def expect_drafts(context: RunContext, assignment_id: str) -> None:
+    """Count the assignments that a scientist's belongs to, for the display."""
+    context.drafts.expect(*_counts(context, assignment_id))
+
+
+def _counts(context: RunContext, assignment_id: str) -> tuple[int, int]:
+    """How many assignments of the same generation are done with, and how many there are."""
+    store = context.store
+    generation = store.assignment(assignment_id).generation
+    total = len(store.assignments(generation))
+    return total - len(store.assignments(generation, "open")), total
+
+
 def tell_finished(context: RunContext, assignment_id: str) -> None:
     """Say that a scientist has done its work: drafts take minutes where an endpoint is slow."""
-    store = context.store
-    outcome = store.assignment_status(assignment_id)
-    generation = store.assignment(assignment_id).generation
-    total, left = len(store.assignments(generation)), len(store.assignments(generation, "open"))
+    outcome = context.store.assignment_status(assignment_id)
     said = outcome.status if outcome.rejection is None else f"rejected, {outcome.rejection.reason}"
-    text = f"draft: {assignment_id} {said}"
-    context.progress(ProgressEvent("step", text, total - left, total))
+    context.drafts.finished(f"{assignment_id} {said}", *_counts(context, assignment_id))
 
 
 async def admit(context: RunContext, generation: int) -> None:

@@ -90,6 +90,7 @@ async def found(state: RunState, runtime: Handles) -> None:
 async def scientist(state: AssignmentState, runtime: Handles) -> None:
     """Run one scientist on one assignment: propose, trial, critique, refine."""
     with phase(runtime.context, "draft"):
+        drafting.expect_drafts(runtime.context, state["assignment"])
         await build_scientist().ainvoke(
             {"assignment": state["assignment"], "round": 0},
             context=ScientistContext.of_run(runtime.context),

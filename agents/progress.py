@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,3 +34,41 @@ Progress = Callable[[ProgressEvent], None]
 
 def silent(event: ProgressEvent) -> None:
     """A progress sink that shows nothing."""
+
+
+class DraftProgress:
+    """Where the scientists at work stand, told in one line.
+
+    Args:
+        progress: where it is told.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._at: Counter[str] = Counter()
+        self._done = self._total = 0
+
+    def expect(self, done: int, total: int) -> None:
+        """So many assignments there are, of which so many are done with."""
+        self._done, self._total = done, total
+
+    @contextmanager
+    def at(self, stage: str) -> Iterator[None]:
+        """One scientist is at a stage."""
+        self._at[stage] += 1
+        self._tell()
+        try:
+            yield
+        finally:
+            self._at[stage] -= 1
+            self._tell()
+
+    def finished(self, outcome: str, done: int, total: int) -> None:
+        """One more is done with, so many of so many."""
+        self.expect(done, total)
+        self._progress(ProgressEvent("step", f"draft: {outcome}", done, total))
+
+    def _tell(self) -> None:
+        where = ", ".join(f"{count} {stage}" for stage, count in self._at.items() if count)
+        text = f"draft: {where or 'scientists and critics at work'}"
+        self._progress(ProgressEvent("step", text, self._done, self._total))

@@ -85,10 +85,12 @@ class ScientistContext:
         """The context of a scientist in a run."""
 
         async def gates(proposal: Proposal) -> GateReport:
-            return await run_gates(run.sandbox, proposal, run.gates, run.rater())
+            with run.drafts.at("in the gates"):
+                return await run_gates(run.sandbox, proposal, run.gates, run.rater())
 
         async def trial(proposal: Proposal, report: GateReport) -> tuple[TrialAnswer, ...]:
-            return await answer_trial(run, proposal, report)
+            with run.drafts.at("in the trial"):
+                return await answer_trial(run, proposal, report)
 
         return cls(run.store, run.chat, run.prompts, run.scientist, gates, trial, run.has_rater)
 

@@ -54,6 +54,7 @@ def main() -> None:
     # The display of a run is ours alone; libraries must not draw bars or warnings into it.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("TQDM_DISABLE", "1")
     # Commands register themselves, and stand in the help in this order.
     importlib.import_module("console.windows")
     importlib.import_module("console.doors")
@@ -82,15 +83,18 @@ def run(
     def action() -> None:
         fresh = not place.exists()
         unsafe = ("sandbox.allow_unsafe=true",) if allow_unsafe_sandbox else ()
-        settings = place.begin(config, (*(set_ or ()), *unsafe))
-        # Only now: it takes seconds to load what runs, and a wrong word is told at once.
-        from console import coevolution
-
+        wanted = place.wanted(config, (*(set_ or ()), *unsafe))
         try:
             with Display(errors if as_json else out, "starting") as display:
+                settings = place.begin_as(wanted)
+                # Only now: it takes seconds to load what runs, and a wrong word is told at once.
+                from console import coevolution
+
                 run_async(coevolution.coevolve(place, settings, display))
         except AcdcError as error:
-            if fresh:
+            if fresh and place.exists():
+                from console import coevolution
+
                 coevolution.undo_unborn(place, error)
             raise
         if as_json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -17,12 +16,13 @@ from agents.endpoints import OFFLINE
 from agents.families import write_family
 from agents.grafting import restore
 from agents.offline import OfflineTransport
-from agents.progress import Progress, silent
+from agents.progress import Progress, ProgressEvent, silent
 from agents.sandbox import open_sandbox
-from console.config import RunConfig
+from console.config import RunConfig, cache_folder
 from console.errors import ConfigError
 from console.rundir import RunFolder
 from evolution.population import Population
+from evolution.stages import Stages
 from memory.embedding import open_embedder
 from memory.novelty import NoveltyMemory
 from memory.spans import tracing
@@ -32,17 +32,6 @@ from prompts import PromptError, PromptLibrary
 PROMPTS_KEY = "prompts"
 PROMPTS_IN_KEYS = ("answer", "rate")
 """What experts are asked and answers are rated with; the agents' own prompts may change."""
-
-
-def cache_folder() -> Path:
-    """Where spectral bases are cached across runs, by content.
-
-    `$ACDC_CACHE`, or acdc/ in `$XDG_CACHE_HOME` or ~/.cache; an empty variable counts as not set.
-    """
-    own, common = os.environ.get("ACDC_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    if own:
-        return Path(own)
-    return (Path(common) if common else Path.home() / ".cache") / "acdc"
 
 
 def writes_offline(config: RunConfig) -> bool:
@@ -89,6 +78,17 @@ def _hold_prompts(store: RunStore, prompts: PromptLibrary, place: Path) -> None:
             )
 
 
+def _told_by(progress: Progress) -> Stages:
+    """Stages of loading, from whichever thread, as events of the run."""
+    loop = asyncio.get_running_loop()
+
+    def tell(stage: str, done: int, total: int) -> None:
+        event = ProgressEvent("step", f"loading: {stage}", done, total)
+        loop.call_soon_threadsafe(progress, event)
+
+    return tell
+
+
 @asynccontextmanager
 async def open_context(
     folder: RunFolder,
@@ -132,6 +132,7 @@ async def open_context(
             config.engine,
             cache_folder(),
             extend=partial(restore, store, folder.path),
+            stages=_told_by(progress),
         )
         stack.push_async_callback(population.close)
         await asyncio.to_thread(novelty.reconcile, store.families())

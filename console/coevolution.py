@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 from pathlib import Path
 
@@ -16,13 +15,15 @@ from agents.endpoints import OFFLINE
 from agents.errors import BudgetExhausted, ChatError
 from agents.graph import RunState, build_graph
 from agents.progress import Progress, ProgressEvent
-from console.assembly import cache_folder, open_context
-from console.config import RunConfig
+from console.assembly import open_context
+from console.config import RunConfig, cache_folder
 from console.errors import ConfigError
 from console.rundir import RunFolder
+from evolution.engines.compute import choose_compute
 from evolution.sizes import longest_sequence
 from memory.errors import AcdcError
 from memory.store import RunStore
+from memory.threads import done_in_passing
 
 OWN_ENTRIES = (
     "config.json",
@@ -54,7 +55,8 @@ async def coevolve(
     Raises:
         AcdcError: see the message; the same command goes on where the run stands.
     """
-    await asyncio.to_thread(_check_context, config)
+    progress(ProgressEvent("step", "loading: base model"))
+    await done_in_passing(lambda: _check_context(config))
     async with open_context(folder, config, progress, shelf) as context:
         await _check_endpoints(context, config)
         folder.keep(config)
@@ -62,10 +64,20 @@ async def coevolve(
             progress(ProgressEvent("line", f"{folder.path} is finished; nothing is left to do"))
             return
         context.store.put_meta("finished", False)
+        progress(ProgressEvent("line", f"experts are computed in {_computed(config)}"))
         serializer = JsonPlusSerializer(allowed_msgpack_modules=None)
         async with aiosqlite.connect(folder.checkpoints) as connection:
             saver = AsyncSqliteSaver(connection, serde=serializer)
             await _drive(context, saver)
+
+
+def _computed(config: RunConfig) -> str:
+    """The number format of a run, and why it is that one."""
+    by_itself = config.engine.model_copy(update={"compute": "auto"})
+    found = choose_compute(by_itself, config.models.dtype, cache_folder())
+    if found.dtype != config.engine.compute:
+        found = choose_compute(config.engine, config.models.dtype, cache_folder())
+    return str(found)
 
 
 SHORTEST_PROMPT = 64

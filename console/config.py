@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -95,6 +96,17 @@ class RunConfig(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Command line and file are merged by `resolve`; the environment is merged there too."""
         return (init_settings,)
+
+
+def cache_folder() -> Path:
+    """Where what is computed once is kept across runs, by content.
+
+    `$ACDC_CACHE`, or acdc/ in `$XDG_CACHE_HOME` or ~/.cache; an empty variable counts as not set.
+    """
+    own, common = os.environ.get("ACDC_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    if own:
+        return Path(own)
+    return (Path(common) if common else Path.home() / ".cache") / "acdc"
 
 
 def resolve(
@@ -199,8 +211,6 @@ def _from_environment() -> dict[str, Any]:
     Raises:
         ConfigError: a variable of that prefix names no key.
     """
-    import os
-
     tree: dict[str, Any] = {}
     for name, value in os.environ.items():
         if not name.startswith("ACDC_") or name in OTHER_VARIABLES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from types import TracebackType
 
@@ -23,6 +24,34 @@ def visible(text: str) -> str:
     return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
+class Pace:
+    """How long what is counted will take, from how long it has taken."""
+
+    def __init__(self) -> None:
+        self._begun: dict[str, tuple[float, int, int, int]] = {}
+
+    def seconds_left(self, event: ProgressEvent) -> float | None:
+        """Until the last step; None while a tenth is not done: the first ones tell nothing."""
+        what, now = event.text.partition(":")[0], time.monotonic()
+        start = now, event.done, event.done, event.total
+        begun, first, last, total = self._begun.get(what, start)
+        if event.done < last or event.total != total:
+            begun, first = now, event.done
+        self._begun[what] = begun, first, event.done, event.total
+        if not event.total or event.done - first < max(event.total / 10, 1):
+            return None
+        return (now - begun) / (event.done - first) * (event.total - event.done)
+
+
+def left(seconds: float | None) -> str:
+    """A remaining time for people; "" where it is not known, or as good as over."""
+    if seconds is None or seconds < 1:
+        return ""
+    rounded = round(seconds) if seconds < 20 else round(seconds / 5) * 5
+    minutes, rest = divmod(rounded, 60)
+    return f"about {minutes} min {rest} s left" if minutes else f"about {rest} s left"
+
+
 class Display:
     """Shows progress events; a context manager that leaves the terminal as it found it.
 
@@ -36,7 +65,11 @@ class Display:
         self._first = first
         self._live = console.is_terminal
         self._started = time.monotonic()
+        self._pace = Pace()
         self._last_plain = 0.0
+        self._pending: ProgressEvent | None = None
+        self._over = threading.Event()
+        self._last_stage = ""
         self._progress: Progress | None = None
         self._task: TaskID | None = None
 
@@ -44,17 +77,21 @@ class Display:
         if self._live:
             self._progress = Progress(
                 SpinnerColumn(),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 TextColumn("{task.fields[count]}"),
                 TimeElapsedColumn(),
+                TextColumn("{task.fields[left]}", style="dim"),
                 console=self._console,
                 transient=True,
             )
-            self._task = self._progress.add_task("starting", total=None, count="")
+            first = self._first or "starting"
+            self._task = self._progress.add_task(first, total=None, count="", left="")
             self._progress.start()
-        elif self._first:
-            self(ProgressEvent("line", self._first))
+        else:
+            if self._first:
+                self(ProgressEvent("line", self._first))
+            threading.Thread(target=self._tell_what_is_pending, daemon=True).start()
         return self
 
     def __exit__(
@@ -63,6 +100,7 @@ class Display:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._over.set()
         if self._progress is not None:
             self._progress.stop()
 
@@ -78,25 +116,46 @@ class Display:
             self._plain_step(event)
 
     def _move(self, progress: Progress, task: TaskID, event: ProgressEvent) -> None:
-        count = f"{event.done}/{event.total}" if event.total else ""
         progress.update(
             task,
             description=event.text,
             completed=event.done,
             total=event.total or None,
-            count=count,
+            count=f"{event.done}/{event.total}" if event.total else "",
+            left=left(self._pace.seconds_left(event)),
         )
 
     def _plain_step(self, event: ProgressEvent) -> None:
-        now = time.monotonic()
-        if now - self._last_plain >= PLAIN_EVERY_S or event.done == event.total:
-            self._last_plain = now
-            self._console.print(
-                f"{self._clock()} {event.text} {event.done}/{event.total}",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
+        """A stage that cannot be counted is told when it begins, the others now and then."""
+        if event.total:
+            late = time.monotonic() - self._last_plain >= PLAIN_EVERY_S
+            due = late or event.done == event.total
+        else:
+            due, self._last_stage = event.text != self._last_stage, event.text
+        self._pending = event
+        self._pace.seconds_left(event)
+        if due:
+            self._print_pending()
+
+    def _print_pending(self) -> None:
+        event, self._pending = self._pending, None
+        if event is None:
+            return
+        self._last_plain = time.monotonic()
+        count = f" {event.done}/{event.total}" if event.total else ""
+        remaining = left(self._pace.seconds_left(event))
+        self._console.print(
+            f"{self._clock()} {event.text}{count}{', ' if remaining else ''}{remaining}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def _tell_what_is_pending(self) -> None:
+        """What came too soon after a line is told later, should nothing else come."""
+        while not self._over.wait(PLAIN_EVERY_S):
+            if self._pending is not None and self._pending.total:
+                self._print_pending()
 
     def _clock(self) -> str:
         seconds = int(time.monotonic() - self._started)

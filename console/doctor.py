@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,9 +19,10 @@ from rich.text import Text
 from agents.chat import ChatClient
 from agents.offline import OfflineTransport
 from agents.sandbox import open_sandbox
-from console.assembly import cache_folder, writes_offline
-from console.config import RunConfig
+from console.assembly import writes_offline
+from console.config import RunConfig, cache_folder
 from evolution.bank import Bank, load_bank
+from evolution.engines.compute import Compute, choose_compute
 from evolution.headroom import free_memory
 from evolution.materialise import lacks_loop
 from evolution.mergeability import Pairs, mergeability
@@ -122,7 +124,23 @@ def _engine(config: RunConfig) -> list[Finding]:
     except AcdcError as error:
         return [Finding("engine", "failed", str(error))]
     chosen = " (auto)" if config.engine.kind == "auto" else ""
-    return [Finding("engine", "ok", f"{engine.kind}{chosen}"), _memory(config, engine)]
+    found = [Finding("engine", "ok", f"{engine.kind}{chosen}")]
+    try:
+        compute = choose_compute(engine, config.models.dtype, cache_folder())
+    except AcdcError as error:
+        return [*found, Finding("compute", "failed", str(error))]
+    engine = engine.model_copy(update={"compute": compute.dtype})
+    return [*found, _computed(compute), _memory(config, engine)]
+
+
+def _computed(compute: Compute) -> Finding:
+    """The number format of a run, and whether another would be much faster."""
+    slower = max(compute.gflops.values()) > 2 * compute.gflops.get(compute.dtype, math.inf)
+    figures: dict[str, Json] = {"dtype": compute.dtype, "gflops": {**compute.gflops}}
+    if slower:
+        advice = "another format is more than twice as fast here: set engine.compute to auto"
+        return Finding("compute", "warning", f"{compute}; {advice}", figures)
+    return Finding("compute", "ok", str(compute), figures)
 
 
 def _memory(config: RunConfig, engine: EngineSettings) -> Finding:

@@ -12,8 +12,7 @@ from rich.text import Text
 
 from agents.grafting import restore
 from console import calling
-from console.assembly import cache_folder
-from console.config import RunConfig
+from console.config import RunConfig, cache_folder
 from console.errors import UsageError
 from console.rundir import RunFolder
 from evolution.adapters import is_adapter

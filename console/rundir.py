@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from console import calling
-from console.config import RunConfig, as_tree, check_resume, resolve
+from console.config import RunConfig, as_tree, cache_folder, check_resume, resolve
 from console.errors import UsageError
+from evolution.settings import ModelSettings
 
 PACKAGES = (
     "torch",
@@ -80,7 +81,7 @@ class RunFolder:
 
     def config(self) -> RunConfig:
         """The run's own configuration."""
-        return resolve(None, (), self.manifest()["config"])
+        return resolve(None, (), _as_begun(self.manifest()["config"]))
 
     def begin(self, file: Path | None, overrides: tuple[str, ...]) -> RunConfig:
         """Create the folder with its configuration, or check that of a run that goes on.
@@ -92,8 +93,16 @@ class RunFolder:
             UsageError: the path is a file, or cannot be written.
             EngineError: the engine is not installed.
         """
-        stored = self.manifest()["config"] if self.exists() else None
-        return self.begin_as(resolve(file, overrides, stored))
+        return self.begin_as(self.wanted(file, overrides))
+
+    def wanted(self, file: Path | None, overrides: tuple[str, ...]) -> RunConfig:
+        """The configuration that a command asks for, on the ground of the run's if it exists.
+
+        Raises:
+            ConfigError: bad configuration.
+        """
+        stored = _as_begun(self.manifest()["config"]) if self.exists() else None
+        return resolve(file, overrides, stored)
 
     def begin_as(self, config: RunConfig) -> RunConfig:
         """As `begin`, with a configuration that is resolved already.
@@ -104,7 +113,7 @@ class RunFolder:
             EngineError: the engine is not installed.
         """
         if self.exists():
-            stored = self.manifest()["config"]
+            stored = _as_begun(self.manifest()["config"])
             config = _settled(config, stored)
             check_resume(config, stored, self.path)
             return config
@@ -144,12 +153,28 @@ class RunFolder:
 
 
 def _settled(config: RunConfig, stored: Mapping[str, Any]) -> RunConfig:
-    """With the engine decided: `auto` means the one that a run was begun with, or that is there."""
-    engine = config.engine
-    begun_with = stored.get("engine", {}).get("kind")
-    if engine.kind == "auto" and begun_with is not None:
-        engine = engine.model_copy(update={"kind": begun_with})
-    return config.model_copy(update={"engine": engine.settled()})
+    """With the engine decided: `auto` means what a run was begun with, or what suits this machine.
+
+    Raises:
+        EngineError: the engine is not installed, or its device is not there.
+    """
+    begun_with = stored.get("engine", {})
+    undecided = [name for name in ("kind", "compute") if getattr(config.engine, name) == "auto"]
+    update = {name: begun_with[name] for name in undecided if name in begun_with}
+    engine = config.engine.model_copy(update=update).settled()
+    if engine.compute == "auto":
+        # Only now: it loads PyTorch.
+        from evolution.engines.compute import choose_compute
+
+        chosen = choose_compute(engine, config.models.dtype, cache_folder())
+        engine = engine.model_copy(update={"compute": chosen.dtype})
+    return config.model_copy(update={"engine": engine})
+
+
+def _as_begun(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of a run, which may be older than `engine.compute`."""
+    weights = stored.get("models", {}).get("dtype", ModelSettings().dtype)
+    return {**stored, "engine": {"compute": weights, **stored.get("engine", {})}}
 
 
 def _stored(config: RunConfig) -> dict[str, Any]:

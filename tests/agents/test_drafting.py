@@ -19,7 +19,7 @@ from agents.drafting import (
     tell_finished,
 )
 from agents.errors import ContextLengthError, EndpointError, JudgingError
-from agents.progress import ProgressEvent
+from agents.progress import DraftProgress, ProgressEvent
 from agents.settings import (
     AnsweringSettings,
     GateSettings,
@@ -214,7 +214,7 @@ def test_curation_is_one_decision_that_a_replay_does_not_repeat(run: RunContext)
 
 def test_each_finished_draft_moves_the_bar(run: RunContext) -> None:
     told: list[ProgressEvent] = []
-    run.progress = told.append
+    run.drafts = DraftProgress(told.append)
     open_founding_wave(run)
     waiting = run.store.assignments(0, "open")
     total = len(waiting)

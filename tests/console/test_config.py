@@ -14,6 +14,7 @@ from console.config import RunConfig, as_tree, check_resume, resolve
 from console.errors import ConfigError
 from console.initialise import render_config
 from console.rundir import RunFolder
+from evolution.engines import compute
 from evolution.errors import EngineError
 
 ENDPOINT = [
@@ -130,6 +131,41 @@ def test_auto_is_decided_when_a_run_begins_and_stays(
     other = "vllm" if engine == "transformers" else "transformers"
     with pytest.raises(ConfigError, match=r"engine.kind = "):
         folder.begin(None, (f"engine.kind={other}",))
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_what_experts_are_computed_in_is_decided_when_a_run_begins_and_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    monkeypatch.setenv("ACDC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(compute, "_is_native", lambda *_: native)
+    folder = RunFolder(tmp_path / "run")
+    expected, other = ("bfloat16", "float32") if native else ("float32", "bfloat16")
+    assert folder.begin(None, ()).engine.compute == expected
+    assert folder.manifest()["config"]["engine"]["compute"] == expected
+    # The machine that it goes on with may be another one.
+    monkeypatch.setattr(compute, "_is_native", lambda *_: not native)
+    assert folder.begin(None, ()).engine.compute == expected
+    assert folder.begin(None, ("engine.compute=auto",)).engine.compute == expected
+    assert folder.config().engine.compute == expected
+    with pytest.raises(ConfigError, match=f"engine.compute = '{expected}', not '{other}'"):
+        folder.begin(None, (f"engine.compute={other}",))
+
+
+def test_a_run_that_is_older_than_the_setting_goes_on_in_the_format_of_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACDC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(compute, "_is_native", lambda *_: False)
+    folder = RunFolder(tmp_path / "run")
+    folder.begin(None, ())
+    manifest = folder.manifest()
+    del manifest["config"]["engine"]["compute"]
+    folder.write_manifest(manifest)
+    assert folder.begin(None, ()).engine.compute == "bfloat16"
+    assert folder.config().engine.compute == "bfloat16"
+    with pytest.raises(ConfigError, match=r"engine\.compute = 'bfloat16', not 'float32'"):
+        folder.begin(None, ("engine.compute=float32",))
 
 
 def test_an_engine_that_is_not_installed_is_refused_before_a_folder_is_made(
