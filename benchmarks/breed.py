@@ -37,7 +37,7 @@ from benchmarks.parents import FamilyOnDisk, built_in_parents, random_parents
 from benchmarks.reporting import goal_lines, tell
 from benchmarks.ways import Course, Way, mergekit_way, ours, published_way
 from benchmarks.writing import writings
-from console.assembly import cache_folder
+from console.config import cache_folder
 from evolution.bank import load_bank
 from evolution.engines.attention import use_plain_head
 from evolution.settings import BreedingSettings, SpectralSettings

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Qwen2Config
 
-from console.assembly import cache_folder
+from console.config import cache_folder
 from evolution.bank import Bank, load_bank
 from evolution.settings import ModelSettings, SeedSettings, SpectralSettings
 from evolution.sources import BUILT_IN_BASE, locate

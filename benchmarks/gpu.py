@@ -29,7 +29,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines
 from benchmarks.roofline import RANK, SEEDS, dense_bytes, genomes
 from benchmarks.swap import families
-from console.assembly import cache_folder
+from console.config import cache_folder
 from evolution.bank import Bank, load_bank
 from evolution.engines import open_engine
 from evolution.genome import Genome

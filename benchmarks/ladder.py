@@ -26,8 +26,7 @@ from agents.offline.scoring import same_answer
 from agents.offline.sketches import Instance, Sketch, is_brief
 from agents.settings import JudgeSettings
 from benchmarks.machine import describe_machine
-from console.assembly import cache_folder
-from console.config import resolve
+from console.config import cache_folder, resolve
 from evolution.population import Population
 from memory.records import ChatMessage
 from prompts import PromptLibrary

@@ -13,7 +13,6 @@ import json
 import random
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     settings = [f"seed={options.seed}", *options.set]
-    seconds = run(options.folder / "quiet", settings)
+    run(options.folder / "quiet", settings)
+    seconds = length_of(options.folder / "quiet")
     killed_at = run_killed(options.folder / "killed", settings, seconds, options)
     quiet, killed = (outcome(options.folder / name) for name in ("quiet", "killed"))
     report = {
@@ -59,10 +59,15 @@ def command(folder: Path, settings: list[str]) -> list[str]:
     return words + [word for setting in settings for word in ("--set", setting)]
 
 
-def run(folder: Path, settings: list[str]) -> float:
-    begun = time.monotonic()
+def run(folder: Path, settings: list[str]) -> None:
     subprocess.run(command(folder, settings), check=True, stdout=sys.stderr)
-    return time.monotonic() - begun
+
+
+def length_of(folder: Path) -> float:
+    """Seconds that a run took, also one that was finished before."""
+    with RunStore.open(folder, read_only=True) as store:
+        spans = store.spans("phase")
+    return (max(span.ended_ns for span in spans) - min(span.started_ns for span in spans)) / 1e9
 
 
 def run_killed(

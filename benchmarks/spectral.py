@@ -28,7 +28,7 @@ from agents.offline.author import stream
 from agents.offline.catalogue import WITHIN_REACH
 from agents.offline.sketches import Sketch
 from benchmarks.machine import describe_machine
-from console.assembly import cache_folder
+from console.config import cache_folder
 from evolution.bank import Bank, load_bank
 from evolution.genome import Genome
 from evolution.materialise import materialise

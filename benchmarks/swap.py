@@ -35,8 +35,7 @@ from agents.settings import JudgeSettings
 from benchmarks.ladder import render
 from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines
-from console.assembly import cache_folder
-from console.config import RunConfig, resolve
+from console.config import RunConfig, cache_folder, resolve
 from evolution.bank import Bank, load_bank
 from evolution.breeding import breed
 from evolution.engines import Engine, open_engine
