@@ -172,8 +172,11 @@ def _step(model: Any, slots: Slots, rows: int, position: int, seen: int) -> list
 
 
 def _steps(model: Any, slots: Slots, rows: int, sizes: Sequence[int]) -> list[Tensor]:
-    """Steps at several positions, the last ones first: a step overwrites its own slot."""
-    places = sorted({size - 1 for size in sizes} | {size // 2 for size in sizes}, reverse=True)
+    """Steps at several positions.
+
+    Each overwrites its own slot; the first ones come first, so that every size finds the same.
+    """
+    places = [size - 1 for size in sizes]
     return [part for at in places for part in _step(model, slots, rows, at, slots.length)]
 
 

@@ -71,6 +71,7 @@ def test_equal_rows_come_out_equal_in_every_size_that_is_kept(
     assert set(sizes.rows) <= set(tried.rows)
     assert set(sizes.tokens) <= set(tried.tokens)
     assert sizes.rows[-1] == tried.rows[-1]
+    assert prove(model, tried, side_by_side=True) == sizes, "no trial leaves a trace for the next"
     assert sizes.tokens[-1] == tried.tokens[-1]
 
 
