@@ -15,7 +15,7 @@ from agents.concurrency import all_of
 from agents.errors import ContextLengthError, EndpointError, SandboxError
 from agents.items import Item
 from agents.rating import Rater
-from agents.sandbox import Score, Submission
+from agents.sandbox import HELPERS, Score, Submission
 from agents.votes import agreement, majority
 from memory.hashing import json_hash
 from memory.records import Answer, Grade
@@ -23,9 +23,6 @@ from memory.spans import span
 
 CODE_VOTE = 0
 """Code is deterministic: it votes once."""
-
-_ASKS = "eval_with_llm_judge"
-"""What stands in the code of a scorer that asks a model, whose answers are not deterministic."""
 
 
 class Scorer(Protocol):
@@ -81,8 +78,8 @@ class KnownScores:
         return self._scores.get((item.code_hash, submission))
 
     def add(self, item: Item, submission: Submission, value: float) -> None:
-        """Keep a score, unless a model may have had a say in it."""
-        if _ASKS in item.code:
+        """Keep a score, unless a model or a program's running time had a part in it."""
+        if HELPERS in item.code:
             return
         if len(self._scores) >= self._most:
             self._scores.clear()

@@ -30,7 +30,7 @@ from evolution.noise import GENERATOR
 from evolution.settings import BASE_NAME, ModelSettings, SpectralSettings
 from evolution.sources import locate
 from evolution.spectral import SpectralBasis, basis_recipe, spectral_bases
-from evolution.stages import Stages, unheard
+from evolution.stages import Stages, no_stages
 from memory.hashing import json_hash
 
 _MODEL_LOCK = threading.Lock()
@@ -67,7 +67,7 @@ class Bank:
         base: Mapping[str, Tensor],
         anchors: Sequence[Anchor],
         origin: BankOrigin,
-        stages: Stages = unheard,
+        stages: Stages = no_stages,
     ) -> None:
         spectral, cache_dir = origin.spectral, origin.cache_dir
         self.origin = origin
@@ -264,7 +264,7 @@ def load_bank(
     spectral: SpectralSettings,
     cache_dir: Path,
     device: str = "cpu",
-    stages: Stages = unheard,
+    stages: Stages = no_stages,
 ) -> Bank:
     """Load base and seeds, compute (or find again) spectral bases and geometry.
 
@@ -273,7 +273,7 @@ def load_bank(
         spectral: recipe of the spectral bases.
         cache_dir: for what is computed once; nothing else is written.
         device: where the bank is held, as in torch.
-        stages: told how far it is.
+        stages: called with the progress of loading.
 
     Raises:
         BankError: a checkpoint is missing, damaged, or of another architecture or vocabulary.

@@ -8,7 +8,7 @@ from evolution.bank import Bank, load_bank
 from evolution.planning import Machine, plan_memory
 from evolution.settings import EngineSettings, ModelSettings, SpectralSettings
 from evolution.sizes import measure_sizes
-from evolution.stages import Stages, unheard
+from evolution.stages import Stages, no_stages
 from evolution.streaming import page_lock
 
 _TOKENS = 2048
@@ -20,7 +20,7 @@ def load_placed_bank(
     spectral: SpectralSettings,
     engine: EngineSettings,
     cache_dir: Path,
-    stages: Stages = unheard,
+    stages: Stages = no_stages,
 ) -> Bank:
     """Load the bank for an engine; on the CPU, and for engines with a bank of their own, as it is.
 

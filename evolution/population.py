@@ -12,7 +12,7 @@ from evolution.genome import Genome
 from evolution.merging.anchors import add_merges
 from evolution.placement import load_placed_bank
 from evolution.settings import EngineSettings, ModelSettings, SpectralSettings
-from evolution.stages import Stages, unheard
+from evolution.stages import Stages, no_stages
 from memory.threads import done_in_passing
 
 
@@ -28,7 +28,7 @@ class Population:
         engine: where experts answer.
         cache: folder for what is cached by content across runs.
         extend: appends what a run has grafted onto the bank, once it is loaded.
-        stages: told, from another thread, how far loading is.
+        stages: called, from another thread, with the progress of loading.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Population:
         cache: Path,
         open_with: Callable[[Bank, EngineSettings], Engine] = open_engine,
         extend: Callable[[Bank], None] | None = None,
-        stages: Stages = unheard,
+        stages: Stages = no_stages,
     ) -> None:
         self._models = models
         self._spectral = spectral

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from evolution.cache import load_cached, save_cached
 from evolution.settings import SpectralSettings
-from evolution.stages import Stages, unheard
+from evolution.stages import Stages, no_stages
 from memory.hashing import json_hash
 from memory.records import Json
 
@@ -48,7 +48,7 @@ def spectral_bases(
     recipe: Mapping[str, Json],
     settings: SpectralSettings,
     cache_dir: Path,
-    stages: Stages = unheard,
+    stages: Stages = no_stages,
 ) -> dict[str, SpectralBasis]:
     """The bases of all mutable matrices, from the cache if they are there.
 
@@ -58,7 +58,7 @@ def spectral_bases(
         recipe: of `basis_recipe`; names the file in the cache.
         settings: rank and method.
         cache_dir: folder of all that is cached.
-        stages: told how far it is.
+        stages: called with the progress of loading.
     """
     if settings.rank == 0:
         return {}

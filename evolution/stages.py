@@ -1,4 +1,4 @@
-"""What is told while models are loaded, which takes seconds to minutes."""
+"""Progress of loading models, which takes seconds to minutes."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ Stages = Callable[[str, int, int], None]
 """Called with the name of a stage, the steps that are done, and all of its steps (0: not known)."""
 
 
-def unheard(stage: str, done: int, total: int) -> None:
-    """Tells nobody."""
+def no_stages(stage: str, done: int, total: int) -> None:
+    """Ignore the progress."""

@@ -11,14 +11,12 @@ from agents.gates.claims import CLAIM_GATES, INSTANCES, Claims, quoted
 from agents.gates.scores import GATES_OF_RATED_CODE, SCORE_GATES, Scored
 from agents.rated_gates import rated_gates, text_complaint
 from agents.rating import Rater
-from agents.sandbox import Sandbox, Submission
+from agents.sandbox import HELPERS, Sandbox, Submission
 from agents.schemas import Proposal
 from agents.settings import GateSettings
 from memory.records import GateReport
 from memory.spans import span
 
-HELPERS = "sandbox_helpers"
-"""What is imported by scorers that run programs, or ask a model: each has its own limits."""
 REPEATS = 20
 """How often a submission is scored again where chance is suspected."""
 _CHANCE = re.compile(

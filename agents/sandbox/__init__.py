@@ -6,6 +6,7 @@ import logging
 
 from agents.errors import SandboxUnavailable
 from agents.sandbox.base import (
+    HELPERS,
     Fault,
     FaultCode,
     Inspection,
@@ -23,6 +24,7 @@ from agents.sandbox.process import process_command, without_imports
 from agents.settings import SandboxSettings
 
 __all__ = [
+    "HELPERS",
     "Fault",
     "FaultCode",
     "Inspection",

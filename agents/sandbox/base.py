@@ -8,6 +8,9 @@ from typing import Literal, Protocol
 
 from memory.records import Json
 
+HELPERS = "sandbox_helpers"
+"""The module by which scorers run programs or ask a model, on which their scores then depend."""
+
 FaultCode = Literal[
     "import_error",
     "executes_submission",

@@ -27,8 +27,8 @@ from memory.threads import usual_threads
 
 _PROBE_ROWS, _PROBE_SIDE = 64, 1024
 _REPEATS = 5
-_TOLD = ("ONEDNN_", "MKL_", "ATEN_CPU_")
-"""Beginnings of the variables that tell libraries which instructions to use."""
+_LIBRARY_VARIABLES = ("ONEDNN_", "MKL_", "ATEN_CPU_")
+"""Prefixes of environment variables that restrict which instructions libraries use."""
 _NATIVE_CAPABILITY = {torch.bfloat16: (8, 0), torch.float16: (7, 0)}
 """CUDA compute capability from which tensor cores multiply a format."""
 
@@ -150,8 +150,10 @@ def machine_name(device: torch.device) -> str:
     """What computes, with all that may decide how."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    told = {name: value for name, value in os.environ.items() if name.startswith(_TOLD)}
-    known = [torch.backends.cpu.get_cpu_capability(), _capabilities(), told]
+    restricted = {
+        name: value for name, value in os.environ.items() if name.startswith(_LIBRARY_VARIABLES)
+    }
+    known = [torch.backends.cpu.get_cpu_capability(), _capabilities(), restricted]
     return json.dumps(known, sort_keys=True)
 
 

@@ -80,7 +80,8 @@ class Decoder:
         side_by_side: bool,
     ) -> None:
         self._model = model
-        self._rows = rows
+        # Not more than fit a size that was shown to be right.
+        self._rows = min(rows, sizes.rows[-1])
         self._sizes = sizes
         self._end_tokens = end_tokens
         self._reader = Reader(model, sizes, side_by_side)

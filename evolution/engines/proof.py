@@ -35,7 +35,7 @@ _SHORTEST_TEXT, _LAYERS = 16, 4
 
 @torch.inference_mode()
 def prove(model: Any, tried: PassSizes, side_by_side: bool) -> PassSizes:
-    """The sizes of which every row comes out as the first one of the largest.
+    """The sizes of which all rows come out alike, and as those of the largest such size.
 
     Args:
         model: a transformers causal language model.
@@ -97,7 +97,7 @@ def remembered(file: Path, tried: PassSizes, find: Callable[[], PassSizes]) -> P
 
 
 def _alike(sizes: Sequence[int], results_of: Callable[[int], Sequence[Tensor]]) -> tuple[int, ...]:
-    """Sizes all of whose rows are as the first one of the largest.
+    """Sizes all of whose rows are alike, and as those of the largest such size.
 
     Args:
         sizes: ascending.
@@ -107,10 +107,11 @@ def _alike(sizes: Sequence[int], results_of: Callable[[int], Sequence[Tensor]]) 
     found = []
     for size in reversed(sizes):
         results = results_of(size)
-        expected = expected or [result[:1].clone() for result in results]
-        pairs = zip(results, expected, strict=True)
+        ones = expected or [result[:1].clone() for result in results]
+        pairs = zip(results, ones, strict=True)
         if all(torch.equal(result, one.expand_as(result)) for result, one in pairs):
             found.append(size)
+            expected = ones
     if not found:
         _log.warning("replies may differ in the last bit with what else is asked")
         found = [sizes[-1]]

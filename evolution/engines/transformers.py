@@ -56,7 +56,9 @@ class TransformersEngine(HeldEngine):
 
     def __init__(self, bank: Bank, settings: EngineSettings) -> None:
         self._device = device_of(settings.device)
-        compute = choose_compute(settings, str(bank.dtype)[6:], bank.origin.cache_dir).dtype
+        compute = choose_compute(
+            settings, str(bank.dtype).removeprefix("torch."), bank.origin.cache_dir
+        ).dtype
         self._threads = settings.threads or usual_threads()
         super().__init__(bank, lambda: torch.set_num_threads(self._threads))
         # After each of its many short operations the engine's thread needs the interpreter again,

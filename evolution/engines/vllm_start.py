@@ -91,7 +91,9 @@ def plan(bank: Bank, settings: EngineSettings) -> Plan:
     gib = settings.kv_cache_gib or (1.0 if on_cpu else None)
     return Plan(
         device=device,
-        compute=choose_compute(settings, str(bank.dtype)[6:], bank.origin.cache_dir).dtype,
+        compute=choose_compute(
+            settings, str(bank.dtype).removeprefix("torch."), bank.origin.cache_dir
+        ).dtype,
         threads=(settings.threads or usual_threads()) if on_cpu else None,
         rows=settings.rows or _ROWS.get(kind, 64),
         context=min(longest, settings.context or VLLM_CONTEXT),

@@ -139,7 +139,7 @@ async def test_equal_answers_are_scored_once(run: RunContext, families: list[Fam
 async def test_scores_that_a_model_may_have_a_say_in_are_made_anew(
     run: RunContext, families: list[Family]
 ) -> None:
-    asking = families[0].model_copy(update={"code": "# eval_with_llm_judge", "code_hash": "x"})
+    asking = families[0].model_copy(update={"code": "import sandbox_helpers", "code_hash": "x"})
     broker = await broker_of(run)
     broker.replies = {"first of 0?": "Answer: wrong"}
     for expert in EXPERTS:

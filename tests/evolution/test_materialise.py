@@ -134,6 +134,15 @@ def test_swaps_leave_nothing_behind(bank: Bank) -> None:
     assert expected_checksum(bank, first, stride=97) != expected_checksum(bank, second, stride=97)
 
 
+def test_a_model_that_computes_in_float32_gets_the_rounded_weights(bank: Bank) -> None:
+    narrow, wide = bank.model(), bank.model(torch.float32)
+    for genome in (mixed(bank), bank.base_genome()):
+        for model in (narrow, wide):
+            materialise(bank, genome, model)
+        for name, tensor in narrow.state_dict().items():
+            assert torch.equal(wide.state_dict()[name], tensor.float()), name
+
+
 def test_to_round_on_the_way_is_to_round_at_the_end(bank: Bank) -> None:
     genome = mixed(bank)
     for (name, narrow), (_, wide) in zip(rounded(bank, genome), weigh(bank, genome), strict=True):
