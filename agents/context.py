@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.chat import ChatClient
-from agents.field import archive_of
-from agents.grading import KnownScores
-from agents.judging import Examiner
+from agents.judge.examiner import Examiner
+from agents.judge.grader import KnownScores
+from agents.judge.rater import Rater
 from agents.progress import DraftProgress, Progress, silent
-from agents.rating import Rater
 from agents.sandbox import Sandbox
 from agents.settings import (
     AnsweringSettings,
@@ -132,3 +131,11 @@ class RunContext:
             )
             for expert in experts
         ]
+
+
+def archive_of(store: RunStore) -> list[Expert]:
+    """The experts of the latest archive by rank, or the founders while there is none."""
+    latest = store.latest_archive()
+    if latest is None:
+        return store.experts(0)
+    return [store.expert(entry.expert) for entry in latest[1]]

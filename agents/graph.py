@@ -12,6 +12,8 @@ again after a crash without doing anything twice.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypedDict
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -20,10 +22,25 @@ from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Send
 
-from agents import adoption, drafting, examination, founding, reporting, survival
+from agents.archive.breeding import evolve
+from agents.archive.founding import make_founders
+from agents.archive.selection import select
 from agents.context import RunContext
-from agents.phases import phase
-from agents.scientist import ScientistContext, build_scientist
+from agents.judge.node import judge_generation
+from agents.pool.admission import admit
+from agents.pool.adoption import adopt_given
+from agents.pool.assignments import (
+    expect_drafts,
+    needs_another_wave,
+    open_founding_wave,
+    report_finished,
+    require_families,
+)
+from agents.pool.curation import curate
+from agents.progress import ProgressEvent
+from agents.scientist.subgraph import ScientistContext, build_scientist
+from agents.task_force.report import summarise_run
+from memory.spans import span
 
 
 class RunState(TypedDict):
@@ -39,6 +56,14 @@ class AssignmentState(TypedDict):
 
 
 Handles = Runtime[RunContext]
+
+
+@contextmanager
+def phase(context: RunContext, name: str) -> Iterator[None]:
+    """Time a phase of the run under its name, and announce it."""
+    context.progress(ProgressEvent("phase", name))
+    with span("phase", name):
+        yield
 
 
 def build_graph(
@@ -76,65 +101,65 @@ def build_graph(
 
 async def opening(state: RunState, runtime: Handles) -> RunState:
     """Take in the families that were given, and write a wave of founding assignments."""
-    await adoption.adopt_given(runtime.context)
-    drafting.open_founding_wave(runtime.context)
+    await adopt_given(runtime.context)
+    open_founding_wave(runtime.context)
     return {"generation": 0}
 
 
 async def found(state: RunState, runtime: Handles) -> None:
     """Load the bank and make the first experts."""
     with phase(runtime.context, "founding"):
-        await founding.found(runtime.context)
+        await make_founders(runtime.context)
 
 
 async def scientist(state: AssignmentState, runtime: Handles) -> None:
     """Run one scientist on one assignment: propose, trial, critique, refine."""
     with phase(runtime.context, "draft"):
-        drafting.expect_drafts(runtime.context, state["assignment"])
+        expect_drafts(runtime.context, state["assignment"])
         await build_scientist().ainvoke(
             {"assignment": state["assignment"], "round": 0},
             context=ScientistContext.of_run(runtime.context),
         )
-        drafting.tell_finished(runtime.context, state["assignment"])
+        report_finished(runtime.context, state["assignment"])
 
 
 async def admission(state: RunState, runtime: Handles) -> None:
     """Join the scientists: decide novelty and acceptance in assignment order."""
     with phase(runtime.context, "admission"):
-        await drafting.admit(runtime.context, state["generation"])
+        await admit(runtime.context, state["generation"])
         if state["generation"] == 0:
-            drafting.require_families(runtime.context)
+            require_families(runtime.context)
 
 
 async def judge(state: RunState, runtime: Handles) -> None:
     """Let every expert that lacks grades answer, and grade the answers."""
     with phase(runtime.context, "judge"):
-        await examination.judge(runtime.context, state["generation"])
+        await judge_generation(runtime.context, state["generation"])
 
 
 async def selection(state: RunState, runtime: Handles) -> RunState:
     """Keep the survivors, and step to the next generation."""
     with phase(runtime.context, "selection"):
-        await survival.select(runtime.context, state["generation"])
+        await select(runtime.context, state["generation"])
     return {"generation": state["generation"] + 1}
 
 
 async def curation(state: RunState, runtime: Handles) -> None:
     """Retire families and write assignments."""
     with phase(runtime.context, "curation"):
-        drafting.curate(runtime.context, state["generation"])
+        curate(runtime.context, state["generation"])
 
 
 async def evolution(state: RunState, runtime: Handles) -> None:
     """Choose parents and breed genomes."""
     with phase(runtime.context, "evolution"):
-        await survival.evolve(runtime.context, state["generation"])
+        await evolve(runtime.context, state["generation"])
 
 
 async def report(state: RunState, runtime: Handles) -> None:
     """Choose task forces and sum up."""
     with phase(runtime.context, "report"):
-        await reporting.report(runtime.context)
+        await summarise_run(runtime.context)
 
 
 def where_to_begin(state: RunState, runtime: Handles) -> str:
@@ -156,7 +181,7 @@ def after_admission(state: RunState, runtime: Handles) -> str:
     """At the founding: another wave while the pool is not full. Later: breed."""
     if state["generation"] > 0:
         return "evolution"
-    return "opening" if drafting.needs_another_wave(runtime.context) else "judge"
+    return "opening" if needs_another_wave(runtime.context) else "judge"
 
 
 def after_selection(state: RunState, runtime: Handles) -> str:

@@ -18,11 +18,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agents.extraction import extract
+from agents.judge.extraction import extract
+from agents.offline.answer_kinds import same_answer
 from agents.offline.author import name_of, stream
 from agents.offline.catalogue import CATALOGUE, WITHIN_REACH
 from agents.offline.entries import Entry
-from agents.offline.scoring import same_answer
 from agents.offline.sketches import Instance, Sketch, is_brief
 from agents.settings import JudgeSettings
 from benchmarks.machine import describe_machine

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.evaluation.bench import Bench
-from agents.field import history_of
+from agents.task_force.field import history_of
 from benchmarks.machine import describe_machine
 from console.assembly import open_context
 from console.rundir import RunFolder

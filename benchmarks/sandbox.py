@@ -38,7 +38,7 @@ from agents.sandbox.bubblewrap import bubblewrap_command
 from agents.settings import SandboxSettings
 from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines
-from tests.agents.escapes.runner import ESCAPES, decoys, escaped
+from tests.agents.sandbox.escapes.runner import ESCAPES, decoys, escaped
 
 AT_A_TIME, ROUNDS = 2, 5
 GOALS = {"plain": 300, "numpy and sympy": 100}

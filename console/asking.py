@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agents.answering import CollectiveAnswer, ask, method_named
 from agents.progress import Progress
+from agents.task_force import CollectiveAnswer, ask, method_named
 from console.assembly import open_context
 from console.rundir import RunFolder
 from memory.records import Sampling

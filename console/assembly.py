@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from agents.archive.grafting import restore
 from agents.chat import ChatClient
-from agents.consulting import consulted
+from agents.chat.endpoints import OFFLINE
 from agents.context import RunContext
-from agents.endpoints import OFFLINE
-from agents.families import write_family
-from agents.grafting import restore
+from agents.families.folders import write_family
+from agents.judge.consult import consulted
 from agents.offline import OfflineTransport
 from agents.progress import Progress, ProgressEvent, silent
 from agents.sandbox import open_sandbox

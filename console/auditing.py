@@ -12,15 +12,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from agents.evaluation.annecs import Annecs, annecs
+from agents.evaluation.diversity import shares_by_origin, vendi_score
+from agents.evaluation.leakage import Question, Repeat, find_repeats
+from agents.evaluation.overlap import NGRAM, SHORTEST
 from agents.progress import Progress, ProgressEvent, silent
 from console.questions import read_questions
 from console.rundir import RunFolder
-from evolution.annecs import Annecs, annecs
-from memory.diversity import shares_by_origin, vendi_score
 from memory.embedding import Embedder, Vectors, open_embedder
-from memory.leakage import Question, Repeat, find_repeats
 from memory.novelty import Vector
-from memory.overlap import NGRAM, SHORTEST
 from memory.records import Family
 from memory.store import RunStore
 

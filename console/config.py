@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from agents.endpoints import EndpointsSettings
+from agents.chat.endpoints import EndpointsSettings
 from agents.settings import (
     AnsweringSettings,
     GateSettings,

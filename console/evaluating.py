@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from agents.endpoints import EndpointSettings
+from agents.chat.endpoints import EndpointSettings
 from agents.evaluation import (
     Difference,
     Log,
@@ -23,14 +23,14 @@ from agents.evaluation import (
     intervals,
     measure_logs,
 )
-from agents.evaluation.measuring import Column
+from agents.evaluation.intervals import Interval
+from agents.evaluation.rows import Column
 from agents.progress import Progress, ProgressEvent
 from console import calling
 from console.assembly import open_context
 from console.errors import UsageError
 from console.rundir import RunFolder
 from evolution.coverage import task_force
-from evolution.intervals import Interval
 from memory.store import RunStore
 
 FOLDER = "evaluation"

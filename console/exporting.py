@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from agents.grafting import restore
+from agents.archive.grafting import restore
 from console import calling
 from console.config import RunConfig, cache_folder
 from console.errors import UsageError

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agents.evaluation.leakage import Question
 from agents.evaluation.tasks import GymDataset
 from console.errors import UsageError
-from memory.leakage import Question
 
 FIELDS = ("instructions", "question", "instruction", "prompt", "problem", "input", "text")
 """Where a record may keep its question; the first one that holds text is taken."""

@@ -10,9 +10,9 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from agents.endpoints import OFFLINE
-from agents.field import force_in
-from agents.votes import agreement
+from agents.chat.endpoints import OFFLINE
+from agents.judge.votes import agreement
+from agents.task_force.field import force_in
 from console.rundir import RunFolder
 from evolution.coverage import coverage
 from evolution.selection.dominance import UNDOMINATED

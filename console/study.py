@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.evaluation import Place, Plan, RunRows, Task, between, read_tasks
-from agents.evaluation.measuring import Column
+from agents.evaluation.rows import Column
 from agents.progress import Progress, ProgressEvent
 from console.coevolution import coevolve
 from console.evaluating import caution, evaluate, rows_of

@@ -244,7 +244,7 @@ class Draft(Record):
 
     Attributes:
         round: 0 for the proposal, 1.. for its refinements.
-        proposal: the proposal as parsed (fields of `agents.schemas.Proposal`), None if unparsable.
+        proposal: as parsed (fields of `agents.families.proposal.Proposal`), None if unparsable.
         problem: why the reply could not be parsed, told to the scientist; None if it could.
     """
 

@@ -2,6 +2,6 @@
 
 from agents.chat.check import EndpointCheck, check_endpoint
 from agents.chat.client import ChatClient
-from agents.chat.completion import Completion
+from agents.chat.structured import Completion
 
 __all__ = ["ChatClient", "Completion", "EndpointCheck", "check_endpoint"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
 
-from agents.endpoints import BudgetSettings
+from agents.chat.endpoints import BudgetSettings
 from agents.errors import BudgetExhausted
 from memory.records import Role
 from memory.store import RunStore

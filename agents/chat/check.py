@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from agents.chat.asking import Endpoint
+from agents.chat.attempts import Endpoint
 from agents.chat.connection import Connection, Connections
 from agents.chat.dialect import ChatRequest
+from agents.chat.endpoints import OFFLINE, EndpointSettings
 from agents.chat.failures import RefusedRequest, TransientFailure
-from agents.endpoints import OFFLINE, EndpointSettings
 from memory.records import ChatMessage, Role, Sampling
 
 _MOST_ATTEMPTS = 2

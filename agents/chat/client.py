@@ -10,15 +10,14 @@ from weakref import WeakValueDictionary
 
 import httpx
 
-from agents.chat.asking import Endpoint
+from agents.chat.attempts import Endpoint
 from agents.chat.budget import Budget, CallsUnderWay
 from agents.chat.check import EndpointCheck, check
-from agents.chat.completion import Completion, completion_of
 from agents.chat.connection import Connections
 from agents.chat.dialect import ChatRequest
+from agents.chat.endpoints import EndpointsSettings
 from agents.chat.replies import ModelReply
-from agents.chat.structured import T, response_schema
-from agents.endpoints import EndpointsSettings
+from agents.chat.structured import Completion, T, completion_of, response_schema
 from agents.errors import BudgetExhausted, ContextLengthError, EndpointError
 from memory.records import Call, ChatMessage, Role, Sampling
 from memory.spans import span

@@ -14,9 +14,9 @@ import openai
 from openai.types.chat import ChatCompletion
 
 from agents.chat.dialect import Dialect
+from agents.chat.endpoints import OFFLINE, EndpointSettings
 from agents.chat.failures import TransientFailure, from_connection, from_status
 from agents.chat.replies import ModelReply, read_reply
-from agents.endpoints import OFFLINE, EndpointSettings
 from agents.errors import EndpointError
 from memory.records import Role
 

@@ -1,9 +1,7 @@
 """What the collective of a run can do on held-out tasks, against baselines of equal budget."""
 
 from agents.evaluation.elsewhere import measure_logs
-from agents.evaluation.evaluate import Plan, evaluate_run
-from agents.evaluation.harness import Log, is_log, read_logs
-from agents.evaluation.measuring import (
+from agents.evaluation.rows import (
     Difference,
     Place,
     Row,
@@ -13,6 +11,8 @@ from agents.evaluation.measuring import (
     intervals,
     recovered,
 )
+from agents.evaluation.run import Plan, evaluate_run
+from agents.evaluation.sample_logs import Log, is_log, read_logs
 from agents.evaluation.tasks import Task, read_tasks
 
 __all__ = [

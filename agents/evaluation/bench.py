@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agents.context import RunContext
-from agents.evaluation.lineup import Contender, Line, Voice
+from agents.evaluation.contenders import Contender, Line, Voice
 from agents.evaluation.scoring import TaskScorer
 from agents.evaluation.tasks import Task
-from agents.items import items_of
-from agents.judging import Answerer, Examiner, GradeBook, Result, Scorer, family_outcome
+from agents.families.items import items_of
+from agents.judge.examiner import Answerer, Examiner, GradeBook, Result, Scorer, family_outcome
 from agents.progress import ProgressEvent
 from evolution.genome import Genome
 from memory.randomness import derive_seed

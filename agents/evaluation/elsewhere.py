@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from agents.answering import Aids, Ballot, method_named, select
 from agents.errors import TaskFileError
-from agents.evaluation.harness import Log, Sample
-from agents.evaluation.measuring import Place, Row, RunRows
+from agents.evaluation.rows import Place, Row, RunRows
+from agents.evaluation.sample_logs import Log, Sample
+from agents.task_force import Aids, Ballot, method_named, select
 from memory.hashing import text_hash
 
 VOTES = "majority"

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 
 from agents.chat import ChatClient
-from agents.endpoints import EndpointSettings, EndpointsSettings
+from agents.chat.endpoints import EndpointSettings, EndpointsSettings
 from evolution.genome import Genome
 from memory.records import ChatMessage, Reply, Sampling
 from memory.store import RunStore

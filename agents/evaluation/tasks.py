@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from agents.errors import TaskFileError
-from agents.judging import Item
+from agents.judge.examiner import Item
 from memory.hashing import text_hash
 from memory.records import Json, Record
 

@@ -8,8 +8,8 @@ import json
 import re
 from collections.abc import Callable, Iterator
 
+from agents.offline.answer_kinds import READERS
 from agents.offline.near_misses import near_misses
-from agents.offline.scoring import READERS
 from agents.offline.sketches import Instance, Sketch, draw
 from memory.records import Json
 
@@ -28,7 +28,7 @@ _BOOKKEEPING = {"source_dataset", "source_index", "difficulty"}
 
 
 def write(sketch: Sketch) -> dict[str, Json]:
-    """The whole proposal, fields as in `agents.schemas.Proposal`."""
+    """The whole proposal, fields as in `agents.families.proposal.Proposal`."""
     instances = _two_instances(sketch)
     _, asks, capability = _words(sketch)
     first, second = instances

@@ -5,7 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable
 
-from agents.offline import shelf_arithmetic, shelf_integers, shelf_logic, shelf_words
+from agents.offline import (
+    catalogue_arithmetic,
+    catalogue_integers,
+    catalogue_logic,
+    catalogue_words,
+)
 from agents.offline.entries import Entry
 
 
@@ -16,7 +21,10 @@ def _interleaved(*shelves: Iterable[Entry]) -> tuple[Entry, ...]:
 
 
 CATALOGUE = _interleaved(
-    shelf_arithmetic.ENTRIES, shelf_words.ENTRIES, shelf_logic.ENTRIES, shelf_integers.ENTRIES
+    catalogue_arithmetic.ENTRIES,
+    catalogue_words.ENTRIES,
+    catalogue_logic.ENTRIES,
+    catalogue_integers.ENTRIES,
 )
 _SMALL_MODELS_MASTER = {
     "aiw",

@@ -10,7 +10,7 @@ LEVELS = (1, 2, 3, 4, 5)
 AnswerKind = Literal[
     "text", "words", "number", "numbers", "fraction", "factors", "statements", "palindrome"
 ]
-"""How answers are compared; each kind has a normaliser in `agents.offline.scoring`."""
+"""How answers are compared; each kind has a normaliser in `agents.offline.answer_kinds`."""
 ATOMIC_KINDS: frozenset[AnswerKind] = frozenset({"text", "number"})
 """Kinds whose answers hold no comma, so that two of them can be joined by one."""
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from random import Random
 
+from agents.offline.answer_kinds import read_fraction, read_number, same_answer
 from agents.offline.entries import AnswerKind
-from agents.offline.scoring import read_fraction, read_number, same_answer
 
 WANTED = 3
 _POOLS = (

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from agents.offline import critic, reading, scientist
+from agents.offline import prompt_blocks, reviewer, writer
 from memory.hashing import json_hash
 from memory.records import Json
 
@@ -77,15 +77,15 @@ def answer(messages: Sequence[Mapping[str, str]], seed: int) -> dict[str, Json] 
     said = [message["content"] for message in messages if message["role"] == "assistant"]
     if not asked:
         return None
-    shown = reading.blocks(asked[0])
-    if reading.DRAFT in shown:
-        return critic.critique(asked[0])
-    if reading.CANDIDATE in shown:
-        return critic.novelty(asked[0])
-    if reading.ASSIGNMENT in shown and said:
-        return scientist.refine(asked[0], said[-1], asked[-1], seed)
-    if reading.ASSIGNMENT in shown:
-        return scientist.propose(asked[0], seed)
+    shown = prompt_blocks.blocks(asked[0])
+    if prompt_blocks.DRAFT in shown:
+        return reviewer.critique(asked[0])
+    if prompt_blocks.CANDIDATE in shown:
+        return reviewer.novelty(asked[0])
+    if prompt_blocks.ASSIGNMENT in shown and said:
+        return writer.refine(asked[0], said[-1], asked[-1], seed)
+    if prompt_blocks.ASSIGNMENT in shown:
+        return writer.propose(asked[0], seed)
     return None
 
 

@@ -11,9 +11,9 @@ from typing import Any, cast
 from agents.errors import FamilyFault, SandboxError
 from agents.sandbox.base import Fault, FaultCode, Inspection, Judge, Score, Submission
 from agents.sandbox.channel import GuestDied, Start
-from agents.sandbox.guests import Guest, Refusal, Served
+from agents.sandbox.decoding import description_told, one_line, value_told, values_told
 from agents.sandbox.questions import Questions
-from agents.sandbox.testimony import description_told, one_line, value_told, values_told
+from agents.sandbox.warm_guest import Guest, Refusal, Served
 from agents.settings import SandboxSettings
 from memory.records import Json
 

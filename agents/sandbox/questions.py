@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from agents.sandbox.base import Fault, Judge
-from agents.sandbox.guests import Refusal
-from agents.sandbox.testimony import judge_question, parsed, program_step
+from agents.sandbox.decoding import judge_question, parsed, program_step
+from agents.sandbox.warm_guest import Refusal
 from agents.settings import SandboxSettings
 
 RunProgram = Callable[[str, dict[str, Any], float], Awaitable[bytes]]

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from agents.answering import CandidateAnswer, Collective, CollectiveAnswer
 from agents.context import RunContext
+from agents.task_force import CandidateAnswer, Collective, CollectiveAnswer
 from console.serving.protocol import AnswerRequest, ChatRequest, CompletionRequest, Turn
 from memory.records import ChatMessage, Sampling, Token
 

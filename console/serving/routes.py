@@ -10,8 +10,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from agents.answering import Roster
 from agents.context import RunContext
+from agents.task_force import Roster
 from console.serving.asking import Work, question_of_chat, questions_of_prompts
 from console.serving.failures import Refusal, invalid, of_error, of_validation
 from console.serving.forms import Form

@@ -11,8 +11,8 @@ from types import FrameType
 
 import uvicorn
 
-from agents.answering import Roster
 from agents.progress import silent
+from agents.task_force import Roster
 from console.assembly import open_context
 from console.errors import UsageError
 from console.rundir import RunFolder

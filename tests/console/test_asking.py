@@ -10,13 +10,13 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
-from agents.answering import Collective, ask, methods
-from agents.answering.collective import force_of
 from agents.context import RunContext
 from agents.errors import AnsweringError
-from agents.field import field_of, history_of
-from agents.lifecycle import move
+from agents.families.lifecycle import move
 from agents.progress import silent
+from agents.task_force import Collective, ask, methods
+from agents.task_force.collective import force_of
+from agents.task_force.field import field_of, history_of
 from console.asking import answer
 from console.assembly import open_context
 from console.rundir import RunFolder

@@ -15,7 +15,7 @@ from typing import Any
 from console import status
 from console.rundir import RunFolder
 from memory.store import RunStore
-from tests.agents.scripted_server import Act, Body, Cut, Fail, Hang, Raw, Say, ScriptedServer
+from tests.agents.chat.scripted_server import Act, Body, Cut, Fail, Hang, Raw, Say, ScriptedServer
 from tests.console.conftest import Acdc
 from tests.console.scientist_server import reply_to
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from memory.store import RunStore
-from tests.agents.scripted_server import Act, Body, Fail, Say
+from tests.agents.chat.scripted_server import Act, Body, Fail, Say
 from tests.console.conftest import Acdc
 from tests.console.scientist_server import reply_to
 from tests.console.test_misbehaving import endpoint, finished, is_proposal, words

@@ -13,7 +13,8 @@ import openai
 import pytest
 import uvicorn
 
-from agents.answering import (
+from agents.context import RunContext
+from agents.task_force import (
     Aids,
     CandidateAnswer,
     Collective,
@@ -21,7 +22,6 @@ from agents.answering import (
     Roster,
     method_named,
 )
-from agents.context import RunContext
 from console.serving import build_app, replying
 from console.serving.guard import Guard
 from console.serving.seats import Seats

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import agents.schemas
+import agents.families.proposal
 from prompts import PromptFileError, PromptLibrary, PromptVariableError, worked_example
 
 FAMILY = {"name": "Sums", "description": "Add.", "capability": "adding", "difficulty": 1}
@@ -75,7 +75,7 @@ def test_every_prompt_renders_with_what_it_declares(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(VARIABLES))
 def test_schemas_that_prompts_name_exist(name: str) -> None:
     schema = PromptLibrary().prompt(name).schema
-    assert schema is None or hasattr(agents.schemas, schema)
+    assert schema is None or hasattr(agents.families.proposal, schema)
 
 
 @pytest.mark.parametrize("kind", ["novel", "related", "harder", "easier"])
@@ -92,7 +92,7 @@ def test_propose_words_each_kind_of_its_own(kind: str) -> None:
 
 def test_the_scientist_is_told_every_field_of_a_proposal() -> None:
     system = PromptLibrary().render("propose", **VARIABLES["propose"]).messages[0][1]
-    for field in agents.schemas.Proposal.model_fields:
+    for field in agents.families.proposal.Proposal.model_fields:
         assert f'"{field}"' in system
 
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from agents.answering import (
+from agents.errors import AnsweringError
+from agents.task_force import (
     Aids,
     Ballot,
     CandidateAnswer,
@@ -21,7 +22,6 @@ from agents.answering import (
     normalise,
     select,
 )
-from agents.errors import AnsweringError
 
 words = st.sampled_from(["7", "8", " 7 ", "Seven", "seven.", "", "**8**", "1,000", "1000.0"])
 

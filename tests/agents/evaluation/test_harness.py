@@ -10,7 +10,7 @@ import pytest
 
 from agents.errors import TaskFileError
 from agents.evaluation.elsewhere import measure_logs
-from agents.evaluation.harness import is_log, read_logs
+from agents.evaluation.sample_logs import is_log, read_logs
 
 
 def sample(doc: int, answer: str, right: bool, **more: Any) -> dict[str, Any]:

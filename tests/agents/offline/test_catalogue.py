@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from agents.families.proposal import Proposal
 from agents.offline.author import write
 from agents.offline.catalogue import CATALOGUE, entries_named_in, entry_of
 from agents.offline.entries import LEVELS, Entry
 from agents.offline.sketches import Form, Sketch, has_own_scorer, is_brief, read_sketch
-from agents.schemas import Proposal
 
 ROOT = Path(__file__).resolve().parents[3]
 SEEDS = (3, 1_000_003)
@@ -163,7 +163,7 @@ def test_distinct_answers_are_drawn_when_asked_for(entry: Entry) -> None:
 def test_readers_accept_harmless_variation_and_nothing_else(
     generator: str, right: list[str], wrong: list[str]
 ) -> None:
-    from agents.offline.scoring import same_answer
+    from agents.offline.answer_kinds import same_answer
 
     entry = entry_of(generator)
     assert entry is not None

@@ -9,12 +9,14 @@ from typing import Any
 import httpx
 import pytest
 
+from agents.critic.critique import CritiqueReply
+from agents.critic.novelty import NoveltyReply
+from agents.families.proposal import Proposal
 from agents.offline import MODEL, OfflineTransport
 from agents.offline.author import write
 from agents.offline.catalogue import STRETCH
 from agents.offline.sketches import Sketch, read_sketch
 from agents.offline.transport import answer
-from agents.schemas import CritiqueReply, NoveltyReply, Proposal
 from memory.records import Json
 from prompts import PromptLibrary, worked_example
 

@@ -1,0 +1,57 @@
+"""Evolution: parents are chosen and genomes bred; no weights are touched."""
+
+from __future__ import annotations
+
+from agents.archive.grafting import graft
+from agents.context import RunContext
+from evolution.bank import Bank
+from evolution.breeding import breed
+from evolution.mating import choose_parents
+from evolution.registry import parents_needed
+from memory.randomness import derive_seed, stream
+from memory.records import Expert
+
+
+def breed_child(
+    context: RunContext, bank: Bank, parents: list[Expert], generation: int, birth: int
+) -> Expert:
+    """Breed one expert and store it with its lineage. No weights are touched."""
+    rng_seed = derive_seed(context.seed, generation, "breed", birth)
+    genomes = [context.genome(parent) for parent in parents]
+    offspring = breed(bank, genomes, rng_seed, context.breeding)
+    expert = Expert(
+        id=f"g{generation}-{birth}",
+        genome_id=bank.genome_id(offspring.genome),
+        generation=generation,
+        birth=birth,
+        operator=offspring.operator,
+        parents=tuple(parent.id for parent in parents[: offspring.parents]),
+        parameters=offspring.parameters,
+        rng_seed=rng_seed,
+    )
+    context.store.put_genome(expert.genome_id, offspring.genome.to_bytes())
+    context.store.put_expert(expert)
+    return expert
+
+
+async def evolve(context: RunContext, generation: int) -> None:
+    """Choose parents from the archive and breed the children of a generation, as one decision.
+
+    A graft, where one is due, comes first and is a decision of its own.
+    """
+    await graft(context, generation)
+    bank = await context.population.bank()
+    with context.store.once("evolution", generation) as due:
+        if not due:
+            return
+        archive = [
+            context.store.expert(entry.expert) for entry in context.store.archive(generation - 1)
+        ]
+        candidates = context.candidates(archive)
+        active = [family.id for family in context.store.families("active")]
+        by_id = {expert.id: expert for expert in archive}
+        wanted = parents_needed(context.breeding)
+        for birth in range(context.sizes.children):
+            rng = stream(context.seed, generation, "parents", birth)
+            chosen = choose_parents(candidates, active, rng, context.selection, n=wanted)
+            breed_child(context, bank, [by_id[name] for name in chosen], generation, birth)

@@ -1,0 +1,70 @@
+"""Selection and breeding as the graph sees them: who stays, who breeds, the pulse of the run."""
+
+from __future__ import annotations
+
+from agents.context import RunContext
+from agents.families.lifecycle import move
+from agents.judge.gibberish import babbling
+from agents.judge.node import competitors
+from agents.pool.curation import over_capacity
+from agents.pool.rates import pass_rates
+from agents.progress import ProgressEvent
+from evolution.coverage import coverage
+from evolution.selection import survive
+from memory.records import ArchiveEntry, Expert
+
+
+async def select(context: RunContext, generation: int) -> None:
+    """Trim the pool, apply the minimal criterion and keep the survivors, as one decision."""
+    experts = competitors(context, generation)
+    gibberish = await babbling(context, [e for e in experts if e.generation == generation])
+    with context.store.once("selection", generation) as due:
+        if due:
+            for expert_id, reason in gibberish.items():
+                context.store.add_event("gibberish", {"expert": expert_id, "reason": reason})
+            _trim_pool(context, experts)
+            coherent = [expert for expert in experts if expert.id not in gibberish]
+            _survive(context, generation, coherent)
+    _pulse(context, generation)
+
+
+def _trim_pool(context: RunContext, experts: list[Expert]) -> None:
+    """A pool over capacity loses the families that tell experts apart the least."""
+    active = [family.id for family in context.store.families("active")]
+    skills = {expert.id: context.store.skills(expert.id) for expert in experts}
+    rates = pass_rates(active, skills)
+    for family in over_capacity(active, rates, context.pool.capacity):
+        move(context.store, context.store.family(family), "least_telling", rate=rates[family])
+
+
+def _survive(context: RunContext, generation: int, experts: list[Expert]) -> None:
+    active = [family.id for family in context.store.families("active")]
+    selection = survive(
+        context.candidates(experts), active, context.sizes.capacity, context.selection
+    )
+    context.store.put_archive(
+        generation,
+        [
+            ArchiveEntry(expert=kept.id, rank=rank, fitness=kept.fitness, novelty=kept.novelty)
+            for rank, kept in enumerate(selection.kept)
+        ],
+    )
+
+
+def _pulse(context: RunContext, generation: int) -> None:
+    store = context.store
+    entries = store.archive(generation)
+    active = [family.id for family in store.families("active")]
+    skills = context.archive_skills()
+    best = max(entries, key=lambda entry: entry.fitness)
+    bred = sum(not store.expert(entry.expert).is_seed for entry in entries)
+    context.progress(
+        ProgressEvent(
+            "pulse",
+            f"generation {generation}/{context.generations}: best {best.expert} "
+            f"{best.fitness:.2f}, archive {len(entries)} ({bred} bred), Coverage "
+            f"{coverage(skills, list(skills), active):.2f} on the pool of {len(active)} families",
+            generation,
+            context.generations,
+        )
+    )

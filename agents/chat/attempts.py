@@ -1,0 +1,148 @@
+"""One question to an endpoint: attempts, plainer requests, at last an error with advice."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
+
+from agents.chat.connection import Connection
+from agents.chat.dialect import ChatRequest
+from agents.chat.endpoints import EndpointSettings
+from agents.chat.failures import RefusedRequest, TransientFailure
+from agents.chat.replies import ModelReply
+from agents.errors import ChatError, ContextLengthError, EndpointError
+from memory.records import Role
+
+log = logging.getLogger("acdc.chat")
+
+_SHOWN_MODELS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A role's way to its model: the shared connection and the role's own settings."""
+
+    role: Role
+    settings: EndpointSettings
+    connection: Connection
+
+    async def ask(self, request: ChatRequest) -> tuple[ModelReply, int]:
+        """Ask until there is a reply; also returns the number of attempts.
+
+        Raises:
+            EndpointError: if the server refuses, or fails in all attempts.
+            ContextLengthError: if the conversation is too long for the model.
+        """
+        retrying = AsyncRetrying(
+            stop=stop_after_attempt(self.settings.attempts),
+            wait=_pause(self.settings),
+            retry=retry_if_exception_type(TransientFailure),
+            before_sleep=self._log_failure,
+            reraise=True,
+        )
+        try:
+            reply: ModelReply = await retrying(self._negotiate, request)
+        except TransientFailure as failure:
+            attempts = _attempts(retrying)
+            advice = "check that the server is up and that base_url is right, then run again"
+            raise self._error(failure.detail, advice, attempts) from None
+        except RefusedRequest as refused:
+            raise await self._refusal(refused, _attempts(retrying)) from None
+        return reply, _attempts(retrying)
+
+    async def _negotiate(self, request: ChatRequest) -> ModelReply:
+        """Ask in the server's dialect; when it refuses, more plainly, and remember what it took."""
+        known = dialect = self.connection.dialect
+        while True:
+            try:
+                reply = await self.connection.send(dialect.payload(request), self.settings.timeout)
+            except RefusedRequest as refused:
+                plainer = dialect.plainer(request, refused)
+                if plainer is None:
+                    raise
+                dialect = plainer
+                continue
+            if dialect != known:
+                self.connection.dialect = dialect
+                log.warning(
+                    "%s: %s takes plainer requests only: %s",
+                    self.role,
+                    self.settings.model,
+                    dialect,
+                )
+            return reply
+
+    async def _refusal(self, refused: RefusedRequest, attempts: int) -> ChatError:
+        settings = self.settings
+        if refused.is_context_length:
+            message = self.connection.conceal(refused.message)
+            return ContextLengthError(
+                self.role, settings.base_url, settings.model, message, attempts
+            )
+        if refused.status in (401, 403):
+            advice = (
+                f"check the key in the environment variable {settings.api_key_env}"
+                if settings.api_key_env
+                else f"name the variable that holds the key in endpoints.{self.role}.api_key_env"
+            )
+        elif refused.is_unknown_model:
+            advice = await self._offered_models()
+        else:
+            advice = f"check endpoints.{self.role}"
+        return self._error(str(refused), advice, attempts)
+
+    async def _offered_models(self) -> str:
+        try:
+            models = await self.connection.models()
+        except (TransientFailure, RefusedRequest):
+            models = ()
+        if not models:
+            return "check that base_url ends as the server wants it (mostly /v1), and the model"
+        more = f" and {len(models) - _SHOWN_MODELS} more" if len(models) > _SHOWN_MODELS else ""
+        return f"the server offers {', '.join(models[:_SHOWN_MODELS])}{more}"
+
+    def _error(self, problem: str, advice: str, attempts: int) -> EndpointError:
+        settings, problem = self.settings, self.connection.conceal(problem)
+        return EndpointError(
+            self.role, settings.base_url, settings.model, problem, advice, attempts
+        )
+
+    def _log_failure(self, state: RetryCallState) -> None:
+        failure = state.outcome.exception() if state.outcome else None
+        pause = state.next_action.sleep if state.next_action else 0.0
+        log.warning(
+            "%s: attempt %d of %d failed, next in %.1f s: %s",
+            self.role,
+            state.attempt_number,
+            self.settings.attempts,
+            pause,
+            self.connection.conceal(str(failure)),
+        )
+
+
+def _attempts(retrying: AsyncRetrying) -> int:
+    return int(retrying.statistics["attempt_number"])
+
+
+def _pause(settings: EndpointSettings) -> Callable[[RetryCallState], float]:
+    """What the server asks for, capped; else exponential with jitter."""
+    growing = wait_exponential_jitter(
+        initial=settings.backoff, max=settings.longest_pause, jitter=settings.backoff
+    )
+
+    def wait(state: RetryCallState) -> float:
+        failure = state.outcome.exception() if state.outcome else None
+        if isinstance(failure, TransientFailure) and failure.retry_after is not None:
+            return min(failure.retry_after, settings.longest_pause)
+        return growing(state)
+
+    return wait

@@ -1,0 +1,116 @@
+"""The question whether a family is interestingly new beside its nearest neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from agents.chat import ChatClient
+from agents.context import RunContext
+from agents.errors import ContextLengthError, EndpointError
+from agents.families.views import family_view
+from memory.records import Assignment, ChatMessage, Family, Rejection
+from prompts import PromptLibrary
+
+
+async def interestingly_new(
+    chat: ChatClient,
+    prompts: PromptLibrary,
+    family: Family,
+    neighbours: Sequence[Family],
+    *,
+    assignment: str | None = None,
+    seed: int | None = None,
+) -> NoveltyReply | None:
+    """Ask the critic's model; None if its reply is unreadable.
+
+    Neighbours that are too many for the model's context are reduced to the nearest.
+
+    Args:
+        chat: how the agents speak.
+        prompts: where the prompt `novelty` is found.
+        family: the candidate.
+        neighbours: families of the pool that lie nearest to it, the nearest first.
+        assignment: that the candidate grew out of.
+        seed: for the sampling of the reply.
+
+    Raises:
+        EndpointError, ContextLengthError, BudgetExhausted: as the chat client.
+    """
+    try:
+        return await _ask(chat, prompts, family, neighbours, assignment, seed)
+    except ContextLengthError:
+        if len(neighbours) < 2:
+            raise
+        return await _ask(chat, prompts, family, neighbours[:1], assignment, seed)
+
+
+async def _ask(
+    chat: ChatClient,
+    prompts: PromptLibrary,
+    family: Family,
+    neighbours: Sequence[Family],
+    assignment: str | None,
+    seed: int | None,
+) -> NoveltyReply | None:
+    rendered = prompts.render(
+        "novelty",
+        family=family_view(family),
+        neighbours=[family_view(neighbour) for neighbour in neighbours],
+    )
+    completion = await chat.complete(
+        "critic",
+        "novelty",
+        [ChatMessage(role=role, content=content) for role, content in rendered.messages],
+        NoveltyReply,
+        assignment=assignment,
+        seed=seed,
+        prompt_hash=rendered.hash,
+    )
+    return completion.parsed
+
+
+class NoveltyReply(BaseModel):
+    """Whether a family is interestingly new beside its nearest neighbours."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    decision: Literal["new", "known"]
+    reason: str
+
+
+async def _novelty_verdict(
+    context: RunContext, assignment: Assignment, family: Family
+) -> Rejection | None:
+    """None for a new family, else why it is none."""
+    neighbours = context.novelty.nearest(family, k=context.novelty_settings.neighbours)
+    if not neighbours:
+        return None
+    closest = neighbours[0]
+    name = context.store.family(closest.family_id).name
+    detail = f"similarity {closest.similarity:.3f} to {name} ({closest.family_id})"
+    if closest.similarity >= context.novelty_settings.duplicate_similarity:
+        return Rejection(reason="duplicate", detail=detail)
+    if closest.similarity < context.novelty_settings.similar_similarity:
+        return None
+    similar = [context.store.family(neighbour.family_id) for neighbour in neighbours]
+    try:
+        reply = await interestingly_new(
+            context.chat,
+            context.prompts,
+            family,
+            similar,
+            assignment=assignment.id,
+            seed=assignment.rng_seed,
+        )
+    except ContextLengthError as error:
+        return Rejection(reason="context_length", detail=str(error))
+    except EndpointError as error:
+        await context.chat.raise_if_down(error)
+        return Rejection(reason="endpoint", detail=str(error))
+    if reply is not None and reply.decision == "new":
+        return None
+    reason = reply.reason if reply is not None else "the novelty check gave no readable verdict"
+    return Rejection(reason="not_novel", detail=f"{detail}: {reason}"[:300])

@@ -1,0 +1,218 @@
+"""From answers to rows: Coverage, best-of-N, tokens and time, and intervals over all runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.evaluation.bench import Bench, Outcome
+from agents.evaluation.contenders import Line
+from agents.evaluation.intervals import Interval, paired_intervals, ratio_interval
+from agents.evaluation.tasks import Task
+from agents.task_force import Aids, Ballot, CandidateAnswer, Method, lacking, select
+from memory.hashing import text_hash
+
+Place = tuple[str, int]
+"""Name and N of a row."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way of answering, measured on every task.
+
+    Attributes:
+        solved: task id -> at least one of the N answers is right (Coverage).
+        chosen: method -> task id -> the answer that it chose is right.
+        experts: who answered.
+        sampling: how tokens were drawn, in words.
+        tokens: generated; `tokens_in` read.
+        seconds: of the engine, shares of batches added up.
+        ungraded: answers that could not be graded; they solve nothing.
+    """
+
+    name: str
+    n: int
+    solved: Mapping[str, bool]
+    chosen: Mapping[str, Mapping[str, bool]]
+    experts: tuple[str, ...]
+    sampling: str
+    tokens: int
+    tokens_in: int
+    seconds: float
+    ungraded: int
+
+    @property
+    def place(self) -> Place:
+        """What it is compared by."""
+        return (self.name, self.n)
+
+
+@dataclass(frozen=True)
+class RunRows:
+    """All rows of one run.
+
+    Attributes:
+        run: the run folder.
+        seed: the run seed.
+        clusters: task id -> generator.
+    """
+
+    run: str
+    seed: int
+    clusters: Mapping[str, str]
+    rows: Mapping[Place, Row] = field(default_factory=dict)
+
+
+async def measure(bench: Bench, line: Line, methods: Sequence[Method], aids: Aids) -> Row:
+    """Read off a row, and choose one answer per task by each method."""
+    sheets = [bench.sheet(voice) for voice in line.voices]
+    names = tuple(voice.contender.name for voice in line.voices)
+    fitness = [voice.contender.fitness for voice in line.voices]
+    # The fittest first: that is the order in which ties fall.
+    order = sorted(range(line.n), key=lambda place: -fitness[place])
+    solved, votes = {}, []
+    for task in bench.tasks:
+        said = [(names[p], fitness[p], sheets[p][task.id]) for p in order]
+        solved[task.id] = any(outcome.passed for _, _, outcome in said)
+        heard = [entry for entry in said if entry[2].answer is not None]
+        if heard:
+            passes = [bool(outcome.passed) for _, _, outcome in heard]
+            votes.append((task.id, _ballot(task, heard), passes))
+    chosen = {}
+    for method in methods:
+        # An engine that gives no log-probabilities leaves out the methods that need them.
+        if any(lacking(method, aids, ballot) for _, ballot, _ in votes):
+            continue
+        right = dict.fromkeys(solved, False)
+        for task_id, ballot, passes in votes:
+            right[task_id] = passes[(await select(method, ballot, aids)).winner]
+        chosen[method.name] = right
+    outcomes = [outcome for sheet in sheets for outcome in sheet.values()]
+    replies = [outcome.answer.reply for outcome in outcomes if outcome.answer is not None]
+    return Row(
+        name=line.name,
+        n=line.n,
+        solved=solved,
+        chosen=chosen,
+        experts=names,
+        sampling=line.sampling,
+        tokens=sum(reply.tokens_out for reply in replies),
+        tokens_in=sum(reply.tokens_in for reply in replies),
+        seconds=sum(reply.seconds for reply in replies),
+        ungraded=sum(outcome.passed is None for outcome in outcomes),
+    )
+
+
+def _ballot(task: Task, said: Sequence[tuple[str, float, Outcome]]) -> Ballot:
+    candidates = []
+    for name, fitness, outcome in said:
+        assert outcome.answer is not None
+        candidates.append(CandidateAnswer.of(name, outcome.answer.reply, fitness))
+    return Ballot(task.instructions, tuple(candidates), seed=int(text_hash(task.id), 16))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference between two rows of equal N, over all runs.
+
+    Attributes:
+        measure: `coverage`, or the method of a best-of-N accuracy.
+        by_run: the same difference in each run alone.
+    """
+
+    ours: Place
+    theirs: Place
+    measure: str
+    interval: Interval
+    by_run: tuple[float, ...]
+
+
+Column = tuple[Place, str]
+"""A row and what is measured of it: `coverage`, or a method."""
+
+
+def intervals(runs: Sequence[RunRows], columns: Sequence[Column]) -> dict[Column, Interval]:
+    """Means over the tasks of all runs, with 95 % intervals over generators and runs."""
+    table = _Table.of(runs, columns)
+    return dict(zip(columns, table.intervals(), strict=True))
+
+
+def differences(
+    runs: Sequence[RunRows], pairs: Sequence[tuple[Column, Column]]
+) -> list[Difference]:
+    """Paired differences, ours minus theirs, on the same resampled generators and runs."""
+    if not pairs:
+        return []
+    ours = _Table.of(runs, [pair[0] for pair in pairs])
+    return ours.minus(_Table.of(runs, [pair[1] for pair in pairs]))
+
+
+def between(
+    ours: Sequence[RunRows], theirs: Sequence[RunRows], columns: Sequence[Column]
+) -> list[Difference]:
+    """The same columns of two groups of runs, paired by the order of runs and by task."""
+    return _Table.of(ours, columns).minus(_Table.of(theirs, columns))
+
+
+def recovered(runs: Sequence[RunRows], ours: Column, ceiling: Column, floor: Column) -> Interval:
+    """Share of the gap between floor and ceiling that ours fills, with its 95 % interval.
+
+    Gap and gain are of the same resampled generators and runs.
+    """
+    table = _Table.of(runs, [ours, ceiling, floor])
+    gained, gap = (table.values[:, place] - table.values[:, 2] for place in (0, 1))
+    return ratio_interval(gained, gap, table.clusters, runs=table.runs)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """What was measured of every task in every run.
+
+    A generator is one cluster in all runs: what it favours, it favours in each of them.
+
+    Attributes:
+        columns: what is measured.
+        values: (tasks of all runs, columns) of 0 and 1, or differences of them.
+        clusters: the generator of each line.
+        runs: the run of each line.
+    """
+
+    columns: Sequence[Column]
+    values: NDArray[np.float64]
+    clusters: list[str]
+    runs: list[int]
+
+    @classmethod
+    def of(cls, runs: Sequence[RunRows], columns: Sequence[Column]) -> _Table:
+        """Read some columns of all runs."""
+        values, clusters, numbers = [], [], []
+        for number, run in enumerate(runs):
+            for task, cluster in run.clusters.items():
+                clusters.append(cluster)
+                numbers.append(number)
+                values.append([_value(run.rows[place], what, task) for place, what in columns])
+        table = np.array(values, dtype=np.float64).reshape(len(clusters), len(columns))
+        return cls(columns, table, clusters, numbers)
+
+    def intervals(self) -> list[Interval]:
+        """One interval per column, all on the same draws."""
+        return paired_intervals(self.values, self.clusters, runs=self.runs)
+
+    def minus(self, other: _Table) -> list[Difference]:
+        """Differences of columns to those of another table, line by line."""
+        apart = replace(self, values=self.values - other.values)
+        run = np.array(self.runs)
+        by_run = [apart.values[run == number].mean(axis=0) for number in np.unique(run)]
+        return [
+            Difference(ours, theirs, what, interval, tuple(float(row[place]) for row in by_run))
+            for place, ((ours, what), (theirs, _), interval) in enumerate(
+                zip(self.columns, other.columns, apart.intervals(), strict=True)
+            )
+        ]
+
+
+def _value(row: Row, what: str, task: str) -> float:
+    return float(row.solved[task] if what == "coverage" else row.chosen[what][task])

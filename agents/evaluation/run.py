@@ -1,0 +1,115 @@
+"""The evaluation of one run: who is compared, what they answer, and how they did."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from agents.chat.endpoints import EndpointSettings
+from agents.context import RunContext
+from agents.errors import AnsweringError
+from agents.evaluation.bench import Bench
+from agents.evaluation.contenders import (
+    Contender,
+    Line,
+    big_model_line,
+    contenders,
+    own_lines,
+    random_contenders,
+    random_lines,
+    seed_lines,
+)
+from agents.evaluation.endpoint import EndpointAnswerer
+from agents.evaluation.rows import Place, Row, RunRows, measure
+from agents.evaluation.tasks import Task
+from agents.progress import ProgressEvent
+from agents.task_force import Aids, Method, SkillRouter, aids_of, lacking, method_named, methods
+from agents.task_force.field import eligible, history_of
+from memory.store import RunStore
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be measured.
+
+    Attributes:
+        tasks: held-out tasks.
+        sizes: the values of N.
+        baselines: whether the baselines are measured beside the force.
+        select: methods of best-of-N beside those that need no judge.
+        max_tokens: of one answer; None takes the run's own.
+        big_model: an endpoint to compare with, None for none.
+    """
+
+    tasks: Sequence[Task]
+    sizes: Sequence[int] = (1, 3, 8)
+    baselines: bool = False
+    select: Sequence[str] = ()
+    max_tokens: int | None = None
+    big_model: EndpointSettings | None = None
+
+
+async def evaluate_run(context: RunContext, book: RunStore, plan: Plan) -> RunRows:
+    """Measure one run; what is in the book already is not made again.
+
+    Raises:
+        AnsweringError: the run has no graded experts, or a method lacks something.
+    """
+    aids = aids_of(context)
+    # Wanted methods are checked before any work is done.
+    chosen = _methods(plan.select, aids)
+    bench = Bench(context, book, plan.tasks, plan.max_tokens or context.judge.max_tokens)
+    lines, everybody = await _lines(bench, plan)
+    async with AsyncExitStack() as stack:
+        if plan.big_model is not None:
+            answerer = EndpointAnswerer(book, plan.big_model)
+            stack.push_async_callback(answerer.close)
+            lines.append(await big_model_line(context, answerer))
+        await bench.answer_all(lines)
+    router = SkillRouter(
+        context.novelty, {c.name: c.skills for c in everybody}, context.answering.neighbours
+    )
+    aids = dataclasses.replace(aids, router=router)
+    rows: dict[Place, Row] = {}
+    for line in lines:
+        context.progress(
+            ProgressEvent("step", f"choose: {line.name} {line.n}", len(rows), len(lines))
+        )
+        row = await measure(bench, line, chosen if line.n > 1 else [], aids)
+        rows[row.place] = row
+    clusters = {task.id: task.cluster for task in plan.tasks}
+    return RunRows(str(context.folder), context.seed, clusters, rows)
+
+
+def _methods(wanted: Sequence[str], aids: Aids) -> list[Method]:
+    """Those that need no judge, and the wanted ones."""
+    free = [method for method in methods().values() if not method.judged]
+    extra = [method_named(name) for name in wanted]
+    for method in extra:
+        problem = lacking(method, aids)
+        if problem is not None:
+            raise AnsweringError(problem)
+    return list({method.name: method for method in [*free, *extra]}.values())
+
+
+async def _lines(bench: Bench, plan: Plan) -> tuple[list[Line], list[Contender]]:
+    """Everybody who is compared, chosen on the history."""
+    context = bench.context
+    history = history_of(context.store)
+    field = contenders(context, eligible(context.store))
+    sizes = sorted(set(plan.sizes))
+    lines = own_lines(context, field, history, sizes)
+    if not plan.baselines:
+        return lines, field
+    seeds = [c for c in field if context.store.expert(c.name).is_seed]
+    experts = [c for c in seeds if context.store.expert(c.name).operator != "base"]
+    lines += seed_lines(seeds, experts or seeds, history, sizes)
+    bred = sum(not expert.is_seed for expert in context.store.experts())
+    drawn = await random_contenders(context, bred)
+    randoms = []
+    for done, (name, genome_id, genome) in enumerate(drawn):
+        context.progress(ProgressEvent("step", f"history: {name}", done, len(drawn)))
+        randoms.append(await bench.history(name, genome_id, genome, history))
+    return lines + random_lines([*seeds, *randoms], history, sizes), [*field, *randoms]

@@ -1,0 +1,69 @@
+"""The family record of an assignment whose last draft found acceptance."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+
+from agents.families.proposal import Proposal
+from memory.hashing import text_hash
+from memory.records import Assignment, Draft, Family
+from memory.store import RunStore
+
+PURPOSES = ("propose", "refine", "critique")
+_GENERATORS = re.compile(r"^# generators: (.+)$", re.MULTILINE)
+_SLUG_LENGTH = 40
+
+
+def candidate_family(store: RunStore, assignment: Assignment) -> Family:
+    """The family that an assignment has grown into; equal drafts give equal records."""
+    drafts = store.drafts(assignment.id)
+    proposal = Proposal.model_validate(drafts[-1].proposal)
+    gates = drafts[-1].gates
+    assert gates is not None
+    calls = [c for c in store.calls(assignment=assignment.id) if c.purpose in PURPOSES]
+    scientists = [call.model for call in calls if call.role == "scientist" and call.response]
+    return Family(
+        id=f"{assignment.id}-{slug(proposal.name)}",
+        generation=assignment.generation,
+        name=proposal.name,
+        description=proposal.description,
+        capability=proposal.capability,
+        difficulty=proposal.difficulty,
+        code=proposal.code,
+        code_hash=text_hash(proposal.code),
+        instructions=dict(gates.instructions),
+        reference_answers=proposal.reference_answers.model_dump(by_alias=True),
+        wrong_answers=proposal.wrong_answers.model_dump(by_alias=True),
+        rated=proposal.rated,
+        rubric=proposal.rubric,
+        parents=(assignment.parent,) if assignment.parent is not None else (),
+        kind=assignment.kind,
+        scientist=scientists[-1] if scientists else "unknown",
+        generator=generators(proposal.code),
+        prompt_hashes={call.purpose: call.prompt_hash for call in calls},
+        revisions=revisions(drafts),
+    )
+
+
+def generators(code: str) -> str:
+    """The procedural generators that a program names in its header, "" for a program without."""
+    found = _GENERATORS.search(code)
+    return found[1].strip() if found else ""
+
+
+def revisions(drafts: Sequence[Draft]) -> int:
+    """Rounds in which the program changed, after a gate or a critic had turned it down."""
+    programs = [draft.proposal["code"] for draft in drafts if draft.proposal is not None]
+    return sum(before != after for before, after in itertools.pairwise(programs))
+
+
+def slug(name: str) -> str:
+    """Lower-case letters and digits joined by hyphens, short enough for a folder name."""
+    words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    if len(words) > _SLUG_LENGTH:
+        # Whole words, but for a first one that is too long itself.
+        short = words[: _SLUG_LENGTH + 1]
+        words = short.rpartition("-")[0] or short[:_SLUG_LENGTH]
+    return words or "family"

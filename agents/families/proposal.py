@@ -1,0 +1,62 @@
+"""What agents return: the JSON schemas of structured output, as pydantic models."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+
+class PairOfAnswers(BaseModel):
+    """One reference answer for each of the two instances."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    first: str = Field(alias="1")
+    second: str = Field(alias="2")
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+MOST_WRONG_ANSWERS = 20
+"""For one instance. Each is scored several times."""
+
+
+class PairOfWrongAnswers(BaseModel):
+    """At least one wrong answer for each of the two instances."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    first: list[str] = Field(alias="1", min_length=1)
+    second: list[str] = Field(alias="2", min_length=1)
+
+    # Not as `max_length`, which would go into the schema, and not all servers know `maxItems`.
+    @field_validator("first", "second")
+    @classmethod
+    def _few(cls, answers: list[str]) -> list[str]:
+        if len(answers) > MOST_WRONG_ANSWERS:
+            raise ValueError(f"at most {MOST_WRONG_ANSWERS} wrong answers are scored")
+        return answers
+
+
+class Proposal(BaseModel):
+    """A task family as a scientist writes it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=3, max_length=80)
+    description: str = Field(min_length=10)
+    capability: str = Field(min_length=3)
+    difficulty: int = Field(ge=1, le=5)
+    code: str = Field(min_length=20)
+    reference_answers: PairOfAnswers
+    wrong_answers: PairOfWrongAnswers
+    rated: bool = False
+    rubric: str | None = None
+
+    @field_validator("name", "capability")
+    @classmethod
+    def _one_line(cls, text: str) -> str:
+        """They are printed among other lines, where control characters could rewrite them."""
+        if _CONTROL.search(text):
+            raise ValueError("must be one line without control characters")
+        return text

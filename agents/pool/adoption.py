@@ -1,0 +1,95 @@
+"""Families that a run begins with: folders that people, or other runs, have written.
+
+They pass the same gates as a scientist's draft, but nobody criticises them: who names them wants
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from agents.context import RunContext
+from agents.errors import FamilyFolderError
+from agents.families.folders import METADATA, check_id, read_family, write_family
+from agents.families.proposal import Proposal
+from agents.progress import ProgressEvent
+from agents.trial import run_gates
+from memory.records import Family
+
+STEP = "given-families"
+
+
+async def adopt_given(context: RunContext) -> None:
+    """Put the families of `pool.families` into the founding pool, once.
+
+    Raises:
+        FamilyFolderError: a folder holds no family, or one that fails a gate (which, and why).
+        SandboxError: the sandbox itself failed.
+    """
+    if not context.pool.families or context.store.step_done(STEP, 0):
+        return
+    folders = family_folders(context.pool.families)
+    # One after another: the first that is refused ends it, and nothing else is under way then.
+    checked = [await _checked(context, read_family(folder), folder) for folder in folders]
+    families = _without_repetitions(checked)
+    with context.store.once(STEP, 0) as due:
+        if due:
+            for family in families:
+                context.store.put_family(family)
+    for family in families:
+        write_family(context.folder / "tasks", family)
+        context.novelty.add(family)
+    repeated = len(checked) - len(families)
+    context.progress(
+        ProgressEvent("line", f"given: {len(families)} families, {repeated} repetitions left out")
+    )
+
+
+def family_folders(paths: Sequence[str]) -> list[Path]:
+    """Family folders: each path is one, or a folder of some, as in `runs/quickstart/tasks`.
+
+    Raises:
+        FamilyFolderError: there is none at a path.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if (path / METADATA).is_file():
+            found.append(path)
+            continue
+        below = sorted(entry.parent for entry in path.glob(f"*/{METADATA}"))
+        if not below:
+            raise FamilyFolderError(f"pool.families: {path} holds no family folder")
+        found += below
+    return found
+
+
+async def _checked(context: RunContext, family: Family, folder: Path) -> Family:
+    """The family as the run keeps it, its instructions as the sandbox has read them."""
+    try:
+        proposal = Proposal.model_validate(family.model_dump(include=set(Proposal.model_fields)))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise FamilyFolderError(f"{folder}: {place}: {first['msg']}") from error
+    check_id(f"given-{family.id}")
+    report = await run_gates(context.sandbox, proposal, context.gates, context.rater())
+    if report.code is not None:
+        raise FamilyFolderError(f"{folder} fails {report.code}: {report.detail}")
+    own = {"id": f"given-{family.id}", "generation": 0, "kind": "novel", "parents": ()}
+    return family.model_copy(update={**own, "instructions": report.instructions})
+
+
+def _without_repetitions(families: Sequence[Family]) -> list[Family]:
+    """The families less those whose id, name or program an earlier one has."""
+    kept: list[Family] = []
+    for family in families:
+        if not any(_same(family, other) for other in kept):
+            kept.append(family)
+    return kept
+
+
+def _same(one: Family, other: Family) -> bool:
+    return one.id == other.id or one.name == other.name or one.code_hash == other.code_hash

@@ -1,0 +1,134 @@
+"""Assignments for scientists: when they are written, what each is shown, how many are done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from agents.context import RunContext
+from agents.errors import JudgingError
+from agents.pool.rates import pass_rates
+from memory.randomness import derive_seed, stream
+from memory.records import Assignment, AssignmentKind
+
+IN_VAIN = "founding_in_vain"
+
+
+FOUNDING_MARGIN = 1.4
+"""Assignments per free place of the pool: about one proposal in four is turned down, and a second
+wave takes longer than a few more proposals in the first."""
+
+
+def needs_another_wave(context: RunContext) -> bool:
+    """Whether the founding pool has free places and waves of assignments left to fill them."""
+    store, pool = context.store, context.pool
+    if store.assignments(0, "open") or store.assignments(0, "candidate"):
+        return False
+    waves, sittings = len(store.events("founding_wave")), 1 + len(store.events(IN_VAIN))
+    return len(store.families("active")) < pool.capacity and waves < pool.founding_waves * sittings
+
+
+def require_families(context: RunContext) -> None:
+    """Refuse to begin with an empty pool; the same command tries as many waves once more.
+
+    Raises:
+        JudgingError: all founding waves are over, and no family came of them.
+    """
+    store = context.store
+    if store.families("active") or needs_another_wave(context):
+        return
+    waves = len(store.events("founding_wave"))
+    store.add_event(IN_VAIN, {"waves": waves})
+    reasons = ", ".join(f"{reason} {n}" for reason, n in store.rejection_counts().items())
+    raise JudgingError(
+        f"no family came of {waves} founding waves ({reasons}): `acdc trace DIR --rejected` shows "
+        "why; a better scientist or pool.families helps, and the same command tries again"
+    )
+
+
+def open_founding_wave(context: RunContext) -> None:
+    """Write the next wave of founding assignments, where one is needed."""
+    if not needs_another_wave(context):
+        return
+    store, pool = context.store, context.pool
+    wave = len(store.events("founding_wave"))
+    free = pool.capacity - len(store.families("active"))
+    count = max(4, math.ceil(free * FOUNDING_MARGIN))
+    with store.once(f"founding-wave-{wave}", 0) as due:
+        if due:
+            _write_assignments(context, 0, [("novel", None)] * count)
+            store.add_event("founding_wave", {"wave": wave, "assignments": count})
+
+
+def _write_assignments(
+    context: RunContext, generation: int, requests: Sequence[tuple[AssignmentKind, str | None]]
+) -> None:
+    store, pool = context.store, context.pool
+    first = len(store.assignments(generation))
+    active = [family.id for family in store.families("active")]
+    weak_spots = _weak_spots(context)
+    rejected = _lately_rejected(context)
+    names = [family.name for family in store.families()]
+    taken = tuple(names[max(0, len(names) - pool.taken_names) :])
+    for index, (kind, parent) in enumerate(requests, start=first):
+        rng = stream(context.seed, generation, "inspirations", index)
+        others = [family for family in active if family != parent]
+        count = min(pool.inspirations, len(others))
+        chosen = rng.permutation(len(others))[:count]
+        store.put_assignment(
+            Assignment(
+                id=f"g{generation}-a{index:02d}",
+                generation=generation,
+                index=index,
+                kind=kind,
+                parent=parent,
+                inspirations=tuple(others[int(i)] for i in chosen),
+                weak_spots=weak_spots,
+                lately_rejected=rejected,
+                taken_names=taken,
+                rng_seed=derive_seed(context.seed, generation, "assignment", index),
+            )
+        )
+
+
+def _weak_spots(context: RunContext) -> tuple[str, ...]:
+    """Capabilities of the active families that the fewest archive experts pass."""
+    active = context.store.families("active")
+    rates = pass_rates([family.id for family in active], context.archive_skills())
+    known = sorted((f for f in active if f.id in rates), key=lambda f: (rates[f.id], f.id))
+    failing = dict.fromkeys(family.capability for family in known if rates[family.id] < 0.5)
+    return tuple(failing)[: context.pool.weak_spots]
+
+
+def _lately_rejected(context: RunContext) -> tuple[str, ...]:
+    lines = []
+    for assignment in context.store.assignments(status="rejected")[::-1]:
+        _, rejection, _ = context.store.assignment_status(assignment.id)
+        drafts = context.store.drafts(assignment.id)
+        proposal = drafts[-1].proposal if drafts else None
+        name = proposal.get("name", "unnamed") if proposal else "unreadable proposal"
+        if rejection is not None:
+            lines.append(f"{name}: {rejection.reason} ({rejection.detail})"[:200])
+        if len(lines) == context.pool.lately_rejected:
+            break
+    return tuple(lines)
+
+
+def expect_drafts(context: RunContext, assignment_id: str) -> None:
+    """Count the assignments that a scientist's belongs to, for the display."""
+    context.drafts.expect(*_counts(context, assignment_id))
+
+
+def _counts(context: RunContext, assignment_id: str) -> tuple[int, int]:
+    """How many assignments of the same generation are done with, and how many there are."""
+    store = context.store
+    generation = store.assignment(assignment_id).generation
+    total = len(store.assignments(generation))
+    return total - len(store.assignments(generation, "open")), total
+
+
+def report_finished(context: RunContext, assignment_id: str) -> None:
+    """Say that a scientist has done its work: drafts take minutes where an endpoint is slow."""
+    outcome = context.store.assignment_status(assignment_id)
+    said = outcome.status if outcome.rejection is None else f"rejected, {outcome.rejection.reason}"
+    context.drafts.finished(f"{assignment_id} {said}", *_counts(context, assignment_id))

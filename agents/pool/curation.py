@@ -1,0 +1,148 @@
+"""Curation of the task pool: which families leave, which rest, and what scientists are asked for.
+
+Pure functions of pass rates; the node applies what they decide in one transaction, by the state
+machine in `agents.families.lifecycle`. A pass rate is the share of archive experts that pass among
+those that are graded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from agents.context import RunContext
+from agents.families.lifecycle import move, resting_parent
+from agents.pool.assignments import _write_assignments
+from agents.pool.rates import discrimination, pass_rates
+from agents.progress import ProgressEvent
+from agents.settings import PoolSettings
+from memory.randomness import stream
+from memory.records import AssignmentKind, Family
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one adaptation does.
+
+    Attributes:
+        retired: families that nobody passes.
+        held: parents that rest while a harder child is tried.
+        requests: (kind, parent id or None) in assignment order.
+    """
+
+    retired: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+    requests: list[tuple[AssignmentKind, str | None]] = field(default_factory=list)
+
+
+def over_capacity(families: Sequence[str], rates: Mapping[str, float], capacity: int) -> list[str]:
+    """The families that leave a full pool: least discrimination first, the older on ties.
+
+    Args:
+        families: ids of the active families, oldest first.
+        rates: pass rates; a family without one is not judged yet and stays.
+        capacity: how many may stay.
+    """
+    surplus = len(families) - capacity
+    if surplus <= 0:
+        return []
+    graded = [family for family in families if family in rates]
+    return sorted(graded, key=lambda family: discrimination(rates[family]))[:surplus]
+
+
+def plan_adaptation(
+    active: Sequence[Family],
+    rates: Mapping[str, float],
+    settings: PoolSettings,
+    rng: np.random.Generator,
+    replaced: Collection[str] = (),
+) -> Plan:
+    """Decide one adaptation of the pool.
+
+    Args:
+        active: the active families, oldest first.
+        rates: pass rates of the graded ones.
+        settings: shares and limits.
+        rng: the stream of this decision.
+        replaced: active families whose parent rests behind them, and returns if they retire as
+            impossible: the pool grows no smaller by them.
+    """
+    plan = Plan()
+    graded = [family for family in active if family.id in rates]
+    _retire_impossible(plan, graded, len(active), rates, settings, rng, replaced)
+    alive = [family for family in graded if family.id not in plan.retired]
+    slots = max(0, settings.adaptations - len(plan.requests))
+    order = rng.permutation(len(alive)) if alive else np.zeros(0, dtype=int)
+    for position in range(slots):
+        if not alive:
+            plan.requests.append(("novel", None))
+            continue
+        parent = alive[int(order[position % len(alive)])]
+        kind = _kind(rates[parent.id], settings, rng)
+        if kind == "harder":
+            if parent.id in plan.held:
+                continue
+            plan.held.append(parent.id)
+        plan.requests.append((kind, parent.id))
+    return plan
+
+
+def _retire_impossible(
+    plan: Plan,
+    graded: Sequence[Family],
+    active: int,
+    rates: Mapping[str, float],
+    settings: PoolSettings,
+    rng: np.random.Generator,
+    replaced: Collection[str],
+) -> None:
+    """Retire what nobody passes, as long as half of the capacity stays active."""
+    floor = settings.capacity / 2
+    for family in graded:
+        if rates[family.id] > 0:
+            continue
+        if family.id not in replaced:
+            if active <= floor:
+                continue
+            active -= 1
+        plan.retired.append(family.id)
+        if rng.random() < settings.rescue and len(plan.requests) < settings.adaptations:
+            plan.requests.append(("easier", family.id))
+
+
+def _kind(rate: float, settings: PoolSettings, rng: np.random.Generator) -> AssignmentKind:
+    if rate > settings.easy_above:
+        return "harder"
+    return "novel" if rng.random() < settings.novel_share else "related"
+
+
+def curate(context: RunContext, generation: int) -> None:
+    """Retire and hold back families, and write the assignments of an adaptation, all at once."""
+    store = context.store
+    with store.once("curation", generation) as due:
+        if not due:
+            return
+        active = store.families("active")
+        archive = context.archive_skills()
+        rates = pass_rates([family.id for family in active], archive)
+        rng = stream(context.seed, generation, "curation")
+        replaced = [family.id for family in active if resting_parent(store, family) is not None]
+        plan = plan_adaptation(active, rates, context.pool, rng, replaced)
+        _apply(context, plan)
+        _write_assignments(context, generation, plan.requests)
+    context.progress(
+        ProgressEvent(
+            "line",
+            f"curation: {len(plan.retired)} families retired, {len(plan.held)} rest behind a "
+            f"harder child, {len(plan.requests)} assignments",
+        )
+    )
+
+
+def _apply(context: RunContext, plan: Plan) -> None:
+    for family in plan.retired:
+        move(context.store, context.store.family(family), "impossible")
+    for family in plan.held:
+        move(context.store, context.store.family(family), "harder_tried")

@@ -1,0 +1,304 @@
+"""One scientist at work on one assignment, as a LangGraph subgraph.
+
+    propose -> trial -> critique -> (refine -> trial -> critique)* -> candidate | rejected
+
+The state holds ids and counters; proposals, gate reports, trial answers and critiques lie in the
+run store as drafts. A scientist that is run again after a kill finds its calls in the chat cache
+and writes the same drafts once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, NotRequired, Self, TypedDict
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.runtime import Runtime
+
+from agents.chat import ChatClient, Completion
+from agents.chat.conversation import Conversation
+from agents.chat.structured import T
+from agents.context import RunContext
+from agents.critic.critique import CritiqueReply, criticising
+from agents.errors import ContextLengthError, EndpointError, FamilyFault
+from agents.families.candidate import candidate_family
+from agents.families.proposal import Proposal
+from agents.scientist.messages import proposing, refining, without_extras
+from agents.settings import ScientistSettings
+from agents.trial import run_gates
+from agents.trial.panel import answer_trial
+from memory.randomness import derive_seed
+from memory.records import (
+    Assignment,
+    Critique,
+    Draft,
+    GateReport,
+    Rejection,
+    Role,
+    TrialAnswer,
+)
+from memory.store import RunStore
+from prompts import PromptLibrary
+
+__all__ = ["ScientistContext", "build_scientist", "candidate_family"]
+
+Step = Literal["trial", "critique", "refine", "done"]
+CRITIC_ATTEMPTS = 2
+"""How often a critic is asked before its unreadable replies end an assignment."""
+
+
+class ScientistState(TypedDict):
+    """State between steps: which assignment, which round, and what comes next."""
+
+    assignment: str
+    round: int
+    step: NotRequired[Step]
+
+
+@dataclass(frozen=True, slots=True)
+class ScientistContext:
+    """What a scientist works with.
+
+    Attributes:
+        gates: runs the gates on a proposal, in the sandbox.
+        trial: lets current experts answer a proposal that passed them.
+        can_rate: whether a rater grades rated families.
+    """
+
+    store: RunStore
+    chat: ChatClient
+    prompts: PromptLibrary
+    settings: ScientistSettings
+    gates: Callable[[Proposal], Awaitable[GateReport]]
+    trial: Callable[[Proposal, GateReport], Awaitable[tuple[TrialAnswer, ...]]]
+    can_rate: bool = False
+
+    @classmethod
+    def of_run(cls, run: RunContext) -> Self:
+        """The context of a scientist in a run."""
+
+        async def gates(proposal: Proposal) -> GateReport:
+            with run.drafts.at("in the gates"):
+                return await run_gates(run.sandbox, proposal, run.gates, run.rater())
+
+        async def trial(proposal: Proposal, report: GateReport) -> tuple[TrialAnswer, ...]:
+            with run.drafts.at("in the trial"):
+                return await answer_trial(run, proposal, report)
+
+        return cls(run.store, run.chat, run.prompts, run.scientist, gates, trial, run.has_rater)
+
+
+Handles = Runtime[ScientistContext]
+
+
+@cache
+def build_scientist() -> CompiledStateGraph[
+    ScientistState, ScientistContext, ScientistState, ScientistState
+]:
+    """Compile the subgraph. It keeps no checkpoints: the run store finds everything again."""
+    graph = StateGraph(ScientistState, context_schema=ScientistContext)
+    graph.add_node("propose", propose)
+    graph.add_node("trial", trial)
+    graph.add_node("critique", critique)
+    graph.add_node("refine", refine)
+    graph.add_edge(START, "propose")
+    for name in ("propose", "trial", "critique", "refine"):
+        graph.add_conditional_edges(name, next_step, ["trial", "critique", "refine", END])
+    return graph.compile(checkpointer=False, name="scientist")
+
+
+def next_step(state: ScientistState) -> str:
+    """Where the last step sent the work."""
+    step = state.get("step", "done")
+    return END if step == "done" else step
+
+
+async def propose(state: ScientistState, runtime: Handles) -> dict[str, Any]:
+    """Ask for the first form of the family."""
+    context = runtime.context
+    assignment = context.store.assignment(state["assignment"])
+
+    def opening(view: Assignment) -> Conversation:
+        return proposing(context.store, context.prompts, view, can_rate=context.can_rate)
+
+    return await _write(context, assignment, 0, "propose", opening)
+
+
+async def refine(state: ScientistState, runtime: Handles) -> dict[str, Any]:
+    """Ask for a changed form, in the light of what came of the last one."""
+    context, number = runtime.context, state["round"] + 1
+    assignment = context.store.assignment(state["assignment"])
+    last, rounds_left = _draft(context, state), context.settings.max_refinements - number
+
+    def answer(view: Assignment) -> Conversation:
+        opening = proposing(context.store, context.prompts, view, can_rate=context.can_rate)
+        return refining(context.store, context.prompts, opening, last, rounds_left)
+
+    return await _write(context, assignment, number, "refine", answer)
+
+
+async def trial(state: ScientistState, runtime: Handles) -> dict[str, Any]:
+    """Run the gates; what passes them is answered by current experts for the critic to see."""
+    context, draft = runtime.context, _draft(runtime.context, state)
+    proposal = Proposal.model_validate(draft.proposal)
+    try:
+        gates = await context.gates(proposal)
+    except (EndpointError, ContextLengthError) as error:  # of the rater, for a rated family
+        return _reject(context, draft.assignment, await _unanswered(context, error))
+    draft = draft.model_copy(update={"gates": gates})
+    context.store.put_draft(draft)
+    if gates.code is not None:
+        return _again(context, draft, Rejection(reason=gates.code, detail=gates.detail))
+    if not context.settings.critic:
+        return _accept(context, draft)
+    try:
+        answers = await context.trial(proposal, gates)
+    except FamilyFault as fault:  # what no gate tried, an expert did
+        found = gates.model_copy(update={"code": fault.code, "detail": fault.detail})
+        draft = draft.model_copy(update={"gates": found})
+        context.store.put_draft(draft)
+        return _again(context, draft, Rejection(reason=fault.code, detail=fault.detail))
+    context.store.put_draft(draft.model_copy(update={"answers": answers}))
+    return {"step": "critique"}
+
+
+async def critique(state: ScientistState, runtime: Handles) -> dict[str, Any]:
+    """Ask the critic for a verdict."""
+    context, draft = runtime.context, _draft(runtime.context, state)
+    assignment = context.store.assignment(draft.assignment)
+    conversation = criticising(context.store, context.prompts, assignment, draft)
+    for sample in range(CRITIC_ATTEMPTS):
+        try:
+            reply = await _ask(
+                context,
+                "critic",
+                "critique",
+                conversation,
+                CritiqueReply,
+                draft.round,
+                assignment,
+                sample,
+            )
+        except (EndpointError, ContextLengthError) as error:
+            return _reject(context, assignment.id, await _unanswered(context, error))
+        if reply.parsed is not None:
+            break
+    else:
+        problem = f"critic: {reply.problem}"
+        return _reject(context, draft.assignment, Rejection(reason="malformed", detail=problem))
+    verdict = Critique(verdict=reply.parsed.verdict, problems=reply.parsed.problems)
+    draft = draft.model_copy(update={"critique": verdict})
+    context.store.put_draft(draft)
+    return _follow(context, draft, verdict)
+
+
+def _follow(context: ScientistContext, draft: Draft, verdict: Critique) -> dict[str, Any]:
+    """Do as the critic says."""
+    problems = " ".join(verdict.problems)
+    if verdict.verdict == "accept":
+        return _accept(context, draft)
+    if verdict.verdict == "refine":
+        return _again(context, draft, Rejection(reason="rounds_exhausted", detail=problems))
+    return _reject(context, draft.assignment, Rejection(reason="critic_reject", detail=problems))
+
+
+async def _write(
+    context: ScientistContext,
+    assignment: Assignment,
+    number: int,
+    purpose: str,
+    conversation: Callable[[Assignment], Conversation],
+) -> dict[str, Any]:
+    """Let the scientist speak, and keep what it proposes as the draft of this round.
+
+    A conversation that is too long for the model is held again without what is only there to
+    inspire; if it is too long even then, this assignment has failed.
+    """
+    try:
+        try:
+            reply = await _propose(context, purpose, conversation(assignment), number, assignment)
+        except ContextLengthError:
+            bare = conversation(without_extras(assignment))
+            reply = await _propose(context, purpose, bare, number, assignment)
+    except (EndpointError, ContextLengthError) as error:
+        return _reject(context, assignment.id, await _unanswered(context, error))
+    proposal = reply.parsed.model_dump(mode="json", by_alias=True) if reply.parsed else None
+    problem = None if reply.parsed else reply.problem
+    draft = Draft(assignment=assignment.id, round=number, proposal=proposal, problem=problem)
+    context.store.put_draft(draft)
+    if proposal is None:
+        return _again(context, draft, Rejection(reason="malformed", detail=problem or ""))
+    return {"round": number, "step": "trial"}
+
+
+async def _propose(
+    context: ScientistContext,
+    purpose: str,
+    conversation: Conversation,
+    number: int,
+    assignment: Assignment,
+) -> Completion[Proposal]:
+    return await _ask(context, "scientist", purpose, conversation, Proposal, number, assignment)
+
+
+async def _ask(
+    context: ScientistContext,
+    role: Role,
+    purpose: str,
+    conversation: Conversation,
+    schema: type[T],
+    number: int,
+    assignment: Assignment,
+    sample: int = 0,
+) -> Completion[T]:
+    seed = derive_seed(assignment.rng_seed, number, purpose, sample)
+    return await context.chat.complete(
+        role,
+        purpose,
+        conversation.messages,
+        schema,
+        assignment=assignment.id,
+        round=number,
+        sample=sample,
+        seed=seed,
+        prompt_hash=conversation.prompt_hash,
+    )
+
+
+def _draft(context: ScientistContext, state: ScientistState) -> Draft:
+    drafts = context.store.drafts(state["assignment"])
+    return next(draft for draft in drafts if draft.round == state["round"])
+
+
+def _again(context: ScientistContext, draft: Draft, rejection: Rejection) -> dict[str, Any]:
+    """Another round if there is one left, else the rejection."""
+    if draft.round < context.settings.max_refinements:
+        return {"round": draft.round, "step": "refine"}
+    return _reject(context, draft.assignment, rejection)
+
+
+def _accept(context: ScientistContext, draft: Draft) -> dict[str, Any]:
+    context.store.finish_assignment(draft.assignment, "candidate")
+    return {"step": "done"}
+
+
+def _reject(context: ScientistContext, assignment: str, rejection: Rejection) -> dict[str, Any]:
+    context.store.finish_assignment(assignment, "rejected", rejection)
+    return {"step": "done"}
+
+
+async def _unanswered(
+    context: ScientistContext, error: EndpointError | ContextLengthError
+) -> Rejection:
+    """The end of an assignment whose question has no answer.
+
+    Raises:
+        EndpointError: the endpoint is down. The assignment stays open, for the same command.
+    """
+    if isinstance(error, ContextLengthError):
+        return Rejection(reason="context_length", detail=str(error))
+    await context.chat.raise_if_down(error)
+    return Rejection(reason="endpoint", detail=str(error))

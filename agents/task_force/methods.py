@@ -1,0 +1,201 @@
+"""The interface of best-of-N methods, and their registry: how to add one.
+
+A method is an async function from a ballot to a choice, registered under its name:
+
+    @method("shortest", source="...")
+    async def shortest(ballot: Ballot, aids: Aids) -> Choice:
+        return elect([-candidate.tokens for candidate in ballot.candidates])
+
+`select` calls it with candidates that said something, and never where all of them agree; what it
+needs beside the ballot it declares, so that a lack is told before anything is answered.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+from agents.errors import AnsweringError
+from agents.task_force.ballot import Ballot, Choice, Vote
+
+Need = Literal["logprobs", "history", "chooser", "rater", "reward"]
+"""log-probabilities in the candidates, grades on the history, an LLM in a role, a reward model."""
+
+LACKS: dict[Need, str] = {
+    "logprobs": "log-probabilities, which the engine of this run does not give",
+    "history": "grades on the run's history",
+    "chooser": "a language model that chooses: set endpoints.chooser.base_url and model",
+    "rater": "a language model that rates: set endpoints.rater.base_url and model",
+    "reward": "a reward model: set answering.reward_model to a sequence classifier",
+}
+
+
+class Judge(Protocol):
+    """A language model that is asked about answers."""
+
+    async def choose(self, question: str, answers: list[str], turn: int) -> int | None:
+        """Index of the answer that it takes for right; None if it comes to no verdict."""
+        ...
+
+    async def compare(self, question: str, first: str, second: str) -> int | None:
+        """0 for the first, 1 for the second, None if it comes to no verdict."""
+        ...
+
+    async def appraise(self, question: str, answer: str, turn: int) -> float | None:
+        """A score from 1 to 10; None if it comes to no verdict."""
+        ...
+
+
+class Router(Protocol):
+    """Knows who is good at what."""
+
+    def weights(self, question: str, experts: list[str]) -> dict[str, float]:
+        """Expert -> how likely it is to solve questions like this one, in [0, 1]."""
+        ...
+
+
+class Scorer(Protocol):
+    """A reward model."""
+
+    async def score(self, question: str, answers: list[str]) -> list[float]:
+        """One reward per answer; higher is better."""
+        ...
+
+
+@dataclass(frozen=True)
+class Aids:
+    """What methods may need beside the ballot; None where there is none.
+
+    Attributes:
+        chooser: compares answers.
+        rater: scores answers.
+        router: knows the experts' strengths.
+        reward: a reward model.
+        passes: how often a judge is asked about the same thing.
+    """
+
+    chooser: Judge | None = None
+    rater: Judge | None = None
+    router: Router | None = None
+    reward: Scorer | None = None
+    passes: int = 3
+
+
+Choose = Callable[[Ballot, Aids], Awaitable[Choice]]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to choose one answer out of N.
+
+    Attributes:
+        summary: what it does, in one line.
+        needs: without which it cannot work.
+        source: where it comes from.
+    """
+
+    name: str
+    summary: str
+    needs: frozenset[Need]
+    source: str
+    choose: Choose
+
+    @property
+    def judged(self) -> bool:
+        """Whether it asks a model beside the experts."""
+        return bool(self.needs & {"chooser", "rater", "reward"})
+
+
+_METHODS: dict[str, Method] = {}
+
+
+def method(name: str, *, source: str, needs: tuple[Need, ...] = ()) -> Callable[[Choose], Choose]:
+    """Register a function as the method of that name; its docstring's first line sums it up."""
+
+    def register(choose: Choose) -> Choose:
+        summary = (choose.__doc__ or "").strip().split("\n", maxsplit=1)[0]
+        _METHODS[name] = Method(name, summary, frozenset(needs), source, choose)
+        return choose
+
+    return register
+
+
+def methods() -> Mapping[str, Method]:
+    """All methods by name, in the order of their definition."""
+    return dict(_METHODS)
+
+
+def method_named(name: str) -> Method:
+    """The method of that name.
+
+    Raises:
+        AnsweringError: there is none; tells the nearest.
+    """
+    if name in _METHODS:
+        return _METHODS[name]
+    near = difflib.get_close_matches(name, _METHODS, n=1, cutoff=0.6)
+    hint = f" (did you mean {near[0]}?)" if near else ""
+    raise AnsweringError(
+        f"unknown selection method {name!r}{hint}; there are: {', '.join(_METHODS)}"
+    )
+
+
+def lacking(chosen: Method, aids: Aids, ballot: Ballot | None = None) -> str | None:
+    """Why a method cannot work with these aids, None if it can."""
+    there: dict[Need, bool] = {
+        "logprobs": ballot is None
+        or all(None not in (c.logprob, c.certainty) for c in ballot.candidates),
+        "history": aids.router is not None,
+        "chooser": aids.chooser is not None,
+        "rater": aids.rater is not None,
+        "reward": aids.reward is not None,
+    }
+    missing = [need for need in LACKS if need in chosen.needs and not there[need]]
+    return f"{chosen.name} needs {LACKS[missing[0]]}" if missing else None
+
+
+async def select(chosen: Method, ballot: Ballot, aids: Aids) -> Choice:
+    """Choose one candidate.
+
+    Empty answers cannot win while somebody said something, and where all that was said is equal,
+    nobody is asked.
+
+    Raises:
+        AnsweringError: the ballot is empty, or the method lacks something that it needs.
+        ChatError: a judge cannot be reached; a failure is no vote.
+    """
+    if not ballot.candidates:
+        raise AnsweringError("nobody answered")
+    places = ballot.spoken
+    narrowed = ballot.narrowed(places)
+    problem = lacking(chosen, aids, narrowed)
+    if problem is not None:
+        raise AnsweringError(problem)
+    if len(narrowed.distinct) == 1:
+        choice = _unanimous(narrowed)
+    else:
+        choice = await chosen.choose(narrowed, aids)
+    return _widened(choice, places, len(ballot.candidates))
+
+
+def _unanimous(ballot: Ballot) -> Choice:
+    votes = [
+        Vote(candidate.expert, place, 1.0, "all agree")
+        for place, candidate in enumerate(ballot.candidates)
+    ]
+    return Choice(0, tuple(1.0 for _ in votes), tuple(votes))
+
+
+def _widened(choice: Choice, places: tuple[int, ...], size: int) -> Choice:
+    """A choice in terms of the whole ballot; who said nothing stands below everybody."""
+    floor = min(choice.scores) - 1.0
+    scores = [floor] * size
+    for place, score in zip(places, choice.scores, strict=True):
+        scores[place] = score
+    votes = tuple(
+        replace(vote, candidate=None if vote.candidate is None else places[vote.candidate])
+        for vote in choice.votes
+    )
+    return Choice(places[choice.winner], tuple(scores), votes)

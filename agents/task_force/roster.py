@@ -1,0 +1,70 @@
+"""Who answers under which name: the collective by every method, and each expert of its force."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from agents.context import RunContext
+from agents.errors import UnknownModelError
+from agents.task_force.collective import Collective
+from agents.task_force.methods import Aids, lacking, method_named, methods
+
+COLLECTIVE = "acdc"
+"""The collective's own name; `acdc:majority` is the collective that chooses by majority."""
+
+
+@dataclass(frozen=True)
+class Roster:
+    """Models by name.
+
+    Attributes:
+        voices: name -> who answers. An expert alone is a collective of one, of which there is
+            nothing to choose.
+        lacks: name of a method variant -> why this run cannot offer it.
+    """
+
+    voices: Mapping[str, Collective]
+    lacks: Mapping[str, str]
+
+    @classmethod
+    def open(cls, context: RunContext, size: int, select_by: str) -> Roster:
+        """The force of a size under all its names.
+
+        Args:
+            context: the run.
+            size: experts of the force.
+            select_by: method of the plain name.
+
+        Raises:
+            AnsweringError: the run has no graded experts, the method is unknown, or it lacks
+                something.
+        """
+        force = Collective.open(context, size, select_by)
+        voices, lacks = {COLLECTIVE: force}, {}
+        for name, found in methods().items():
+            problem = lacking(found, force.aids)
+            if problem is None:
+                voice = Collective(context, force.members, found, force.aids)
+                voices[f"{COLLECTIVE}:{name}"] = voice
+            else:
+                lacks[f"{COLLECTIVE}:{name}"] = problem
+        for member in force.members:
+            alone = Collective(context, [member], method_named("majority"), Aids())
+            voices.setdefault(member.expert.id, alone)
+        return cls(voices, lacks)
+
+    def named(self, name: str) -> Collective:
+        """Who answers under a name.
+
+        Raises:
+            UnknownModelError: nobody does; tells why, or the nearest name.
+        """
+        if name in self.voices:
+            return self.voices[name]
+        if name in self.lacks:
+            raise UnknownModelError(f"{name} is not offered: {self.lacks[name]}")
+        near = difflib.get_close_matches(name, self.voices, n=1, cutoff=0.6)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise UnknownModelError(f"there is no model {name!r}{hint}; see /v1/models")

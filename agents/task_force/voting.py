@@ -1,0 +1,53 @@
+"""Experts vote for their own answers; equal answers pool their votes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agents.task_force.ballot import Ballot, Choice, Vote
+from agents.task_force.methods import Aids, method
+
+
+@method("majority", source="Wang et al., self-consistency (2022)")
+async def majority(ballot: Ballot, aids: Aids) -> Choice:
+    """The most frequent answer; ties go to the fitter expert's."""
+    return tally(ballot, [1.0] * len(ballot.candidates))
+
+
+@method("weighted_majority", source="Littlestone and Warmuth, weighted majority (1994)")
+async def weighted_majority(ballot: Ballot, aids: Aids) -> Choice:
+    """The answer whose experts have the highest sum of fitness on the history."""
+    return tally(ballot, [candidate.fitness for candidate in ballot.candidates])
+
+
+@method(
+    "skill_routing",
+    needs=("history",),
+    source="nearest neighbours in the run's own task history; cf. PackLLM (2024)",
+)
+async def skill_routing(ballot: Ballot, aids: Aids) -> Choice:
+    """Votes weighted by how each expert graded on the families most like the question."""
+    assert aids.router is not None
+    experts = [candidate.expert for candidate in ballot.candidates]
+    weights = aids.router.weights(ballot.question, experts)
+    return tally(ballot, [weights[expert] for expert in experts])
+
+
+def tally(ballot: Ballot, weights: Sequence[float]) -> Choice:
+    """Each candidate scores the weights of all that gave its answer.
+
+    Where weights tie, the number of votes decides, then the place on the ballot.
+    """
+    votes = [
+        Vote(candidate.expert, place, weight)
+        for place, (candidate, weight) in enumerate(zip(ballot.candidates, weights, strict=True))
+    ]
+    totals = dict.fromkeys(ballot.answers, 0.0)
+    for answer, weight in zip(ballot.answers, weights, strict=True):
+        totals[answer] += weight
+    scores = tuple(totals[answer] for answer in ballot.answers)
+    winner = max(
+        range(len(scores)),
+        key=lambda place: (scores[place], ballot.answers.count(ballot.answers[place]), -place),
+    )
+    return Choice(winner, scores, tuple(votes))

@@ -1,0 +1,149 @@
+"""What a family says of itself, and the gates on that."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from agents.families.proposal import Proposal
+from agents.judge.extraction import extract
+from agents.sandbox import Inspection
+from agents.settings import GateSettings
+
+INSTANCES = ("1", "2")
+SHOWN = 80
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+BABBLE = "I am not sure, but let me think about it once more. " * 10
+"""What a model hands in that goes on and on: a scorer that likes length would let it pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """The proposal and what its program says of itself."""
+
+    proposal: Proposal
+    inspection: Inspection
+    settings: GateSettings
+
+    @property
+    def instructions(self) -> Mapping[str, str]:
+        """Instance -> instruction."""
+        return self.inspection.instructions
+
+    @property
+    def references(self) -> dict[str, str]:
+        """Instance -> the reference answer as it is read out of an expert's reply."""
+        answers = self.proposal.reference_answers
+        return {"1": as_read(answers.first), "2": as_read(answers.second)}
+
+    @property
+    def wrong(self) -> list[tuple[str, str]]:
+        """Pairs of instance and wrong answer."""
+        wrong = self.proposal.wrong_answers
+        pairs = [("1", text) for text in wrong.first] + [("2", text) for text in wrong.second]
+        return [(instance, as_read(text)) for instance, text in pairs]
+
+    @property
+    def echoes(self) -> list[tuple[str, str]]:
+        """Pairs of instance and what an expert that repeats the instruction would hand in."""
+        return [
+            (instance, text)
+            for instance, instruction in self.instructions.items()
+            for text in dict.fromkeys([instruction, extract(instruction).answer])
+        ]
+
+    @property
+    def constants(self) -> list[str]:
+        """Answers of which none may do for both instances."""
+        references = self.references.values()
+        texts = [*references, *self.settings.trivial_answers, medley(*references), BABBLE]
+        return list(dict.fromkeys(texts))
+
+
+def medley(first: str, second: str) -> str:
+    """Both references in one text: as lines, behind commas and among words.
+
+    A scorer that looks for the right answer somewhere in a text lets it pass for both instances.
+    """
+    return f"{first}\n{second}\n, {first}, {second}, \n{first} {second} ."
+
+
+def as_read(answer: str) -> str:
+    """An answer as it arrives at the scorer after an expert wrote it behind the marker.
+
+    One that brings a marker of its own is read from there, as it would be in any reply.
+    """
+    marked = extract(answer)
+    if not marked.unmarked:
+        return marked.answer
+    gap = "\n" if "\n" in answer.strip() else " "
+    return extract(f"Answer:{gap}{answer}").answer
+
+
+def quoted(text: str) -> str:
+    """A text in one short line."""
+    return repr(text if len(text) <= SHOWN else text[: SHOWN - 1] + "…")
+
+
+def instance_count(claims: Claims) -> str:
+    """Exactly the instances "1" and "2"."""
+    found = sorted(claims.instructions)
+    return "" if found == list(INSTANCES) else f'get_tasks must give "1" and "2", not {found}'
+
+
+def instruction_empty(claims: Claims) -> str:
+    """Every instance asks something."""
+    empty = [instance for instance, text in claims.instructions.items() if not text.strip()]
+    return f"the instruction of instance {empty[0]} is empty" if empty else ""
+
+
+def instruction_unstable(claims: Claims) -> str:
+    """A second process gets the same instances."""
+    first, again = claims.inspection.instructions, claims.inspection.instructions_again
+    for instance, text in first.items():
+        if again.get(instance) != text:
+            other = quoted(again.get(instance, ""))
+            return f"instance {instance} was {quoted(text)} and then {other}: use no randomness"
+    data, data_again = claims.inspection.tasks, claims.inspection.tasks_again
+    for instance in first:
+        if _comparable(data[instance]) != _comparable(data_again.get(instance)):
+            return f"get_tasks gave other data for instance {instance} the second time"
+    return ""
+
+
+def _comparable(task: object) -> object:
+    """Task data without addresses in memory, which differ from process to process."""
+    return _ADDRESS.sub("", task) if isinstance(task, str) else task
+
+
+_TELLING = r"\b(?:answer|solution)[\s*_`\"']*(?::|=|\bis\b:?)"
+"""What comes before an answer that is given away."""
+_KEY = r"""["'](?:\w*answer|solution|expected\w*|target|result)["']\s*:"""
+"""A key of the task's own data, which an instruction shows that was made of all of them."""
+
+
+def leaked(claims: Claims) -> str:
+    """No instruction gives its own answer away."""
+    for instance, reference in claims.references.items():
+        instruction = claims.instructions[instance]
+        if len(reference) >= claims.settings.leak_length and reference in instruction:
+            return f"the instruction of instance {instance} contains its reference answer"
+        ending = r"(?=[\s*_`\"')\]]*(?:$|[.;!](?:\s|$)))"
+        told = rf"{_TELLING}[\s*_`\"'(\[]*{re.escape(reference)}{ending}"
+        dumped = rf"{_KEY}[\s\"']*{re.escape(reference)}(?!\w)"
+        said = reference and (
+            re.search(told, instruction, re.IGNORECASE | re.MULTILINE)
+            or re.search(dumped, instruction, re.IGNORECASE)
+        )
+        if said:
+            return f"the instruction of instance {instance} says {quoted(said[0])}"
+    return ""
+
+
+CLAIM_GATES: tuple[tuple[str, Callable[[Claims], str]], ...] = (
+    ("instance_count", instance_count),
+    ("instruction_empty", instruction_empty),
+    ("instruction_unstable", instruction_unstable),
+    ("leaked", leaked),
+)

@@ -1,0 +1,99 @@
+"""The gates of rated families: what a rubric must show in the hands of the rater.
+
+- `rubric_missing`: rated, but by nothing;
+- `no_rater`: no model is configured that can rate;
+- `length_tells`: every wrong answer of an instance is shorter than its reference, so that a rater
+  with a liking for long answers would look right;
+- `rater_undecided`: the rater cannot tell the reference from the longest wrong answer;
+- `wrong_passes`, `echo_passes`, `constant_answer`: as for code, by the rater's votes. The empty
+  answer fails without being rated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from agents.families.items import Item, drafted_items
+from agents.families.proposal import Proposal
+from agents.judge.rater import Rater
+from memory.records import GateReport
+
+
+class _Trap(NamedTuple):
+    """An answer that has to fail, and what it means if it does not."""
+
+    item: Item
+    answer: str
+    code: str
+    detail: str
+
+
+def text_complaint(proposal: Proposal, *, can_rate: bool) -> GateReport | None:
+    """What is wrong with a rated proposal before any of it is run; None if nothing is."""
+    if not proposal.rated:
+        return None
+    if not (proposal.rubric or "").strip():
+        return GateReport(code="rubric_missing", detail="a rated family needs a rubric")
+    if not can_rate:
+        return GateReport(
+            code="no_rater", detail="no rater grades answers: let score decide, and rated be false"
+        )
+    pairs = (
+        ("1", proposal.reference_answers.first, proposal.wrong_answers.first),
+        ("2", proposal.reference_answers.second, proposal.wrong_answers.second),
+    )
+    for instance, reference, wrong in pairs:
+        if max(map(len, wrong)) < len(reference):
+            return GateReport(
+                code="length_tells",
+                detail=f"instance {instance} needs a wrong answer that is at least as long as its "
+                f"reference ({len(reference)} characters), so that length tells nothing",
+            )
+    return None
+
+
+async def rated_gates(rater: Rater, proposal: Proposal, passed: GateReport) -> GateReport:
+    """Let the rater grade answers whose grade is known.
+
+    The reference and the longest wrong answer of an instance are part of every vote: votes that get
+    them wrong are void, and a rubric under which more than half are void is `rater_undecided`.
+
+    Args:
+        rater: casts the votes.
+        proposal: a rated draft.
+        passed: the report of the gates on its code, which it passed.
+
+    Raises:
+        EndpointError, ContextLengthError, BudgetExhausted: nothing is known about the proposal.
+    """
+    for trap in _traps(drafted_items(proposal, passed.instructions)):
+        rating = await rater.rate(trap.item, trap.answer)
+        if rating.failure is not None:
+            raise rating.failure
+        if 2 * len(rating.votes) <= rater.votes:
+            detail = f"instance {trap.item.instance}: {rating.error}; sharpen the rubric"
+            return passed.model_copy(update={"code": "rater_undecided", "detail": detail})
+        if rating.passed:
+            return passed.model_copy(update={"code": trap.code, "detail": trap.detail})
+    return passed
+
+
+def _traps(items: list[Item]) -> Iterator[_Trap]:
+    for item, other in zip(items, reversed(items), strict=True):
+        assert item.rubric is not None
+        assert other.rubric is not None
+        here = f"of instance {item.instance}"
+        yield _Trap(
+            item, item.instructions, "echo_passes", f"the rater passes the bare instruction {here}"
+        )
+        for answer in item.rubric.foils[1:]:
+            yield _Trap(
+                item, answer, "wrong_passes", f"the rater passes the wrong answer {answer!r} {here}"
+            )
+        yield _Trap(
+            item,
+            other.rubric.reference,
+            "constant_answer",
+            f"the rater passes the other instance's reference {here}: one answer would do for both",
+        )

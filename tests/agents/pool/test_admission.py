@@ -1,0 +1,226 @@
+"""Admission in assignment order, the memory of failures, and parents that come back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from agents.context import RunContext
+from agents.errors import ContextLengthError, EndpointError, JudgingError
+from agents.pool.admission import admit
+from agents.pool.assignments import open_founding_wave, report_finished, require_families
+from agents.pool.curation import curate
+from agents.progress import DraftProgress, ProgressEvent
+from agents.settings import (
+    AnsweringSettings,
+    GateSettings,
+    JudgeSettings,
+    PoolSettings,
+    PopulationSettings,
+    ScientistSettings,
+)
+from evolution.settings import BreedingSettings, SelectionSettings
+from memory.embedding import Vectors, unit_rows
+from memory.novelty import NoveltyMemory
+from memory.records import Assignment, AssignmentKind, Draft, GateReport, Rejection
+from memory.settings import NoveltySettings
+from memory.store import RunStore
+from prompts import PromptLibrary, worked_example
+from tests.agents.pool.test_curation import family
+from tests.agents.scientist.test_subgraph import ScriptedChat
+
+NEW = {"decision": "new", "reason": "another skill"}
+KNOWN = {"decision": "known", "reason": "only numbers differ"}
+
+
+class Words:
+    """Hashed bags of words."""
+
+    name = "words"
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        rows = np.zeros((len(texts), 64), np.float32)
+        for row, text in zip(rows, texts, strict=True):
+            for word in text.lower().split():
+                row[hashlib.sha256(word.encode()).digest()[0] % 64] += 1
+        return unit_rows(rows, self.name)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[RunContext]:
+    with RunStore.open(tmp_path) as store, NoveltyMemory.open(tmp_path, Words()) as memory:
+        absent: Any = None
+        yield RunContext(
+            folder=tmp_path,
+            seed=0,
+            generations=1,
+            store=store,
+            novelty=memory,
+            chat=ScriptedChat(store, {"critic": []}),
+            prompts=PromptLibrary(),
+            sandbox=absent,
+            population=absent,
+            gates=GateSettings(),
+            judge=JudgeSettings(),
+            pool=PoolSettings(capacity=4, adaptations=3, lately_rejected=2),
+            sizes=PopulationSettings(),
+            scientist=ScientistSettings(),
+            breeding=BreedingSettings(),
+            selection=SelectionSettings(),
+            answering=AnsweringSettings(),
+            novelty_settings=NoveltySettings(duplicate_similarity=0.97, similar_similarity=0.5),
+        )
+
+
+def candidate(
+    run: RunContext, index: int, kind: AssignmentKind = "novel", parent: str | None = None,
+    **changes: Any,
+) -> Assignment:  # fmt: skip
+    """An assignment whose draft found acceptance."""
+    name = f"g1-a{index:02d}"
+    assignment = Assignment(
+        id=name, generation=1, index=index, kind=kind, parent=parent, rng_seed=index
+    )
+    run.store.put_assignment(assignment)
+    gates = GateReport(code=None, instructions={"1": "How many?", "2": "How many then?"})
+    proposal = worked_example() | changes
+    run.store.put_draft(Draft(assignment=name, round=0, proposal=proposal, gates=gates))
+    run.store.finish_assignment(name, "candidate")
+    return assignment
+
+
+def said(run: RunContext, *replies: Any, up: bool = True) -> ScriptedChat:
+    """Let the critic say this when it is asked about novelty."""
+    chat = ScriptedChat(run.store, {"critic": list(replies)}, up=up)
+    run.chat = chat
+    return chat
+
+
+def outcome(run: RunContext, index: int) -> str:
+    status, rejection, _ = run.store.assignment_status(f"g1-a{index:02d}")
+    return rejection.reason if rejection else status
+
+
+async def test_of_two_alike_the_earlier_assignment_is_admitted(run: RunContext) -> None:
+    candidate(run, 1)
+    candidate(run, 0)
+    await admit(run, 1)
+    assert [outcome(run, n) for n in (0, 1)] == ["accepted", "duplicate"]
+    assert [f.id for f in run.store.families()] == ["g1-a00-passengers-on-a-bus"]
+
+
+@pytest.mark.parametrize(
+    ("reply", "wanted"), [(NEW, "accepted"), (KNOWN, "not_novel"), ("hm", "not_novel")]
+)
+async def test_in_the_grey_zone_the_critic_is_asked(
+    run: RunContext, reply: Any, wanted: str
+) -> None:
+    candidate(run, 0)
+    candidate(run, 1, description="A bus calls at stops; the fare that was paid is asked.")
+    chat = said(run, reply)
+    await admit(run, 1)
+    assert outcome(run, 1) == wanted
+    assert len(chat.asked) == 1
+
+
+async def test_in_the_grey_zone_a_dead_critic_ends_the_run_and_nothing_is_decided(
+    run: RunContext,
+) -> None:
+    candidate(run, 0)
+    candidate(run, 1, description="A bus calls at stops; the fare that was paid is asked.")
+    said(run, EndpointError("critic", "http://nowhere", "m", "HTTP 500", "start it"), up=False)
+    with pytest.raises(EndpointError):
+        await admit(run, 1)
+    assert [outcome(run, n) for n in (0, 1)] == ["accepted", "candidate"]
+    said(run, NEW)
+    await admit(run, 1)
+    assert outcome(run, 1) == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (EndpointError("critic", "http://nowhere", "m", "HTTP 500", "start it"), "endpoint"),
+        (ContextLengthError("critic", "http://nowhere", "m", "too long"), "context_length"),
+    ],
+)
+async def test_a_novelty_check_that_cannot_be_answered_fails_that_assignment_only(
+    run: RunContext, error: Exception, reason: str
+) -> None:
+    candidate(run, 0)
+    candidate(run, 1, description="A bus calls at stops; the fare that was paid is asked.")
+    said(run, error)
+    await admit(run, 1)
+    assert outcome(run, 1) == reason
+
+
+async def test_a_parent_returns_when_its_harder_child_is_rejected(run: RunContext) -> None:
+    candidate(run, 0)
+    await admit(run, 1)
+    (parent,) = run.store.families()
+    run.store.set_family_status(parent.id, "held", "a harder child is tried")
+    candidate(run, 1, "harder", parent.id)
+    await admit(run, 1)
+    assert outcome(run, 1) == "duplicate"
+    assert run.store.family_status(parent.id) == "active"
+    await admit(run, 1)
+    assert run.store.family_status(parent.id) == "active", "a replay changes nothing"
+
+
+def test_an_empty_founding_pool_is_an_error_and_the_next_sitting_tries_again(
+    run: RunContext,
+) -> None:
+    run.pool = PoolSettings(capacity=4, founding_waves=1)
+    for _ in range(2):
+        require_families(run)
+        open_founding_wave(run)
+        for assignment in run.store.assignments(0, "open"):
+            run.store.finish_assignment(assignment.id, "rejected", Rejection(reason="leaked"))
+        with pytest.raises(JudgingError, match=r"waves \(leaked"):
+            require_families(run)
+    run.store.put_family(family(0))
+    require_families(run)
+
+
+def test_scientists_are_told_what_was_lately_rejected_and_why(run: RunContext) -> None:
+    for index, reason in enumerate(("leaked", "duplicate", "echo_passes")):
+        candidate(run, index, name=f"Family {index}")
+        run.store.finish_assignment(
+            f"g1-a{index:02d}", "rejected", Rejection(reason=reason, detail=f"for {index}")
+        )
+    open_founding_wave(run)
+    told = {assignment.lately_rejected for assignment in run.store.assignments(0)}
+    assert told == {("Family 2: echo_passes (for 2)", "Family 1: duplicate (for 1)")}
+
+
+def test_curation_is_one_decision_that_a_replay_does_not_repeat(run: RunContext) -> None:
+    for number in range(4):
+        run.store.put_family(family(number))
+    curate(run, 2)
+    written = run.store.assignments(2)
+    assert [assignment.kind for assignment in written] == ["novel"] * 3, "nothing is graded yet"
+    curate(run, 2)
+    assert run.store.assignments(2) == written
+
+
+def test_each_finished_draft_moves_the_bar(run: RunContext) -> None:
+    told: list[ProgressEvent] = []
+    run.drafts = DraftProgress(told.append)
+    open_founding_wave(run)
+    waiting = run.store.assignments(0, "open")
+    total = len(waiting)
+    for assignment in waiting[:2]:
+        run.store.finish_assignment(
+            assignment.id, "rejected", Rejection(reason="critic", detail="too easy")
+        )
+        report_finished(run, assignment.id)
+    assert [(event.kind, event.done, event.total) for event in told] == [
+        ("step", 1, total),
+        ("step", 2, total),
+    ]
+    assert told[0].text == f"draft: {waiting[0].id} rejected, critic"
