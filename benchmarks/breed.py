@@ -37,10 +37,11 @@ from benchmarks.parents import FamilyOnDisk, built_in_parents, random_parents
 from benchmarks.reporting import goal_lines, tell
 from benchmarks.ways import Course, Way, mergekit_way, ours, published_way
 from benchmarks.writing import writings
-from console.config import cache_folder
-from evolution.bank import load_bank
-from evolution.engines.attention import use_plain_head
-from evolution.settings import BreedingSettings, SpectralSettings
+from console.run.config import cache_folder
+from evolution.bank.bank import load_bank
+from evolution.bank.settings import SpectralSettings
+from evolution.breeding.settings import BreedingSettings
+from evolution.engines.transformers.attention import use_plain_head
 
 PLAIN = BreedingSettings(crossovers={"linear": 1.0}, mutations={})
 MUTATED = BreedingSettings(crossovers={"linear": 1.0})

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.evaluation.intervals import paired_intervals
+from benchmarks.forces import fittest_force
 from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines, heading
-from evolution.coverage import task_force
-from evolution.forces import fittest_force
+from evolution.selection.coverage import task_force
 
 GOAL_SECONDS = 5.0
 SIZE = 8

@@ -20,8 +20,8 @@ from typing import Any
 from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines, heading
 from evolution.selection.board import Board, Candidate
+from evolution.selection.settings import SelectionSettings
 from evolution.selection.survival import dominated_novelty, survive
-from evolution.settings import SelectionSettings
 
 LOOPED = 40
 """Candidates that the plain loop is timed on where all would take minutes."""

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Qwen2Config
 
-from console.config import cache_folder
-from evolution.bank import Bank, load_bank
-from evolution.settings import ModelSettings, SeedSettings, SpectralSettings
-from evolution.sources import BUILT_IN_BASE, locate
+from console.run.config import cache_folder
+from evolution.bank.bank import Bank, load_bank
+from evolution.bank.settings import ModelSettings, SeedSettings, SpectralSettings
+from evolution.bank.sources import BUILT_IN_BASE, locate
 
 SHAPES: dict[str, Any] = {
     "tiny": lambda: LlamaConfig(

@@ -29,13 +29,14 @@ from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines
 from benchmarks.roofline import RANK, SEEDS, dense_bytes, genomes
 from benchmarks.swap import families
-from console.config import cache_folder
-from evolution.bank import Bank, load_bank
+from console.run.config import cache_folder
+from evolution.bank.bank import Bank, load_bank
+from evolution.bank.settings import ModelSettings, SpectralSettings
 from evolution.engines import open_engine
-from evolution.genome import Genome
-from evolution.materialise import checksum, expected_checksum, materialise
-from evolution.settings import EngineSettings, ModelSettings, SpectralSettings
-from evolution.streaming import page_lock
+from evolution.engines.settings import EngineSettings
+from evolution.genome.genome import Genome
+from evolution.materialise.streaming import page_lock
+from evolution.materialise.weights import checksum, expected_checksum, materialise
 from memory.records import Sampling
 
 STRIDE = 97

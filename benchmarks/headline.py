@@ -41,9 +41,9 @@ from benchmarks.headline_tasks import (
     unseen_lines,
 )
 from benchmarks.machine import describe_machine
-from console.coevolution import coevolve
-from console.evaluating import evaluate, report
-from console.rundir import RunFolder
+from console.commands.evaluate import evaluate, report
+from console.run.coevolution import coevolve
+from console.run.folder import RunFolder
 
 SIZES = (1, 3, 8)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.evaluation import RunRows, recovered
-from console.command import METHOD
+from console.commands.frame import METHOD
 
 FORCE, BEST = ("force", 3), ("best_expert", 1)
 FEWEST_UNSEEN = 10

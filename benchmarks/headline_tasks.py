@@ -17,9 +17,9 @@ from agents.evaluation.tasks import GymDataset
 from agents.offline.catalogue import entry_of
 from agents.offline.sketches import read_sketch
 from agents.progress import ProgressEvent
-from console.assembly import open_context
-from console.rundir import RunFolder
-from memory.store import RunStore
+from console.run.folder import RunFolder
+from console.run.opening import open_context
+from memory.store.store import RunStore
 
 PILOT_SIZE, PILOT_SEED, TEST_SEED, PICK_SEED = 12, 90_001, 70_001, 50_001
 """Instances of a generator in the pilot; seeds of its instances, of those of the test, and of those

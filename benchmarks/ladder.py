@@ -26,7 +26,7 @@ from agents.offline.entries import Entry
 from agents.offline.sketches import Instance, Sketch, is_brief
 from agents.settings import JudgeSettings
 from benchmarks.machine import describe_machine
-from console.config import cache_folder, resolve
+from console.run.config import cache_folder, resolve
 from evolution.population import Population
 from memory.records import ChatMessage
 from prompts import PromptLibrary

@@ -31,8 +31,8 @@ import psutil
 
 from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines
-from memory.embedding import Vectors, minilm
-from memory.novelty import NoveltyMemory, Vector
+from memory.novelty.embedding import Vectors, minilm
+from memory.novelty.memory import NoveltyMemory, Vector
 from memory.records import Family
 from memory.settings import NoveltySettings
 

@@ -21,12 +21,12 @@ from typing import Any
 from agents.evaluation.bench import Bench
 from agents.task_force.field import history_of
 from benchmarks.machine import describe_machine
-from console.assembly import open_context
-from console.rundir import RunFolder
-from evolution.breeding import breed
-from evolution.genome import Genome
+from console.run.folder import RunFolder
+from console.run.opening import open_context
+from evolution.breeding.breed import breed
+from evolution.genome.genome import Genome
 from memory.records import Skills
-from memory.store import RunStore
+from memory.store.store import RunStore
 
 CROSSOVERS = ("slerp", "linear", "task_arithmetic", "split_slerp", "uniform_layers")
 

@@ -12,9 +12,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from benchmarks.families import SHAPES, SPREAD
-from evolution.bank import load_bank
+from evolution.bank.bank import load_bank
+from evolution.bank.settings import ModelSettings, SeedSettings, SpectralSettings
 from evolution.exporting import write_checkpoint
-from evolution.settings import ModelSettings, SeedSettings, SpectralSettings
 
 _TEMPLATE = "{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
 

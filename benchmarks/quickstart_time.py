@@ -25,13 +25,14 @@ import torch
 
 from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines, heading, tell
+from evolution.bank.settings import ModelSettings, SpectralSettings
 from evolution.engines.base import Chat
 from evolution.engines.broker import Broker
 from evolution.engines.compute import choose_compute, measure_gflops
+from evolution.engines.settings import EngineSettings
 from evolution.population import Population
-from evolution.settings import EngineSettings, ModelSettings, SpectralSettings
 from memory.records import ChatMessage, Sampling
-from memory.store import RunStore
+from memory.store.store import RunStore
 
 QUICK = ["generations=0", "pool.capacity=4", "pool.founding_waves=1", "population.founders=4"]
 GIB = 2**30

@@ -34,13 +34,13 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.families import random_family
 from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines, heading
-from evolution.bank import Bank
-from evolution.fusion import combine
-from evolution.genome import Genome
-from evolution.materialise import checksum, expected_checksum, materialise
-from evolution.mutation import spectral
-from evolution.native import Range
-from evolution.task_vectors import Dense
+from evolution.bank.bank import Bank
+from evolution.bank.task_vectors import Dense
+from evolution.breeding.mutation import spectral
+from evolution.genome.genome import Genome
+from evolution.materialise.fusion import combine
+from evolution.materialise.native import Range
+from evolution.materialise.weights import checksum, expected_checksum, materialise
 
 SEEDS, RANK = 3, 64
 

@@ -28,12 +28,12 @@ from agents.offline.author import stream
 from agents.offline.catalogue import WITHIN_REACH
 from agents.offline.sketches import Sketch
 from benchmarks.machine import describe_machine
-from console.config import cache_folder
-from evolution.bank import Bank, load_bank
-from evolution.genome import Genome
-from evolution.materialise import materialise
-from evolution.mutation import spectral
-from evolution.settings import ModelSettings, SpectralSettings
+from console.run.config import cache_folder
+from evolution.bank.bank import Bank, load_bank
+from evolution.bank.settings import ModelSettings, SpectralSettings
+from evolution.breeding.mutation import spectral
+from evolution.genome.genome import Genome
+from evolution.materialise.weights import materialise
 
 
 def main() -> int:

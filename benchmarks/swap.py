@@ -35,13 +35,13 @@ from agents.settings import JudgeSettings
 from benchmarks.ladder import render
 from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines
-from console.config import RunConfig, cache_folder, resolve
-from evolution.bank import Bank, load_bank
-from evolution.breeding import breed
+from console.run.config import RunConfig, cache_folder, resolve
+from evolution.bank.bank import Bank, load_bank
+from evolution.breeding.breed import breed
 from evolution.engines import Engine, open_engine
-from evolution.genome import Genome
-from evolution.materialise import materialise
-from evolution.settings import EngineSettings
+from evolution.engines.settings import EngineSettings
+from evolution.genome.genome import Genome
+from evolution.materialise.weights import materialise
 from memory.records import ChatMessage, Sampling
 from prompts import PromptLibrary
 
@@ -185,7 +185,7 @@ async def with_vllm(
     restarts: int,
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Rows of the swaps, and that of the throughput."""
-    from evolution.engines.vllm import VllmEngine
+    from evolution.engines.vllm.engine import VllmEngine
 
     settings = config.engine.model_copy(update={"kind": "vllm"})
     restarted = []

@@ -16,10 +16,10 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from benchmarks.parents import FamilyOnDisk
-from evolution.bank import Bank
-from evolution.breeding import breed
-from evolution.materialise import materialise
-from evolution.settings import BreedingSettings
+from evolution.bank.bank import Bank
+from evolution.breeding.breed import breed
+from evolution.breeding.settings import BreedingSettings
+from evolution.materialise.weights import materialise
 
 QUESTION = [{"role": "user", "content": "What is 7 times 8?"}]
 KEEP_RANK, DEVIATION = 256, 0.25

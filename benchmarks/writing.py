@@ -24,9 +24,9 @@ from safetensors import safe_open
 from benchmarks.parents import FamilyOnDisk
 from benchmarks.reporting import tell
 from benchmarks.ways import average, run_mergekit
-from evolution.bank import Bank
+from evolution.bank.bank import Bank
 from evolution.exporting import About, Sources, export_expert, mergekit_recipe
-from evolution.genome import Genome
+from evolution.genome.genome import Genome
 from memory.records import Expert
 
 Writer = Callable[[Path, int], object]

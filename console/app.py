@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from console.command import (
+from console.commands.frame import (
     AsJson,
     ConfigFile,
     Debug,
@@ -26,7 +26,7 @@ from console.command import (
     run_async,
 )
 from console.errors import UsageError
-from console.rundir import RunFolder
+from console.run.folder import RunFolder
 
 
 def _tell_version(asked: bool) -> None:
@@ -74,7 +74,7 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Run a coevolution, or go on with one that was interrupted."""
-    from console import closing, status
+    from console.commands import run, status
     from console.display import Display
     from memory.errors import AcdcError
 
@@ -88,19 +88,19 @@ def run(
             with Display(errors if as_json else out, "starting") as display:
                 settings = place.begin_as(wanted)
                 # Only now: it takes seconds to load what runs, and a wrong word is told at once.
-                from console import coevolution
+                from console.run import coevolution
 
                 run_async(coevolution.coevolve(place, settings, display))
         except AcdcError as error:
             if fresh and place.exists():
-                from console import coevolution
+                from console.run import coevolution
 
                 coevolution.undo_unborn(place, error)
             raise
         if as_json:
             print_json(status.collect(place))
         else:
-            closing.show(place, out)
+            run.show(place, out)
 
     finish(action, debug)
 
@@ -120,11 +120,12 @@ def init(
     debug: Debug = False,
 ) -> None:
     """Write a commented configuration file."""
-    from console import calling, initialise
+    from console import calling
+    from console.commands import init
 
     def action() -> None:
-        settings = initialise.filled_in(scientist_url, scientist_model, base, seed_model or [])
-        initialise.write_config(file, settings)
+        settings = init.filled_in(scientist_url, scientist_model, base, seed_model or [])
+        init.write_config(file, settings)
         name = "mine" if file.stem == "acdc" else file.stem
         following = calling.line("run", f"runs/{name}", "--config", file)
         if as_json:
@@ -140,8 +141,8 @@ def doctor(
     config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False, debug: Debug = False
 ) -> None:
     """Check machine, sandbox, seeds and endpoints before a run."""
-    from console import doctor as doctor_
-    from console.config import resolve
+    from console.commands import doctor as doctor_
+    from console.run.config import resolve
 
     def action() -> None:
         findings = run_async(doctor_.examine(resolve(config, set_ or [])))
@@ -162,9 +163,9 @@ def study(
     debug: Debug = False,
 ) -> None:
     """Run a grid of seeds and variants, and measure what each departure costs."""
-    from console import study as study_
+    from console.commands import study as study_
+    from console.commands.study_file import read_study
     from console.display import Display
-    from console.variants import read_study
 
     def action() -> None:
         settings = read_study(file)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.command import (
+from console.commands.frame import (
     METHOD,
     AsJson,
     Debug,
@@ -49,17 +49,17 @@ def ask(
 
     def action() -> None:
         place = opened(folder)
-        from console import asking
+        from console.commands import ask
         from console.display import Display
 
         with Display(errors) as display:
-            reply = run_async(asking.answer(place, question, n, max_tokens, select, display))
-        if short := asking.fewer_than(n, len(reply.answers)):
+            reply = run_async(ask.answer(place, question, n, max_tokens, select, display))
+        if short := ask.fewer_than(n, len(reply.answers)):
             errors.print(short, style="yellow", highlight=False)
         if as_json:
-            print_json(asking.as_json(reply))
+            print_json(ask.as_json(reply))
         else:
-            asking.show(reply, out)
+            ask.show(reply, out)
 
     finish(action, debug)
 
@@ -108,25 +108,25 @@ def evaluate(
             if place.is_dir():
                 opened(place)
         from agents.evaluation import Plan, is_log, read_logs, read_tasks
-        from console import evaluating
+        from console.commands import evaluate
         from console.display import Display
 
-        folders, files = evaluating.sort_places(places)
+        folders, files = evaluate.sort_places(places)
         sizes = n or [1, 3, 8]
         with Display(errors if as_json else out) as display:
             if all(map(is_log, files)):
                 logs = read_logs(files, metric, filter_)
-                found = run_async(evaluating.evaluate_logs(folders, logs, sizes))
+                found = run_async(evaluate.evaluate_logs(folders, logs, sizes))
             else:
-                evaluating.require_runs(folders)
-                big = evaluating.big_model(big_model_url, big_model, big_model_key_env)
+                evaluate.require_runs(folders)
+                big = evaluate.big_model(big_model_url, big_model, big_model_key_env)
                 plan = Plan(read_tasks(files), sizes, baselines, select or (), max_tokens, big)
-                runs = run_async(evaluating.evaluate(folders, plan, display))
-                found = evaluating.report(runs, max_tokens)
+                runs = run_async(evaluate.evaluate(folders, plan, display))
+                found = evaluate.report(runs, max_tokens)
         if as_json:
             print_json(found)
         else:
-            evaluating.show(found, out)
+            evaluate.show(found, out)
 
     finish(action, debug)
 
@@ -162,14 +162,14 @@ def serve(
 
     def ready(url: str, roster: Roster) -> None:
         from agents.task_force import COLLECTIVE
-        from console import asking
+        from console.commands import ask
 
         if as_json:
             sys.stdout.write(json.dumps({"url": url, "models": list(roster.voices)}) + "\n")
             sys.stdout.flush()
             return
         out.print(f"serving {folder} at {url}", markup=False, highlight=False)
-        if short := asking.fewer_than(n, len(roster.voices[COLLECTIVE].members)):
+        if short := ask.fewer_than(n, len(roster.voices[COLLECTIVE].members)):
             out.print(short, style="yellow", highlight=False)
         out.print(f"models: {', '.join(roster.voices)}", markup=False, highlight=False)
         out.print("Ctrl-C answers what was accepted, and ends", style="dim")

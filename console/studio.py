@@ -11,8 +11,8 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 
 from agents.graph import RunState
-from console.coevolution import coevolve
-from console.rundir import RunFolder
+from console.run.coevolution import coevolve
+from console.run.folder import RunFolder
 
 
 async def coevolution(state: RunState) -> RunState:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from console.command import (
+from console.commands.frame import (
     AsJson,
     Debug,
     RunDir,
@@ -18,13 +18,13 @@ from console.command import (
     out,
     print_json,
 )
-from console.rundir import RunFolder
+from console.run.folder import RunFolder
 
 
 @app.command()
 def status(folder: RunDir, as_json: AsJson = False, debug: Debug = False) -> None:
     """Show where a run stands: archive, pool, Coverage, calls, time."""
-    from console import status as status_
+    from console.commands import status as status_
 
     def action() -> None:
         found = status_.collect(RunFolder(folder))
@@ -55,7 +55,7 @@ def trace(
 
     Without --family, --expert, --role or --full: one line for each assignment, and what came of it.
     """
-    from console import trace as trace_
+    from console.commands import trace as trace_
 
     def action() -> None:
         found = trace_.collect(RunFolder(folder), family, expert, trace_.role_named(role), rejected)
@@ -104,17 +104,17 @@ def audit(
 
     def action() -> None:
         place = opened(folder)
-        from console import auditing
+        from console.commands import audit
         from console.display import Display
 
-        limits = auditing.Limits(similarity, ngram, overlap)
+        limits = audit.Limits(similarity, ngram, overlap)
         files = [*(against or []), *(more or [])]
         with Display(errors) as display:
-            found = auditing.collect(place, files, limits, display)
+            found = audit.collect(place, files, limits, display)
         if as_json:
             print_json(found)
         else:
-            auditing.show(found, out)
+            audit.show(found, out)
 
     finish(action, debug)
 
@@ -137,12 +137,12 @@ def export(
 
     def action() -> None:
         place = opened(folder)
-        from console import exporting
+        from console.commands import export
 
-        written = exporting.export(place, expert, out_folder, force, shard_gb)
+        written = export.export(place, expert, out_folder, force, shard_gb)
         if as_json:
-            print_json(exporting.as_json(written))
+            print_json(export.as_json(written))
         else:
-            exporting.show(written, out)
+            export.show(written, out)
 
     finish(action, debug)

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from evolution.bank import Bank
+from evolution.bank.bank import Bank
+from evolution.bank.settings import ModelSettings, SpectralSettings
 from evolution.engines import Broker, Engine, open_engine
-from evolution.genome import Genome
-from evolution.merging.anchors import add_merges
-from evolution.placement import load_placed_bank
-from evolution.settings import EngineSettings, ModelSettings, SpectralSettings
+from evolution.engines.settings import EngineSettings
+from evolution.genome.genome import Genome
+from evolution.merging.merges import add_merges
+from evolution.planning.placement import load_placed_bank
 from evolution.stages import Stages, no_stages
 from memory.threads import done_in_passing
 

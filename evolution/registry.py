@@ -1,7 +1,7 @@
 """The registry of operators: typed functions, their parameters validated from the signature.
 
 A new operator is a function with a decorator, in a module that the configuration names under
-`plugins` (or in `evolution/crossover.py`, `mutation.py`, `mating.py`, `selection/survival.py`):
+`plugins` (or in one of those that `BUILT_IN` lists):
 
     @crossover("mine", parents=2)
     def mine(parents, geometry, rng, *, pull: float = 0.5):
@@ -21,18 +21,15 @@ import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from evolution.errors import GenomeError, OperatorError
-from evolution.genome import Genome
-from evolution.geometry import Geometry
+from evolution.genome.genome import Genome
+from evolution.genome.geometry import Geometry
 from memory.records import Json
-
-if TYPE_CHECKING:
-    from evolution.settings import BreedingSettings
 
 Kind = Literal["crossover", "mutation", "mating", "survival"]
 Outcome = tuple[Genome, dict[str, Json]]
@@ -125,9 +122,9 @@ class Operator:
 
 F = TypeVar("F", bound=Callable[..., Any])
 BUILT_IN: dict[Kind, str] = {
-    "crossover": "evolution.crossover",
-    "mutation": "evolution.mutation",
-    "mating": "evolution.mating",
+    "crossover": "evolution.breeding.crossover",
+    "mutation": "evolution.breeding.mutation",
+    "mating": "evolution.selection.parents",
     "survival": "evolution.selection.survival",
 }
 """Where the operators of each kind are that are always there."""
@@ -196,15 +193,6 @@ def rule_parameters(
     rule = get_operator(kind, name)
     shared = rule.parameters.model_fields.keys() & type(settings).model_fields.keys()
     return rule.validated({**{key: getattr(settings, key) for key in shared}, **given})
-
-
-def parents_needed(settings: BreedingSettings) -> int:
-    """How many parents the most demanding crossover that can be drawn takes."""
-    return max(
-        get_operator("crossover", name).parents
-        for name, weight in settings.crossovers.items()
-        if weight > 0.0
-    )
 
 
 def _register(kind: Kind, name: str, parents: int) -> Callable[[F], F]:

@@ -35,10 +35,10 @@ from opentelemetry.sdk.trace.export import (
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import INVALID_SPAN, Span, StatusCode, Tracer
 
-from memory.codec import dump_json
-from memory.database import BUSY_SECONDS, DATABASE, connect, run_folder
 from memory.errors import TracingError
-from memory.journal import StoredSpan, insert_spans
+from memory.store.codec import dump_json
+from memory.store.database import BUSY_SECONDS, DATABASE, connect, run_folder
+from memory.store.journal import StoredSpan, insert_spans
 
 SpanKind = Literal["phase", "agent", "llm", "answer", "grade", "sandbox", "swap", "novelty"]
 """`phase` spans are what `phase_seconds` sums; the others are the work inside."""

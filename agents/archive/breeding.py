@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from agents.archive.grafting import graft
 from agents.context import RunContext
-from evolution.bank import Bank
-from evolution.breeding import breed
-from evolution.mating import choose_parents
-from evolution.registry import parents_needed
+from evolution.bank.bank import Bank
+from evolution.breeding.breed import breed, parents_needed
+from evolution.selection.parents import choose_parents
 from memory.randomness import derive_seed, stream
 from memory.records import Expert
 

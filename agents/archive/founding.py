@@ -7,8 +7,8 @@ import itertools
 from agents.archive.breeding import breed_child
 from agents.context import RunContext
 from agents.progress import ProgressEvent
-from evolution.bank import Bank
-from evolution.genome import Genome
+from evolution.bank.bank import Bank
+from evolution.genome.genome import Genome
 from memory.randomness import stream
 from memory.records import Expert
 

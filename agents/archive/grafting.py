@@ -16,14 +16,14 @@ from pydantic import ValidationError
 
 from agents.context import RunContext
 from agents.progress import ProgressEvent
-from evolution.anchors import Anchor, load_anchor, save_anchor
-from evolution.bank import Bank
+from evolution.bank.anchors import Anchor, load_anchor, save_anchor
+from evolution.bank.bank import Bank
 from evolution.errors import BankError, MergeError
-from evolution.mating import choose_parents
-from evolution.merging.anchors import merge_experts
+from evolution.merging.merges import merge_experts
+from evolution.selection.parents import choose_parents
 from memory.randomness import derive_seed, stream
 from memory.records import Expert, Graft, Json
-from memory.store import RunStore
+from memory.store.store import RunStore
 from memory.threads import done_in_passing
 
 FOLDER = "anchors"

@@ -9,8 +9,8 @@ from agents.judge.node import competitors
 from agents.pool.curation import over_capacity
 from agents.pool.rates import pass_rates
 from agents.progress import ProgressEvent
-from evolution.coverage import coverage
 from evolution.selection import survive
+from evolution.selection.coverage import coverage
 from memory.records import ArchiveEntry, Expert
 
 

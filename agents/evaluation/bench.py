@@ -12,7 +12,7 @@ from agents.evaluation.tasks import Task
 from agents.families.items import items_of
 from agents.judge.examiner import Answerer, Examiner, GradeBook, Result, Scorer, family_outcome
 from agents.progress import ProgressEvent
-from evolution.genome import Genome
+from evolution.genome.genome import Genome
 from memory.randomness import derive_seed
 from memory.records import Answer, Family
 

@@ -12,9 +12,9 @@ from agents.context import RunContext
 from agents.errors import AnsweringError
 from agents.judge.examiner import Answerer
 from agents.task_force import fitness_of
-from evolution.breeding import random_genome
-from evolution.coverage import task_force
-from evolution.genome import Genome
+from evolution.breeding.breed import random_genome
+from evolution.genome.genome import Genome
+from evolution.selection.coverage import task_force
 from memory.hashing import json_hash
 from memory.randomness import derive_seed
 from memory.records import Family, Skills

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from memory.embedding import Vectors
+from memory.novelty.embedding import Vectors
 from memory.records import Family
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from agents.chat import ChatClient
 from agents.chat.endpoints import EndpointSettings, EndpointsSettings
-from evolution.genome import Genome
+from evolution.genome.genome import Genome
 from memory.records import ChatMessage, Reply, Sampling
-from memory.store import RunStore
+from memory.store.store import RunStore
 
 
 class EndpointAnswerer:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from agents.evaluation.overlap import NGRAM, OverlapIndex
-from memory.embedding import Embedder, Vectors
+from memory.novelty.embedding import Embedder, Vectors
 from memory.records import Family
 
 Table = Float64[np.ndarray, "instances questions"]

@@ -27,7 +27,7 @@ from agents.evaluation.tasks import Task
 from agents.progress import ProgressEvent
 from agents.task_force import Aids, Method, SkillRouter, aids_of, lacking, method_named, methods
 from agents.task_force.field import eligible, history_of
-from memory.store import RunStore
+from memory.store.store import RunStore
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from agents.judge.grader import Failure, Grader, KnownScores, Scorer, Verdict, V
 from agents.judge.rater import Rater
 from agents.settings import JudgeSettings
 from evolution.errors import EngineError, PromptTooLongError
-from evolution.genome import Genome
+from evolution.genome.genome import Genome
 from memory.hashing import json_hash
 from memory.randomness import derive_seed
 from memory.records import Answer, ChatMessage, Reply, Sampling

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from agents.context import archive_of
-from evolution.coverage import TaskForce, task_force
+from evolution.selection.coverage import TaskForce, task_force
 from memory.records import Expert, Family, Skills
-from memory.store import RunStore
+from memory.store.store import RunStore
 
 
 def field_of(store: RunStore) -> list[Expert]:

@@ -7,7 +7,7 @@ from agents.families.items import items_of
 from agents.judge.node import examine_experts
 from agents.task_force import normalise
 from agents.task_force.field import field_of, history_of
-from evolution.coverage import coverage, task_force
+from evolution.selection.coverage import coverage, task_force
 from memory.records import Expert, Family, Json, Skills
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from memory.novelty import NoveltyMemory
+from memory.novelty.memory import NoveltyMemory
 from memory.records import Skills
 
 NEIGHBOURS = 8

@@ -10,8 +10,8 @@ from agents.errors import FamilyFault
 from agents.families.items import Item, drafted_items
 from agents.families.proposal import Proposal
 from agents.judge.examiner import Examiner
-from evolution.coverage import task_force
-from evolution.genome import Genome
+from evolution.genome.genome import Genome
+from evolution.selection.coverage import task_force
 from memory.records import GateReport, TrialAnswer
 
 

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from console.serving.failures import Refusal, queue_full, shutting_down
-from console.serving.seats import Draining, Full, Seats
+from console.serving.queue import Draining, Full, Seats
 
 BODY_SECONDS = 30.0
 """How long a client may take to send its request."""

@@ -12,12 +12,12 @@ from starlette.exceptions import HTTPException
 
 from agents.context import RunContext
 from agents.task_force import Roster
-from console.serving.asking import Work, question_of_chat, questions_of_prompts
+from console.serving.choices import Work, question_of_chat, questions_of_prompts
 from console.serving.failures import Refusal, invalid, of_error, of_validation
-from console.serving.forms import Form
 from console.serving.protocol import AnswerRequest, ChatRequest, CompletionRequest
-from console.serving.replying import as_object, as_stream
-from console.serving.seats import Seats
+from console.serving.queue import Seats
+from console.serving.replies import Form
+from console.serving.streams import as_object, as_stream
 from memory.errors import AcdcError
 
 

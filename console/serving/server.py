@@ -13,12 +13,12 @@ import uvicorn
 
 from agents.progress import silent
 from agents.task_force import Roster
-from console.assembly import open_context
 from console.errors import UsageError
-from console.rundir import RunFolder
+from console.run.folder import RunFolder
+from console.run.opening import open_context
 from console.serving.guard import Guard, is_loopback
+from console.serving.queue import Seats
 from console.serving.routes import build_app
-from console.serving.seats import Seats
 
 TOKEN_VARIABLE = "ACDC_SERVE_TOKEN"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from evolution.genome import Genome
+from evolution.genome.genome import Genome
 from memory.records import ChatMessage, Reply, Sampling
 
 Chat = Sequence[ChatMessage]

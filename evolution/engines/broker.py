@@ -9,7 +9,7 @@ from itertools import groupby
 
 from evolution.engines.base import Chat, Engine, Lease
 from evolution.errors import EngineError
-from evolution.genome import Genome
+from evolution.genome.genome import Genome
 from memory.records import Reply, Sampling
 
 _TURNS = 16

@@ -19,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from evolution.cache import keep_json
+from evolution.bank.cache import keep_json
+from evolution.engines.settings import EngineSettings
 from evolution.errors import EngineError
-from evolution.settings import EngineSettings
 from memory.hashing import json_hash
 from memory.threads import usual_threads
 

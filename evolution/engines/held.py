@@ -13,10 +13,10 @@ from typing import TypeVar
 
 import torch
 
-from evolution.bank import Bank
+from evolution.bank.bank import Bank
 from evolution.engines.base import Chat
 from evolution.errors import EngineError
-from evolution.genome import Genome
+from evolution.genome.genome import Genome
 from memory.records import Reply, Sampling
 from memory.spans import span
 

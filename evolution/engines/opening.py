@@ -5,17 +5,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from evolution.bank import Bank
+from evolution.bank.bank import Bank
 from evolution.engines.base import Engine
-from evolution.engines.transformers import TransformersEngine
-from evolution.settings import EngineSettings
+from evolution.engines.settings import EngineSettings
+from evolution.engines.transformers.engine import TransformersEngine
 
 
 def _vllm(bank: Bank, settings: EngineSettings) -> Engine:
     # What vLLM says while it is imported belongs into no run's display.
     logging.getLogger("vllm").addHandler(logging.NullHandler())
     # Takes seconds to import, and is not there unless it was asked for.
-    from evolution.engines.vllm import VllmEngine
+    from evolution.engines.vllm.engine import VllmEngine
 
     return VllmEngine(bank, settings)
 

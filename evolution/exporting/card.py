@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import yaml
 
-from evolution.bank import Bank
-from evolution.genome import Genome
+from evolution.bank.bank import Bank
+from evolution.genome.genome import Genome
 from memory.records import Expert
 
 if TYPE_CHECKING:

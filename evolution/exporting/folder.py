@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from evolution.bank import Bank
+from evolution.bank.bank import Bank
 from evolution.errors import ExportError
 from evolution.exporting.card import About, model_card
 from evolution.exporting.recipe import Sources, mergekit_recipe, recipe
 from evolution.exporting.shards import SHARD_BYTES, write_shards
-from evolution.exporting.stored import Storage
-from evolution.genome import Genome
-from evolution.materialise import rounded
+from evolution.exporting.stored_names import Storage
+from evolution.genome.genome import Genome
+from evolution.materialise.weights import rounded
 
 CONFIG = "config.json"
 """Moved last and removed first: without it no program takes a folder for a model."""

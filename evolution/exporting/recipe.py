@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from evolution.bank import Bank
+from evolution.bank.bank import Bank
 from evolution.exporting.card import About
-from evolution.genome import Genome, NoiseField
-from evolution.noise import GENERATOR
+from evolution.genome.genome import Genome, NoiseField
+from evolution.genome.noise import GENERATOR
 from memory.records import Json
 
 FORMAT = "acdc-recipe-1"

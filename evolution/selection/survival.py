@@ -14,7 +14,7 @@ from evolution.registry import get_operator, rule_parameters, survival
 from evolution.selection.board import Board, Candidate
 from evolution.selection.dominance import Distance, Reference, distances, novelties
 from evolution.selection.niches import elimination
-from evolution.settings import SelectionSettings
+from evolution.selection.settings import SelectionSettings
 
 
 @dataclass(frozen=True)

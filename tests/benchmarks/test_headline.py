@@ -11,7 +11,7 @@ import pytest
 from agents.evaluation import Row, RunRows
 from benchmarks.headline_tables import goals
 from benchmarks.headline_tasks import asked_texts, fresh_tasks, line
-from console.evaluating import report
+from console.commands.evaluate import report
 
 SMALL = line("count_bits", 1, 8, 70_001)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from console.config import resolve
+from console.run.config import resolve
 from tests.conftest import TinyFamily
 from tests.console.conftest import Acdc, outcome_of
 

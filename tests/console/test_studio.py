@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from console.config import resolve
+from console.run.config import resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 

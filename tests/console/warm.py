@@ -11,16 +11,16 @@ with (
     contextlib.redirect_stderr(nowhere),
 ):
     # rich asks once, here, whether it writes to a terminal; a test reads files.
-    import console.command
+    import console.commands.frame
 
 import chromadb  # noqa: F401
 import mergekit.merge_methods  # noqa: F401
 import peft  # noqa: F401
 
 import console.app
-import console.coevolution
+import console.commands.evaluate
+import console.commands.export
 import console.doors
-import console.evaluating
-import console.exporting
+import console.run.coevolution
 import console.serving
 import console.windows  # noqa: F401

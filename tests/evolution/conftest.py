@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from evolution.bank import Bank, load_bank
-from evolution.settings import ModelSettings, SeedSettings, SpectralSettings
+from evolution.bank.bank import Bank, load_bank
+from evolution.bank.settings import ModelSettings, SeedSettings, SpectralSettings
 
 if TYPE_CHECKING:
     from tests.conftest import TinyFamily

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.evaluation.diversity import shares_by_origin, vendi_score
-from memory.embedding import Vectors
+from memory.novelty.embedding import Vectors
 from tests.memory.conftest import family_like
 
 

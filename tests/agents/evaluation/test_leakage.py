@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from agents.evaluation.leakage import Question, find_repeats
 from agents.evaluation.overlap import OverlapIndex, words_of
-from memory.embedding import minilm
+from memory.novelty.embedding import minilm
 from memory.records import Family
 from tests.memory.conftest import family_like
 

@@ -11,10 +11,10 @@ from agents.judge.examiner import Examiner, Item, Result, Scorer, family_outcome
 from agents.sandbox import Fault, Inspection, Sandbox, Score, Submission, open_sandbox
 from agents.settings import JudgeSettings, SandboxSettings
 from evolution.errors import EngineError, PromptTooLongError
-from evolution.genome import Genome
+from evolution.genome.genome import Genome
 from memory.hashing import text_hash
 from memory.records import ChatMessage, Reply, Sampling
-from memory.store import RunStore
+from memory.store.store import RunStore
 
 GENOME = Genome(coefficients=np.zeros((1, 1), dtype=np.float32), displacements={})
 CODE = """

@@ -21,11 +21,12 @@ from agents.settings import (
     PopulationSettings,
     ScientistSettings,
 )
-from evolution.genome import Genome
-from evolution.settings import BreedingSettings, SelectionSettings
+from evolution.breeding.settings import BreedingSettings
+from evolution.genome.genome import Genome
+from evolution.selection.settings import SelectionSettings
 from memory.records import Expert, Family
 from memory.settings import NoveltySettings
-from memory.store import RunStore
+from memory.store.store import RunStore
 from prompts import PromptLibrary
 from tests.agents.judge.test_examiner import ScriptedBroker, ScriptedSandbox
 from tests.agents.pool.test_curation import family

@@ -24,12 +24,13 @@ from agents.settings import (
     PopulationSettings,
     ScientistSettings,
 )
-from evolution.settings import BreedingSettings, SelectionSettings
-from memory.embedding import Vectors, unit_rows
-from memory.novelty import NoveltyMemory
+from evolution.breeding.settings import BreedingSettings
+from evolution.selection.settings import SelectionSettings
+from memory.novelty.embedding import Vectors, unit_rows
+from memory.novelty.memory import NoveltyMemory
 from memory.records import Assignment, AssignmentKind, Draft, GateReport, Rejection
 from memory.settings import NoveltySettings
-from memory.store import RunStore
+from memory.store.store import RunStore
 from prompts import PromptLibrary, worked_example
 from tests.agents.pool.test_curation import family
 from tests.agents.scientist.test_subgraph import ScriptedChat

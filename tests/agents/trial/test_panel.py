@@ -11,7 +11,7 @@ from agents.errors import FamilyFault
 from agents.families.items import Item
 from agents.judge.examiner import Examiner, Result
 from agents.trial.panel import _answers
-from evolution.genome import Genome
+from evolution.genome.genome import Genome
 
 ITEM = Item(code="", code_hash="h", instance="1", instructions="What is 1 + 1?")
 

@@ -1,0 +1,256 @@
+"""`acdc doctor`: what is there, what is missing, and what to type, before a run is begun."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import torch
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from agents.chat import ChatClient
+from agents.offline import OfflineTransport
+from agents.sandbox import open_sandbox
+from console.run.config import RunConfig, cache_folder
+from console.run.opening import writes_offline
+from evolution.bank.bank import Bank, load_bank
+from evolution.bank.mergeability import Pairs, mergeability
+from evolution.engines.compute import Compute, choose_compute
+from evolution.engines.settings import EngineSettings
+from evolution.materialise.weights import lacks_loop
+from evolution.planning.headroom import free_memory
+from evolution.planning.plan import Machine, Plan, plan_memory
+from evolution.planning.sizes import measure_sizes
+from memory.errors import AcdcError
+from memory.novelty.embedding import open_embedder
+from memory.records import Json, Role
+from memory.store.store import RunStore
+
+State = Literal["ok", "hint", "warning", "failed"]
+"""A hint says what may come, and judges nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        figures: what the detail is read from, for programs.
+    """
+
+    what: str
+    state: State
+    detail: str
+    figures: Mapping[str, Json] = field(default_factory=dict)
+
+
+async def examine(config: RunConfig) -> list[Finding]:
+    """Look at machine, sandbox, embedder, seeds and endpoints; nothing of a run is touched."""
+    findings = [_machine()]
+    findings.append(await _sandbox(config))
+    findings.append(await asyncio.to_thread(_embedder, config))
+    findings += await asyncio.to_thread(_engine, config)
+    findings += await asyncio.to_thread(_seeds, config)
+    findings += await _endpoints(config)
+    return findings
+
+
+def _machine() -> Finding:
+    free, total = free_memory(), psutil.virtual_memory().total
+    device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
+    return Finding(
+        "machine",
+        "ok",
+        f"{psutil.cpu_count()} cores, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free, {device}",
+    )
+
+
+async def _sandbox(config: RunConfig) -> Finding:
+    try:
+        sandbox = await asyncio.to_thread(
+            open_sandbox, config.sandbox, trusted=writes_offline(config)
+        )
+    except AcdcError as error:
+        return Finding("sandbox", "failed", str(error))
+    try:
+        inspection = await sandbox.inspect(_PROBE)
+    except AcdcError as error:
+        return Finding("sandbox", "failed", str(error))
+    finally:
+        await sandbox.close()
+    if not sandbox.isolated:
+        return Finding("sandbox", "warning", "tasks run in a plain limited process: no isolation")
+    kind = "docker" if config.sandbox.kind == "docker" else "bubblewrap"
+    return Finding("sandbox", "ok", f"{kind}, {len(inspection.instructions)} probes ran")
+
+
+_PROBE = """
+class TaskFamily:
+    @staticmethod
+    def get_tasks():
+        return {"1": {"n": 1}, "2": {"n": 2}}
+
+    @staticmethod
+    def get_instructions(t):
+        return f"Say {t['n']}."
+
+    @staticmethod
+    def score(t, submission):
+        return 1.0 if submission.strip() == str(t["n"]) else 0.0
+"""
+
+
+def _embedder(config: RunConfig) -> Finding:
+    try:
+        embedder = open_embedder(config.novelty)
+        vectors = embedder.embed(["a task"])
+    except AcdcError as error:
+        return Finding("embedder", "failed", str(error))
+    return Finding("embedder", "ok", f"{embedder.name}, {vectors.shape[1]} dimensions")
+
+
+def _engine(config: RunConfig) -> list[Finding]:
+    """Which engine a run would take, and the memory of a run with it."""
+    try:
+        engine = config.engine.settled()
+    except AcdcError as error:
+        return [Finding("engine", "failed", str(error))]
+    chosen = " (auto)" if config.engine.kind == "auto" else ""
+    found = [Finding("engine", "ok", f"{engine.kind}{chosen}")]
+    try:
+        compute = choose_compute(engine, config.models.dtype, cache_folder())
+    except AcdcError as error:
+        return [*found, Finding("compute", "failed", str(error))]
+    engine = engine.model_copy(update={"compute": compute.dtype})
+    return [*found, _computed(compute), _memory(config, engine)]
+
+
+def _computed(compute: Compute) -> Finding:
+    """The number format of a run, and whether another would be much faster."""
+    slower = max(compute.gflops.values()) > 2 * compute.gflops.get(compute.dtype, math.inf)
+    figures: dict[str, Json] = {"dtype": compute.dtype, "gflops": {**compute.gflops}}
+    if slower:
+        advice = "another format is more than twice as fast here: set engine.compute to auto"
+        return Finding("compute", "warning", f"{compute}; {advice}", figures)
+    return Finding("compute", "ok", str(compute), figures)
+
+
+def _memory(config: RunConfig, engine: EngineSettings) -> Finding:
+    """Planned from headers, before the seeds are loaded."""
+    try:
+        sizes = measure_sizes(config.models, config.spectral, cache_folder())
+        machine = Machine.here(engine)
+    except AcdcError as error:
+        return Finding("memory", "failed", str(error))
+    plan = plan_memory(
+        sizes,
+        engine,
+        machine,
+        tokens=_PROMPT_TOKENS + config.judge.max_tokens,
+        sandbox=config.sandbox.guests * config.sandbox.memory_mb * 2**20,
+    )
+    state: State = "ok" if plan.verdict == "fits" else "warning"
+    parts = ", ".join(f"{need.what} {_mib(need.bytes)}" for need in plan.needs)
+    return Finding("memory", state, f"{plan.verdict}: {parts}; {plan.advice}", _figures(plan))
+
+
+_PROMPT_TOKENS = 512
+"""Of a long question with its opening."""
+
+
+def _figures(plan: Plan) -> dict[str, Json]:
+    return {
+        "verdict": plan.verdict,
+        "bank": plan.bank,
+        "needs": [asdict(need) for need in plan.needs],
+        "free": asdict(plan.machine),
+    }
+
+
+def _seeds(config: RunConfig) -> list[Finding]:
+    try:
+        bank = load_bank(config.models, config.spectral, cache_folder())
+    except AcdcError as error:
+        return [Finding("seeds", "failed", str(error))]
+    found = [Finding("seeds", "ok", ", ".join(bank.seed_names))]
+    if not torch.cuda.is_available() and lacks_loop(bank):
+        found.append(Finding("swaps", "hint", _SLOW))
+    return [*found, *_mergeability(bank)]
+
+
+_SLOW = (
+    "full seeds are summed a few times slower than they could be: no C++ compiler here builds the "
+    "loop for it; install one (apt-get install g++), or name one with CXX"
+)
+
+
+def _mergeability(bank: Bank) -> list[Finding]:
+    report = mergeability(bank)
+    if report is None:
+        return []
+
+    def listed(pairs: Pairs) -> list[Json]:
+        return [[*pair, round(value, 4)] for pair, value in pairs.items()]
+
+    detail = report.advice
+    if report.sign_agreement:
+        low, high = min(report.sign_agreement.values()), max(report.sign_agreement.values())
+        detail += f"; signs agree in {low:.0%} to {high:.0%} of the weights that two seeds change"
+    figures: dict[str, Json] = {
+        "ratio": report.ratio,
+        "distances": listed(report.distances),
+        "cosines": listed(report.cosines),
+        "sign_agreement": listed(report.sign_agreement),
+    }
+    return [Finding("mergeability", "hint", detail, figures)]
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"
+
+
+async def _endpoints(config: RunConfig) -> list[Finding]:
+    """Each endpoint once, under the first role that uses it."""
+    findings = []
+    with tempfile.TemporaryDirectory() as scratch, RunStore.open(Path(scratch)) as store:
+        chat = ChatClient(config.endpoints, store, transport=OfflineTransport())
+        try:
+            for role in config.endpoints.distinct():
+                findings.append(await _endpoint(chat, role))
+        finally:
+            await chat.close()
+    return findings
+
+
+async def _endpoint(chat: ChatClient, role: Role) -> Finding:
+    try:
+        found = await chat.check(role)
+    except AcdcError as error:
+        return Finding(f"endpoint of the {role}", "failed", str(error))
+    return Finding(f"endpoint of the {role}", "ok", str(found))
+
+
+def as_json(findings: list[Finding]) -> dict[str, object]:
+    """The findings as one object."""
+    return {
+        "ok": not any(finding.state == "failed" for finding in findings),
+        "findings": [asdict(finding) for finding in findings],
+    }
+
+
+def show(findings: list[Finding], console: Console) -> None:
+    """Print the findings for a person."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    colours = {"ok": "green", "hint": "cyan", "warning": "yellow", "failed": "red"}
+    for finding in findings:
+        state = Text(finding.state, style=colours[finding.state])
+        table.add_row(state, Text(finding.what), Text(finding.detail))
+    console.print(table)

@@ -1,0 +1,114 @@
+"""`acdc export`: an expert of a run as a Hugging Face folder, with recipe, lineage and skills."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from agents.archive.grafting import restore
+from console import calling
+from console.errors import UsageError
+from console.run.config import RunConfig, cache_folder
+from console.run.folder import RunFolder
+from evolution.bank.adapters import is_adapter
+from evolution.bank.bank import Bank, load_bank
+from evolution.bank.settings import ModelSettings
+from evolution.bank.sources import BUILT_IN_BASE, PUBLISHED_BASE, resolved_source
+from evolution.exporting import About, Exported, Skill, Sources, check_place, export_expert
+from evolution.genome.genome import Genome
+from evolution.merging.merges import add_merges
+from memory.records import Expert
+from memory.store.store import RunStore
+
+
+def export(folder: RunFolder, expert_id: str, out: Path, force: bool, shard_gb: float) -> Exported:
+    """Write an expert of a run, which may be live, to a folder.
+
+    Raises:
+        UsageError: no such run or expert; names the nearest expert.
+        ExportError: the place is taken, or cannot be written to.
+    """
+    config = folder.config()
+    with RunStore.open(folder.path, read_only=True) as store:
+        expert = _named(store, expert_id)
+        check_place(out, force)
+        genome = Genome.from_bytes(store.genome(expert.genome_id))
+        about = About(expert, folder.path.name, _lineage(store, expert), _skills(store, expert))
+        bank = _bank(folder, config, store)
+    sources = _sources(config.models)
+    return export_expert(
+        bank, genome, about, sources, out, force=force, shard_bytes=int(shard_gb * 1e9)
+    )
+
+
+def as_json(exported: Exported) -> dict[str, Any]:
+    """What was written, as one object."""
+    return {
+        "folder": str(exported.folder),
+        "files": list(exported.files),
+        "weight_bytes": exported.weight_bytes,
+        "mergekit": exported.obstacle is None,
+        "no_mergekit_because": exported.obstacle,
+    }
+
+
+def show(exported: Exported, console: Console) -> None:
+    """Print what was written for a person."""
+    size = exported.weight_bytes / 1e6
+    console.print(Text(f"wrote {exported.folder}: {size:.1f} MB of weights and"))
+    console.print(Text("  " + ", ".join(f for f in exported.files if "safetensors" not in f)))
+    if exported.obstacle is not None:
+        console.print(Text(f"  no mergekit recipe: {exported.obstacle}"))
+
+
+def _named(store: RunStore, expert_id: str) -> Expert:
+    known = {expert.id: expert for expert in store.experts()}
+    if expert_id in known:
+        return known[expert_id]
+    near = difflib.get_close_matches(expert_id, list(known), n=1, cutoff=0.5)
+    hint = f"; the nearest is {near[0]!r}" if near else ""
+    listed = calling.line("status", store.folder)
+    raise UsageError(f"no expert {expert_id!r} in {store.folder}{hint} ({listed} lists them)")
+
+
+def _lineage(store: RunStore, expert: Expert) -> Sequence[Expert]:
+    """All ancestors, the oldest first."""
+    found: dict[str, Expert] = {}
+    waiting = list(expert.parents)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found[name] = store.expert(name)
+            waiting += found[name].parents
+    return sorted(found.values(), key=lambda each: (each.generation, each.birth, each.id))
+
+
+def _skills(store: RunStore, expert: Expert) -> Sequence[Skill]:
+    capabilities = {family.id: family.capability for family in store.families()}
+    return [
+        Skill(family, capabilities.get(family, ""), passed)
+        for family, passed in store.skills(expert.id).items()
+    ]
+
+
+def _bank(folder: RunFolder, config: RunConfig, store: RunStore) -> Bank:
+    bank = load_bank(config.models, config.spectral, cache_folder())
+    add_merges(bank, config.models.merges, cache_folder())
+    restore(store, folder.path, bank)
+    return bank
+
+
+def _sources(models: ModelSettings) -> Sources:
+    cache = cache_folder()
+    places = {seed.name: resolved_source(seed.path, cache, models.dtype) for seed in models.seeds}
+    return Sources(
+        base=None if models.base is None else resolved_source(models.base, cache, models.dtype),
+        seeds=places,
+        adapters=frozenset(name for name, place in places.items() if is_adapter(Path(place))),
+        published_base=PUBLISHED_BASE if models.base == BUILT_IN_BASE else None,
+    )

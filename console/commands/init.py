@@ -1,0 +1,126 @@
+"""`acdc init`: a commented configuration file, generated from the settings themselves."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from console.errors import UsageError
+from console.run.config import RunConfig, as_tree, resolve
+
+HEADER = """\
+# Configuration of an AC/DC run. Lines that begin with # are the defaults: take the # away to change
+# one. Use it with: acdc run DIR --config {name}
+"""
+
+
+def filled_in(
+    scientist_url: str | None,
+    scientist_model: str | None,
+    base: str | None,
+    seeds: Sequence[str],
+) -> RunConfig:
+    """The default configuration with what the command line named filled in.
+
+    Raises:
+        ConfigError: a value is not possible.
+    """
+    overrides = []
+    if scientist_url is not None:
+        overrides.append(f"endpoints.scientist.base_url={json.dumps(scientist_url)}")
+    if scientist_model is not None:
+        overrides.append(f"endpoints.scientist.model={json.dumps(scientist_model)}")
+    if base is not None:
+        overrides.append(f"models.base={json.dumps(base)}")
+    if seeds:
+        names = _seed_names(seeds)
+        named = [{"name": name, "path": path} for name, path in zip(names, seeds, strict=True)]
+        overrides.append(f"models.seeds={toml_value(named)}")
+    if base is not None or seeds:
+        # The built-in experts answer in a few words; others may want to reason first.
+        overrides.append("judge.max_tokens=512")
+    return resolve(None, overrides)
+
+
+def _seed_names(paths: Sequence[str]) -> list[str]:
+    """A name for each seed: the end of its path without revision, numbered where two are alike."""
+    names: list[str] = []
+    for path in paths:
+        last = re.split(r"[/:]", path.rstrip("/"))[-1].split("@")[0].lower()
+        name = re.sub(r"[^a-z0-9_.-]+", "-", last).lstrip("-._") or "seed"
+        taken = [other for other in names if re.fullmatch(rf"{re.escape(name)}(-\d+)?", other)]
+        names.append(f"{name}-{len(taken) + 1}" if taken else name)
+    return names
+
+
+def write_config(file: Path, config: RunConfig) -> None:
+    """Write a commented configuration; what differs from the defaults is set, the rest commented.
+
+    Raises:
+        UsageError: the file exists already or cannot be written.
+    """
+    try:
+        with file.open("x", encoding="utf-8") as out:
+            out.write(render_config(config, file.name))
+    except FileExistsError:
+        raise UsageError(f"{file} exists already; name another file or remove it") from None
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}") from None
+
+
+def render_config(config: RunConfig, name: str = "acdc.toml") -> str:
+    """The text of the configuration file."""
+    lines = [HEADER.format(name=name)]
+    _section(lines, RunConfig, as_tree(config), as_tree(RunConfig()), ())
+    return "\n".join(lines) + "\n"
+
+
+def _section(
+    lines: list[str],
+    model: type[BaseModel],
+    values: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    path: tuple[str, ...],
+) -> None:
+    """Scalars first, then sub-sections, as TOML wants it."""
+    inner = []
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            inner.append((name, field.annotation))
+            continue
+        if field.description:
+            lines.append(f"# {field.description}")
+        mark = "# " if values[name] == defaults.get(name) else ""
+        lines.append(_assignment(mark, name, values[name]))
+    for name, kind in inner:
+        here = (*path, name)
+        lines += ["", f"[{'.'.join(here)}]"]
+        _section(lines, kind, values[name], defaults.get(name) or {}, here)
+
+
+def _assignment(mark: str, name: str, value: Any) -> str:
+    if value is None:
+        return f"# {name} ="
+    return f"{mark}{name} = {toml_value(value)}"
+
+
+def toml_value(value: Any) -> str:
+    """A JSON value in TOML, on one line."""
+    if isinstance(value, Mapping):
+        inner = ", ".join(
+            f"{_key(key)} = {toml_value(item)}" for key, item in value.items() if item is not None
+        )
+        return f"{{ {inner} }}" if inner else "{}"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{', '.join(toml_value(item) for item in value)}]"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _key(key: str) -> str:
+    bare = key.replace("_", "").replace("-", "")
+    return key if bare.isascii() and bare.isalnum() else json.dumps(key)

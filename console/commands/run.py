@@ -1,0 +1,75 @@
+"""The summary at the end of a run: archive, Coverage, an example, and what to type next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from console import calling
+from console.commands import status
+from console.run.folder import RunFolder
+from memory.store.store import RunStore
+
+
+def show(folder: RunFolder, console: Console) -> None:
+    """Print the summary of a finished run."""
+    with RunStore.open(folder.path, read_only=True) as store:
+        summary: Any = store.meta("summary")
+    console.print()
+    status.show(status.collect(folder), console)
+    if not summary:
+        return
+    _forces(summary["coverage"], console)
+    if not any(row["coverage"] for row in summary["coverage"]["task_force"]):
+        console.print(
+            "no expert passed anything: were answers cut off (judge.max_tokens), or are the tasks "
+            f"too hard? {calling.line('trace', folder.path)} --expert NAME shows what was answered",
+            style="yellow",
+            markup=False,
+        )
+    if summary["example"]:
+        _example(summary["example"], console)
+    _next_steps(folder, console)
+
+
+def _forces(coverage: dict[str, Any], console: Console) -> None:
+    seeds = {row["n"]: row["coverage"] for row in coverage["seed_force"]}
+    lines = [
+        f"  N = {row['n']}: {row['coverage']:.3f}"
+        + (f"   seeds {seeds[row['n']]:.3f}" if row["n"] in seeds else "")
+        + f"   {', '.join(row['experts'])}"
+        for row in coverage["task_force"]
+    ]
+    console.print(
+        Text(
+            "\nCoverage of task forces on the history (all that was accepted)\n" + "\n".join(lines)
+        )
+    )
+
+
+def _example(example: dict[str, Any], console: Console) -> None:
+    force = ", ".join(example.get("solved_by", [])) or "nobody"
+    seeds = ", ".join(example["solved_by_seeds"]) or "none"
+    console.print(
+        Text(
+            "\nan example of the history, and what the force says to its first instance\n"
+            f"both of its instances are solved by {force}; of the seeds, by {seeds}"
+        )
+    )
+    console.print(Text(f"  {example['question'].strip()}".replace("\n", "\n  "), style="italic"))
+    for answer in example["answers"]:
+        mark = "✓" if answer["correct"] else "✗"
+        console.print(Text(f"  {mark} {answer['expert']}: {answer['extracted']}"))
+
+
+def _next_steps(folder: RunFolder, console: Console) -> None:
+    steps = {
+        f'{calling.line("ask", folder.path)} "What is 7 times 8?"': "ask the collective",
+        f"{calling.line('trace', folder.path)} --rejected": "read why tasks were turned down",
+        f"{calling.line('status', folder.path)} --json": "the same for programs",
+    }
+    width = max(map(len, steps))
+    lines = (f"  {typed:{width}}   {what}" for typed, what in steps.items())
+    console.print(Text("\nnext:\n" + "\n".join(lines)), soft_wrap=True)

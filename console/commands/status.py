@@ -1,0 +1,189 @@
+"""`acdc status`: one screen, or the JSON that programs rely on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from agents.chat.endpoints import OFFLINE
+from agents.judge.votes import agreement
+from agents.task_force.field import force_in
+from console.run.folder import RunFolder
+from evolution.selection.coverage import coverage
+from evolution.selection.dominance import UNDOMINATED
+from memory.store.store import RunStore
+
+
+def collect(folder: RunFolder) -> dict[str, Any]:
+    """The state of a run, read without disturbing a live run."""
+    manifest = folder.manifest()
+    with RunStore.open(folder.path, read_only=True) as store:
+        latest = store.latest_archive()
+        generation = latest[0] if latest else 0
+        return {
+            "run": folder.path.name,
+            "generation": generation,
+            "generations": manifest["config"].get("generations"),
+            "finished": bool(store.meta("finished")),
+            "archive": _archive(store),
+            "pool": _pool(store),
+            "coverage": _coverage(store),
+            "ratings": _ratings(store),
+            "calls": store.call_totals(),
+            "offline": _offline(manifest["config"]["endpoints"], store.call_totals()),
+            "seconds": {phase: round(s, 2) for phase, s in store.phase_seconds().items()},
+        }
+
+
+def _offline(endpoints: dict[str, Any], roles: Iterable[str]) -> list[str]:
+    """Roles that no model plays, but the procedural one; what a role leaves out is inherited."""
+    return [
+        role
+        for role in roles
+        if ((endpoints.get(role) or {}).get("base_url") or endpoints["scientist"]["base_url"])
+        == OFFLINE
+    ]
+
+
+def _archive(store: RunStore) -> list[dict[str, Any]]:
+    """Experts by rank in selection. Nobody dominates the first: its novelty is no distance."""
+    latest = store.latest_archive()
+    rows = []
+    for entry in latest[1] if latest else []:
+        expert = store.expert(entry.expert)
+        rows.append(
+            {
+                "expert": expert.id,
+                "genome": expert.genome_id,
+                "fitness": round(entry.fitness, 4),
+                "novelty": None if entry.novelty == UNDOMINATED else round(entry.novelty, 4),
+                "parents": list(expert.parents),
+                "operator": expert.operator,
+                "generation": expert.generation,
+            }
+        )
+    return rows
+
+
+def _pool(store: RunStore) -> dict[str, Any]:
+    families = store.families()
+    generators = Counter(name for f in families for name in f.generator.split(",") if name)
+    return {
+        "active": len(store.families("active")),
+        "held": len(store.families("held")),
+        "history": len(families),
+        "generators": len(generators),
+        "revised": sum(family.revisions > 0 for family in families),
+        "rejected": store.rejection_counts(),
+    }
+
+
+def _ratings(store: RunStore) -> dict[str, Any]:
+    """How many answers raters have voted on, and the mean agreement of their votes."""
+    votes: dict[tuple[str, str], list[bool]] = {}
+    for grade in store.ratings():
+        votes.setdefault((grade.answer_key, grade.code_hash), []).append(grade.passed)
+    shares = [share for cast in votes.values() if (share := agreement(cast)) is not None]
+    return {
+        "answers": len(votes),
+        "votes": sum(map(len, votes.values())),
+        "agreement": round(sum(shares) / len(shares), 4) if shares else None,
+    }
+
+
+def _coverage(store: RunStore) -> dict[str, Any]:
+    """Coverage on the history where the run has reported, on the active pool before."""
+    summary: Any = store.meta("summary")
+    if summary and store.meta("finished"):
+        found: dict[str, Any] = dict(summary["coverage"])
+        return {**found, "on": "history"}
+    latest = store.latest_archive()
+    if latest is None:
+        return {"archive": None, "seeds": None, "task_force": [], "on": "pool"}
+    active = [family.id for family in store.families("active")]
+    archive = [entry.expert for entry in latest[1]]
+    seeds = [expert.id for expert in store.experts(0) if expert.is_seed]
+    # Those who answer when the run is asked: among everybody judged, chosen on the history.
+    force = force_in(store, len(archive)).experts
+    skills = {name: store.skills(name) for name in {*archive, *seeds, *force}}
+    return {
+        "archive": coverage(skills, archive, active),
+        "seeds": coverage(skills, seeds, active),
+        "task_force": [
+            {"n": n, "coverage": coverage(skills, force[:n], active), "experts": list(force[:n])}
+            for n in range(1, len(force) + 1)
+        ],
+        "on": "pool",
+    }
+
+
+def show(status: dict[str, Any], console: Console) -> None:
+    """Print a status for a person."""
+    console.print(Group(_headline(status), _archive_table(status), _pool_text(status)))
+
+
+def _headline(status: dict[str, Any]) -> Text:
+    state = "finished" if status["finished"] else "unfinished"
+    return Text(
+        f"{status['run']}: {state}, generation {status['generation']} of {status['generations']}",
+        style="bold",
+    )
+
+
+def _archive_table(status: dict[str, Any]) -> Table:
+    table = Table(
+        title="archive, the fittest first", title_justify="left", box=None, pad_edge=False
+    )
+    for column in ("expert", "fitness", "novelty", "operator", "parents"):
+        table.add_column(column, justify="right" if column in ("fitness", "novelty") else "left")
+    for row in sorted(status["archive"], key=lambda row: -float(row["fitness"])):
+        table.add_row(
+            Text(row["expert"]),
+            f"{row['fitness']:.2f}",
+            "undominated" if row["novelty"] is None else f"{row['novelty']:.1f}",
+            Text(row["operator"]),
+            Text(", ".join(row["parents"])),
+        )
+    return table
+
+
+_ON = {
+    "pool": "pool (families that grade now)",
+    "history": "history (all families that were ever accepted)",
+}
+
+
+def _pool_text(status: dict[str, Any]) -> Text:
+    pool, coverage_ = status["pool"], status["coverage"]
+    rejected = ", ".join(f"{reason} {n}" for reason, n in sorted(pool["rejected"].items()))
+    lines = [
+        f"\npool: {pool['active']} active, {pool['held']} held, {pool['history']} in the history",
+        f"{pool['generators']} generators; {pool['revised']} families revised before acceptance",
+        f"rejected: {rejected or 'none'}",
+    ]
+    if coverage_["task_force"]:
+        force = "  ".join(f"{row['n']}: {row['coverage']:.2f}" for row in coverage_["task_force"])
+        lines.append(
+            f"Coverage on the {_ON[coverage_['on']]}: archive {coverage_['archive']:.2f}, seeds "
+            f"{coverage_['seeds']:.2f}; task force of {force}"
+        )
+    if status["ratings"]["answers"]:
+        ratings = status["ratings"]
+        lines.append(
+            f"rated answers: {ratings['answers']}, {ratings['votes']} votes, agreement "
+            f"{ratings['agreement']:.2f}"
+        )
+    for role, totals in sorted(status["calls"].items()):
+        who = f"{role} (offline)" if role in status["offline"] else role
+        lines.append(
+            f"{who}: {totals['calls']} calls, {totals['tokens_in']} tokens in, "
+            f"{totals['tokens_out']} out, {totals['cached']} cached, {totals['failed']} failed"
+        )
+    seconds = "  ".join(f"{phase} {s:.0f}" for phase, s in status["seconds"].items())
+    lines.append(f"seconds: {seconds}")
+    return Text("\n".join(lines))

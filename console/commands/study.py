@@ -1,0 +1,130 @@
+"""`acdc study`: a grid of runs, seeds by variants, measured on the same held-out tasks.
+
+The runs share answers: an expert that two runs have in common answers a family once. Whatever a
+kill leaves is gone on with by the same command, since every run and every evaluation is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from agents.evaluation import Place, Plan, RunRows, Task, between, read_tasks
+from agents.evaluation.rows import Column
+from agents.progress import Progress, ProgressEvent
+from console.commands.evaluate import caution, evaluate, rows_of
+from console.commands.study_file import FULL, StudySettings
+from console.run.coevolution import coevolve
+from console.run.folder import RunFolder
+
+Measured = Mapping[str, Sequence[RunRows]]
+"""Variant -> its runs, in the order of the seeds."""
+
+
+async def conduct(study: StudySettings, progress: Progress) -> dict[str, Any]:
+    """Run whatever of the grid is not done, measure all of it, and report.
+
+    Raises:
+        AcdcError: the same command goes on where the study stands.
+    """
+    tasks = read_tasks(study.tasks)
+    plan = Plan(tasks, study.n, max_tokens=study.max_tokens)
+    measured: dict[str, list[RunRows]] = {variant: [] for variant in study.names}
+    cells = [(variant, seed) for seed in study.seeds for variant in study.names]
+    for number, (variant, seed) in enumerate(cells, start=1):
+        name = f"{variant}-{seed}"
+        progress(ProgressEvent("line", f"{name}: run {number} of {len(cells)}"))
+        folder = RunFolder(study.folder / name)
+        config = folder.begin_as(study.config(variant, seed))
+        await coevolve(folder, config, progress, study.folder / "answers")
+        measured[variant] += await evaluate([folder], plan, progress, study.folder / "evaluation")
+    found = report(study, measured, tasks)
+    draft = study.folder / "study.tmp"
+    draft.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    os.replace(draft, study.folder / "study.json")
+    return found
+
+
+def report(study: StudySettings, measured: Measured, tasks: Sequence[Task]) -> dict[str, Any]:
+    """Rows of each variant, and its differences to the full one."""
+    return {
+        "study": str(study.folder),
+        "seeds": list(study.seeds),
+        "tasks": len(tasks),
+        "generators": len({task.cluster for task in tasks}),
+        "variants": [
+            {
+                "name": variant,
+                "departs": dict(study.departures(variant)),
+                "rows": rows_of(runs, _shared(runs)),
+                "runs": [
+                    {"seed": seed, "run": run.run, "rows": rows_of([run], list(run.rows))}
+                    for seed, run in zip(study.seeds, runs, strict=True)
+                ],
+                "differences": [] if variant == FULL else _differences(runs, measured[FULL]),
+            }
+            for variant, runs in measured.items()
+        ],
+    }
+
+
+def _differences(ours: Sequence[RunRows], full: Sequence[RunRows]) -> list[dict[str, Any]]:
+    """Variant minus full, over all seeds and for each of them."""
+    columns: list[Column] = [(place, "coverage") for place in _shared([*ours, *full])]
+    return [
+        {
+            "name": found.ours[0],
+            "n": found.ours[1],
+            "measure": found.measure,
+            "value": round(found.interval.mean, 4),
+            "ci": [round(found.interval.low, 4), round(found.interval.high, 4)],
+            "excludes_zero": found.interval.excludes_zero,
+            "by_seed": [round(value, 4) for value in found.by_run],
+        }
+        for found in between(ours, full, columns)
+    ]
+
+
+def _shared(runs: Sequence[RunRows]) -> list[Place]:
+    return [place for place in runs[0].rows if all(place in run.rows for run in runs)]
+
+
+def show(found: dict[str, Any], console: Console) -> None:
+    """Print a study for a person."""
+    seeds = ", ".join(map(str, found["seeds"]))
+    console.print(
+        f"{found['tasks']} tasks of {found['generators']} generators, run seeds {seeds}; Coverage, "
+        "and the difference to the full run with its 95 % interval over generators"
+        f"{' and seeds' if len(found['seeds']) > 1 else ''}",
+        highlight=False,
+    )
+    table = Table(box=None, pad_edge=False)
+    for column in ("variant", "row", "N", "Coverage", "difference", "95 %", "by seed"):
+        table.add_column(column, justify="right" if column == "N" else "left", no_wrap=True)
+    for variant in found["variants"]:
+        differences = {(d["name"], d["n"]): d for d in variant["differences"]}
+        for row in variant["rows"]:
+            difference = differences.get((row["name"], row["n"]))
+            table.add_row(
+                variant["name"],
+                row["name"],
+                str(row["n"]),
+                f"{row['coverage']:.3f}",
+                *_cells(difference),
+            )
+    console.print(table)
+    caution(found["generators"], console)
+    console.print(f"kept in {found['study']}", markup=False, highlight=False)
+
+
+def _cells(difference: dict[str, Any] | None) -> list[str]:
+    if difference is None:
+        return ["", "", ""]
+    low, high = difference["ci"]
+    by_seed = " ".join(f"{value:+.3f}" for value in difference["by_seed"])
+    return [f"{difference['value']:+.3f}", f"{low:+.3f} to {high:+.3f}", by_seed]

@@ -1,0 +1,134 @@
+"""What a study varies: named departures from one configuration, and the file that lists them."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from console.errors import ConfigError
+from console.run.config import RunConfig, resolve
+
+FULL = "full"
+"""The variant without departures, with which all others are compared."""
+VARIANTS: dict[str, dict[str, Any]] = {
+    "static_pool": {"pool.adaptations": 0},
+    "fitness_only": {"selection.survival": "fitness"},
+    "no_mutation": {"breeding.mutation_rate": 0.0},
+    "no_novelty_filter": {"novelty.duplicate_similarity": 1.0, "novelty.similar_similarity": 1.0},
+    "no_gibberish_filter": {"selection.gibberish_filter": False},
+    "no_critic": {"scientist.critic": False},
+    "uniform_mating": {"selection.mating": "uniform"},
+    "linear_only": {"breeding.crossovers": {"slerp": 0, "linear": 1, "task_arithmetic": 0}},
+    "unweighted_distance": {"selection.distance": "unweighted"},
+}
+"""Departures that need no definition. All have the budget of the full run: as many experts, judged
+on a pool of the same capacity; `static_pool` keeps the founding pool, so no task coevolves."""
+
+
+class StudySettings(BaseModel):
+    """A study file.
+
+    Attributes:
+        folder: where runs and shared answers are kept; beside the file if relative.
+        seeds: run seeds; every variant runs with each.
+        tasks: files of held-out tasks.
+        n: values of N.
+        max_tokens: of one held-out answer; the run's own if None.
+        variants: names of `VARIANTS`, or of tables under `define`.
+        define: name -> departures, dotted keys or tables.
+        run: the configuration from which all depart.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    folder: Path = Path("study")
+    seeds: tuple[int, ...] = Field(default=(1, 2, 3), min_length=1)
+    tasks: tuple[Path, ...] = Field(min_length=1)
+    n: tuple[int, ...] = (1, 3, 8)
+    max_tokens: int | None = Field(default=None, ge=1)
+    variants: tuple[str, ...] = ()
+    define: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    run: dict[str, Any] = Field(default_factory=dict)
+
+    def departures(self, variant: str) -> Mapping[str, Any]:
+        """Dotted key -> value of one variant.
+
+        Raises:
+            ConfigError: there is no such variant; tells the nearest.
+        """
+        known = {FULL: {}, **VARIANTS, **self.define}
+        if variant in known:
+            return known[variant]
+        near = difflib.get_close_matches(variant, known, n=1, cutoff=0.6)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ConfigError(
+            f"unknown variant {variant!r}{hint}; there are: {', '.join(known)}; others go under "
+            "[define.NAME]"
+        )
+
+    def config(self, variant: str, seed: int) -> RunConfig:
+        """The configuration of one run of the grid.
+
+        Raises:
+            ConfigError: unknown variant, key or value.
+        """
+        overrides = [f"{key}={_toml(value)}" for key, value in self.departures(variant).items()]
+        return resolve(None, [*overrides, f"seed={seed}"], self.run)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All variants, the full one first."""
+        return tuple(dict.fromkeys([FULL, *self.variants]))
+
+
+def read_study(file: Path) -> StudySettings:
+    """Read a study file, and check every run of its grid before any is begun.
+
+    Raises:
+        ConfigError: what is wrong, in one line.
+    """
+    try:
+        tree = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}") from None
+    try:
+        study = StudySettings.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{file}: {_first(error)}") from None
+    here = file.resolve().parent
+    study = study.model_copy(
+        update={
+            "folder": here / study.folder,
+            "tasks": tuple(here / tasks for tasks in study.tasks),
+        }
+    )
+    for variant in study.names:
+        study.config(variant, study.seeds[0])
+    return study
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(where, StudySettings.model_fields, n=1, cutoff=0.6)
+        known = ", ".join(StudySettings.model_fields)
+        return f"unknown key {where}; " + (f"did you mean {near[0]}?" if near else f"know {known}")
+    return f"{where}: {problem['msg']}"
+
+
+def _toml(value: Any) -> str:
+    """A value as `resolve` reads it; tables inline."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)

@@ -1,0 +1,226 @@
+"""`acdc trace`: the agents' whole conversations in the terminal."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias, cast, get_args
+
+from rich.console import Console
+from rich.markup import escape
+from rich.rule import Rule
+from rich.syntax import Syntax
+
+from console.display import visible
+from console.errors import UsageError
+from console.run.folder import RunFolder
+from memory.records import Assignment, Call, Draft, Role
+from memory.store.journal import Event
+from memory.store.store import RunStore
+
+Trace: TypeAlias = dict[str, list[dict[str, Any]]]
+"""Under `assignments`, `experts` and `calls`: what matched, as JSON."""
+
+
+def collect(
+    folder: RunFolder,
+    family: str | None = None,
+    expert: str | None = None,
+    role: Role | None = None,
+    rejected: bool = False,
+) -> Trace:
+    """What matches: assignments with their conversations, an expert, or the calls of one role.
+
+    Raises:
+        UsageError: there is no run here, or no such family or expert.
+    """
+    folder.manifest()
+    with RunStore.open(folder.path, read_only=True) as store:
+        if expert is not None:
+            return {"assignments": [], "experts": [_expert_trace(store, expert)], "calls": []}
+        chosen = _chosen(store, family)
+        if rejected:
+            if family is not None and not any(_is_rejected(store, a) for a in chosen):
+                raise UsageError(f"{family} was not rejected: leave --rejected out")
+            chosen = [a for a in chosen if _is_rejected(store, a)]
+        traces = [_assignment_trace(store, assignment, role) for assignment in chosen]
+        if role is None:
+            return {"assignments": traces, "experts": [], "calls": []}
+        # A rater reads for the judge, and a call of that kind belongs to no assignment.
+        alone = [] if family or rejected else store.calls(role=role)
+        return {
+            "assignments": [trace for trace in traces if trace["calls"]],
+            "experts": [],
+            "calls": [call.model_dump(mode="json") for call in alone if call.assignment is None],
+        }
+
+
+def _chosen(store: RunStore, family: str | None) -> list[Assignment]:
+    assignments = store.assignments()
+    if family is None:
+        return assignments
+    chosen = [a for a in assignments if family in (a.id, store.assignment_status(a.id).family)]
+    if not chosen:
+        raise UsageError(f"the run has no family or assignment {family!r}")
+    return chosen
+
+
+def _is_rejected(store: RunStore, assignment: Assignment) -> bool:
+    return store.assignment_status(assignment.id).status == "rejected"
+
+
+def _assignment_trace(store: RunStore, assignment: Assignment, role: Role | None) -> dict[str, Any]:
+    outcome = store.assignment_status(assignment.id)
+    calls = store.calls(role=role, assignment=assignment.id)
+    return {
+        "assignment": assignment.model_dump(mode="json"),
+        "status": outcome.status,
+        "family": outcome.family,
+        "rejection": outcome.rejection.model_dump() if outcome.rejection else None,
+        "rounds": [draft.model_dump(mode="json") for draft in store.drafts(assignment.id)],
+        "calls": [call.model_dump(mode="json") for call in calls],
+    }
+
+
+def _expert_trace(store: RunStore, expert_id: str) -> dict[str, Any]:
+    known = {expert.id: expert for expert in store.experts()}
+    if expert_id not in known:
+        raise UsageError(f"there is no expert {expert_id!r}; there are {', '.join(known)}")
+    expert = known[expert_id]
+    skills = store.skills(expert_id)
+    return {
+        "expert": expert.model_dump(mode="json"),
+        "passes": sorted(family for family, passed in skills.items() if passed),
+        "fails": sorted(family for family, passed in skills.items() if not passed),
+        "missing": [
+            event.payload for event in store.events("missing") if _tells_of(event, expert_id)
+        ],
+        "answers": [
+            answer.model_dump(mode="json") for answer in store.answers_of(expert.genome_id)
+        ],
+    }
+
+
+def _tells_of(event: Event, expert_id: str) -> bool:
+    return isinstance(event.payload, dict) and event.payload.get("expert") == expert_id
+
+
+def role_named(name: str | None) -> Role | None:
+    """The role of that name, None for None.
+
+    Raises:
+        UsageError: there is no such role.
+    """
+    if name is not None and name not in get_args(Role):
+        raise UsageError(f"unknown role {name!r}; there are {', '.join(get_args(Role))}")
+    return cast("Role | None", name)
+
+
+def show(trace: Trace, console: Console, brief: bool = False) -> None:
+    """Print a trace for a person, as the conversations went.
+
+    Args:
+        trace: as collected.
+        console: where to.
+        brief: one line for each assignment, and how to read one of them.
+    """
+    for assignment in trace["assignments"]:
+        (_list_assignment if brief else _show_assignment)(assignment, console)
+    if brief and trace["assignments"]:
+        console.print("\na whole conversation: --family ID; all of them: --full", style="dim")
+    for expert in trace["experts"]:
+        _show_expert(expert, console)
+    for call in trace["calls"]:
+        _show_call(Call.model_validate(call), console)
+    if not any(trace.values()):
+        console.print("nothing matches")
+
+
+def _list_assignment(trace: dict[str, Any], console: Console) -> None:
+    """What was proposed last, what came of it, and why."""
+    proposals = [draft["proposal"] for draft in trace["rounds"] if draft["proposal"]]
+    name = proposals[-1].get("name", "") if proposals else ""
+    rejection = trace["rejection"]
+    if rejection is None:
+        outcome = trace["family"] or trace["status"]
+    else:
+        critiques = [draft["critique"] for draft in trace["rounds"] if draft["critique"]]
+        problems = critiques[-1]["problems"] if critiques else []
+        outcome = f"{rejection['reason']}: {rejection['detail'] or '; '.join(problems)}"
+    line = f"{trace['assignment']['id']}  {name}  {' '.join(outcome.split())}"
+    _say(console, line)
+
+
+def _show_assignment(trace: dict[str, Any], console: Console) -> None:
+    assignment = Assignment.model_validate(trace["assignment"])
+    outcome = trace["family"] or (trace["rejection"] or {}).get("reason", "")
+    console.print(Rule(f"{assignment.id} · {assignment.kind} · {trace['status']} {outcome}"))
+    if assignment.parent:
+        console.print(f"parent {assignment.parent}", style="dim", markup=False)
+    calls = [Call.model_validate(call) for call in trace["calls"]]
+    drafts = {draft["round"]: Draft.model_validate(draft) for draft in trace["rounds"]}
+    rounds = sorted({*drafts, *(call.round for call in calls)})
+    for number in rounds:
+        of_round = [call for call in calls if call.round == number]
+        for call in of_round:
+            if call.role == "scientist":
+                _show_call(call, console)
+        if number in drafts:
+            _show_trial(drafts[number], console)
+        for call in of_round:
+            if call.role != "scientist":
+                _show_call(call, console)
+    if trace["rejection"]:
+        rejection = trace["rejection"]
+        _say(console, f"rejected: {rejection['reason']}: {rejection['detail']}", "red")
+
+
+def _show_call(call: Call, console: Console) -> None:
+    console.print(
+        f"\n[bold]{call.role}[/bold] · {escape(call.purpose)} · round {call.round} · "
+        f"{escape(call.model)} · {call.tokens_in} in, {call.tokens_out} out, {call.seconds:.2f} s"
+    )
+    # The last message is what was newly said to the agent; the turns before it were shown before.
+    for message in call.messages if call.round == 0 else call.messages[-1:]:
+        console.print(f"[dim]{message.role}:[/dim]")
+        _say(console, message.content)
+    if call.reasoning:
+        console.print("[dim]thought:[/dim]")
+        _say(console, call.reasoning)
+    if call.error:
+        _say(console, f"failed: {call.error}", "red")
+    elif call.response is not None:
+        console.print("[dim]replied:[/dim]")
+        _say(console, call.response)
+
+
+def _show_trial(draft: Draft, console: Console) -> None:
+    console.print(f"\n[bold]trial[/bold] · round {draft.round}")
+    if draft.proposal and isinstance(draft.proposal.get("code"), str):
+        console.print(Syntax(visible(str(draft.proposal["code"])), "python", word_wrap=True))
+    if draft.gates is not None:
+        verdict = "all gates passed" if draft.gates.passed else f"gate {draft.gates.code} failed"
+        _say(console, f"{verdict}: {draft.gates.detail}")
+    for answer in draft.answers:
+        mark = {True: "right", False: "wrong", None: "not graded"}[answer.passed]
+        console.print(
+            f"  {answer.expert} on {answer.instance}: {answer.extracted!r} ({mark})",
+            markup=False,
+            highlight=False,
+        )
+
+
+def _show_expert(trace: dict[str, Any], console: Console) -> None:
+    expert = trace["expert"]
+    console.print(Rule(f"{expert['id']} · {expert['operator']}"))
+    console.print(f"parents: {', '.join(expert['parents']) or 'none'}", markup=False)
+    console.print(f"genome: {expert['genome_id']}", markup=False)
+    console.print(f"parameters: {expert['parameters']}", markup=False)
+    console.print(f"passes {len(trace['passes'])}: {', '.join(trace['passes'])}", markup=False)
+    console.print(f"fails {len(trace['fails'])}: {', '.join(trace['fails'])}", markup=False)
+    for gap in trace["missing"]:
+        _say(console, f"not graded on {gap['family']}: {gap['reason']}", "red")
+    for answer in trace["answers"]:
+        console.print(f"  {answer['reply']['text']!r}", markup=False, highlight=False)
+
+
+def _say(console: Console, text: str, style: str = "none") -> None:
+    console.print(visible(text), style=style, markup=False, highlight=False, soft_wrap=True)

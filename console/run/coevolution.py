@@ -1,0 +1,156 @@
+"""Runs a coevolution to its end, and goes on with one that was interrupted."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import aiosqlite
+from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+from agents.chat.endpoints import OFFLINE
+from agents.context import RunContext
+from agents.errors import BudgetExhausted, ChatError
+from agents.graph import RunState, build_graph
+from agents.progress import Progress, ProgressEvent
+from console.errors import ConfigError
+from console.run.config import RunConfig, cache_folder
+from console.run.folder import RunFolder
+from console.run.opening import open_context
+from evolution.engines.compute import choose_compute
+from evolution.planning.sizes import longest_sequence
+from memory.errors import AcdcError
+from memory.store.store import RunStore
+from memory.threads import done_in_passing
+
+OWN_ENTRIES = (
+    "config.json",
+    "run.db",
+    "run.db-wal",
+    "run.db-shm",
+    "run.lock",
+    "graph.db",
+    "graph.db-wal",
+    "graph.db-shm",
+    "memory",
+    "tasks",
+    "anchors",
+)
+RECURSION_LIMIT = 100_000
+
+
+async def coevolve(
+    folder: RunFolder, config: RunConfig, progress: Progress, shelf: Path | None = None
+) -> None:
+    """Run, or go on with, a coevolution until its report is stored.
+
+    Args:
+        folder: of the run.
+        config: of the run.
+        progress: where it tells what it does.
+        shelf: folder of the answers that it shares with other runs, if it does.
+
+    Raises:
+        AcdcError: see the message; the same command goes on where the run stands.
+    """
+    progress(ProgressEvent("step", "loading: base model"))
+    await done_in_passing(lambda: _check_context(config))
+    async with open_context(folder, config, progress, shelf) as context:
+        await _check_endpoints(context, config)
+        folder.keep(config)
+        if context.store.meta("finished") and not _extended(context):
+            progress(ProgressEvent("line", f"{folder.path} is finished; nothing is left to do"))
+            return
+        context.store.put_meta("finished", False)
+        progress(ProgressEvent("line", f"experts are computed in {_computed(config)}"))
+        serializer = JsonPlusSerializer(allowed_msgpack_modules=None)
+        async with aiosqlite.connect(folder.checkpoints) as connection:
+            saver = AsyncSqliteSaver(connection, serde=serializer)
+            await _drive(context, saver)
+
+
+def _computed(config: RunConfig) -> str:
+    """The number format of a run, and why it is that one."""
+    by_itself = config.engine.model_copy(update={"compute": "auto"})
+    found = choose_compute(by_itself, config.models.dtype, cache_folder())
+    if found.dtype != config.engine.compute:
+        found = choose_compute(config.engine, config.models.dtype, cache_folder())
+    return str(found)
+
+
+SHORTEST_PROMPT = 64
+"""Tokens of a short question with its opening."""
+
+
+def _check_context(config: RunConfig) -> None:
+    """Refuse answers so long that no question fits before them; known before anything is loaded.
+
+    Raises:
+        ConfigError: with the most that is possible.
+    """
+    context = longest_sequence(config.models, config.engine, cache_folder())
+    longest = config.judge.max_tokens
+    if longest > context - SHORTEST_PROMPT:
+        raise ConfigError(
+            f"judge.max_tokens = {longest}: question and answer share the model's context of "
+            f"{context} tokens; set it to {max(context // 2, 1)} or less"
+        )
+
+
+async def _check_endpoints(context: RunContext, config: RunConfig) -> None:
+    """Ask each endpoint once before any work is done, so that a dead one is known at once."""
+    for role in config.endpoints.distinct():
+        if config.endpoints.of(role).base_url != OFFLINE:
+            await context.chat.check(role)
+
+
+def _extended(context: RunContext) -> bool:
+    """Whether a finished run was given more generations than it has done."""
+    latest = context.store.latest_archive()
+    return latest is not None and latest[0] < context.generations
+
+
+async def _drive(context: RunContext, saver: AsyncSqliteSaver) -> None:
+    graph = build_graph(saver)
+    settings: RunnableConfig = {
+        "configurable": {"thread_id": "run"},
+        "recursion_limit": RECURSION_LIMIT,
+    }
+    snapshot = await graph.aget_state(settings)
+    latest = context.store.latest_archive()
+    begin: RunState = {"generation": latest[0] + 1 if latest else 0}
+    await graph.ainvoke(None if snapshot.next else begin, settings, context=context)
+
+
+def undo_unborn(folder: RunFolder, error: AcdcError) -> None:
+    """Take back a new run folder in which nothing was achieved yet, so that a corrected command
+    finds the place as it was. Only what a run itself writes is removed.
+
+    Where an endpoint or a budget ended it, what was answered before counts as achieved.
+    """
+    if isinstance(error, BudgetExhausted):
+        return
+    try:
+        with RunStore.open(folder.path, read_only=True) as store:
+            if store.experts() or store.families():
+                return
+            answered = any(call.response is not None for call in store.calls())
+            if answered and isinstance(error, ChatError):
+                return
+    except AcdcError:
+        # No readable store means that nothing was achieved either.
+        pass
+    for name in OWN_ENTRIES:
+        entry = folder.path / name
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+    _remove_if_empty(folder.path)
+
+
+def _remove_if_empty(path: Path) -> None:
+    if path.is_dir() and not any(path.iterdir()):
+        path.rmdir()

@@ -1,0 +1,291 @@
+"""The one configuration: each room's settings composed, TOML in, resolved JSON out.
+
+Order of precedence: `--set` on the command line, environment (`ACDC_POOL__CAPACITY=20`), the TOML
+file or the run's own config.json, defaults.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from agents.chat.endpoints import EndpointsSettings
+from agents.settings import (
+    AnsweringSettings,
+    GateSettings,
+    JudgeSettings,
+    PoolSettings,
+    PopulationSettings,
+    PromptSettings,
+    SandboxSettings,
+    ScientistSettings,
+)
+from console.errors import ConfigError
+from evolution.bank.settings import ModelSettings, SpectralSettings
+from evolution.breeding.settings import BreedingSettings
+from evolution.engines.settings import EngineSettings
+from evolution.errors import OperatorError
+from evolution.plugins import load_plugin
+from evolution.selection.settings import SelectionSettings
+from memory.settings import NoveltySettings
+
+OTHER_VARIABLES = ("ACDC_CACHE", "ACDC_RUN", "ACDC_SERVE_TOKEN")
+"""Variables of the prefix that are no settings of a run."""
+MAY_CHANGE = (
+    "generations",
+    "endpoints",
+    "sandbox",
+    "answering",
+    "prompts.folder",
+    "novelty.chroma_url",
+    "novelty.embedder_url",
+    "novelty.embedder_key_env",
+)
+"""What a resumed run may be given anew; everything else is part of keys and decisions."""
+
+
+class RunConfig(BaseSettings):
+    """Everything that can be set of a run. The defaults are the quickstart."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ACDC_", env_nested_delimiter="__", extra="forbid", frozen=True
+    )
+
+    seed: int = Field(default=0, ge=0, description="root of all random streams")
+    generations: int = Field(default=5, ge=0, description="generations after the founders")
+    plugins: tuple[str, ...] = Field(
+        default=(),
+        description="modules with operators of your own, imported before the rest is read: dotted "
+        'names or .py files, as in ["my_operators.py"]; see docs/operators.md',
+    )
+    models: ModelSettings = ModelSettings()
+    spectral: SpectralSettings = SpectralSettings()
+    breeding: BreedingSettings = BreedingSettings()
+    selection: SelectionSettings = SelectionSettings()
+    engine: EngineSettings = EngineSettings()
+    population: PopulationSettings = PopulationSettings()
+    pool: PoolSettings = PoolSettings()
+    prompts: PromptSettings = PromptSettings()
+    scientist: ScientistSettings = ScientistSettings()
+    gates: GateSettings = GateSettings()
+    judge: JudgeSettings = JudgeSettings()
+    answering: AnsweringSettings = AnsweringSettings()
+    sandbox: SandboxSettings = SandboxSettings()
+    endpoints: EndpointsSettings = EndpointsSettings()
+    novelty: NoveltySettings = NoveltySettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line and file are merged by `resolve`; the environment is merged there too."""
+        return (init_settings,)
+
+
+def cache_folder() -> Path:
+    """Where what is computed once is kept across runs, by content.
+
+    `$ACDC_CACHE`, or acdc/ in `$XDG_CACHE_HOME` or ~/.cache; an empty variable counts as not set.
+    """
+    own, common = os.environ.get("ACDC_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    if own:
+        return Path(own)
+    return (Path(common) if common else Path.home() / ".cache") / "acdc"
+
+
+def resolve(
+    file: Path | None, overrides: Sequence[str], stored: Mapping[str, Any] | None = None
+) -> RunConfig:
+    """The configuration of a command.
+
+    Args:
+        file: a TOML file, or None.
+        overrides: `a.b=value` items; the value is read as TOML where it is TOML, else as text.
+        stored: the resolved configuration of an existing run, the ground where no file is given.
+
+    Raises:
+        ConfigError: unreadable file, unknown key (with the nearest known one), or bad value.
+    """
+    tree: dict[str, Any] = {}
+    if file is not None:
+        tree = _read_toml(file)
+        _anchor_plugins(tree, file.parent)
+    elif stored is not None:
+        tree = json.loads(json.dumps(stored))
+    _merge(tree, _from_environment())
+    for item in overrides:
+        key, separator, value = item.partition("=")
+        if not separator or not key.strip():
+            raise ConfigError(f"--set {item!r} is not of the form section.key=value")
+        _merge(tree, _nested(key.strip().split("."), _toml_value(value)))
+    _anchor_plugins(tree, Path())
+    _load_plugins(tree)
+    try:
+        return RunConfig(**tree)
+    except ValidationError as error:
+        raise ConfigError(_explain(error)) from None
+
+
+def check_resume(config: RunConfig, stored: Mapping[str, Any], folder: Path) -> None:
+    """Refuse a configuration that would change what the run's keys stand for.
+
+    Raises:
+        ConfigError: names the first key that differs, with both values.
+    """
+    # A key that is younger than the run had its default there.
+    try:
+        before = dict(_leaves(as_tree(RunConfig(**stored))))
+    except ValidationError as error:
+        raise ConfigError(f"{folder}/config.json: {_explain(error)}") from None
+    after = dict(_leaves(as_tree(config)))
+    for key in sorted({*before, *after}):
+        if _may_change(key) or before.get(key) == after.get(key):
+            continue
+        raise ConfigError(
+            f"{folder} was begun with {key} = {before.get(key)!r}, not {after.get(key)!r}; "
+            "leave it as it is, or start another run folder"
+        )
+
+
+def _may_change(key: str) -> bool:
+    return any(key == free or key.startswith(f"{free}.") for free in MAY_CHANGE)
+
+
+def as_tree(config: RunConfig) -> dict[str, Any]:
+    """The resolved configuration as plain JSON values."""
+    tree: dict[str, Any] = json.loads(config.model_dump_json())
+    return tree
+
+
+def _anchor_plugins(tree: dict[str, Any], folder: Path) -> None:
+    """Make the paths of .py files absolute, so that a run finds them from everywhere."""
+    given = tree.get("plugins")
+    if isinstance(given, list):
+        tree["plugins"] = [
+            str((folder / name).resolve()) if str(name).endswith(".py") else name for name in given
+        ]
+
+
+def _load_plugins(tree: Mapping[str, Any]) -> None:
+    """Import modules that register operators, which the configuration may then name.
+
+    Raises:
+        ConfigError: a module cannot be imported.
+    """
+    given = tree.get("plugins")
+    try:
+        for name in given if isinstance(given, list) else ():
+            load_plugin(str(name))
+    except OperatorError as error:
+        raise ConfigError(f"configuration: plugins: {error}") from None
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} is not valid TOML: {error}") from None
+
+
+def _from_environment() -> dict[str, Any]:
+    """The `ACDC_...` variables as a tree; sections are divided by two underscores.
+
+    Raises:
+        ConfigError: a variable of that prefix names no key.
+    """
+    tree: dict[str, Any] = {}
+    for name, value in os.environ.items():
+        if not name.startswith("ACDC_") or name in OTHER_VARIABLES:
+            continue
+        path = name.removeprefix("ACDC_").lower().split("__")
+        if path[0] not in RunConfig.model_fields:
+            near = _nearest(".".join(path), _known_keys())
+            hint = f"; did you mean ACDC_{near.upper().replace('.', '__')}?" if near else ""
+            raise ConfigError(f"the environment variable {name} names no setting{hint}")
+        _merge(tree, _nested(path, _toml_value(value)))
+    return tree
+
+
+def _toml_value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _nested(path: Sequence[str], value: Any) -> dict[str, Any]:
+    for key in reversed(path):
+        value = {key: value}
+    return dict(value)
+
+
+def _merge(tree: dict[str, Any], other: Mapping[str, Any]) -> None:
+    for key, value in other.items():
+        if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
+            _merge(tree[key], value)
+        else:
+            tree[key] = value
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _explain(error: ValidationError) -> str:
+    """One line for the first problem, naming the key, and the nearest known one if unknown."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        said = first["msg"].removeprefix("Value error, ")
+        # A whole section is not quoted: it is long, and a URL in it may hold a key.
+        plain = isinstance(first["input"], str | int | float | bool) and "url" not in where
+        value = f" = {first['input']!r}" if plain else ""
+        return f"configuration: {where}{value}: {said}"
+    known = _known_keys()
+    near = _nearest(where, known)
+    hint = f"; did you mean {near}?" if near else ""
+    return f"configuration: unknown key {where}{hint}"
+
+
+NEAR = 0.7
+"""How alike a name must be to be suggested: one letter wrong in four, two in seven."""
+
+
+def _nearest(where: str, known: Sequence[str]) -> str | None:
+    """A key of the same section that is named alike, or one of that name in another section."""
+    section, _, name = where.rpartition(".")
+    siblings = {key.rpartition(".")[2]: key for key in known if key.rpartition(".")[0] == section}
+    everywhere = {key.rpartition(".")[2]: key for key in known}
+    alike_as_a_whole = {key: key for key in known if key.endswith(f".{name}")}
+    for asked, names in ((name, siblings), (where, alike_as_a_whole), (name, everywhere)):
+        if near := difflib.get_close_matches(asked, names, n=1, cutoff=NEAR):
+            return names[near[0]]
+    return None
+
+
+def _known_keys(model: type[BaseModel] = RunConfig, prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in model.model_fields.items():
+        keys.append(f"{prefix}{name}")
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys += _known_keys(field.annotation, f"{prefix}{name}.")
+    return keys

@@ -1,0 +1,204 @@
+"""The run folder: where things lie in it, and its config.json."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from console import calling
+from console.errors import UsageError
+from console.run.config import RunConfig, as_tree, cache_folder, check_resume, resolve
+from evolution.bank.settings import ModelSettings
+
+PACKAGES = (
+    "torch",
+    "transformers",
+    "peft",
+    "mergekit",
+    "langgraph",
+    "openai",
+    "chromadb",
+    "reasoning-gym",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """A run on disk. All paths are derived from `path`, so a run may be moved."""
+
+    path: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The resolved configuration, versions and content hashes."""
+        return self.path / "config.json"
+
+    @property
+    def database(self) -> Path:
+        """run.db, the truth."""
+        return self.path / "run.db"
+
+    @property
+    def checkpoints(self) -> Path:
+        """graph.db, LangGraph's checkpoints."""
+        return self.path / "graph.db"
+
+    @property
+    def memory(self) -> Path:
+        """Chroma's folder."""
+        return self.path / "memory"
+
+    def exists(self) -> bool:
+        """Whether a run was begun here."""
+        return self.config_file.is_file()
+
+    def manifest(self) -> dict[str, Any]:
+        """The content of config.json.
+
+        Raises:
+            UsageError: there is no run here, or its config.json is damaged.
+        """
+        try:
+            manifest: dict[str, Any] = json.loads(self.config_file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            raise UsageError(
+                f"{self.path} is no run folder (no config.json); begin one with: "
+                f"{calling.line('run', self.path)}"
+            ) from None
+        except OSError as error:
+            raise UsageError(f"{self.config_file} cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise UsageError(f"{self.config_file} is damaged: {error}") from None
+        if not isinstance(manifest, dict) or not isinstance(manifest.get("config"), dict):
+            raise UsageError(f"{self.config_file} is damaged: it holds no configuration")
+        return manifest
+
+    def config(self) -> RunConfig:
+        """The run's own configuration."""
+        return resolve(None, (), _as_begun(self.manifest()["config"]))
+
+    def begin(self, file: Path | None, overrides: tuple[str, ...]) -> RunConfig:
+        """Create the folder with its configuration, or check that of a run that goes on.
+
+        A run that exists is left as it is until `keep` is called.
+
+        Raises:
+            ConfigError: bad configuration, or one that does not fit the run.
+            UsageError: the path is a file, or cannot be written.
+            EngineError: the engine is not installed.
+        """
+        return self.begin_as(self.wanted(file, overrides))
+
+    def wanted(self, file: Path | None, overrides: tuple[str, ...]) -> RunConfig:
+        """The configuration that a command asks for, on the ground of the run's if it exists.
+
+        Raises:
+            ConfigError: bad configuration.
+        """
+        stored = _as_begun(self.manifest()["config"]) if self.exists() else None
+        return resolve(file, overrides, stored)
+
+    def begin_as(self, config: RunConfig) -> RunConfig:
+        """As `begin`, with a configuration that is resolved already.
+
+        Raises:
+            ConfigError: it does not fit the run that is there.
+            UsageError: the path is a file, or cannot be written.
+            EngineError: the engine is not installed.
+        """
+        if self.exists():
+            stored = _as_begun(self.manifest()["config"])
+            config = _settled(config, stored)
+            check_resume(config, stored, self.path)
+            return config
+        config = _settled(config, {})
+        self._create()
+        self.write_manifest(
+            {"config": _stored(config), "versions": versions(), "git_commit": git_commit()}
+        )
+        return config
+
+    def keep(self, config: RunConfig) -> None:
+        """Store what a run that goes on was given anew; to be called by who holds its lock."""
+        manifest = self.manifest()
+        if manifest["config"] != _stored(config):
+            self.write_manifest({**manifest, "config": _stored(config)})
+
+    def _create(self) -> None:
+        if self.path.is_file():
+            raise UsageError(f"{self.path} is a file; a run needs a folder")
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            occupied = any(self.path.iterdir())
+        except OSError as error:
+            raise UsageError(f"{self.path} cannot be used: {error.strerror}") from None
+        if occupied:
+            raise UsageError(f"{self.path} is not empty and no run folder; name another one")
+
+    def write_manifest(self, manifest: Mapping[str, Any]) -> None:
+        """Replace config.json as a whole or not at all."""
+        draft = self.config_file.with_suffix(".tmp")
+        try:
+            draft.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+            os.replace(draft, self.config_file)
+        except OSError as error:
+            draft.unlink(missing_ok=True)
+            raise UsageError(f"{self.config_file} cannot be written: {error.strerror}") from None
+
+
+def _settled(config: RunConfig, stored: Mapping[str, Any]) -> RunConfig:
+    """With the engine decided: `auto` means what a run was begun with, or what suits this machine.
+
+    Raises:
+        EngineError: the engine is not installed, or its device is not there.
+    """
+    begun_with = stored.get("engine", {})
+    undecided = [name for name in ("kind", "compute") if getattr(config.engine, name) == "auto"]
+    update = {name: begun_with[name] for name in undecided if name in begun_with}
+    engine = config.engine.model_copy(update=update).settled()
+    if engine.compute == "auto":
+        # Only now: it loads PyTorch.
+        from evolution.engines.compute import choose_compute
+
+        chosen = choose_compute(engine, config.models.dtype, cache_folder())
+        engine = engine.model_copy(update={"compute": chosen.dtype})
+    return config.model_copy(update={"engine": engine})
+
+
+def _as_begun(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration of a run, which may be older than `engine.compute`."""
+    weights = stored.get("models", {}).get("dtype", ModelSettings().dtype)
+    return {**stored, "engine": {"compute": weights, **stored.get("engine", {})}}
+
+
+def _stored(config: RunConfig) -> dict[str, Any]:
+    """The configuration as it is kept: leave to run without isolation is for one sitting only."""
+    tree = as_tree(config)
+    return {**tree, "sandbox": {**tree["sandbox"], "allow_unsafe": False}}
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of the packages that can change an answer."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "missing"
+    return found
+
+
+def git_commit() -> str | None:
+    """The commit of this source tree, None outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

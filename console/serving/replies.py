@@ -1,0 +1,150 @@
+"""The collective's choices in OpenAI's words: whole objects, and the chunks of a stream."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any, Literal
+
+from console.serving.choices import Chosen
+from memory.records import Token
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How one request is to be answered.
+
+    Attributes:
+        kind: which endpoint was asked.
+        model: the name that was asked for.
+        n: choices per question.
+        details: whether each choice tells who said what.
+        logprobs: whether each choice tells its tokens with their log-probabilities.
+    """
+
+    kind: Literal["chat", "text"]
+    model: str
+    n: int = 1
+    details: bool = False
+    logprobs: bool = False
+    id: str = field(default_factory=lambda: secrets.token_hex(12))
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def whole(self, choices: Sequence[Chosen]) -> Json:
+        """The object of a reply that is no stream."""
+        name = "chat.completion" if self.kind == "chat" else "text_completion"
+        return {
+            **self._head(name),
+            "choices": [self._choice(chosen) for chosen in choices],
+            "usage": usage(choices, self.n),
+        }
+
+    def opening(self, index: int) -> Json:
+        """First chunk of a choice: who speaks."""
+        delta = {"role": "assistant", "content": ""}
+        return self._chunk({"index": index, "delta": delta, "logprobs": None, **_GOES_ON})
+
+    def chunks(self, chosen: Chosen) -> list[Json]:
+        """What was chosen, and that it is all."""
+        closing = {"finish_reason": chosen.finish_reason, **self._who(chosen)}
+        if self.kind == "text":
+            choice = {"index": chosen.index, "text": chosen.text, "logprobs": self._spelled(chosen)}
+            return [self._chunk({**choice, **closing})]
+        index, spelled = chosen.index, self._spelled(chosen)
+        said = {"index": index, "delta": {"content": chosen.text}, "logprobs": spelled}
+        return [
+            self.opening(index),
+            self._chunk({**said, **_GOES_ON}),
+            self._chunk({"index": index, "delta": {}, "logprobs": None, **closing}),
+        ]
+
+    def closing(self, choices: Sequence[Chosen]) -> Json:
+        """Last chunk, for who asked for it: what it took."""
+        name = "chat.completion.chunk" if self.kind == "chat" else "text_completion"
+        return {**self._head(name), "choices": [], "usage": usage(choices, self.n)}
+
+    def _head(self, name: str) -> Json:
+        prefix = "chatcmpl" if self.kind == "chat" else "cmpl"
+        return {
+            "id": f"{prefix}-{self.id}",
+            "object": name,
+            "created": self.created,
+            "model": self.model,
+        }
+
+    def _choice(self, chosen: Chosen) -> Json:
+        said: Json = {"text": chosen.text}
+        if self.kind == "chat":
+            said = {"message": {"role": "assistant", "content": chosen.text, "refusal": None}}
+        return {
+            "index": chosen.index,
+            **said,
+            "logprobs": self._spelled(chosen),
+            "finish_reason": chosen.finish_reason,
+            **self._who(chosen),
+        }
+
+    def _chunk(self, choice: Json) -> Json:
+        name = "chat.completion.chunk" if self.kind == "chat" else "text_completion"
+        return {**self._head(name), "choices": [choice]}
+
+    def _spelled(self, chosen: Chosen) -> Json | None:
+        if not self.logprobs:
+            return None
+        return of_chat(chosen.tokens) if self.kind == "chat" else of_text(chosen.tokens)
+
+    def _who(self, chosen: Chosen) -> Json:
+        return {"acdc": chosen.answer.as_json()} if self.details else {}
+
+
+_GOES_ON: Json = {"finish_reason": None}
+
+
+def of_chat(tokens: Sequence[Token]) -> Json:
+    """Tokens of a chat's choice: each with its log-probability and its bytes, no alternatives."""
+    content = [
+        {
+            "token": token.text,
+            "logprob": token.logprob,
+            "bytes": list(token.text.encode()),
+            "top_logprobs": [],
+        }
+        for token in tokens
+    ]
+    return {"content": content, "refusal": None}
+
+
+def of_text(tokens: Sequence[Token]) -> Json:
+    """Tokens of a completion's choice: lists side by side, offsets counted in the text of it."""
+    ends = list(accumulate((len(token.text) for token in tokens), initial=0))
+    return {
+        "tokens": [token.text for token in tokens],
+        "token_logprobs": [token.logprob for token in tokens],
+        "top_logprobs": None,
+        "text_offset": ends[:-1],
+    }
+
+
+def usage(choices: Sequence[Chosen], n: int) -> Json:
+    """Tokens of a request: each prompt once, and every token that any expert said.
+
+    As with OpenAI's `n`, a prompt is counted once however many answer it; the answers that were not
+    chosen were computed too. Greedy choices that are copies of each other were made once.
+    """
+    asked: dict[int, int] = {}
+    made: dict[int, int] = {}
+    for chosen in choices:
+        said = chosen.answer.answers
+        asked[chosen.index // n] = said[0].tokens_in
+        made[id(chosen.answer)] = sum(candidate.tokens for candidate in said)
+    prompt, completion = sum(asked.values()), sum(made.values())
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    }

@@ -1,0 +1,121 @@
+"""Replies as one object or as server-sent events; a client that leaves cancels its work."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, TypeVar
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from console.serving.choices import Chosen, Work
+from console.serving.failures import of_error
+from console.serving.replies import Form
+from memory.errors import AcdcError
+
+T = TypeVar("T")
+PATIENCE = 10.0
+"""Seconds for which a stream waits for its first choice before it sends headers: an error until
+then has its own status; later it is an event of the stream."""
+PULSE = 10.0
+"""Seconds between comments in a stream that waits, so that nothing between closes it."""
+CLIENT_GONE = 499
+"""The status, in logs alone, of a request whose client has left."""
+
+
+async def as_object(request: Request, work: Work, form: Form) -> Response:
+    """All choices in one object.
+
+    Raises:
+        AcdcError: a choice came to nothing.
+    """
+    try:
+        choices = await _unless_gone(request, work.all())
+    finally:
+        work.stop()
+    if choices is None:
+        return Response(status_code=CLIENT_GONE)
+    return JSONResponse(form.whole(choices))
+
+
+async def as_stream(request: Request, work: Work, form: Form, with_usage: bool) -> Response:
+    """Each choice as soon as it is made: a best-of-N answer is known when all N have answered.
+
+    Raises:
+        AcdcError: a choice came to nothing before anything was sent.
+    """
+    begun = False
+    try:
+        begun = await _unless_gone(request, _true_after(work.first(PATIENCE))) is not None
+    finally:
+        if not begun:
+            work.stop()
+    if not begun:
+        return Response(status_code=CLIENT_GONE)
+    return _Stream(_events(work, form, with_usage), work)
+
+
+class _Stream(StreamingResponse):
+    """Server-sent events; however it ends, its work ends with it."""
+
+    def __init__(self, events: AsyncIterator[str], work: Work) -> None:
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        super().__init__(events, media_type="text/event-stream", headers=headers)
+        self._work = work
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._work.stop()
+
+
+async def _events(work: Work, form: Form, with_usage: bool) -> AsyncIterator[str]:
+    made: list[Chosen] = []
+    try:
+        async for chosen in work.choices(PULSE):
+            if chosen is None:
+                yield ": the experts are answering\n\n"
+                continue
+            made.append(chosen)
+            for chunk in form.chunks(chosen):
+                yield _event(chunk)
+    except AcdcError as error:
+        # The headers are gone; clients know an error in the stream by this field.
+        yield _event(of_error(error).body())
+        return
+    if with_usage:
+        yield _event(form.closing(made))
+    yield "data: [DONE]\n\n"
+
+
+def _event(chunk: dict[str, Any]) -> str:
+    # In ASCII: some clients take other line separators, as U+2028, for the end of an event's line,
+    # and no character can be torn apart between two packets.
+    return f"data: {json.dumps(chunk)}\n\n"
+
+
+async def _true_after(work: Coroutine[Any, Any, None]) -> bool:
+    await work
+    return True
+
+
+async def _unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T | None:
+    """The result of some work, or None if the client leaves before it is there."""
+    doing = asyncio.create_task(work)
+    leaving = asyncio.create_task(_left(request))
+    try:
+        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        return doing.result() if doing.done() else None
+    finally:
+        doing.cancel()
+        leaving.cancel()
+
+
+async def _left(request: Request) -> None:
+    # The body was read to its end: all that can still come is the news that the client is gone.
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

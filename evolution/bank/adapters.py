@@ -1,0 +1,150 @@
+"""LoRA adapters in the format of PEFT, read as factors."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from evolution.bank.fingerprint import tensors_hash
+from evolution.bank.layout import Layout
+from evolution.bank.task_vectors import LowRank
+from evolution.errors import CheckpointError, IncompatibleError, line
+from memory.hashing import json_hash
+
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
+_FACTOR = re.compile(r"^(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.\w+)?\.weight$")
+_UNSUPPORTED = (
+    "use_dora",
+    "modules_to_save",
+    "fan_in_fan_out",
+    "lora_bias",
+    "alora_invocation_tokens",
+)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """A LoRA adapter.
+
+    Attributes:
+        vectors: tensor name of the base -> factors.
+        content_hash: of factors and scales, however the files are laid out.
+    """
+
+    vectors: Mapping[str, LowRank]
+    content_hash: str
+
+
+def is_adapter(folder: Path) -> bool:
+    """Whether the folder holds a PEFT adapter."""
+    return (folder / CONFIG).is_file()
+
+
+def read_adapter(folder: Path, label: str, layout: Layout) -> Adapter:
+    """Read an adapter and check it against the architecture of the base.
+
+    Raises:
+        CheckpointError: damaged, missing, or of a kind that has no factors.
+        IncompatibleError: names the tensor and the two shapes.
+    """
+    config = _read_config(folder, label)
+    pairs = _factor_pairs(_read_weights(folder, label), label)
+    vectors: dict[str, LowRank] = {}
+    for module, factors in sorted(pairs.items()):
+        if set(factors) != {"A", "B"}:
+            raise CheckpointError(f"{label}: {module} has only one of lora_A and lora_B")
+        down, up = factors["A"].float(), factors["B"].float()
+        name = f"{module}.weight"
+        _check_shapes(label, name, up, down, layout)
+        vectors[name] = LowRank(up.contiguous(), down.contiguous(), _scale(config, module, down))
+    if not vectors:
+        raise CheckpointError(f"{label}: {folder / WEIGHTS} holds no LoRA factors")
+    factors_hash = tensors_hash(
+        (f"{name}.{part}", getattr(vector, part))
+        for name, vector in vectors.items()
+        for part in ("up", "down")
+    )
+    scales = {name: vector.scale for name, vector in vectors.items()}
+    return Adapter(vectors, json_hash([factors_hash, scales], 32))
+
+
+def _read_config(folder: Path, label: str) -> dict[str, Any]:
+    try:
+        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{label}: {folder / CONFIG} cannot be read: {line(error)}"
+        ) from error
+    kind = str(config.get("peft_type", "LORA")).upper()
+    if kind != "LORA":
+        raise CheckpointError(
+            f"{label} is a {kind} adapter; only LoRA has factors: merge it into a full checkpoint"
+        )
+    used = [key for key in _UNSUPPORTED if config.get(key)]
+    if used or config.get("bias", "none") != "none":
+        raise CheckpointError(
+            f"{label} uses {used[0] if used else 'bias'}, which is more than LoRA factors: "
+            "merge it into a full checkpoint"
+        )
+    return config
+
+
+def _read_weights(folder: Path, label: str) -> dict[str, Tensor]:
+    path = folder / WEIGHTS
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{label}: {path} is missing or damaged: {line(error)}") from error
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"{label}: tensor {name} holds values that are not finite")
+    return tensors
+
+
+def _factor_pairs(tensors: Mapping[str, Tensor], label: str) -> dict[str, dict[str, Tensor]]:
+    """Module name -> {"A": down, "B": up}."""
+    pairs: dict[str, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        match = _FACTOR.match(key)
+        if match is None or tensor.ndim != 2:
+            raise CheckpointError(
+                f"{label}: tensor {key} of shape {tuple(tensor.shape)} is no LoRA factor: "
+                "merge the adapter into a full checkpoint"
+            )
+        pairs.setdefault(match[1], {})[match[2]] = tensor
+    return pairs
+
+
+def _check_shapes(label: str, name: str, up: Tensor, down: Tensor, layout: Layout) -> None:
+    expected = layout.shapes.get(name)
+    if expected is None:
+        raise IncompatibleError(
+            f"{label} adapts tensor {name}, which the base does not have on its own"
+        )
+    found = (up.shape[0], down.shape[1])
+    if found != expected or up.shape[1] != down.shape[0]:
+        raise IncompatibleError(
+            f"{label} adapts tensor {name} with factors {tuple(up.shape)} x {tuple(down.shape)}, "
+            f"the base has shape {expected}"
+        )
+
+
+def _scale(config: Mapping[str, Any], module: str, down: Tensor) -> float:
+    """`alpha / rank` (or `alpha / sqrt(rank)`), with PEFT's patterns for single modules."""
+    alpha = float(config.get("lora_alpha", 8))
+    for pattern, value in (config.get("alpha_pattern") or {}).items():
+        if re.match(rf"(?:.*\.)?(?:{pattern})$", module):
+            alpha = float(value)
+            break
+    rank = down.shape[0]
+    return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)

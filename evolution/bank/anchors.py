@@ -1,0 +1,116 @@
+"""Anchors: the columns of the bank, read from adapters or from full checkpoints."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from evolution.bank.adapters import read_adapter
+from evolution.bank.cache import load_cached, save_cached
+from evolution.bank.checkpoints import Checkpoint
+from evolution.bank.fingerprint import tensors_hash
+from evolution.bank.layout import Layout
+from evolution.bank.task_vectors import Dense, LowRank, TaskVector, difference
+
+_HASH = "content_hash"
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A column of the bank.
+
+    Attributes:
+        vectors: tensor name -> task vector; tensors that are as in the base are left out.
+        content_hash: of the checkpoint that it stands for.
+    """
+
+    name: str
+    content_hash: str
+    vectors: Mapping[str, TaskVector]
+
+
+def adapter_anchor(name: str, folder: Path, layout: Layout, device: torch.device) -> Anchor:
+    """The anchor of a LoRA adapter on the base, kept as factors.
+
+    Raises:
+        BankError: the adapter is damaged, or does not fit the base.
+    """
+    adapter = read_adapter(folder, f"{name} ({folder})", layout)
+    vectors = {key: vector.to(device) for key, vector in adapter.vectors.items()}
+    return Anchor(name, adapter.content_hash, vectors)
+
+
+def full_anchor(name: str, checkpoint: Checkpoint, base: Mapping[str, Tensor]) -> Anchor:
+    """The anchor of a full checkpoint, kept as a difference from the base.
+
+    Raises:
+        CheckpointError: a tensor cannot be read.
+    """
+    vectors: dict[str, Dense] = {}
+
+    def tensors() -> Iterator[tuple[str, Tensor]]:
+        """Each tensor is read once, for the hash and for the difference."""
+        for key, origin in base.items():
+            tensor = checkpoint.tensor(key, origin.dtype)
+            vector = difference(tensor.to(origin.device), origin)
+            if vector is not None:
+                vectors[key] = vector
+            yield key, tensor
+
+    return Anchor(name, tensors_hash(tensors()), vectors)
+
+
+def save_anchor(anchor: Anchor, path: Path) -> None:
+    """Keep an anchor as what it adds to the base, in one step and forced to disk."""
+    tensors = {_HASH: torch.tensor(bytearray.fromhex(anchor.content_hash))}
+    for name, vector in anchor.vectors.items():
+        for part, held in vars(vector).items():
+            # A scale is a Python number: float32 would make another expert of it.
+            kept = held if isinstance(held, Tensor) else torch.tensor(held, dtype=torch.float64)
+            tensors[f"{name}|{part}"] = kept.contiguous()
+    save_cached(path, tensors)
+    with path.open("rb") as stored:
+        os.fsync(stored.fileno())
+
+
+def load_anchor(name: str, path: Path, device: torch.device) -> Anchor | None:
+    """The anchor that `save_anchor` kept; None if there is none, or if the file is damaged."""
+    stored = load_cached(path)
+    if stored is None or _HASH not in stored:
+        return None
+    content_hash = bytes(stored.pop(_HASH).tolist()).hex()
+    parts: dict[str, dict[str, Any]] = {}
+    for key, held in sorted(stored.items()):
+        tensor, _, part = key.rpartition("|")
+        parts.setdefault(tensor, {})[part] = held.item() if held.ndim == 0 else held.to(device)
+    vectors: dict[str, TaskVector] = {
+        tensor: LowRank(**of_tensor) if "scale" in of_tensor else Dense(**of_tensor)
+        for tensor, of_tensor in parts.items()
+    }
+    return Anchor(name, content_hash, vectors)
+
+
+def base_tensors(
+    checkpoint: Checkpoint, dtype: torch.dtype, device: torch.device
+) -> dict[str, Tensor]:
+    """The weights of a configured base."""
+    return {name: checkpoint.tensor(name, dtype).to(device) for name in checkpoint.layout.shapes}
+
+
+def mean_tensors(
+    checkpoints: Sequence[Checkpoint], dtype: torch.dtype, device: torch.device
+) -> dict[str, Tensor]:
+    """The base where none is configured: the mean of the seeds, summed in float32."""
+    means: dict[str, Tensor] = {}
+    for name in checkpoints[0].layout.shapes:
+        total = checkpoints[0].tensor(name, torch.float32).clone()
+        for checkpoint in checkpoints[1:]:
+            total += checkpoint.tensor(name, torch.float32)
+        means[name] = (total / len(checkpoints)).to(dtype).to(device)
+    return means

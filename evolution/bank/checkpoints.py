@@ -1,0 +1,248 @@
+"""Full checkpoints: Hugging Face folders, read one tensor at a time and checked before use."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+from evolution.bank.layout import Layout, describe
+from evolution.errors import CheckpointError, IncompatibleError, line
+
+_log = logging.getLogger(__name__)
+
+_INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
+_GENERATION = "generation_config.json"
+_SAME = ("model_type", "num_attention_heads", "num_key_value_heads", "hidden_act")
+_VOCABULARY_TOLERANCE = 0.01
+_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A full checkpoint whose tensors are all there, in the shapes that its configuration says.
+
+    Attributes:
+        label: what it is called in messages: name and folder.
+        config: of transformers.
+        generation: of transformers; names the tokens that end an answer.
+        read: gives a tensor by name, in the dtype in which it is stored.
+    """
+
+    label: str
+    folder: Path
+    config: Any
+    generation: Any
+    layout: Layout
+    read: Callable[[str], Tensor]
+
+    def tensor(self, name: str, dtype: torch.dtype) -> Tensor:
+        """A tensor in the dtype of the experts; a tied one is read under its other name.
+
+        Raises:
+            CheckpointError: it cannot be read, or holds values that are not finite.
+        """
+        try:
+            tensor = self.read(self.layout.aliases.get(name, name)).to(dtype)
+        except _UNREADABLE as error:
+            raise CheckpointError(
+                f"{self.label}: tensor {name} cannot be read: {line(error)}"
+            ) from error
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"{self.label}: tensor {name} holds values that are not finite")
+        return tensor.contiguous()
+
+
+def open_checkpoint(folder: Path, name: str) -> Checkpoint:
+    """Open a Hugging Face folder and check that it is whole; hardly any weights are read yet.
+
+    Raises:
+        CheckpointError: one line that names the file or tensor that is missing or damaged.
+    """
+    label = f"{name} ({folder})"
+    if not (folder / "config.json").is_file():
+        raise CheckpointError(f"{label} has neither config.json nor adapter_config.json")
+    try:
+        config = AutoConfig.from_pretrained(folder)
+        if (folder / _GENERATION).is_file():
+            generation = GenerationConfig.from_pretrained(folder)
+        else:
+            generation = GenerationConfig.from_model_config(config)
+    except _UNREADABLE as error:
+        raise CheckpointError(f"{label}: config.json cannot be read: {line(error)}") from error
+    layout = describe(config, label)
+    files = _weight_files(folder, label)
+    if set(layout.shapes) - set(files):
+        # Stored under other names than the model's: only transformers knows how they map.
+        tensors = _load_whole(folder, label)
+        return Checkpoint(label, folder, config, generation, layout, tensors.__getitem__)
+    for tensor, shape in layout.shapes.items():
+        found = _stored_shape(files[tensor], tensor, label)
+        if found != shape:
+            raise CheckpointError(
+                f"{label}: tensor {tensor} has shape {found}, its config.json says {shape}"
+            )
+
+    def read(tensor: str) -> Tensor:
+        return _read(files[tensor], tensor)
+
+    return Checkpoint(label, folder, config, generation, layout, read)
+
+
+def check_compatible(seed: Checkpoint, base: Checkpoint) -> None:
+    """Refuse a seed of another architecture, other shapes or another vocabulary than the base.
+
+    Raises:
+        IncompatibleError: names the tensor and the two shapes.
+    """
+    for name, expected in base.layout.shapes.items():
+        found = seed.layout.shapes.get(seed.layout.aliases.get(name, name))
+        if found != expected:
+            raise IncompatibleError(_differs(seed, base, name, found, expected))
+    for name, found in seed.layout.shapes.items():
+        if name not in base.layout.shapes:
+            raise IncompatibleError(_differs(seed, base, name, found, None))
+    for key in _SAME:
+        ours, theirs = getattr(seed.config, key, None), getattr(base.config, key, None)
+        if ours != theirs:
+            raise IncompatibleError(
+                f"{seed.label} has {key} = {ours}, {base.label} has {theirs}: "
+                "seeds must share one architecture"
+            )
+    if _rotary(seed.config) != _rotary(base.config):
+        _log.warning(
+            "%s has other rotary embeddings than %s; experts are run with the base's",
+            seed.label,
+            base.label,
+        )
+    _check_vocabulary(seed, base)
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> Any:
+    """The tokenizer of a checkpoint.
+
+    Raises:
+        CheckpointError: there is none, or it has no chat template.
+    """
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder)
+    except _UNREADABLE as error:
+        raise CheckpointError(f"{checkpoint.label} has no tokenizer: {line(error)}") from error
+    if not tokenizer.chat_template:
+        raise CheckpointError(
+            f"{checkpoint.label}: its tokenizer has no chat template; take an instruction-tuned "
+            "base, or put chat_template.jinja into the folder"
+        )
+    return tokenizer
+
+
+def _differs(
+    seed: Checkpoint,
+    base: Checkpoint,
+    name: str,
+    found: tuple[int, ...] | None,
+    expected: tuple[int, ...] | None,
+) -> str:
+    return (
+        f"{seed.label} does not fit {base.label}: tensor {name} has shape {found or 'none'}, "
+        f"expected {expected or 'none'}; seeds must share architecture and vocabulary"
+    )
+
+
+def _rotary(config: Any) -> Any:
+    return getattr(config, "rope_parameters", None)
+
+
+def _check_vocabulary(seed: Checkpoint, base: Checkpoint) -> None:
+    """Equal shapes do not make equal vocabularies: the same token must have the same number."""
+    if not any((seed.folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
+        return
+    try:
+        ours: Mapping[str, int] = AutoTokenizer.from_pretrained(seed.folder).get_vocab()
+        theirs: Mapping[str, int] = AutoTokenizer.from_pretrained(base.folder).get_vocab()
+    except _UNREADABLE as error:
+        raise CheckpointError(
+            f"{seed.label}: its tokenizer cannot be read: {line(error)}"
+        ) from error
+    moved = [token for token, number in ours.items() if theirs.get(token, -1) != number]
+    if len(moved) > _VOCABULARY_TOLERANCE * len(theirs):
+        token = moved[0]
+        raise IncompatibleError(
+            f"{seed.label} has another vocabulary than {base.label}: token {token!r} is number "
+            f"{ours[token]} in one and {theirs.get(token, 'none')} in the other"
+        )
+
+
+def _weight_files(folder: Path, label: str) -> dict[str, Path]:
+    """Tensor name -> safetensors file that holds it; empty if there are no safetensors."""
+    index = folder / _INDEX
+    if index.is_file():
+        try:
+            named = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            shards = sorted({folder / str(file) for file in named.values()})
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise CheckpointError(f"{label}: {_INDEX} is damaged: {line(error)}") from error
+    else:
+        shards = [folder / _SINGLE] if (folder / _SINGLE).is_file() else []
+    if not shards and not any(folder.glob("*.bin")):
+        raise CheckpointError(f"{label} holds no weights: {_SINGLE} is missing")
+    return {name: shard for shard in shards for name in _names(shard, label)}
+
+
+def _names(file: Path, label: str) -> Iterator[str]:
+    try:
+        with safe_open(file, framework="pt") as stored:
+            yield from stored.keys()
+    except (OSError, SafetensorError) as error:
+        raise _damaged(file, label, error) from error
+
+
+def _stored_shape(file: Path, name: str, label: str) -> tuple[int, ...]:
+    try:
+        with safe_open(file, framework="pt") as stored:
+            return tuple(stored.get_slice(name).get_shape())
+    except (OSError, SafetensorError) as error:
+        raise _damaged(file, label, error) from error
+
+
+def _damaged(file: Path, label: str, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{label}: {file.name} is missing or damaged: {line(error)}")
+
+
+def _read(file: Path, name: str) -> Tensor:
+    with safe_open(file, framework="pt") as stored:
+        tensor: Tensor = stored.get_tensor(name)
+        return tensor
+
+
+def _load_whole(folder: Path, label: str) -> dict[str, Tensor]:
+    """All tensors of a checkpoint that only transformers can read.
+
+    Raises:
+        CheckpointError: names the first tensor that is missing or of another shape.
+    """
+    try:
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            folder, dtype="auto", output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    except _UNREADABLE as error:
+        raise CheckpointError(f"{label}: weights cannot be read: {line(error)}") from error
+    model, report = loaded
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise CheckpointError(f"{label}: tensor {missing[0]} is missing from its files")
+    for name, found, expected in report["mismatched_keys"]:
+        raise CheckpointError(
+            f"{label}: tensor {name} has shape {tuple(found)}, "
+            f"its config.json says {tuple(expected)}"
+        )
+    return {name: tensor.detach() for name, tensor in model.state_dict().items()}

@@ -1,0 +1,143 @@
+"""Breeding: draw a crossover, then mutations, then bounds. Arithmetic on kilobytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evolution.bank.bank import Bank
+from evolution.breeding.bounds import bound
+from evolution.breeding.settings import BreedingSettings
+from evolution.errors import OperatorError
+from evolution.genome.genome import Genome
+from evolution.genome.geometry import Geometry
+from evolution.registry import Operator, get_operator
+from memory.records import Json
+
+_RANDOM_REACH = 1.2
+
+
+@dataclass(frozen=True)
+class Offspring:
+    """A child and how it came to be.
+
+    Attributes:
+        operator: crossover and mutations joined by `+`, as in `linear+spectral`.
+        parameters: operator -> what it drew; `bounds` -> what had to be pulled back.
+        parents: how many of the given parents, counted from the first, it descends from.
+    """
+
+    genome: Genome
+    operator: str
+    parameters: dict[str, Json]
+    parents: int
+
+
+def breed(
+    bank: Bank, parents: Sequence[Genome], rng_seed: int, settings: BreedingSettings
+) -> Offspring:
+    """Breed one child. Equal arguments give equal bytes.
+
+    Args:
+        bank: gives lengths and angles; its weights are not read.
+        parents: the first two are the parents; more serve crossovers that take more.
+        rng_seed: source of everything that is drawn.
+        settings: operators and bounds.
+
+    Raises:
+        OperatorError: no crossover of these settings can do with so few parents, or an operator
+            gives no genome.
+    """
+    geometry = bank.geometry
+    rng = np.random.default_rng(rng_seed)
+    chosen = _draw_crossover(len(parents), rng, settings)
+    parameters = chosen.validated(settings.crossover_parameters.get(chosen.name, {}))
+    child, drawn = chosen.outcome(parents[: chosen.parents], geometry, rng, **parameters)
+    operators, record = [chosen.name], {chosen.name: drawn}
+    child = _mutate(child, geometry, rng, settings, operators, record)
+    child = _bounded(child, geometry, settings, record)
+    return Offspring(child, "+".join(operators), dict(record), chosen.parents)
+
+
+def random_genome(bank: Bank, rng_seed: int, settings: BreedingSettings) -> Genome:
+    """An expert that nobody bred: the baseline that breeding and selection have to beat.
+
+    One coefficient per anchor for the whole model, uniform in [0, 1.2], then the same mutations and
+    the same bounds as a child. That covers averages (0.5 + 0.5), seeds (1 + 0), their sum (1 + 1)
+    and a little beyond: the region where default breeding puts its children.
+    """
+    geometry = bank.geometry
+    rng = np.random.default_rng(rng_seed)
+    row = rng.uniform(0.0, _RANDOM_REACH, size=geometry.anchors)
+    genome = Genome(np.tile(row.astype(np.float32), (len(geometry.blocks), 1)))
+    record: dict[str, dict[str, Json]] = {}
+    genome = _mutate(genome, geometry, rng, settings, [], record)
+    return _bounded(genome, geometry, settings, record)
+
+
+def _draw_crossover(parents: int, rng: np.random.Generator, settings: BreedingSettings) -> Operator:
+    """A crossover by mating weight, among those that this number of parents is enough for."""
+    wanted = {
+        get_operator("crossover", name): weight
+        for name, weight in sorted(settings.crossovers.items())
+        if weight > 0.0
+    }
+    possible = {
+        operator: weight for operator, weight in wanted.items() if operator.parents <= parents
+    }
+    if not possible:
+        least = min(operator.parents for operator in wanted)
+        raise OperatorError(f"the configured crossovers need {least} parents, got {parents}")
+    weights = np.array(list(possible.values()))
+    return list(possible)[int(rng.choice(len(weights), p=weights / weights.sum()))]
+
+
+def _mutate(
+    genome: Genome,
+    geometry: Geometry,
+    rng: np.random.Generator,
+    settings: BreedingSettings,
+    operators: list[str],
+    record: dict[str, dict[str, Json]],
+) -> Genome:
+    """Apply each mutation with its probability; appends to `operators` and `record`."""
+    for name, given in settings.mutations.items():
+        if rng.random() >= settings.mutation_rate:
+            continue
+        operator = get_operator("mutation", name)
+        genome, drawn = operator.outcome(genome, geometry, rng, **operator.validated(given))
+        operators.append(name)
+        record[name] = drawn
+    return genome
+
+
+def _bounded(
+    genome: Genome,
+    geometry: Geometry,
+    settings: BreedingSettings,
+    record: dict[str, dict[str, Json]],
+) -> Genome:
+    bounded = bound(
+        genome,
+        geometry,
+        settings.coefficient_bound,
+        settings.displacement_bound,
+        settings.noise_bound,
+        settings.noise_fields,
+    )
+    if bounded.blocks or bounded.matrices:
+        record["bounds"] = {"blocks": bounded.blocks, "matrices": bounded.matrices}
+    if bounded.noisy or bounded.dropped:
+        record.setdefault("bounds", {}).update(noisy=bounded.noisy, dropped=bounded.dropped)
+    return bounded.genome
+
+
+def parents_needed(settings: BreedingSettings) -> int:
+    """How many parents the most demanding crossover that can be drawn takes."""
+    return max(
+        get_operator("crossover", name).parents
+        for name, weight in settings.crossovers.items()
+        if weight > 0.0
+    )

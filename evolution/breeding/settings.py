@@ -1,0 +1,100 @@
+"""How children are made of their parents, and how often two archive members are grafted."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import Field, field_validator, model_validator
+
+from evolution.bank.merge_methods import check_method
+from evolution.errors import MergeError, OperatorError
+from evolution.registry import check_operator
+from memory.records import Json
+from memory.settings import Settings
+
+
+class GraftSettings(Settings):
+    """Merges of two archive members, by mergekit, that join the bank while a run goes on."""
+
+    every: int = Field(default=0, ge=0, description="Generations between two grafts; 0: never")
+    probability: float = Field(
+        default=1.0, ge=0.0, le=1.0, description="Chance of a graft when it is due"
+    )
+    methods: dict[str, dict[str, Json]] = Field(
+        default={"ties": {"weight": 1.0, "density": 0.5}},
+        min_length=1,
+        description="Methods of mergekit, each with its parameters, of which one is drawn",
+    )
+
+    @model_validator(mode="after")
+    def _methods_known(self) -> Self:
+        """Refuse what mergekit does not know; without grafts mergekit is not even loaded."""
+        try:
+            for method, parameters in self.methods.items() if self.every else ():
+                check_method(method, parameters, ("first", "second"))
+        except MergeError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+
+class BreedingSettings(Settings):
+    """How children are made of their parents."""
+
+    crossovers: dict[str, float] = Field(
+        default={"slerp": 0.5, "linear": 0.25, "task_arithmetic": 0.25},
+        description="Mating weights: how often each crossover is drawn",
+    )
+    crossover_parameters: dict[str, dict[str, Json]] = Field(
+        default={}, description="Parameters of the crossovers, a table for each"
+    )
+    mutations: dict[str, dict[str, Json]] = Field(
+        default={"spectral": {"strength": 0.02, "strength_mode": "relative"}},
+        description="Mutations in order, each with its parameters",
+    )
+    mutation_rate: float = Field(
+        default=1.0, ge=0.0, le=1.0, description="Probability of each mutation in each child"
+    )
+    coefficient_bound: float = Field(
+        default=2.0,
+        gt=0.0,
+        description="Longest task vector per block, in lengths of the largest seed's",
+    )
+    displacement_bound: float = Field(
+        default=0.04,
+        ge=0.0,
+        description="Largest spectral displacement of a matrix, relative to its Frobenius norm",
+    )
+    graft: GraftSettings = GraftSettings()
+    noise_bound: float = Field(
+        default=0.04,
+        ge=0.0,
+        description="Longest gaussian noise of a block, relative to the norm of its matrices",
+    )
+    noise_fields: int = Field(
+        default=8,
+        ge=0,
+        description="Most seeds of gaussian noise in a genome, the strongest; each is drawn again "
+        "in every swap",
+    )
+
+    @field_validator("crossovers")
+    @classmethod
+    def _can_draw(cls, weights: dict[str, float]) -> dict[str, float]:
+        """Refuse weights from which nothing can be drawn."""
+        if any(not 0.0 <= weight < float("inf") for weight in weights.values()):
+            raise ValueError("mating weights must be finite and not negative")
+        if sum(weights.values()) <= 0.0:
+            raise ValueError("at least one crossover needs a weight above 0")
+        return weights
+
+    @model_validator(mode="after")
+    def _operators_known(self) -> Self:
+        """Refuse unknown operators and parameters, with the nearest known name."""
+        try:
+            for name in {**self.crossovers, **self.crossover_parameters}:
+                check_operator("crossover", name, self.crossover_parameters.get(name, {}))
+            for name, parameters in self.mutations.items():
+                check_operator("mutation", name, parameters)
+        except OperatorError as error:
+            raise ValueError(str(error)) from error
+        return self

@@ -1,0 +1,117 @@
+"""How large a family of models is, from headers and configuration alone: nothing is loaded.
+
+A few percent off where seeds need residuals.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from transformers import AutoConfig
+
+from evolution.bank.adapters import WEIGHTS, is_adapter
+from evolution.bank.layout import Layout, describe
+from evolution.bank.settings import BASE_NAME, ModelSettings, SpectralSettings
+from evolution.bank.sources import locate
+from evolution.engines.encoding import longest_context
+from evolution.engines.settings import VLLM_CONTEXT, EngineSettings
+from evolution.errors import CheckpointError, line
+
+_BF16, _FLOAT32 = 2, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Bytes of a family of models, from its headers.
+
+    Attributes:
+        weights: of one expert, tied weights once.
+        bank: base, task vectors of seeds and configured merges, and spectral bases.
+        key_values: keys and values of one token.
+        vocabulary: number of tokens.
+        width: numbers per token that are alive in the widest layer.
+        item: bytes of one weight.
+    """
+
+    weights: int
+    bank: int
+    key_values: int
+    vocabulary: int
+    width: int
+    item: int
+
+
+def measure_sizes(models: ModelSettings, spectral: SpectralSettings, cache_dir: Path) -> Sizes:
+    """Sizes of a family; checkpoints on the hub are fetched, but none is loaded.
+
+    Raises:
+        BankError: a checkpoint is missing, or its headers cannot be read.
+    """
+    dtype: torch.dtype = getattr(torch, models.dtype)
+    folders = {seed.name: locate(seed.path, cache_dir, dtype) for seed in models.seeds}
+    source = locate(models.base, cache_dir, dtype) if models.base else next(iter(folders.values()))
+    config = _config(source)
+    layout = describe(config, f"{BASE_NAME} ({source})")
+    elements = sum(math.prod(shape) for shape in layout.shapes.values())
+    anchors = sum(
+        _adapter_bytes(folder) if is_adapter(folder) else _BF16 * elements
+        for folder in folders.values()
+    )
+    # Whatever it is a merge of, it is kept as a full difference.
+    anchors += len(models.merges) * _BF16 * elements
+    text = config.get_text_config()
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    inner = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
+    return Sizes(
+        weights=elements * dtype.itemsize,
+        bank=elements * dtype.itemsize + anchors + _basis_bytes(layout, spectral.rank),
+        key_values=2 * text.num_hidden_layers * heads * head_size * dtype.itemsize,
+        vocabulary=text.vocab_size,
+        width=4 * text.hidden_size + 3 * inner,
+        item=dtype.itemsize,
+    )
+
+
+def longest_sequence(models: ModelSettings, engine: EngineSettings, cache_dir: Path) -> int:
+    """Tokens of the longest prompt and answer that experts of a family can attend to.
+
+    Raises:
+        BankError: the base is missing, or its config.json cannot be read.
+    """
+    source = models.base or models.seeds[0].path
+    context = longest_context(_config(locate(source, cache_dir, getattr(torch, models.dtype))))
+    if engine.kind != "vllm":
+        return context
+    return min(context, engine.context or VLLM_CONTEXT)
+
+
+def _config(folder: Path) -> Any:
+    try:
+        return AutoConfig.from_pretrained(folder)
+    except (OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{folder}: config.json cannot be read: {line(error)}") from error
+
+
+def _adapter_bytes(folder: Path) -> int:
+    return _FLOAT32 * sum(math.prod(shape) for shape in _stored_shapes(folder / WEIGHTS))
+
+
+def _stored_shapes(file: Path) -> Iterator[list[int]]:
+    try:
+        with safe_open(file, framework="pt") as stored:
+            for name in list(stored.keys()):
+                yield stored.get_slice(name).get_shape()
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{file} is missing or damaged: {line(error)}") from error
+
+
+def _basis_bytes(layout: Layout, rank: int) -> int:
+    shapes = [layout.shapes[name] for name in layout.matrices]
+    return _FLOAT32 * sum(min(rank, m, n) * (m + n + 1) for m, n in shapes)

@@ -1,0 +1,276 @@
+"""The novelty memory: which families are like this one? Kept in Chroma, owned by `run.db`.
+
+Chroma holds one collection of the embeddings of all families that were ever accepted. Whenever a
+run starts, `reconcile` makes it agree with `run.db`, so a kill between the two, a deleted folder or
+another embedder do no harm. That also lets new families wait: each write to Chroma ends in a commit
+to the disk, which takes longer than everything else, so families are stored many at a time, and
+those that wait are searched beside Chroma. Only the process that writes to the run may open it:
+Chroma's embedded store is not made for several processes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+from urllib.parse import urlsplit
+
+import numpy as np
+from jaxtyping import Float32
+
+from memory.errors import NoveltyError
+from memory.novelty.embedding import Embedder
+from memory.records import Family
+from memory.settings import NoveltySettings
+
+log = logging.getLogger(__name__)
+
+FOLDER = "memory"
+_EXTRA = 32
+"""Candidates that Chroma's approximate search returns beyond those asked for; we rank exactly."""
+_INDEX = {"space": "cosine", "ef_construction": 200, "ef_search": 256, "max_neighbors": 32}
+_BATCH = 100
+SERVER_SECONDS = 60.0
+"""How long a Chroma server may take for one request."""
+_DECIMALS = 6
+
+Vector = Float32[np.ndarray, " size"]
+
+
+class Neighbour(NamedTuple):
+    """A family in the memory and its cosine similarity, in [-1, 1]."""
+
+    family_id: str
+    similarity: float
+
+
+class NoveltyMemory:
+    """Embeddings of families, searched by similarity."""
+
+    def __init__(self, client: Any, collection: str, embedder: Embedder, place: str) -> None:
+        """Use `open`; this takes a Chroma client.
+
+        Args:
+            client: a Chroma client.
+            collection: name of the collection, made if it is missing.
+            embedder: makes all vectors, stored ones and queries.
+            place: where the data are, for messages.
+        """
+        self._client = client
+        self._name = collection
+        self._embedder = embedder
+        self._place = place
+        self._latest: tuple[str, Vector] | None = None
+        self._waiting: dict[str, tuple[str, Vector]] = {}
+        with self._guard():
+            self._collection = self._open_collection()
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        embedder: Embedder,
+        settings: NoveltySettings | None = None,
+        *,
+        run_id: str = "",
+    ) -> Self:
+        """Open the memory of a run.
+
+        Args:
+            folder: the run folder; the data go to `memory/` in it.
+            embedder: makes all vectors.
+            settings: `chroma_url` names a Chroma server that keeps the data instead.
+            run_id: tells the collections of several runs on such a server apart; `store.run_id()`.
+
+        Raises:
+            NoveltyError: if Chroma cannot open its data or reach its server.
+            ValueError: if a server is named without a `run_id`.
+        """
+        # Chroma takes a second to import; whoever needs no memory should not wait for it.
+        import chromadb
+        import httpx
+        from chromadb.config import Settings as ChromaSettings
+
+        silent = ChromaSettings(anonymized_telemetry=False)
+        url = settings.chroma_url if settings else None
+        if url is None:
+            place = str(folder / FOLDER)
+            with _guard(place):
+                client = chromadb.PersistentClient(path=place, settings=silent)
+            return cls(client, "families", embedder, place)
+        if not run_id:
+            # Two runs in one collection would delete each other's families.
+            raise ValueError("a Chroma server needs the run's id")
+        address = urlsplit(url)
+        if address.scheme not in ("http", "https") or address.hostname is None:
+            raise NoveltyError(f"novelty.chroma_url: {url} is no URL like http://localhost:8000")
+        secure = address.scheme == "https"
+        port = address.port or (443 if secure else 8000)
+        with _guard(url):
+            # Chroma's own client waits for ever, from its first request on.
+            beat = f"{address.scheme}://{address.hostname}:{port}/api/v2/heartbeat"
+            httpx.get(beat, timeout=SERVER_SECONDS).raise_for_status()
+            client = chromadb.HttpClient(
+                host=address.hostname, port=port, ssl=secure, settings=silent
+            )
+            client._server._session.timeout = SERVER_SECONDS  # type: ignore[attr-defined]
+        return cls(client, f"families-{run_id}", embedder, url)
+
+    def flush(self) -> None:
+        """Store the families that wait."""
+        if not self._waiting:
+            return
+        texts, vectors = zip(*self._waiting.values(), strict=True)
+        with self._guard():
+            self._collection.upsert(
+                ids=list(self._waiting), embeddings=np.stack(vectors), documents=list(texts)
+            )
+        self._waiting.clear()
+
+    def close(self) -> None:
+        """Let go of the data; a memory that was closed cannot be used again."""
+        with self._guard():
+            self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if error is None:  # else what failed may be Chroma; `reconcile` makes up for it
+                self._flush_at_last()
+        finally:
+            self.close()
+
+    def _flush_at_last(self) -> None:
+        """Store what waits; what is done already must not fail because of a memory of it."""
+        try:
+            self.flush()
+        except NoveltyError as error:
+            log.warning(
+                "%d families were not stored, the next run makes up for it: %s",
+                len(self._waiting),
+                error,
+            )
+
+    def reconcile(self, families: Sequence[Family]) -> None:
+        """Make the memory hold these families, as they are, and no others.
+
+        Args:
+            families: all that `run.db` has ever accepted.
+        """
+        self.flush()
+        texts = {family.id: family.novelty_text() for family in families}
+        with self._guard():
+            stored = self._collection.get(include=["documents"])
+            known = dict(zip(stored["ids"], stored["documents"] or [], strict=True))
+            stale = [id_ for id_ in known if known[id_] != texts.get(id_)]
+            for start in range(0, len(stale), _BATCH):
+                self._collection.delete(ids=stale[start : start + _BATCH])
+        missing = [id_ for id_ in texts if known.get(id_) != texts[id_]]
+        for start in range(0, len(missing), _BATCH):
+            batch = missing[start : start + _BATCH]
+            self._store(batch, [texts[id_] for id_ in batch])
+
+    def add(self, family: Family) -> None:
+        """Remember a family; adding it again replaces it."""
+        text = family.novelty_text()
+        self._waiting[family.id] = (text, self._embed(text))
+        if len(self._waiting) >= _BATCH:
+            self.flush()
+
+    def nearest(self, family: Family, k: int = 3) -> list[Neighbour]:
+        """The k most similar families in the memory, never itself; ties by id.
+
+        Chroma's search is approximate; what it finds is ranked here by exact similarity.
+        """
+        found = self.nearest_to_text(family.novelty_text(), k + 1)
+        return [neighbour for neighbour in found if neighbour.family_id != family.id][:k]
+
+    def nearest_to_text(self, text: str, k: int = 3) -> list[Neighbour]:
+        """The k families in the memory that are most similar to any text, such as a question."""
+        query = self._embed(text)
+        with self._guard():
+            found = self._collection.query(
+                query_embeddings=query[None], n_results=k + _EXTRA, include=["embeddings"]
+            )
+        rows = dict(zip(found["ids"][0], found["embeddings"][0], strict=True))
+        rows.update({id_: vector for id_, (_, vector) in self._waiting.items()})
+        wanted = query.astype(np.float64)
+        neighbours = [
+            Neighbour(id_, _similarity(np.asarray(row, np.float64), wanted))
+            for id_, row in rows.items()
+        ]
+        return sorted(neighbours, key=lambda item: (-item.similarity, item.family_id))[:k]
+
+    def __len__(self) -> int:
+        """How many families are remembered."""
+        self.flush()
+        with self._guard():
+            return int(self._collection.count())
+
+    def _embed(self, text: str) -> Vector:
+        # A family is looked up and then added: embed it once.
+        if self._latest is None or self._latest[0] != text:
+            self._latest = (text, self._embedder.embed([text])[0])
+        return self._latest[1]
+
+    def _store(self, ids: list[str], texts: list[str]) -> None:
+        vectors = self._embedder.embed(texts)
+        with self._guard():
+            self._collection.upsert(ids=ids, embeddings=vectors, documents=texts)
+
+    def _open_collection(self) -> Any:
+        """The collection of this embedder; that of another one is made anew, empty."""
+        from chromadb.errors import NotFoundError
+
+        # Never let Chroma embed by itself: it would fetch a model of its own.
+        try:
+            collection = self._client.get_collection(self._name, embedding_function=None)
+        except NotFoundError:
+            pass
+        else:
+            if (collection.metadata or {}).get("embedder") == self._embedder.name:
+                return collection
+            self._client.delete_collection(self._name)
+        return self._client.create_collection(
+            self._name,
+            metadata={"embedder": self._embedder.name},
+            configuration={"hnsw": _INDEX},
+            embedding_function=None,
+        )
+
+    def _guard(self) -> Any:
+        return _guard(self._place)
+
+
+def _similarity(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
+    """Cosine of two unit vectors; rounded, so that ties are ties on every machine."""
+    return max(-1.0, min(1.0, round(float(one @ other), _DECIMALS)))
+
+
+@contextmanager
+def _guard(place: str) -> Iterator[None]:
+    """Turn what Chroma raises into one clear line."""
+    import httpx
+    from chromadb.errors import ChromaError
+
+    advice = (
+        "start that Chroma server, or drop novelty.chroma_url"
+        if "://" in place
+        else "delete that folder, it is rebuilt from run.db"
+    )
+    try:
+        yield
+    # A server that is not there is a ValueError in Chroma.
+    except (ChromaError, httpx.HTTPError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise NoveltyError(f"the novelty memory {place} failed ({reason}): {advice}") from error

@@ -1,0 +1,127 @@
+"""What scientists were asked for, what they drafted, and what came of it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from memory.errors import ConflictError, StoreError
+from memory.records import Assignment, AssignmentStatus, Draft, Rejection
+from memory.store.codec import dump, load
+from memory.store.database import Database
+
+_PROGRESS: dict[AssignmentStatus, int] = {"open": 0, "candidate": 1, "accepted": 2, "rejected": 2}
+
+
+class Outcome(NamedTuple):
+    """What became of an assignment: `rejection` if it was rejected, `family` if accepted."""
+
+    status: AssignmentStatus
+    rejection: Rejection | None
+    family: str | None
+
+
+class AssignmentTables(Database):
+    """The work of the scientists, round by round."""
+
+    def put_assignment(self, assignment: Assignment) -> None:
+        """Record an assignment as open. Recording it again changes nothing.
+
+        Raises:
+            ConflictError: if the id stands for another assignment already.
+        """
+        record = dump(assignment)
+        added = self._write(
+            "INSERT OR IGNORE INTO assignments (id, generation, position, status, record) "
+            "VALUES (?, ?, ?, 'open', ?)",
+            (assignment.id, assignment.generation, assignment.index, record),
+        )
+        if added:
+            return
+        stored = self._one("SELECT record FROM assignments WHERE id = ?", (assignment.id,))
+        if stored != (record,):
+            raise ConflictError(f"assignment {assignment.id} is recorded with other content")
+
+    def assignment(self, assignment_id: str) -> Assignment:
+        """One assignment.
+
+        Raises:
+            StoreError: if it is not recorded.
+        """
+        row = self._one("SELECT record FROM assignments WHERE id = ?", (assignment_id,))
+        if row is None:
+            raise StoreError(f"assignment {assignment_id} is not recorded in {self.path}")
+        return load(Assignment, row[0])
+
+    def assignments(
+        self, generation: int | None = None, status: AssignmentStatus | None = None
+    ) -> list[Assignment]:
+        """Assignments of a generation and a status (or of any), by generation and index."""
+        sql = (
+            "SELECT record FROM assignments WHERE (?1 IS NULL OR generation = ?1) "
+            "AND (?2 IS NULL OR status = ?2) ORDER BY generation, position, id"
+        )
+        return [load(Assignment, row[0]) for row in self._all(sql, (generation, status))]
+
+    def assignment_status(self, assignment_id: str) -> Outcome:
+        """What became of an assignment: (status, rejection, family id).
+
+        Raises:
+            StoreError: if it is not recorded.
+        """
+        sql = "SELECT status, reason, detail, family FROM assignments WHERE id = ?"
+        row = self._one(sql, (assignment_id,))
+        if row is None:
+            raise StoreError(f"assignment {assignment_id} is not recorded in {self.path}")
+        status, reason, detail, family = row
+        rejection = None if reason is None else Rejection(reason=reason, detail=detail)
+        return Outcome(status, rejection, family)
+
+    def finish_assignment(
+        self,
+        assignment_id: str,
+        status: AssignmentStatus,
+        rejection: Rejection | None = None,
+        family_id: str | None = None,
+    ) -> None:
+        """Move an assignment on: open -> candidate -> accepted or rejected.
+
+        A scientist that is run again after a kill may report what is known already; going back
+        to an earlier status, or to the same one, changes nothing.
+
+        Raises:
+            ConflictError: if it was decided the other way before.
+            ValueError: if a rejection has no reason, or anything else has one.
+        """
+        if (status == "rejected") != (rejection is not None):
+            raise ValueError(f"assignment {assignment_id}: {status} with rejection {rejection}")
+        present = self.assignment_status(assignment_id).status
+        if _PROGRESS[present] == 2 == _PROGRESS[status] and present != status:
+            raise ConflictError(f"assignment {assignment_id} is {present}, it cannot be {status}")
+        if _PROGRESS[status] <= _PROGRESS[present]:
+            return
+        reason, detail = (rejection.reason, rejection.detail) if rejection else (None, None)
+        self._write(
+            "UPDATE assignments SET status = ?, reason = ?, detail = ?, family = ? WHERE id = ?",
+            (status, reason, detail, family_id, assignment_id),
+        )
+
+    def rejection_counts(self) -> dict[str, int]:
+        """How many assignments were rejected for each reason, the most frequent first."""
+        sql = (
+            "SELECT reason, COUNT(*) FROM assignments WHERE status = 'rejected' "
+            "GROUP BY reason ORDER BY COUNT(*) DESC, reason"
+        )
+        return dict(self._all(sql))
+
+    def put_draft(self, draft: Draft) -> None:
+        """Keep one round of an assignment, in place of what this round held before."""
+        self._write(
+            "INSERT INTO drafts VALUES (?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET record = excluded.record",
+            (draft.assignment, draft.round, dump(draft)),
+        )
+
+    def drafts(self, assignment_id: str) -> list[Draft]:
+        """The rounds of an assignment, in order."""
+        sql = "SELECT record FROM drafts WHERE assignment = ? ORDER BY round"
+        return [load(Draft, row[0]) for row in self._all(sql, (assignment_id,))]

@@ -1,0 +1,324 @@
+"""One SQLite connection to `run.db`: opening, locking, transactions, exactly-once steps.
+
+The tables' own modules (`experts`, `families`, ...) build on `Database`; `RunStore` puts them
+together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from memory.errors import RunLockedError, SchemaError, StoreError
+from memory.store import schema
+
+DATABASE = "run.db"
+LOCK = "run.lock"
+BUSY_SECONDS = 30.0
+"""How long one connection waits for another's transaction; ours last milliseconds."""
+
+Row = tuple[Any, ...]
+Parameters = Sequence[Any]
+
+_ADVICE = {
+    sqlite3.SQLITE_FULL: "the disk is full: free some space and run the same command again",
+    sqlite3.SQLITE_IOERR: "the disk failed or is full: check it and run the same command again",
+    sqlite3.SQLITE_READONLY: "is not writable: check the permissions of its folder",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened: check the permissions of its folder",
+    sqlite3.SQLITE_NOTADB: "is not a database: choose another folder",
+    sqlite3.SQLITE_CORRUPT: "is damaged: restore the run folder from a copy",
+    sqlite3.SQLITE_BUSY: "is busy: another process keeps it locked, wait for it and try again",
+}
+
+
+def database_error(place: Path, error: sqlite3.Error) -> StoreError:
+    """What went wrong in SQLite, as one line that says what to do."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return StoreError(f"{place}: {_ADVICE.get(code, str(error))}")
+
+
+def run_folder(path: Path) -> Path:
+    """The run folder, given itself or the `run.db` within it."""
+    return path.parent if path.name == DATABASE else path
+
+
+class Database:
+    """A connection to a run folder's `run.db`, and the lock that goes with writing to it."""
+
+    def __init__(
+        self, folder: Path, connection: sqlite3.Connection, lock: int | None, read_only: bool
+    ) -> None:
+        """Use `open` instead; this only takes what `open` made."""
+        self.folder = folder
+        self.path = folder / DATABASE
+        self.read_only = read_only
+        self._connection = connection
+        self._lock = lock
+        self._mutex = threading.RLock()
+        self._depth = 0
+        self._owner: object = None
+        self._generation: int | None = None
+
+    @classmethod
+    def open(cls, path: Path | str, *, read_only: bool = False) -> Self:
+        """Open a run for writing, or for reading only while it may be live in another process.
+
+        Args:
+            path: the run folder, made if it is missing (or the `run.db` within it).
+            read_only: neither create, migrate, lock nor write.
+
+        Raises:
+            RunLockedError: if another process (or another store of this one) writes to the run.
+            SchemaError: if the database is newer than this program or is no run.
+            StoreError: if the folder or the database cannot be used.
+        """
+        folder = run_folder(Path(path))
+        if read_only:
+            return cls(folder, _connect_to_read(folder), None, True)
+        lock = _lock_folder(folder)
+        try:
+            return cls(folder, _connect_to_write(folder), lock, False)
+        except StoreError:
+            os.close(lock)
+            raise
+
+    def close(self) -> None:
+        """Close the connection and give the lock back; closing twice is harmless."""
+        self._connection.close()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All writes inside succeed together or not at all; may be nested.
+
+        Never `await` inside: the writes of other tasks would join this transaction, which is
+        refused with a RuntimeError.
+        """
+        with self._mutex:
+            self._require_owner()
+            with self._nested() if self._depth else self._outermost():
+                yield
+
+    @contextmanager
+    def once(self, step: str, generation: int) -> Iterator[bool]:
+        """A decision that is taken exactly once, however often the run is killed and resumed.
+
+        Yields True if the step is still to be done: all writes inside then become one transaction
+        together with the step's marker, forced to disk. Yields False if it was done before; writes
+        inside are then ordinary ones.
+
+        Example:
+            with store.once("selection", 3) as due:
+                if due:
+                    store.put_archive(3, entries)
+        """
+        if self.step_done(step, generation):
+            yield False
+            return
+        # A step must survive a power cut too, not only the death of the process.
+        self._pragma_synchronous("FULL")
+        outer, self._generation = self._generation, generation
+        try:
+            with self.transaction():
+                self._write("INSERT INTO steps VALUES (?, ?, ?)", (step, generation, time.time()))
+                yield True
+        finally:
+            self._generation = outer
+            self._pragma_synchronous("NORMAL")
+
+    def step_done(self, step: str, generation: int) -> bool:
+        """Whether `once(step, generation)` was completed."""
+        sql = "SELECT 1 FROM steps WHERE step = ? AND generation = ?"
+        return self._one(sql, (step, generation)) is not None
+
+    @contextmanager
+    def _outermost(self) -> Iterator[None]:
+        self._execute("BEGIN IMMEDIATE")
+        self._depth, self._owner = 1, _current_task()
+        try:
+            yield
+            self._execute("COMMIT")
+        finally:
+            self._depth, self._owner = 0, None
+            # Still open here means that something failed, be it the COMMIT itself; SQLite has
+            # rolled back by itself already after a full disk.
+            if self._connection.in_transaction:
+                self._execute("ROLLBACK")
+
+    @contextmanager
+    def _nested(self) -> Iterator[None]:
+        # A savepoint, so that a failure that the outer transaction survives leaves nothing behind.
+        self._execute("SAVEPOINT nested")
+        self._depth += 1
+        done = False
+        try:
+            yield
+            done = True
+        finally:
+            self._depth -= 1
+            if self._connection.in_transaction:
+                if not done:
+                    self._execute("ROLLBACK TO nested")
+                self._execute("RELEASE nested")
+
+    def _pragma_synchronous(self, level: str) -> None:
+        if not self._depth:
+            self._execute(f"PRAGMA synchronous = {level}")
+
+    def _require_owner(self) -> None:
+        if self._depth and self._owner is not _current_task():
+            raise RuntimeError("a task awaited inside a transaction of the run store")
+
+    def _execute(self, sql: str, parameters: Parameters = ()) -> sqlite3.Cursor:
+        try:
+            return self._connection.execute(sql, parameters)
+        except sqlite3.ProgrammingError:
+            raise
+        except sqlite3.IntegrityError as error:
+            raise StoreError(f"{self.path}: {_describe(sql, parameters)}: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise database_error(self.path, error) from error
+
+    def _write(self, sql: str, parameters: Parameters = ()) -> int:
+        """Run one writing statement; the number of rows that it changed."""
+        with self._mutex:
+            self._require_owner()
+            return self._execute(sql, parameters).rowcount
+
+    def _write_many(self, sql: str, rows: Iterable[Parameters]) -> None:
+        """Run one writing statement for many rows, in one transaction."""
+        with self.transaction():
+            for row in rows:
+                self._execute(sql, row)
+
+    def _all(self, sql: str, parameters: Parameters = ()) -> list[Row]:
+        """All rows of a query."""
+        with self._mutex:
+            try:
+                return self._connection.execute(sql, parameters).fetchall()
+            except sqlite3.ProgrammingError:
+                raise
+            except sqlite3.DatabaseError as error:
+                raise database_error(self.path, error) from error
+
+    def _one(self, sql: str, parameters: Parameters = ()) -> Row | None:
+        """The first row of a query, if there is one."""
+        rows = self._all(sql, parameters)
+        return rows[0] if rows else None
+
+
+def _current_task() -> object:
+    """What may write inside an open transaction: this asyncio task, or this thread outside one."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    return task or threading.current_thread()
+
+
+def _describe(sql: str, parameters: Parameters) -> str:
+    """A statement in short: its first words and the keys that it was given."""
+    keys = ", ".join(str(value)[:40] for value in parameters[:2])
+    return f"{' '.join(sql.split()[:3])} ({keys})"
+
+
+def _lock_folder(folder: Path) -> int:
+    """Make the folder and take its lock, which the kernel frees if this process dies."""
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(f"{folder} is a file: choose a folder for the run")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot write there ({error.strerror})") from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    except BlockingIOError:
+        holder = os.pread(handle, 32, 0).decode(errors="replace").strip()
+        os.close(handle)
+        raise RunLockedError(
+            f"{folder} is being written by process {holder or 'unknown'}: wait for it, or stop it"
+        ) from None
+    except OSError as error:
+        os.close(handle)
+        raise StoreError(f"{folder}: cannot be locked ({error.strerror})") from error
+    return handle
+
+
+def _connect_to_write(folder: Path) -> sqlite3.Connection:
+    place = folder / DATABASE
+    try:
+        connection = connect(place)
+    except sqlite3.Error as error:
+        raise database_error(place, error) from error
+    try:
+        # A foreign database is recognised before anything in it is changed.
+        schema.check(connection, str(place))
+        connection.execute("PRAGMA journal_mode = WAL")
+        schema.migrate(connection, str(place))
+    except SchemaError:
+        connection.close()
+        raise
+    except sqlite3.Error as error:
+        connection.close()
+        raise database_error(place, error) from error
+    return connection
+
+
+def connect(place: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
+    """A writing connection with the settings that every connection of ours shares."""
+    connection = sqlite3.connect(
+        place, timeout=busy_seconds, isolation_level=None, check_same_thread=False
+    )
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
+
+
+def _connect_to_read(folder: Path) -> sqlite3.Connection:
+    place = folder / DATABASE
+    if not place.is_file():
+        raise StoreError(f"there is no run in {folder}: start one with `acdc run {folder}`")
+    address = place.absolute().as_uri() + "?mode=ro"
+    # A folder that cannot be written to holds no live run. SQLite then has to be told not to ask
+    # for its shared-memory file; it must not be told so while a writer may be at work.
+    if not os.access(folder, os.W_OK) and not place.with_name(DATABASE + "-wal").exists():
+        address += "&immutable=1"
+    try:
+        connection = sqlite3.connect(
+            address, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+        version = schema.check(connection, str(place))
+    except sqlite3.Error as error:
+        raise database_error(place, error) from error
+    if version < len(schema.MIGRATIONS):
+        connection.close()
+        raise SchemaError(
+            f"{place} has schema {version}, this acdc reads {len(schema.MIGRATIONS)}: "
+            f"go on with the run once (`acdc run {folder}`) to bring it up to date"
+        )
+    return connection

@@ -1,0 +1,132 @@
+"""Genomes, experts, their skill vectors, and the archives of the generations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from memory.errors import ConflictError, StoreError
+from memory.records import ArchiveEntry, Expert
+from memory.store.codec import dump, dump_json, load
+from memory.store.database import Database
+
+
+class PopulationTables(Database):
+    """What evolution writes: who was bred, what they can do, who was kept."""
+
+    def put_genome(self, genome_id: str, payload: bytes) -> None:
+        """Keep a genome under its content id.
+
+        Raises:
+            ConflictError: if the id stands for other bytes already.
+        """
+        if self._write("INSERT OR IGNORE INTO genomes VALUES (?, ?)", (genome_id, payload)):
+            return
+        if self.genome(genome_id) != payload:
+            raise ConflictError(f"genome {genome_id} is recorded with other content")
+
+    def genome(self, genome_id: str) -> bytes:
+        """The bytes of a genome.
+
+        Raises:
+            StoreError: if it is not recorded.
+        """
+        row = self._one("SELECT payload FROM genomes WHERE id = ?", (genome_id,))
+        if row is None:
+            raise StoreError(f"genome {genome_id} is not recorded in {self.path}")
+        return bytes(row[0])
+
+    def genome_ids(self) -> list[str]:
+        """The ids of all genomes, sorted."""
+        return [row[0] for row in self._all("SELECT id FROM genomes ORDER BY id")]
+
+    def put_expert(self, expert: Expert) -> None:
+        """Keep an expert; its genome must be recorded already.
+
+        Raises:
+            ConflictError: if the id stands for another expert already.
+        """
+        record = dump(expert)
+        row = (expert.id, expert.genome_id, expert.generation, expert.birth, record)
+        if self._write("INSERT OR IGNORE INTO experts VALUES (?, ?, ?, ?, ?)", row):
+            return
+        stored = self._one("SELECT record FROM experts WHERE id = ?", (expert.id,))
+        if stored != (record,):
+            raise ConflictError(f"expert {expert.id} is recorded with other content")
+
+    def expert(self, expert_id: str) -> Expert:
+        """One expert.
+
+        Raises:
+            StoreError: if it is not recorded.
+        """
+        row = self._one("SELECT record FROM experts WHERE id = ?", (expert_id,))
+        if row is None:
+            raise StoreError(f"expert {expert_id} is not recorded in {self.path}")
+        return load(Expert, row[0])
+
+    def experts(self, generation: int | None = None) -> list[Expert]:
+        """All experts ever kept, or those born in one generation, the oldest first."""
+        sql = (
+            "SELECT record FROM experts WHERE ?1 IS NULL OR generation = ?1 "
+            "ORDER BY generation, birth, id"
+        )
+        return [load(Expert, row[0]) for row in self._all(sql, (generation,))]
+
+    def set_skill(self, expert_id: str, family_id: str, passed: bool) -> None:
+        """Record that an expert passes or fails a family; a later verdict replaces it."""
+        self._write(
+            "INSERT INTO skills VALUES (?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET passed = excluded.passed",
+            (expert_id, family_id, int(passed)),
+        )
+
+    def skills(self, expert_id: str) -> dict[str, bool]:
+        """The skill vector of one expert; families that are absent are missing, not failed."""
+        sql = "SELECT family, passed FROM skills WHERE expert = ? ORDER BY family"
+        return {family: bool(passed) for family, passed in self._all(sql, (expert_id,))}
+
+    def all_skills(self, family_ids: Sequence[str] | None = None) -> dict[str, dict[str, bool]]:
+        """The skill vector of every expert, on all families or on the given ones only.
+
+        Experts without a grade are there too, with an empty vector.
+        """
+        vectors: dict[str, dict[str, bool]] = {
+            row[0]: {} for row in self._all("SELECT id FROM experts ORDER BY generation, birth, id")
+        }
+        sql = (
+            "SELECT expert, family, passed FROM skills WHERE ?1 IS NULL "
+            "OR family IN (SELECT value FROM json_each(?1)) ORDER BY expert, family"
+        )
+        wanted = None if family_ids is None else dump_json(list(family_ids))
+        for expert, family, passed in self._all(sql, (wanted,)):
+            vectors[expert][family] = bool(passed)
+        return vectors
+
+    def put_archive(self, generation: int, entries: Sequence[ArchiveEntry]) -> None:
+        """Record the archive of one generation, in place of an earlier one."""
+        sql = "INSERT INTO archive_entries VALUES (?, ?, ?, ?, ?)"
+        with self.transaction():
+            self._write("INSERT OR IGNORE INTO archives VALUES (?, ?)", (generation, time.time()))
+            self._write("DELETE FROM archive_entries WHERE generation = ?", (generation,))
+            for entry in entries:
+                row = (generation, entry.expert, entry.rank, entry.fitness, entry.novelty)
+                self._write(sql, row)
+
+    def archive(self, generation: int) -> list[ArchiveEntry]:
+        """The archive of one generation, best rank first; empty if there is none."""
+        sql = (
+            "SELECT expert, rank, fitness, novelty FROM archive_entries "
+            "WHERE generation = ? ORDER BY rank, expert"
+        )
+        return [
+            ArchiveEntry(expert=expert, rank=rank, fitness=fitness, novelty=novelty)
+            for expert, rank, fitness, novelty in self._all(sql, (generation,))
+        ]
+
+    def latest_archive(self) -> tuple[int, list[ArchiveEntry]] | None:
+        """The newest archive with its generation, None before the first selection."""
+        row = self._one("SELECT MAX(generation) FROM archives")
+        if row is None or row[0] is None:
+            return None
+        return row[0], self.archive(row[0])

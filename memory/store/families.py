@@ -1,0 +1,102 @@
+"""Families and what became of them."""
+
+from __future__ import annotations
+
+import time
+
+from memory.errors import ConflictError, StoreError
+from memory.records import Family, FamilyStatus, Record
+from memory.store.codec import dump, load
+from memory.store.database import Database
+
+
+class FamilyEvent(Record):
+    """One change of a family's status.
+
+    Attributes:
+        generation: of the step in which it happened, None outside of one.
+        at: seconds since the epoch.
+    """
+
+    family: str
+    status: FamilyStatus
+    reason: str
+    generation: int | None
+    at: float
+
+
+class PoolTables(Database):
+    """The pool of families: all that were ever accepted, each with its status."""
+
+    def put_family(self, family: Family, status: FamilyStatus = "active") -> None:
+        """Accept a family. Accepting it again changes nothing, its status included.
+
+        Raises:
+            ConflictError: if the id stands for another family already.
+        """
+        record = dump(family)
+        with self.transaction():
+            added = self._write(
+                "INSERT OR IGNORE INTO families (id, generation, status, generator, record) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (family.id, family.generation, status, family.generator, record),
+            )
+            if added:
+                self._add_family_event(family.id, status, "accepted")
+                return
+        if self._one("SELECT record FROM families WHERE id = ?", (family.id,)) != (record,):
+            raise ConflictError(f"family {family.id} is recorded with other content")
+
+    def family(self, family_id: str) -> Family:
+        """One family.
+
+        Raises:
+            StoreError: if it is not recorded.
+        """
+        row = self._one("SELECT record FROM families WHERE id = ?", (family_id,))
+        if row is None:
+            raise StoreError(f"family {family_id} is not recorded in {self.path}")
+        return load(Family, row[0])
+
+    def families(self, status: FamilyStatus | None = None) -> list[Family]:
+        """All families, or those of one status, in the order in which they were accepted."""
+        sql = "SELECT record FROM families WHERE ?1 IS NULL OR status = ?1 ORDER BY seq"
+        return [load(Family, row[0]) for row in self._all(sql, (status,))]
+
+    def family_status(self, family_id: str) -> FamilyStatus:
+        """The present status of a family.
+
+        Raises:
+            StoreError: if it is not recorded.
+        """
+        row = self._one("SELECT status FROM families WHERE id = ?", (family_id,))
+        if row is None:
+            raise StoreError(f"family {family_id} is not recorded in {self.path}")
+        status: FamilyStatus = row[0]
+        return status
+
+    def set_family_status(self, family_id: str, status: FamilyStatus, reason: str) -> None:
+        """Change a family's status and record why; the present status again is no change."""
+        if self.family_status(family_id) == status:
+            return
+        with self.transaction():
+            self._write("UPDATE families SET status = ? WHERE id = ?", (status, family_id))
+            self._add_family_event(family_id, status, reason)
+
+    def family_events(self, family_id: str | None = None) -> list[FamilyEvent]:
+        """The changes of status of one family, or of all, in order."""
+        sql = (
+            "SELECT family, status, reason, generation, at FROM family_events "
+            "WHERE ?1 IS NULL OR family = ?1 ORDER BY seq"
+        )
+        return [
+            FamilyEvent(family=family, status=status, reason=reason, generation=generation, at=at)
+            for family, status, reason, generation, at in self._all(sql, (family_id,))
+        ]
+
+    def _add_family_event(self, family_id: str, status: FamilyStatus, reason: str) -> None:
+        self._write(
+            "INSERT INTO family_events (family, at, generation, status, reason) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (family_id, time.time(), self._generation, status, reason),
+        )

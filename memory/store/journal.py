@@ -1,0 +1,152 @@
+"""Facts about the run as a whole, its events, and its spans."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Sequence
+
+from pydantic import Field
+
+from memory.records import Json, Record
+from memory.store.codec import dump_json, load_json
+from memory.store.database import Database
+
+
+class Event(Record):
+    """Something that happened in the run, for people and viewers.
+
+    Attributes:
+        generation: of the step in which it happened, None outside of one.
+        at: seconds since the epoch.
+    """
+
+    kind: str
+    payload: Json
+    generation: int | None
+    at: float
+
+
+class StoredSpan(Record):
+    """A piece of work with a beginning and an end.
+
+    Attributes:
+        id: span id; `parent` is the id of the span around it, `trace` that of the whole tree.
+        started_ns: nanoseconds since the epoch, as is `ended_ns`.
+        error: what ended it early, None if it went well.
+        attributes: under OpenInference names (see `memory.spans`).
+    """
+
+    id: str
+    trace: str
+    parent: str | None = None
+    kind: str
+    name: str
+    started_ns: int
+    ended_ns: int
+    error: str | None = None
+    attributes: dict[str, Json] = Field(default_factory=dict)
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return (self.ended_ns - self.started_ns) / 1e9
+
+
+_INSERT_SPAN = "INSERT OR IGNORE INTO spans VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+def insert_spans(connection: sqlite3.Connection, spans: Sequence[StoredSpan]) -> None:
+    """Write spans through a connection of one's own, in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.executemany(_INSERT_SPAN, [_span_row(span) for span in spans])
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+class JournalTables(Database):
+    """Meta, events and spans."""
+
+    def put_meta(self, key: str, value: Json) -> None:
+        """Record a fact about the run, in place of an earlier one."""
+        self._write(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+            (key, dump_json(value)),
+        )
+
+    def meta(self, key: str) -> Json:
+        """A fact about the run, None if it is not recorded."""
+        row = self._one("SELECT value FROM meta WHERE key = ?", (key,))
+        return None if row is None else load_json(row[0])
+
+    def add_event(self, kind: str, payload: Json) -> None:
+        """Append an event; inside `once` it is appended exactly once."""
+        self._write(
+            "INSERT INTO events (at, generation, kind, payload) VALUES (?, ?, ?, ?)",
+            (time.time(), self._generation, kind, dump_json(payload)),
+        )
+
+    def events(self, kind: str | None = None) -> list[Event]:
+        """All events, or those of one kind, in order."""
+        sql = (
+            "SELECT kind, payload, generation, at FROM events "
+            "WHERE ?1 IS NULL OR kind = ?1 ORDER BY seq"
+        )
+        return [
+            Event(kind=name, payload=load_json(payload), generation=generation, at=at)
+            for name, payload, generation, at in self._all(sql, (kind,))
+        ]
+
+    def put_span(self, span: StoredSpan) -> None:
+        """Record one ended span; `memory.spans` writes through a connection of its own."""
+        self._write(_INSERT_SPAN, _span_row(span))
+
+    def spans(self, kind: str | None = None, name: str | None = None) -> list[StoredSpan]:
+        """Ended spans of a kind and a name (or of any), by their start."""
+        sql = (
+            "SELECT id, trace, parent, kind, name, started_ns, ended_ns, error, attributes "
+            "FROM spans WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR name = ?2) "
+            "ORDER BY started_ns, id"
+        )
+        fields = tuple(StoredSpan.model_fields)
+        return [
+            StoredSpan.model_validate(
+                {**dict(zip(fields, row, strict=True)), "attributes": load_json(row[-1])}
+            )
+            for row in self._all(sql, (kind, name))
+        ]
+
+    def phase_seconds(self) -> dict[str, float]:
+        """Wall-clock seconds in which each phase was under way, over all processes of the run.
+
+        Spans of one phase that overlap, such as those of scientists at work beside each other,
+        count once. Different phases may overlap. The first that ran is first.
+        """
+        sql = (
+            "SELECT name, started_ns, ended_ns FROM spans WHERE kind = 'phase' "
+            "ORDER BY started_ns, ended_ns"
+        )
+        total: dict[str, int] = {}
+        until: dict[str, int] = {}
+        for name, started, ended in self._all(sql):
+            begin = max(started, until.get(name, started))
+            total[name] = total.get(name, 0) + max(0, ended - begin)
+            until[name] = max(ended, until.get(name, ended))
+        return {name: nanoseconds / 1e9 for name, nanoseconds in total.items()}
+
+
+def _span_row(span: StoredSpan) -> tuple[object, ...]:
+    return (
+        span.id,
+        span.trace,
+        span.parent,
+        span.kind,
+        span.name,
+        span.started_ns,
+        span.ended_ns,
+        span.error,
+        dump_json(span.attributes),
+    )

@@ -1,0 +1,160 @@
+"""`acdc ask` by every method: a real archive, a real memory, real HTTP, a real reward model."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForSequenceClassification
+
+from agents.context import RunContext
+from agents.errors import AnsweringError
+from agents.families.lifecycle import move
+from agents.progress import silent
+from agents.task_force import Collective, ask, methods
+from agents.task_force.collective import force_of
+from agents.task_force.field import field_of, history_of
+from console.commands.ask import answer
+from console.commands.status import collect
+from console.run.folder import RunFolder
+from console.run.opening import open_context
+from memory.records import Sampling
+from tests.conftest import SHAPE, make_tokenizer
+from tests.console.conftest import Acdc
+
+SAMPLING = Sampling(max_tokens=6)
+
+
+@pytest.fixture(scope="session")
+def reward_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reward")
+    tokenizer = make_tokenizer()
+    shape = {**SHAPE, "vocab_size": len(tokenizer), "num_labels": 1}
+    config = LlamaConfig(**shape, pad_token_id=tokenizer.pad_token_id)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = LlamaForSequenceClassification(config)  # type: ignore[no-untyped-call]
+        model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+async def context(
+    finished_run: Path, reward_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[RunContext]:
+    folder = tmp_path / "run"
+    shutil.copytree(finished_run, folder)
+    monkeypatch.setenv("ACDC_ANSWERING__REWARD_MODEL", str(reward_model))
+    monkeypatch.setenv("ACDC_CACHE", str(tmp_path / "cache"))
+    place = RunFolder(folder)
+    async with open_context(place, place.config()) as opened:
+        yield opened
+
+
+async def test_every_method_answers_with_a_full_record(context: RunContext) -> None:
+    question = "Tell something about rivers and falcons."
+    for name in methods():
+        reply = await ask(context, question, 3, SAMPLING, name)
+        assert reply.method == name
+        assert len(reply.answers) == len(reply.scores) == 3
+        assert len({answer.expert for answer in reply.answers}) == 3
+        chosen = next(a for a in reply.answers if a.expert == reply.chosen)
+        assert reply.answer == chosen.extracted
+        assert reply.votes
+        fitness = [answer.fitness for answer in reply.answers]
+        assert fitness == sorted(fitness, reverse=True)
+        again = await ask(context, question, 3, SAMPLING, name)
+        assert (again.chosen, again.scores, again.votes) == (
+            reply.chosen,
+            reply.scores,
+            reply.votes,
+        )
+    calls = [*context.store.calls("chooser"), *context.store.calls("rater")]
+    assert {call.purpose for call in calls} >= {"choose", "compare", "appraise"}
+
+
+async def test_everybody_coherent_was_graded_on_the_history_and_may_be_in_the_force(
+    context: RunContext,
+) -> None:
+    told = [event.payload for event in context.store.events("gibberish")]
+    babbling = {each["expert"] for each in told if isinstance(each, dict)}
+    everybody = {expert.id for expert in context.store.experts()} - babbling
+    archive = {expert.id for expert in context.archive_experts()}
+    assert {expert.id for expert in field_of(context.store)} == everybody > archive
+    history = {family.id for family in history_of(context.store)}
+    assert all(context.store.skills(expert).keys() >= history for expert in everybody)
+    assert {member.expert.id for member in force_of(context, 99)} == everybody
+
+
+async def test_status_of_an_unfinished_run_names_the_force_that_answers(
+    context: RunContext,
+) -> None:
+    context.store.put_meta("finished", False)
+    # The best of all is out of the archive: who is asked may answer nevertheless.
+    out = next(e for e in field_of(context.store) if e not in context.archive_experts())
+    for family in history_of(context.store):
+        context.store.set_skill(out.id, family.id, True)
+    found = collect(RunFolder(context.folder))
+    assert not found["finished"]
+    for row in found["coverage"]["task_force"]:
+        asked = {member.expert.id for member in force_of(context, row["n"])}
+        assert set(row["experts"]) == asked
+    assert found["coverage"]["task_force"][0]["experts"] == [out.id]
+    assert found["coverage"]["task_force"][0]["coverage"] == 1.0
+
+
+async def test_experts_say_as_much_as_when_they_were_graded(
+    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACDC_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(finished_run, tmp_path / "run")
+    place = RunFolder(tmp_path / "run")
+    limit = place.config().judge.max_tokens
+    for asked, longest in ((None, limit), (2, 2)):
+        reply = await answer(place, "Name a river.", 3, asked, "majority", silent)
+        assert max(candidate.tokens for candidate in reply.answers) == longest
+
+
+async def test_gibberish_and_what_a_broken_scorer_graded_stay_out(context: RunContext) -> None:
+    victim = next(expert.id for expert in field_of(context.store) if not expert.is_seed)
+    broken = context.store.families("active")[0]
+    context.store.add_event("gibberish", {"expert": victim, "reason": "one token, repeated"})
+    move(context.store, broken, "condemned", detail="ZeroDivisionError")
+    assert victim not in {expert.id for expert in field_of(context.store)}
+    assert victim not in {member.expert.id for member in force_of(context, 99)}
+    assert broken.id not in {family.id for family in history_of(context.store)}
+
+
+async def test_router_weighs_by_the_families_most_like_the_question(context: RunContext) -> None:
+    router = Collective.open(context, 3, "skill_routing").aids.router
+    assert router is not None
+    experts = [expert.id for expert in context.archive_experts()]
+    skills = {expert: context.store.skills(expert) for expert in experts}
+    told_apart = 0
+    for family in context.store.families():
+        weights = router.weights(family.novelty_text(), experts)
+        assert all(0 <= weight <= 1 for weight in weights.values())
+        passed = [weights[e] for e in experts if skills[e].get(family.id) is True]
+        failed = [weights[e] for e in experts if skills[e].get(family.id) is False]
+        if passed and failed:
+            told_apart += sum(passed) / len(passed) > sum(failed) / len(failed)
+            told_apart -= sum(passed) / len(passed) < sum(failed) / len(failed)
+    assert told_apart > 0, "who passed a family is preferred for questions like it"
+    assert router.weights("anything", ["nobody"]) == {"nobody": 0.0}
+
+
+async def test_what_a_run_cannot_do_is_told_before_anybody_answers(context: RunContext) -> None:
+    context.has_chooser = False
+    with pytest.raises(AnsweringError, match=r"endpoints\.chooser"):
+        Collective.open(context, 3, "knockout")
+    with pytest.raises(AnsweringError, match="question is empty"):
+        await ask(context, "  ", 3, SAMPLING, "majority")
+
+
+def test_a_misspelt_method_is_corrected(acdc: Acdc, finished_run: Path) -> None:
+    refused = acdc("ask", finished_run, "Why?", "--select", "skil_routing", code=2)
+    assert "did you mean skill_routing" in refused.stderr

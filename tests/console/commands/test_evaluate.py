@@ -1,0 +1,241 @@
+"""`acdc evaluate` on a finished run of tiny models, with every baseline."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.evaluation import Plan, RunRows, Task
+from agents.progress import ProgressEvent, silent
+from console.commands.evaluate import big_model, evaluate, evaluate_logs, report, sort_places
+from console.errors import UsageError
+from console.run.folder import RunFolder
+from memory.store.store import RunStore
+from tests.agents.evaluation.test_harness import sample, write
+from tests.console.conftest import Acdc
+from tests.console.scientist_server import VERDICT
+
+TASKS = [
+    Task(id=f"t{number}", instructions=f"Say {number}.", answer="1", generator=f"g{number % 3}")
+    for number in range(6)
+]
+
+
+@pytest.fixture
+def folder(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    monkeypatch.setenv("ACDC_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(finished_run, tmp_path / "run")
+    return RunFolder(tmp_path / "run")
+
+
+def answers_kept(folder: RunFolder) -> int:
+    with RunStore.open(folder.path / "evaluation", read_only=True) as store:
+        return store.summary_counts().answers
+
+
+async def measured(folder: RunFolder, *sizes: int, baselines: bool = False) -> RunRows:
+    [rows] = await evaluate([folder], Plan(TASKS, sizes, baselines), silent)
+    return rows
+
+
+def unhurried(run: RunRows) -> dict[str, object]:
+    rows = {str(place): (row.solved, row.chosen, row.experts) for place, row in run.rows.items()}
+    return {"clusters": run.clusters, **rows}
+
+
+async def test_all_baselines_have_the_same_number_of_answers(folder: RunFolder) -> None:
+    run = await measured(folder, 1, 3, baselines=True)
+    single = {("best_expert", 1), ("best_seed", 1)}
+    names = ("force", "control", "experts", "random_genomes")
+    assert set(run.rows) == single | {(name, n) for name in names for n in (1, 3)}
+    for row in run.rows.values():
+        assert len(row.experts) == row.n
+        assert row.tokens <= row.n * len(TASKS) * 6, "the token limit of the run"
+        assert row.ungraded == 0
+        assert set(row.chosen) == (set() if row.n == 1 else FREE)
+        for of_method in row.chosen.values():
+            assert all(row.solved[task] >= right for task, right in of_method.items())
+    assert len(set(run.rows["control", 3].experts)) == 1
+    assert run.rows["control", 3].experts[0] == run.rows["best_seed", 1].experts[0]
+    assert run.rows["control", 3].sampling == "T = 0.7"
+    assert run.rows["experts", 3].sampling == "greedy"
+    with RunStore.open(folder.path, read_only=True) as store:
+        seeds = {expert.id for expert in store.experts(0) if expert.is_seed}
+        drawn = len(store.experts()) - len(seeds)
+    assert set(run.rows["experts", 3].experts) <= seeds - {"base"}
+    assert not set(run.rows["best_expert", 1].experts) & seeds
+    among = set(run.rows["random_genomes", 3].experts)
+    assert among <= seeds | {f"random-{number}" for number in range(drawn)}
+    found = report([run, run], None)
+    assert {"force", "best_expert"} == {found["ours"] for found in found["differences"]}
+    assert all(d["n"] == d["their_n"] for d in found["differences"] if d["measure"] == "coverage")
+
+
+async def test_there_are_as_many_random_genomes_as_bred_experts(folder: RunFolder) -> None:
+    with RunStore.open(folder.path) as store:
+        seed = next(expert for expert in store.experts(0) if expert.is_seed)
+        # A seed that babbles is in no field, and is no bred expert all the same.
+        store.add_event("gibberish", {"expert": seed.id, "reason": "one token, repeated"})
+        bred = sum(not expert.is_seed for expert in store.experts())
+    told: list[ProgressEvent] = []
+    await evaluate([folder], Plan(TASKS[:1], (1,), True), told.append)
+    drawn = {event.text for event in told if event.text.startswith("history: ")}
+    assert drawn == {f"history: random-{number}" for number in range(bred)}
+
+
+FREE = {"majority", "weighted_majority", "skill_routing", "logprob", "self_certainty", "borda"}
+
+
+async def test_what_was_answered_is_not_asked_again_and_more_only_adds(folder: RunFolder) -> None:
+    first = await measured(folder, 1)
+    kept = answers_kept(folder)
+    assert unhurried(await measured(folder, 1)) == unhurried(first)
+    assert answers_kept(folder) == kept
+    more = await measured(folder, 1, 3)
+    assert more.rows["force", 1].solved == first.rows["force", 1].solved
+    assert more.rows["force", 3].experts[:1] == first.rows["force", 1].experts
+    assert answers_kept(folder) == kept + len(TASKS) * len(
+        set(more.rows["force", 3].experts)
+        - set(first.rows["force", 1].experts)
+        - set(first.rows["best_expert", 1].experts)
+    )
+
+
+async def test_a_big_model_answers_behind_an_endpoint(
+    folder: RunFolder, scientist_url: str
+) -> None:
+    settings = big_model(scientist_url, "scripted", "")
+    plan = Plan([*TASKS, VERDICT_TASK], (1,), big_model=settings)
+    [run] = await evaluate([folder], plan, silent)
+    row = run.rows["big_model", 1]
+    assert row.solved["verdict"], "what the scripted server says"
+    assert not any(row.solved[task.id] for task in TASKS)
+    assert row.tokens == 50 * len(plan.tasks)
+    found = report([run], None)
+    assert ("force", "big_model") in {(d["ours"], d["theirs"]) for d in found["differences"]}
+    with pytest.raises(UsageError, match="both"):
+        big_model(scientist_url, None, "")
+    with pytest.raises(UsageError, match="http://host:port/v1"):
+        big_model("localhost", "scripted", "")
+
+
+VERDICT_TASK = Task(id="verdict", instructions="Which one?", answer=VERDICT)
+
+
+class Interrupted(Exception):
+    pass
+
+
+async def test_an_interrupted_evaluation_goes_on(folder: RunFolder, tmp_path: Path) -> None:
+    def stop(event: ProgressEvent) -> None:
+        if event.text.startswith("evaluate"):
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        await evaluate([folder], Plan(TASKS, (3,)), stop)
+    kept = answers_kept(folder)
+    assert kept == len(TASKS), "what the first one answered"
+    resumed = await measured(folder, 3)
+    shutil.rmtree(folder.path / "evaluation")
+    assert unhurried(resumed) == unhurried(await measured(folder, 3))
+
+
+def test_the_command_prints_the_surface_that_programs_rely_on(
+    acdc: Acdc, folder: RunFolder, tmp_path: Path
+) -> None:
+    file = tmp_path / "tasks.jsonl"
+    file.write_text("".join(task.model_dump_json() + "\n" for task in TASKS))
+    found = acdc.json("evaluate", folder.path, file, "-n", "3", fresh=True)
+    assert found["tasks"] == 6
+    assert [(row["name"], row["n"]) for row in found["rows"]] == [("best_expert", 1), ("force", 3)]
+    force = found["rows"][1]
+    assert {"coverage", "coverage_ci", "best_of_n", "tokens", "seconds", "sampling"} <= set(force)
+    assert set(force["best_of_n"]["majority"]) == {"accuracy", "ci"}
+
+
+async def test_logs_made_elsewhere_are_ordered_by_the_run_and_not_by_the_test(
+    folder: RunFolder, tmp_path: Path
+) -> None:
+    from agents.evaluation import read_logs
+
+    names = ["g1-0", "base", "g2-1"]
+    files = [
+        write(tmp_path, name, "gsm8k", sample(0, "4", name == "base"), sample(1, "3", False))
+        for name in names
+    ]
+    logs = read_logs(files)
+    found = await evaluate_logs([folder], logs, [1, 3])
+    assert [(row["name"], row["n"]) for row in found["rows"]] == [("force", 1), ("force", 3)]
+    assert found["rows"][1]["coverage"] == 0.5
+    with RunStore.open(folder.path, read_only=True) as store:
+        passes = {name: sum(store.skills(name).values()) for name in names}
+    assert passes[found["rows"][0]["experts"][0]] == max(passes.values())
+    plain = await evaluate_logs([], logs, [1, 3])
+    assert plain["rows"][0]["experts"] == ["g1-0"], "as they were given"
+    with pytest.raises(UsageError, match="no log is of an expert"):
+        await evaluate_logs([folder], {"other": logs["base"]}, [1])
+
+
+def test_a_run_without_a_file_of_tasks_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="name a file of tasks"):
+        sort_places([tmp_path])
+
+
+def test_rows_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    from agents.evaluation import Row
+    from console.commands.evaluate import show
+
+    solved = {"a": True, "b": False}
+    row = Row("force", 3, solved, {"majority": solved}, ("x",) * 3, "greedy", 9, 30, 1.5, 1)
+    single = Row("best_expert", 1, solved, {}, ("x",), "greedy", 3, 10, 0.5, 0)
+    run = RunRows("r", 0, {"a": "g1", "b": "g2"}, {row.place: row, single.place: single})
+    show(report([run, run], None), Console(width=120))
+    said = capsys.readouterr().out
+    assert "force: greedy" not in said, "rows that are drawn alike are told together"
+    assert "force, best_expert: greedy" in said
+    assert "majority 0.500" in said
+    assert "1 answers" not in said
+    assert "2 answers could not be graded" in said
+    assert "Only 2 generators: intervals over fewer than 10 are too narrow" in said
+    many = RunRows(
+        "r", 0, {str(n): f"g{n}" for n in range(10)}, {("force", 1): _solves_all(single, 10)}
+    )
+    show(report([many], None), Console(width=120))
+    assert "too narrow" not in capsys.readouterr().out
+    assert json.loads(json.dumps(report([run], 24)))["max_tokens"] == 24
+
+
+def _solves_all(row: Any, tasks: int) -> Any:
+    return dataclasses.replace(row, name="force", solved={str(n): True for n in range(tasks)})
+
+
+def test_the_longest_rows_fit_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    from rich.console import Console
+
+    from agents.evaluation import Row
+    from console.commands.evaluate import show
+
+    solved = {"a": True, "b": False}
+    methods = ("majority", "weighted_majority", "skill_routing", "self_certainty")
+    chosen = dict.fromkeys(methods, solved)
+    rows = [
+        Row(name, 128, solved, chosen, ("x",), "temperature 0.7", 10**8, 30, 99_999.0, 0)
+        for name in ("force", "random_genomes")
+    ]
+    run = RunRows("r", 0, {"a": "g1", "b": "g2"}, {row.place: row for row in rows})
+    show(report([run], None), Console(width=80))
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert "…" not in "".join(lines)
+    [row] = [line for line in lines if line.startswith("random_genomes ") and "100M" in line]
+    assert row.split()[:3] == ["random_genomes", "128", "0.500"]
+    assert row.endswith("99999")
+    for method in methods:
+        assert sum(f"{method} 0.500" in line for line in lines) >= 2

@@ -1,0 +1,36 @@
+"""What `acdc init` writes can be read back, whatever the seeds are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from console.commands import init
+from console.errors import UsageError
+from console.run.config import resolve
+
+
+def _names(seeds: list[str], file: Path) -> list[str]:
+    init.write_config(file, init.filled_in(None, None, "org/base", seeds))
+    return [seed.name for seed in resolve(file, []).models.seeds]
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["org/Math-7B@main", "org/Code-7B"], ["math-7b", "code-7b"]),
+        (["one/expert", "two/expert", "three/expert/"], ["expert", "expert-2", "expert-3"]),
+        (["builtin:numbers", "my folder/été 1.gguf"], ["numbers", "t-1.gguf"]),
+    ],
+)
+def test_seeds_are_named_by_their_paths(paths: list[str], names: list[str], tmp_path: Path) -> None:
+    assert _names(paths, tmp_path / "acdc.toml") == names
+
+
+def test_a_configuration_is_never_overwritten(tmp_path: Path) -> None:
+    file = tmp_path / "acdc.toml"
+    file.write_text("# mine\n")
+    with pytest.raises(UsageError, match="exists already"):
+        init.write_config(file, init.filled_in(None, None, None, []))
+    assert file.read_text() == "# mine\n"

@@ -1,0 +1,116 @@
+"""What `acdc trace` collects from a run store, without a run."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from console.commands import trace
+from console.run.folder import RunFolder
+from memory.records import (
+    Assignment,
+    Call,
+    ChatMessage,
+    Critique,
+    Draft,
+    Expert,
+    Json,
+    Rejection,
+)
+from memory.store.store import RunStore
+
+
+def _folder(tmp_path: Path, fill: Callable[[RunStore], object]) -> RunFolder:
+    (tmp_path / "config.json").write_text(json.dumps({"config": {}}))
+    with RunStore.open(tmp_path) as store:
+        fill(store)
+    return RunFolder(tmp_path)
+
+
+def _call(role: str, assignment: str | None) -> Call:
+    return Call.model_validate(
+        {
+            "key": f"{role}-{assignment}",
+            "role": role,
+            "purpose": "gibberish",
+            "model": "m",
+            "endpoint": "http://localhost/v1",
+            "assignment": assignment,
+            "round": 0,
+            "messages": (ChatMessage(role="user", content="Is this babble?"),),
+            "response": "no",
+        }
+    )
+
+
+def _shown(found: trace.Trace, brief: bool = False) -> str:
+    console = Console(file=io.StringIO(), width=120)
+    trace.show(found, console, brief)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_calls_outside_of_assignments_are_shown_under_their_role(tmp_path: Path) -> None:
+    folder = _folder(tmp_path, lambda store: store.put_call(_call("rater", None)))
+    found = trace.collect(folder, role="rater")
+    assert [call["purpose"] for call in found["calls"]] == ["gibberish"]
+    assert "Is this babble?" in _shown(found)
+    assert _shown(trace.collect(folder, role="critic")).strip() == "nothing matches"
+
+
+def test_rejections_are_listed_a_line_each_with_their_reason(tmp_path: Path) -> None:
+    def fill(store: RunStore) -> None:
+        for index, rejection in enumerate(
+            [
+                Rejection(reason="duplicate", detail="similarity 0.99\nto Sums"),
+                Rejection(reason="critic_reject"),
+            ]
+        ):
+            assignment = Assignment(
+                id=f"g0-a{index}", generation=0, index=index, kind="novel", rng_seed=index
+            )
+            store.put_assignment(assignment)
+            critique = Critique(verdict="reject", problems=["It can be guessed."])
+            proposal: dict[str, Json] = {"name": f"Family {index}", "code": "class TaskFamily: ..."}
+            store.put_draft(
+                Draft(assignment=assignment.id, round=0, proposal=proposal, critique=critique)
+            )
+            store.finish_assignment(assignment.id, "rejected", rejection)
+
+    found = trace.collect(_folder(tmp_path, fill), rejected=True)
+    listed = _shown(found, brief=True).splitlines()
+    assert listed[:2] == [
+        "g0-a0  Family 0  duplicate: similarity 0.99 to Sums",
+        "g0-a1  Family 1  critic_reject: It can be guessed.",
+    ]
+    assert "class TaskFamily" not in _shown(found, brief=True)
+    assert "class TaskFamily" in _shown(found)
+
+
+def test_an_expert_that_could_not_be_graded_says_why(tmp_path: Path) -> None:
+    def fill(store: RunStore) -> None:
+        store.put_genome("0" * 32, b"genome")
+        store.put_expert(
+            Expert(id="g1-0", genome_id="0" * 32, generation=1, birth=0, operator="linear")
+        )
+        gap = {"expert": "g1-0", "family": "g0-a01", "reason": "the sandbox did not start"}
+        store.add_event("missing", {**gap})
+        store.add_event("missing", {**gap, "expert": "g1-1"})
+
+    found = trace.collect(_folder(tmp_path, fill), expert="g1-0")
+    assert [gap["family"] for gap in found["experts"][0]["missing"]] == ["g0-a01"]
+    assert "not graded on g0-a01: the sandbox did not start" in _shown(found)
+
+
+def test_what_models_wrote_cannot_move_the_cursor(tmp_path: Path) -> None:
+    said = "one\x1b[2J\x1b]0;title\x07\ttwo\nthree \x9b31m [bold]four[/bold]"
+    call = _call("rater", None).model_copy(update={"response": said})
+    folder = _folder(tmp_path, lambda store: store.put_call(call))
+    shown = _shown(trace.collect(folder, role="rater"))
+    assert "one\\x1b[2J\\x1b]0;title\\x07" in shown
+    assert "three \\x9b31m [bold]four[/bold]" in shown
+    assert "\x1b" not in shown

@@ -1,0 +1,217 @@
+"""Whole runs of the real command: real two-layer models, real HTTP, real sandbox and stores."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+from memory.store.store import RunStore
+from tests.console.conftest import Acdc, Process, outcome_of
+
+
+def test_run_ends_with_bred_experts_graded_families_and_a_summary(
+    acdc: Acdc, finished_run: Path
+) -> None:
+    status = acdc.json("status", finished_run, fresh=True)
+    assert status["finished"]
+    assert status["generation"] == 4
+    assert len(status["archive"]) == 4
+    assert status["pool"]["history"] > status["pool"]["active"] > 0
+    assert [row["n"] for row in status["coverage"]["task_force"]] == [1, 2, 3, 4]
+    assert status["calls"]["scientist"]["tokens_out"] > 0
+    assert status["calls"]["critic"]["calls"] > 0
+    assert {"founding", "draft", "judge", "selection", "evolution"} <= set(status["seconds"])
+    with RunStore.open(finished_run, read_only=True) as store:
+        assert any(not expert.is_seed for expert in store.experts())
+        vectors = store.all_skills()
+    assert len({frozenset(v.items()) for v in vectors.values()}) > 1, "experts must differ"
+
+
+def test_the_same_command_on_a_finished_run_does_nothing(acdc: Acdc, finished_run: Path) -> None:
+    before = outcome_of(finished_run)
+    done = acdc("run", finished_run)
+    assert "nothing is left to do" in done.stdout
+    assert outcome_of(finished_run) == before
+
+
+def test_kill_at_random_moments_and_resume_gives_the_same_archive(
+    acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "killed"
+    length = _progress(finished_run)
+    moments = random.Random(5)
+    for share in sorted(moments.uniform(0.05, 0.9) for _ in range(3)):
+        process = acdc.fork("run", folder, "--config", tiny_config)
+        _wait_until(process, partial(_has_come, folder, share * length))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL, "the run ended before it was killed"
+    acdc("run", folder, "--config", tiny_config)
+    assert acdc.json("status", folder)["finished"]
+    assert outcome_of(folder) == outcome_of(finished_run)
+
+
+def test_interrupt_exits_130_and_the_same_command_goes_on(
+    acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "interrupted"
+    said = _stopped(_long_run(acdc.start, folder, tiny_config), folder, signal.SIGINT)
+    assert "the same command goes on" in said
+    acdc("run", folder, "--set", "generations=4")
+    assert outcome_of(folder) == outcome_of(finished_run)
+
+
+def test_a_second_interrupt_ends_it_at_once(acdc: Acdc, tiny_config: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "hurried"
+    _stopped(_long_run(acdc.fork, folder, tiny_config), folder, signal.SIGINT, signal.SIGINT)
+    assert acdc.json("status", folder)["pool"]["history"] > 0
+
+
+def test_a_run_in_the_background_ends_well_at_sigterm(
+    acdc: Acdc, tiny_config: Path, tmp_path: Path
+) -> None:
+    """A shell starts what it puts in the background with SIGINT ignored."""
+    folder = tmp_path / "background"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process = _long_run(acdc.start, folder, tiny_config)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "the same command goes on" in _stopped(process, folder, signal.SIGTERM)
+
+
+def _long_run(start: Callable[..., Process], folder: Path, config: Path) -> Process:
+    """Long enough that no signal can come too late."""
+    return start("run", folder, "--config", config, "--set", "generations=400")
+
+
+def _stopped(process: Process, folder: Path, *signals: signal.Signals) -> str:
+    """What a run says that gets signals once it has accepted a family, and ends by them."""
+    _wait_until(process, partial(_accepted_one, folder))
+    for each in signals:
+        process.send_signal(each)
+    try:
+        _, said = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    assert process.returncode == 130, said
+    return said
+
+
+def _progress(folder: Path) -> int:
+    """How far a run has come, in rows of its database; 0 before there is one."""
+    if not (folder / "run.db").exists():
+        return 0
+    with closing(sqlite3.connect(folder / "run.db", timeout=30)) as database:
+        try:
+            [[rows]] = database.execute(
+                "SELECT (SELECT COUNT(*) FROM answers) + (SELECT COUNT(*) FROM calls)"
+                " + (SELECT COUNT(*) FROM drafts) + (SELECT COUNT(*) FROM steps)"
+            )
+        except sqlite3.OperationalError:  # its tables are not there yet
+            return 0
+    return int(rows)
+
+
+def _has_come(folder: Path, rows: float) -> bool:
+    return _progress(folder) >= rows
+
+
+def _accepted_one(folder: Path) -> bool:
+    return (folder / "tasks").is_dir() and any((folder / "tasks").iterdir())
+
+
+def _wait_until(process: Process, happened: Callable[[], bool]) -> None:
+    """Wait for a moment of a run that goes on, whatever the speed of the machine."""
+    deadline = time.monotonic() + 300
+    while not happened():
+        assert process.poll() is None, f"the run ended before that\n{process.communicate()[1]}"
+        assert time.monotonic() < deadline, "it did not happen within five minutes"
+        time.sleep(0.02)
+
+
+def test_a_moved_run_with_a_space_in_its_path_can_be_extended_and_asked(
+    acdc: Acdc, finished_run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "another place" / "my run"
+    shutil.copytree(finished_run, folder)
+    reply = acdc.json("ask", folder, "What is 1 + 1?", "-n", "3", fresh=True)
+    assert len(reply["answers"]) == 3
+    assert reply["chosen"] in [answer["expert"] for answer in reply["answers"]]
+    assert 1 / 3 <= reply["agreement"] <= 1
+    acdc("run", folder, "--set", "generations=5")
+    assert acdc.json("status", folder)["generation"] == 5
+
+
+def test_trace_shows_the_conversation_behind_a_family(acdc: Acdc, finished_run: Path) -> None:
+    with RunStore.open(finished_run, read_only=True) as store:
+        family = store.families()[0]
+    [trace] = acdc.json("trace", finished_run, "--family", family.id, fresh=True)["assignments"]
+    purposes = [call["purpose"] for call in trace["calls"]]
+    assert purposes[0] == "propose"
+    assert "critique" in purposes
+    assert trace["rounds"][-1]["proposal"]["code"] == family.code
+    assert trace["rounds"][-1]["gates"]["code"] is None
+    shown = acdc("trace", finished_run, "--family", family.id).stdout
+    assert "class TaskFamily" in shown
+    assert "all gates passed" in shown
+
+
+def test_trace_of_an_expert_shows_lineage_and_answers(acdc: Acdc, finished_run: Path) -> None:
+    [trace] = acdc.json("trace", finished_run, "--expert", "g1-0")["experts"]
+    assert len(trace["expert"]["parents"]) == 2
+    assert trace["answers"]
+
+
+def test_a_run_can_begin_with_the_families_of_another(
+    acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "second"
+    settings = [f'pool.families=["{finished_run}/tasks"]', "generations=1", "pool.adaptations=0"]
+    words = [word for setting in settings for word in ("--set", setting)]
+    said = acdc("run", folder, "--config", tiny_config, *words).stdout
+    with RunStore.open(finished_run, read_only=True) as store:
+        before = {family.code_hash for family in store.families()}
+    with RunStore.open(folder, read_only=True) as store:
+        given = [family for family in store.families() if family.id.startswith("given-")]
+    assert f"given: {len(given)} families" in said
+    assert {family.code_hash for family in given} == before
+    assert all((folder / "tasks" / family.id / "task.py").is_file() for family in given)
+
+
+def test_a_given_family_that_fails_a_gate_is_named_and_nothing_is_left(
+    acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    first = next(iter(sorted((finished_run / "tasks").iterdir())))
+    broken = tmp_path / "tasks" / first.name
+    shutil.copytree(first, broken)
+    program = (broken / "task.py").read_text()
+    (broken / "task.py").write_text("raise RuntimeError('broken')\n" + program)
+    words = ("--set", f'pool.families=["{tmp_path}/tasks"]')
+    refused = acdc("run", tmp_path / "run", "--config", tiny_config, *words, code=2)
+    assert first.name in refused.stderr
+    assert "import_error" in refused.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_trace_of_a_role_shows_only_what_it_said(acdc: Acdc, finished_run: Path) -> None:
+    trace = acdc.json("trace", finished_run, "--role", "critic")
+    assert trace["assignments"]
+    assert {call["role"] for a in trace["assignments"] for call in a["calls"]} == {"critic"}
+    assert "nothing matches" in acdc("trace", finished_run, "--role", "chooser").stdout
+
+
+def test_trace_refuses_to_show_an_accepted_family_as_rejected(
+    acdc: Acdc, finished_run: Path
+) -> None:
+    with RunStore.open(finished_run, read_only=True) as store:
+        family = store.families()[0].id
+    refused = acdc("trace", finished_run, "--family", family, "--rejected", code=2)
+    assert f"{family} was not rejected" in refused.stderr

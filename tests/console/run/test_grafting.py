@@ -1,0 +1,111 @@
+"""Grafts and configured merges in whole runs: the same anchors after a kill, and after a move."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from memory.records import Graft
+from memory.store.store import RunStore
+from tests.console.conftest import Acdc, Process, outcome_of
+from tests.console.test_bad_input import the_line
+
+GRAFTING = """
+[breeding.graft]
+every = 1
+methods = { dare_ties = { weight = 0.5, density = 0.5 } }
+"""
+
+
+@pytest.fixture(scope="session")
+def grafting_config(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("config") / "graft.toml"
+    text = tiny_config.read_text().replace("generations = 4", "generations = 1")
+    small = text.replace("children = 3", "children = 1").replace("capacity = 8", "capacity = 4")
+    file.write_text(small.replace("adaptations = 4", "adaptations = 1") + GRAFTING)
+    return file
+
+
+def grafts_of(folder: Path) -> list[Graft]:
+    with RunStore.open(folder, read_only=True) as store:
+        return [Graft.model_validate(event.payload) for event in store.events("graft")]
+
+
+def test_a_killed_run_has_the_same_anchors_and_a_moved_one_exports_them(
+    acdc: Acdc, grafting_config: Path, tmp_path: Path
+) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    acdc("run", whole, "--config", grafting_config)
+    _kill_when(acdc, killed, grafting_config, lambda: any(killed.glob("anchors/.part-*/*")))
+    assert not any(killed.glob("anchors/*.safetensors"))
+    _kill_when(acdc, killed, grafting_config, lambda: _recorded(killed))
+    acdc("run", killed, fresh=True)
+    assert outcome_of(killed) == outcome_of(whole)
+    [graft] = grafts_of(killed)
+    assert [graft] == grafts_of(whole)
+    assert [path.name for path in (killed / "anchors").iterdir()] == [Path(graft.path).name]
+    moved = killed.rename(tmp_path / "moved")
+    written = acdc.json("export", moved, "g1-1", tmp_path / "out")
+    assert written["no_mergekit_because"] == (
+        "the anchor graft-g1 was merged here and is no checkpoint of its own"
+    )
+    with RunStore.open(moved, read_only=True) as store:
+        assert store.expert("g1-1").operator == "graft"
+        assert store.expert("g1-1").parents == graft.parents
+        assert store.skills("g1-1"), "it was graded as others are"
+    (moved / graft.path).unlink()
+    line = the_line(acdc("export", moved, "g1-1", tmp_path / "again", code=2).stderr)
+    assert "is missing or damaged" in line
+
+
+def _recorded(folder: Path) -> bool:
+    return bool(grafts_of(folder))
+
+
+def _kill_when(acdc: Acdc, folder: Path, config: Path, come: Callable[[], bool]) -> None:
+    process = acdc.fork("run", folder, "--config", config)
+    _wait(process, come)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "the run ended before it was killed"
+
+
+def _wait(process: Process, come: Callable[[], bool]) -> None:
+    while not come():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+
+
+def test_an_expert_is_exported_from_the_command_line(
+    acdc: Acdc, finished_run: Path, tmp_path: Path
+) -> None:
+    best = acdc.json("status", finished_run)["archive"][0]["expert"]
+    out = tmp_path / "out"
+    written = acdc.json("export", finished_run, best, out, fresh=True)
+    assert set(written["files"]) == {path.name for path in out.iterdir()}
+    assert {"config.json", "model.safetensors", "recipe.json", "README.md"} <= set(written["files"])
+    line = the_line(acdc("export", finished_run, best, out, code=2).stderr)
+    assert "is not empty: name another folder, or replace it with --force" in line
+    assert "wrote" in acdc("export", finished_run, best, out, "--force").stdout
+
+
+def test_an_unknown_expert_is_named_with_the_nearest(
+    acdc: Acdc, finished_run: Path, tmp_path: Path
+) -> None:
+    line = the_line(acdc("export", finished_run, "alhpa", tmp_path / "out", code=2).stderr)
+    assert "no expert 'alhpa'" in line
+    assert "nearest is 'alpha'" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_method_of_mergekit_is_named_with_the_nearest(
+    acdc: Acdc, grafting_config: Path, tmp_path: Path
+) -> None:
+    given = "breeding.graft.methods={ dare_tise = {} }"
+    done = acdc("run", tmp_path / "r", "--config", grafting_config, "--set", given, code=2)
+    assert "no method 'dare_tise'; did you mean 'dare_ties'" in the_line(done.stderr)
+    assert not (tmp_path / "r").exists()

@@ -1,0 +1,175 @@
+"""Opening, locking, migrating and failing clearly."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from memory.errors import AcdcError, RunLockedError, SchemaError, StoreError
+from memory.store.database import DATABASE
+from memory.store.store import RunStore, schema
+
+Spawn = Callable[[str], "subprocess.Popen[str]"]
+
+
+def ready(child: subprocess.Popen[str]) -> None:
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+
+
+def test_a_run_is_found_again_by_its_folder_or_its_database(folder: Path) -> None:
+    with RunStore.open(folder) as store:
+        store.put_meta("finished", True)
+    with RunStore.open(folder / DATABASE) as store:
+        assert store.meta("finished") is True
+
+
+def test_a_run_folder_can_be_moved_and_holds_no_absolute_path(folder: Path, tmp_path: Path) -> None:
+    with RunStore.open(folder) as store:
+        store.put_genome("g", b"payload")
+    for file in folder.rglob("*"):
+        assert str(tmp_path).encode() not in file.read_bytes()
+    shutil.move(folder, tmp_path / "elsewhere#?%20")
+    with RunStore.open(tmp_path / "elsewhere#?%20", read_only=True) as moved:
+        assert moved.genome("g") == b"payload"
+
+
+def test_a_second_writer_is_refused_while_the_first_lives(folder: Path, spawn: Spawn) -> None:
+    child = spawn("print('ready')\ntime.sleep(60)")
+    ready(child)
+    with pytest.raises(RunLockedError, match=f"written by process {child.pid}: wait"):
+        RunStore.open(folder)
+    child.kill()
+    child.wait()
+    RunStore.open(folder).close()
+
+
+def test_a_second_store_of_the_same_process_is_refused(store: RunStore, folder: Path) -> None:
+    with pytest.raises(RunLockedError):
+        RunStore.open(folder)
+    store.put_meta("still", "usable")
+
+
+def test_a_live_run_can_be_read_by_another_process(folder: Path, spawn: Spawn) -> None:
+    child = spawn("store.put_meta('n', 1)\nprint('ready')\ntime.sleep(60)")
+    ready(child)
+    with RunStore.open(folder, read_only=True) as reader:
+        assert reader.meta("n") == 1
+        with pytest.raises(StoreError, match="not writable"):
+            reader.put_meta("n", 2)
+
+
+def test_a_reader_sees_what_a_killed_writer_committed(folder: Path, spawn: Spawn) -> None:
+    child = spawn("store.put_meta('n', 1)\nprint('ready')\ntime.sleep(60)")
+    ready(child)
+    child.kill()
+    child.wait()
+    with RunStore.open(folder, read_only=True) as reader:
+        assert reader.meta("n") == 1
+
+
+def test_reading_needs_a_run(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"there is no run in .*: start one with"):
+        RunStore.open(tmp_path / "none", read_only=True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(StoreError, match="is a file: choose a folder"):
+        RunStore.open(file)
+    with pytest.raises(StoreError, match="cannot write there"):
+        RunStore.open(file / "below")
+
+
+def test_a_place_that_cannot_be_written_is_refused() -> None:
+    with pytest.raises(StoreError, match="cannot write there"):
+        RunStore.open(Path("/proc/no-such-run"))
+
+
+def test_a_full_disk_is_one_clear_line_and_loses_nothing(store: RunStore) -> None:
+    store.put_genome("small", b"1")
+    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
+    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    def breed() -> None:
+        with store.once("breed", 1) as due:
+            assert due
+            store.put_genome("medium", b"2")
+            store.put_genome("large", b"3" * 1_000_000)
+
+    with pytest.raises(StoreError, match="the disk is full: free some space"):
+        breed()
+    assert store.genome_ids() == ["small"]
+    assert not store.step_done("breed", 1)
+    store._connection.execute("PRAGMA max_page_count = 1000000")
+    breed()
+    assert store.genome_ids() == ["large", "medium", "small"]
+
+
+def test_a_newer_schema_is_refused_and_left_alone(folder: Path) -> None:
+    RunStore.open(folder).close()
+    newer = len(schema.MIGRATIONS) + 1
+    with sqlite3.connect(folder / DATABASE) as connection:
+        connection.execute(f"PRAGMA user_version = {newer}")
+    connection.close()
+    for read_only in (False, True):
+        with pytest.raises(SchemaError, match=f"schema {newer}.*upgrade acdc"):
+            RunStore.open(folder, read_only=read_only)
+    with pytest.raises(SchemaError):
+        RunStore.open(folder)  # the refusal gave the lock back
+
+
+def test_an_older_schema_is_migrated_by_a_writer_only(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RunStore.open(folder) as store:
+        store.put_meta("kept", 1)
+    two = (*schema.MIGRATIONS, "ALTER TABLE meta ADD COLUMN note TEXT;")
+    monkeypatch.setattr(schema, "MIGRATIONS", two)
+    with pytest.raises(SchemaError, match="bring it up to date"):
+        RunStore.open(folder, read_only=True)
+    with RunStore.open(folder) as store:
+        assert store._one("SELECT value, note FROM meta WHERE key = 'kept'") == ("1", None)
+    RunStore.open(folder, read_only=True).close()
+
+
+def test_a_migration_that_fails_leaves_the_schema_before_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    RunStore.open(folder).close()
+    broken = (*schema.MIGRATIONS, "CREATE TABLE half (x); CREATE TABLE meta (x);")
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", broken)
+        with pytest.raises(StoreError):
+            RunStore.open(folder)
+    with RunStore.open(folder) as store:
+        assert store._all("SELECT name FROM sqlite_master WHERE name = 'half'") == []
+
+
+@pytest.mark.parametrize("foreign", ["a database of another program", "no database at all"])
+def test_what_is_not_a_run_is_refused_and_left_alone(tmp_path: Path, foreign: str) -> None:
+    file = tmp_path / DATABASE
+    if foreign.startswith("no"):
+        file.write_text("something else " * 1000)
+    else:
+        with sqlite3.connect(file) as connection:
+            connection.execute("CREATE TABLE theirs (x)")
+        connection.close()
+    before = file.read_bytes()
+    for read_only in (False, True):
+        with pytest.raises(AcdcError, match="choose another folder"):
+            RunStore.open(tmp_path, read_only=read_only)
+    assert file.read_bytes() == before
+
+
+def test_closing_twice_is_harmless(folder: Path) -> None:
+    store = RunStore.open(folder)
+    store.close()
+    store.close()

@@ -1,0 +1,324 @@
+"""Every record comes back as it was put, and putting it again changes nothing."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from memory.errors import ConflictError, StoreError
+from memory.records import (
+    Answer,
+    ArchiveEntry,
+    Assignment,
+    Call,
+    ChatMessage,
+    Critique,
+    Draft,
+    Expert,
+    Family,
+    GateReport,
+    Grade,
+    Rejection,
+)
+from memory.store.store import RunStore, StoredSpan
+
+MakeFamily = Callable[..., Family]
+MakeExpert = Callable[..., Expert]
+MakeAssignment = Callable[..., Assignment]
+MakeCall = Callable[..., Call]
+MakeAnswer = Callable[..., Answer]
+MakeGrade = Callable[..., Grade]
+
+
+def test_genomes_are_kept_by_content(store: RunStore) -> None:
+    store.put_genome("b", b"\x00\xff")
+    store.put_genome("b", b"\x00\xff")
+    store.put_genome("a", b"")
+    assert store.genome_ids() == ["a", "b"]
+    assert store.genome("b") == b"\x00\xff"
+    with pytest.raises(ConflictError, match="genome b"):
+        store.put_genome("b", b"other")
+    with pytest.raises(StoreError, match="genome c is not recorded"):
+        store.genome("c")
+
+
+def test_experts_come_back_by_generation_and_birth(
+    store: RunStore, make_expert: MakeExpert
+) -> None:
+    young = make_expert("g2-0", generation=2)
+    second, first = make_expert("g1-1", birth=1), make_expert("g1-0")
+    for expert in (young, second, first, young):
+        store.put_expert(expert)
+    assert store.experts() == [first, second, young]
+    assert store.experts(1) == [first, second]
+    assert store.expert("g1-1") == second
+    with pytest.raises(ConflictError, match="expert g1-1"):
+        store.put_expert(make_expert("g1-1", birth=3))
+    with pytest.raises(StoreError, match="expert g9-9 is not recorded"):
+        store.expert("g9-9")
+
+
+def test_families_keep_their_order_and_the_story_of_their_status(
+    store: RunStore, make_family: MakeFamily
+) -> None:
+    late, early = make_family("g1-a00-z"), make_family("g0-a09-a")
+    for family in (late, early, late):
+        store.put_family(family)
+    store.put_family(make_family("g1-a01-held"), status="held")
+    assert [family.id for family in store.families()] == ["g1-a00-z", "g0-a09-a", "g1-a01-held"]
+    with store.once("curation", 5):
+        store.set_family_status(late.id, "retired", "impossible")
+        store.set_family_status(late.id, "retired", "said twice")
+    store.put_family(late)
+    assert store.family_status(late.id) == "retired"
+    assert store.families("active") == [early]
+    events = store.family_events(late.id)
+    assert [(event.status, event.reason, event.generation) for event in events] == [
+        ("active", "accepted", None),
+        ("retired", "impossible", 5),
+    ]
+    assert len(store.family_events()) == 4
+    with pytest.raises(ConflictError, match=late.id):
+        store.put_family(make_family(late.id, description="Another one."))
+    with pytest.raises(StoreError, match="is not recorded"):
+        store.set_family_status("none", "held", "")
+
+
+def test_skill_vectors_tell_failed_from_missing(
+    store: RunStore, make_family: MakeFamily, make_expert: MakeExpert
+) -> None:
+    for name in ("f1", "f2", "f3"):
+        store.put_family(make_family(name))
+    for name in ("g1-0", "g1-1"):
+        store.put_expert(make_expert(name))
+    store.set_skill("g1-0", "f2", True)
+    store.set_skill("g1-0", "f1", True)
+    store.set_skill("g1-0", "f1", False)
+    assert store.skills("g1-0") == {"f1": False, "f2": True}
+    assert store.skills("g1-1") == {}
+    assert store.all_skills() == {"g1-0": {"f1": False, "f2": True}, "g1-1": {}}
+    assert store.all_skills(["f2", "f3"]) == {"g1-0": {"f2": True}, "g1-1": {}}
+    assert store.all_skills([]) == {"g1-0": {}, "g1-1": {}}
+
+
+def test_archives_are_ordered_by_rank_and_replaced_whole(
+    store: RunStore, make_expert: MakeExpert
+) -> None:
+    assert store.latest_archive() is None
+    names = ["g1-0", "g1-1", "g1-2"]
+    for name in names:
+        store.put_expert(make_expert(name))
+    entries = [
+        ArchiveEntry(expert=name, rank=rank, fitness=0.1 + 0.2, novelty=999.0)
+        for name, rank in zip(names, (2, 0, 1), strict=True)
+    ]
+    store.put_archive(1, entries)
+    store.put_archive(2, entries)
+    store.put_archive(2, entries[1:])
+    assert store.archive(1) == [entries[1], entries[2], entries[0]]
+    assert store.latest_archive() == (2, [entries[1], entries[2]])
+    assert store.archive(7) == []
+
+
+def test_an_assignment_moves_forward_only(
+    store: RunStore, make_assignment: MakeAssignment, make_family: MakeFamily
+) -> None:
+    first, second, third = (make_assignment(1, index) for index in range(3))
+    for assignment in (third, first, second, first):
+        store.put_assignment(assignment)
+    assert store.assignments(1) == [first, second, third]
+    store.finish_assignment(first.id, "candidate")
+    assert store.assignments(status="open") == [second, third]
+    with store.transaction():
+        store.finish_assignment(first.id, "accepted", family_id="f1")
+        store.put_family(make_family("f1"))
+    store.finish_assignment(first.id, "candidate")
+    assert store.assignment_status(first.id) == ("accepted", None, "f1")
+    rejection = Rejection(reason="duplicate", detail="like f1")
+    with pytest.raises(ConflictError, match="is accepted, it cannot be rejected"):
+        store.finish_assignment(first.id, "rejected", rejection)
+    store.finish_assignment(second.id, "rejected", rejection)
+    store.finish_assignment(third.id, "rejected", Rejection(reason="timeout"))
+    assert store.assignment_status(second.id) == ("rejected", rejection, None)
+    assert store.rejection_counts() == {"duplicate": 1, "timeout": 1}
+    with pytest.raises(ValueError, match="with rejection None"):
+        store.finish_assignment(second.id, "rejected")
+    with pytest.raises(ConflictError):
+        store.put_assignment(make_assignment(1, 0, kind="harder", parent="f1"))
+
+
+def test_drafts_are_kept_round_by_round(store: RunStore, make_assignment: MakeAssignment) -> None:
+    store.put_assignment(make_assignment())
+    first = Draft(assignment="g1-a00", round=0, proposal=None)
+    second = Draft(
+        assignment="g1-a00",
+        round=1,
+        proposal={"name": "sum", "wrong_answers": {"1": ["2"]}},
+        gates=GateReport(code="leaked", detail="instance 1"),
+        critique=Critique(verdict="refine", problems=["too easy"]),
+    )
+    store.put_draft(second)
+    store.put_draft(first)
+    store.put_draft(Draft(assignment="g1-a00", round=1, proposal=None))
+    store.put_draft(second)
+    assert store.drafts("g1-a00") == [first, second]
+
+
+def test_the_first_answer_and_the_first_grade_stay(
+    store: RunStore, make_answer: MakeAnswer, make_grade: MakeGrade
+) -> None:
+    answer = make_answer("a1")
+    store.put_answer(answer)
+    store.put_answer(make_answer("a1", extracted="other"))
+    store.put_answers([make_answer("a2"), make_answer("a3")])
+    assert store.answers(["a3", "a1", "nope", "a1"]) == {"a3": make_answer("a3"), "a1": answer}
+    other = make_answer("a0", instance_hash="other", sample=1)
+    store.put_answer(other)
+    assert store.answers_of("genome") == [answer, make_answer("a2"), make_answer("a3"), other]
+    assert store.answers_of("nobody") == []
+    assert store.answer_to("genome", "other") == other
+    assert store.answer_to("genome", "never asked") is None
+    grade = make_grade("q1", "a1")
+    store.put_grades([grade, make_grade("q1", "a1", passed=False)])
+    assert store.grades(["q1", "q2"]) == {"q1": grade}
+    with pytest.raises(StoreError, match=r"q3.*FOREIGN KEY"):
+        store.put_grades([make_grade("q2", "a2"), make_grade("q3", "no such answer")])
+    assert store.grades(["q2"]) == {}
+
+
+def test_thousands_of_answers_and_grades_take_no_time(
+    store: RunStore, make_answer: MakeAnswer, make_grade: MakeGrade
+) -> None:
+    answers = [make_answer(f"a{index}") for index in range(4000)]
+    grades = [make_grade(f"q{index}", f"a{index}") for index in range(4000)]
+    started = time.process_time()
+    store.put_answers(answers)
+    store.put_grades(grades)
+    assert len(store.answers(answer.key for answer in answers)) == 4000
+    assert len(store.grades(grade.key for grade in grades)) == 4000
+    assert time.process_time() - started < 2.0
+
+
+def test_messages_of_calls_are_stored_once(store: RunStore, make_call: MakeCall) -> None:
+    first, second = make_call("one"), make_call("two", role="critic", assignment=None)
+    for call in (first, second, first):
+        store.put_call(call)
+    assert store.call("one") == first
+    assert store.call("none") is None
+    assert store.calls() == [first, second]
+    assert store.calls(role="critic") == [second]
+    assert store.calls(assignment="g1-a00") == [first]
+    assert store._one("SELECT COUNT(*) FROM messages") == (3,)
+
+
+def test_a_success_replaces_a_failed_call_but_nothing_replaces_a_success(
+    store: RunStore, make_call: MakeCall
+) -> None:
+    failed = make_call(response=None, error="503 from the endpoint", tokens_in=0, tokens_out=0)
+    good = make_call(response="fine")
+    store.put_call(failed)
+    assert store.call_totals()["scientist"]["failed"] == 1
+    store.put_call(good)
+    store.put_call(failed)
+    store.put_call(make_call(response="another"))
+    assert store.call("call") == good
+    store.count_cached("call")
+    store.count_cached("call")
+    store.put_call(good)
+    assert store.call("call") == good.model_copy(update={"cached": 2})
+    assert store.call_totals() == {
+        "scientist": {"calls": 1, "tokens_in": 10, "tokens_out": 2, "cached": 2, "failed": 0}
+    }
+
+
+def test_a_call_without_messages_is_found_too(store: RunStore, make_call: MakeCall) -> None:
+    call = make_call(messages=())
+    store.put_call(call)
+    assert store.calls() == [call]
+
+
+def test_meta_and_events(store: RunStore) -> None:
+    assert store.meta("summary") is None
+    store.put_meta("summary", {"coverage": [1, None]})
+    store.put_meta("summary", {"coverage": [2, None]})
+    assert store.meta("summary") == {"coverage": [2, None]}
+    with store.once("selection", 4):
+        store.add_event("pulse", {"best": 0.5})
+    store.add_event("note", "by hand")
+    assert [(event.payload, event.generation) for event in store.events()] == [
+        ({"best": 0.5}, 4),
+        ("by hand", None),
+    ]
+    assert [event.kind for event in store.events("note")] == ["note"]
+    assert store.run_id() == store.run_id()
+
+
+def test_phases_are_summed_by_name_and_over_resumed_runs(folder: Path) -> None:
+    def phase(id_: str, name: str, start: int, end: int, kind: str = "phase") -> StoredSpan:
+        return StoredSpan(id=id_, trace="t", kind=kind, name=name, started_ns=start, ended_ns=end)
+
+    with RunStore.open(folder) as store:
+        store.put_span(phase("1", "judge", 2 * 10**9, 5 * 10**9))
+        store.put_span(phase("2", "draft", 10**9, 4 * 10**9))
+        store.put_span(phase("3", "propose", 0, 9 * 10**9, kind="agent"))
+    with RunStore.open(folder) as store:
+        store.put_span(phase("4", "judge", 7 * 10**9, 75 * 10**8))
+        store.put_span(phase("4", "judge", 7 * 10**9, 75 * 10**8))
+        assert store.phase_seconds() == {"draft": 3.0, "judge": 3.5}
+        assert list(store.phase_seconds()) == ["draft", "judge"]
+        assert [span.id for span in store.spans("phase", "judge")] == ["1", "4"]
+
+
+def test_the_summary_counts_what_a_status_screen_shows(
+    store: RunStore,
+    make_family: MakeFamily,
+    make_assignment: MakeAssignment,
+    make_expert: MakeExpert,
+) -> None:
+    store.put_expert(make_expert())
+    store.put_archive(1, [ArchiveEntry(expert="g1-0", rank=0, fitness=1.0, novelty=1.0)])
+    for index in range(4):
+        assignment = make_assignment(1, index)
+        store.put_assignment(assignment)
+        for round_ in range(index):
+            store.put_draft(Draft(assignment=assignment.id, round=round_, proposal=None))
+        if index < 3:
+            store.put_family(
+                make_family(f"f{index}", generator="chain_sum,lcm"[: 9 + 4 * (index % 2)])
+            )
+            store.finish_assignment(assignment.id, "accepted", family_id=f"f{index}")
+    store.finish_assignment("g1-a03", "rejected", Rejection(reason="critic"))
+    store.set_family_status("f0", "retired", "impossible")
+    counts = store.summary_counts()
+    assert counts.model_dump() == {
+        "generations": 1,
+        "experts": 1,
+        "families": {"active": 2, "retired": 1},
+        "generators": {"chain_sum": 3, "lcm": 1},
+        "assignments": {"accepted": 3, "rejected": 1},
+        "rejected": {"critic": 1},
+        "revised": 1,
+        "answers": 0,
+        "grades": 0,
+    }
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=st.text(st.characters(exclude_categories=())), seconds=st.floats())
+def test_whatever_a_model_says_comes_back_unchanged(
+    store: RunStore, make_call: MakeCall, content: str, seconds: float
+) -> None:
+    said = ChatMessage(role="assistant", content=content)
+    call = make_call(f"{content!r}{seconds}", messages=(said,), response=content, seconds=seconds)
+    store.put_call(call)
+    found = store.call(call.key)
+    assert found is not None
+    assert found.messages == (said,)
+    assert found.response == content
+    assert found.seconds == seconds or (math.isnan(found.seconds) and math.isnan(seconds))
