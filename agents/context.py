@@ -1,4 +1,4 @@
-"""What the nodes of the graph work with: one handle per room, passed in and never reached for."""
+"""What nodes and commands work with: one handle per room, passed in and never reached for."""
 
 from __future__ import annotations
 
@@ -6,94 +6,50 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agents.chat import ChatClient
-from agents.judge.examiner import Examiner
-from agents.judge.grader import KnownScores
-from agents.judge.rater import Rater
+from agents.chat.client import ChatClient
+from agents.config import RunConfig
 from agents.progress import DraftProgress, Progress, silent
 from agents.sandbox import Sandbox
-from agents.settings import (
-    AnsweringSettings,
-    GateSettings,
-    JudgeSettings,
-    PoolSettings,
-    PopulationSettings,
-    ScientistSettings,
-)
-from evolution.breeding.settings import BreedingSettings
+from agents.sandbox.known_scores import KnownScores
 from evolution.genome.genome import Genome
 from evolution.population import Population
 from evolution.selection import Candidate
-from evolution.selection.settings import SelectionSettings
 from memory.novelty.memory import NoveltyMemory
 from memory.records import ChatMessage, Expert
-from memory.settings import NoveltySettings
-from memory.store.shared import SharedBook
 from memory.store.store import RunStore
 from prompts import PromptLibrary
 
 
-@dataclass(slots=True)
-class RunContext:
-    """Everything that a run needs beside its LangGraph state, which holds ids and counters only.
+@dataclass(slots=True, kw_only=True)
+class ReadContext:
+    """What it takes to read a run and to let its experts answer; nothing here writes to the run.
 
     Attributes:
         folder: the run folder; every stored path is relative to it.
-        seed: the run seed, the root of all random streams.
-        generations: how many generations follow the founders.
-        has_rater: whether an LLM can judge what cheap statistics leave open.
-        has_chooser: whether an LLM can choose among answers.
-        shelf: answers that the runs of a study share.
-        drafts: tells where the scientists stand.
-        known_scores: scores of equal answers, which are computed once.
+        config: the run's configuration.
+        store: the run store; read-only for commands that read.
+        chat: how models behind an endpoint are asked.
+        population: the bank, and the engine in which experts answer.
+        progress: where events are reported.
     """
 
     folder: Path
-    seed: int
-    generations: int
+    config: RunConfig
     store: RunStore
-    novelty: NoveltyMemory
     chat: ChatClient
     prompts: PromptLibrary
-    sandbox: Sandbox
     population: Population
-    gates: GateSettings
-    judge: JudgeSettings
-    pool: PoolSettings
-    sizes: PopulationSettings
-    scientist: ScientistSettings
-    breeding: BreedingSettings
-    selection: SelectionSettings
-    novelty_settings: NoveltySettings
-    answering: AnsweringSettings
-    has_rater: bool = False
-    has_chooser: bool = False
-    shelf: RunStore | None = None
-    known_scores: KnownScores = field(default_factory=KnownScores)
     progress: Progress = silent
-    drafts: DraftProgress = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Progress of drafts goes where all progress goes."""
-        self.drafts = DraftProgress(self.progress)
+    @property
+    def has_rater(self) -> bool:
+        """Whether an LLM can grade by a rubric; the offline model cannot."""
+        return self.config.endpoints.is_live("rater")
 
-    async def examiner(self) -> Examiner:
-        """An examiner in front of the engine."""
-        return Examiner(
-            store=self.store if self.shelf is None else SharedBook(self.store, self.shelf),
-            broker=await self.population.broker(),
-            sandbox=self.sandbox,
-            render=self.render_question,
-            settings=self.judge,
-            rater=self.rater(),
-            known=self.known_scores,
-        )
-
-    def rater(self) -> Rater | None:
-        """Who grades rated families; None while only the offline model could, which cannot."""
-        if not self.has_rater:
-            return None
-        return Rater(self.chat, self.prompts, self.judge.votes, self.seed)
+    @property
+    def has_chooser(self) -> bool:
+        """Whether an LLM can choose among answers; the offline model cannot."""
+        return self.config.endpoints.is_live("chooser")
 
     def render_question(self, instructions: str) -> list[ChatMessage]:
         """The conversation in which an expert is asked."""
@@ -104,39 +60,46 @@ class RunContext:
         """The genome of a stored expert."""
         return self.population.decode(expert.genome_id, self.store.genome(expert.genome_id))
 
-    def archive_experts(self) -> list[Expert]:
-        """The experts of the latest archive by rank, or the founders while there is none."""
-        return archive_of(self.store)
+
+@dataclass(slots=True, kw_only=True)
+class RunContext(ReadContext):
+    """Everything that a run needs beside its LangGraph state, which holds ids and counters only.
+
+    Attributes:
+        novelty: the embeddings of the pool.
+        sandbox: where the code of families runs.
+        shared_answers: answers that the runs of a study share; None for a run by itself.
+        known_scores: scores of equal answers, which are computed once.
+        drafts: reports where the scientists stand.
+    """
+
+    novelty: NoveltyMemory
+    sandbox: Sandbox
+    shared_answers: RunStore | None = None
+    known_scores: KnownScores = field(default_factory=KnownScores)
+    drafts: DraftProgress = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Progress of drafts goes where all progress goes."""
+        self.drafts = DraftProgress(self.progress)
 
     def archive_skills(self) -> dict[str, dict[str, bool]]:
         """Skill vectors of the archive's experts on the active pool."""
-        active = {family.id for family in self.store.families("active")}
-        return {
-            expert.id: {
-                family: passed
-                for family, passed in self.store.skills(expert.id).items()
-                if family in active
-            }
-            for expert in self.archive_experts()
-        }
+        vectors = self._active_skills()
+        return {expert.id: vectors[expert.id] for expert in self.store.archive_experts()}
 
     def candidates(self, experts: Sequence[Expert]) -> list[Candidate]:
         """What selection needs to know of experts: skills on the active pool, and age."""
-        active = {family.id for family in self.store.families("active")}
+        vectors = self._active_skills()
         return [
             Candidate(
                 id=expert.id,
-                skills={f: p for f, p in self.store.skills(expert.id).items() if f in active},
+                skills=vectors[expert.id],
                 generation=expert.generation,
                 birth=expert.birth,
             )
             for expert in experts
         ]
 
-
-def archive_of(store: RunStore) -> list[Expert]:
-    """The experts of the latest archive by rank, or the founders while there is none."""
-    latest = store.latest_archive()
-    if latest is None:
-        return store.experts(0)
-    return [store.expert(entry.expert) for entry in latest[1]]
+    def _active_skills(self) -> dict[str, dict[str, bool]]:
+        return self.store.all_skills([family.id for family in self.store.families("active")])

@@ -187,9 +187,9 @@ def after_admission(state: RunState, runtime: Handles) -> str:
 def after_selection(state: RunState, runtime: Handles) -> str:
     """The next generation, by way of curation where the pool adapts, or the report."""
     generation = state["generation"]
-    if generation > runtime.context.generations:
+    if generation > runtime.context.config.generations:
         return "report"
-    return "curation" if generation % runtime.context.pool.adapt_every == 0 else "evolution"
+    return "curation" if generation % runtime.context.config.pool.adapt_every == 0 else "evolution"
 
 
 def _open_assignments(state: RunState, runtime: Handles) -> list[Send]:

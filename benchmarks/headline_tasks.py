@@ -138,7 +138,7 @@ async def best_seed_shares(folder: RunFolder, tasks: list[Task], place: Path) ->
         field = contenders(context, {name: context.store.skills(name) for name in seeds})
         lines = [Line(each.name, (Voice(each),)) for each in field]
         with RunStore.open(place) as book:
-            bench = Bench(context, book, tasks, context.judge.max_tokens)
+            bench = Bench(context, book, tasks, context.config.judge.max_tokens)
             await bench.answer_all(lines)
     best: dict[str, float] = {}
     for each in lines:

@@ -50,7 +50,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         bank = await context.population.bank()
         seeds = {n: bank.seed_genome(n) for n in bank.seed_names if n != bank.base_name}
         with RunStore.open(folder.path / "benchmark") as store:
-            bench = Bench(context, store, [], context.judge.max_tokens)
+            bench = Bench(context, store, [], context.config.judge.max_tokens)
             families = history_of(context.store)
 
             async def grade(name: str, genome: Genome) -> Skills:
@@ -59,7 +59,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             alone = {name: await grade(name, genome) for name, genome in seeds.items()}
             rows = [{"name": name} | summary([skills], alone) for name, skills in alone.items()]
             for crossover in options.crossovers:
-                settings = context.breeding.model_copy(
+                settings = context.config.breeding.model_copy(
                     update={"crossovers": {crossover: 1.0}, "mutations": {}}
                 )
                 pairs = itertools.cycle(itertools.combinations(seeds.values(), 2))

@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.config import RunConfig
 from agents.offline.author import stream
 from agents.offline.catalogue import WITHIN_REACH
 from agents.offline.sketches import Sketch
@@ -35,7 +36,7 @@ from agents.settings import JudgeSettings
 from benchmarks.ladder import render
 from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines
-from console.run.config import RunConfig, cache_folder, resolve
+from console.run.config import cache_folder, resolve
 from evolution.bank.bank import Bank, load_bank
 from evolution.breeding.breed import breed
 from evolution.engines import Engine, open_engine

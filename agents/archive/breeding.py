@@ -15,9 +15,9 @@ def breed_child(
     context: RunContext, bank: Bank, parents: list[Expert], generation: int, birth: int
 ) -> Expert:
     """Breed one expert and store it with its lineage. No weights are touched."""
-    rng_seed = derive_seed(context.seed, generation, "breed", birth)
+    rng_seed = derive_seed(context.config.seed, generation, "breed", birth)
     genomes = [context.genome(parent) for parent in parents]
-    offspring = breed(bank, genomes, rng_seed, context.breeding)
+    offspring = breed(bank, genomes, rng_seed, context.config.breeding)
     expert = Expert(
         id=f"g{generation}-{birth}",
         genome_id=bank.genome_id(offspring.genome),
@@ -49,8 +49,8 @@ async def evolve(context: RunContext, generation: int) -> None:
         candidates = context.candidates(archive)
         active = [family.id for family in context.store.families("active")]
         by_id = {expert.id: expert for expert in archive}
-        wanted = parents_needed(context.breeding)
-        for birth in range(context.sizes.children):
-            rng = stream(context.seed, generation, "parents", birth)
-            chosen = choose_parents(candidates, active, rng, context.selection, n=wanted)
+        wanted = parents_needed(context.config.breeding)
+        for birth in range(context.config.population.children):
+            rng = stream(context.config.seed, generation, "parents", birth)
+            chosen = choose_parents(candidates, active, rng, context.config.selection, n=wanted)
             breed_child(context, bank, [by_id[name] for name in chosen], generation, birth)

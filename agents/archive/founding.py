@@ -43,8 +43,8 @@ def _bred_founders(context: RunContext, bank: Bank, seeds: list[Expert]) -> None
     """Children of pairs of seeds; the base is no parent, since it adds nothing to a merge."""
     bred = [expert for expert in seeds if expert.operator != "base"] or seeds
     pairs = list(itertools.combinations(bred, 2)) or [(bred[0], bred[0])]
-    order = stream(context.seed, 0, "founding-pairs").permutation(len(pairs))
-    for index in range(context.sizes.founders - len(seeds)):
+    order = stream(context.config.seed, 0, "founding-pairs").permutation(len(pairs))
+    for index in range(context.config.population.founders - len(seeds)):
         pair = pairs[int(order[index % len(pairs)])]
         breed_child(context, bank, list(pair), generation=0, birth=len(seeds) + index)
 

@@ -86,15 +86,17 @@ def restore(store: RunStore, folder: Path, bank: Bank) -> None:
 
 def _plan(context: RunContext, generation: int) -> Plan | None:
     """Whether a graft is due, of whom, and by which method; drawn from streams of its own."""
-    settings = context.breeding.graft
+    settings = context.config.breeding.graft
     if not settings.every or generation % settings.every:
         return None
-    rng = stream(context.seed, generation, STEP)
+    rng = stream(context.config.seed, generation, STEP)
     if rng.random() >= settings.probability:
         return None
     archive = [context.store.expert(each.expert) for each in context.store.archive(generation - 1)]
     active = [family.id for family in context.store.families("active")]
-    parents = choose_parents(context.candidates(archive), active, rng, context.selection, n=2)
+    parents = choose_parents(
+        context.candidates(archive), active, rng, context.config.selection, n=2
+    )
     if len(set(parents)) < len(parents):
         return None
     methods = sorted(settings.methods)
@@ -107,7 +109,7 @@ def _merge(context: RunContext, bank: Bank, name: str, plan: Plan, generation: i
     parents = {each: context.genome(context.store.expert(each)) for each in plan.parents}
     folder = context.folder / FOLDER
     _sweep(folder)
-    seed = derive_seed(context.seed, generation, "graft-noise")
+    seed = derive_seed(context.config.seed, generation, "graft-noise")
     anchor = merge_experts(name, bank, parents, plan.method, plan.parameters, seed, folder)
     if anchor.content_hash in {each.content_hash for each in bank.anchors}:
         raise MergeError(f"graft {name!r} gives an anchor that is there already")
@@ -140,10 +142,10 @@ def _record(context: RunContext, bank: Bank, anchor: Anchor, plan: Plan, generat
     )
     expert = Expert(
         # After the children, whose numbers stay what they are without a graft.
-        id=f"g{generation}-{context.sizes.children}",
+        id=f"g{generation}-{context.config.population.children}",
         genome_id=bank.genome_id(genome),
         generation=generation,
-        birth=context.sizes.children,
+        birth=context.config.population.children,
         operator=OPERATOR,
         parents=plan.parents,
         parameters={OPERATOR: {"anchor": anchor.name, "method": plan.method, **plan.parameters}},

@@ -33,14 +33,17 @@ def _trim_pool(context: RunContext, experts: list[Expert]) -> None:
     active = [family.id for family in context.store.families("active")]
     skills = {expert.id: context.store.skills(expert.id) for expert in experts}
     rates = pass_rates(active, skills)
-    for family in over_capacity(active, rates, context.pool.capacity):
+    for family in over_capacity(active, rates, context.config.pool.capacity):
         move(context.store, context.store.family(family), "least_telling", rate=rates[family])
 
 
 def _survive(context: RunContext, generation: int, experts: list[Expert]) -> None:
     active = [family.id for family in context.store.families("active")]
     selection = survive(
-        context.candidates(experts), active, context.sizes.capacity, context.selection
+        context.candidates(experts),
+        active,
+        context.config.population.capacity,
+        context.config.selection,
     )
     context.store.put_archive(
         generation,
@@ -61,10 +64,10 @@ def _pulse(context: RunContext, generation: int) -> None:
     context.progress(
         ProgressEvent(
             "pulse",
-            f"generation {generation}/{context.generations}: best {best.expert} "
+            f"generation {generation}/{context.config.generations}: best {best.expert} "
             f"{best.fitness:.2f}, archive {len(entries)} ({bred} bred), Coverage "
             f"{coverage(skills, list(skills), active):.2f} on the pool of {len(active)} families",
             generation,
-            context.generations,
+            context.config.generations,
         )
     )

@@ -160,6 +160,10 @@ class EndpointsSettings(Settings):
             places.setdefault((own.base_url, own.model, own.api_key_env), role)
         return list(places.values())
 
+    def is_live(self, role: Role) -> bool:
+        """Whether a language model plays a role, and not the offline one."""
+        return self.of(role).base_url != OFFLINE
+
     def of(self, role: Role) -> EndpointSettings:
         """The whole endpoint of a role, inherited settings filled in."""
         if role == "scientist":

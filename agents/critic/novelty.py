@@ -85,15 +85,15 @@ async def _novelty_verdict(
     context: RunContext, assignment: Assignment, family: Family
 ) -> Rejection | None:
     """None for a new family, else why it is none."""
-    neighbours = context.novelty.nearest(family, k=context.novelty_settings.neighbours)
+    neighbours = context.novelty.nearest(family, k=context.config.novelty.neighbours)
     if not neighbours:
         return None
     closest = neighbours[0]
     name = context.store.family(closest.family_id).name
     detail = f"similarity {closest.similarity:.3f} to {name} ({closest.family_id})"
-    if closest.similarity >= context.novelty_settings.duplicate_similarity:
+    if closest.similarity >= context.config.novelty.duplicate_similarity:
         return Rejection(reason="duplicate", detail=detail)
-    if closest.similarity < context.novelty_settings.similar_similarity:
+    if closest.similarity < context.config.novelty.similar_similarity:
         return None
     similar = [context.store.family(neighbour.family_id) for neighbour in neighbours]
     try:

@@ -84,7 +84,9 @@ class Bench:
         self, name: str, genome_id: str, genome: Genome, families: Sequence[Family]
     ) -> Contender:
         """Grade a genome that the run does not know on its history, as the run grades."""
-        examiner = await self._examiner(self.context.sandbox, self.context.judge.temperature, 0)
+        examiner = await self._examiner(
+            self.context.sandbox, self.context.config.judge.temperature, 0
+        )
         items = [item for family in families for item in items_of(family)]
         results = await examiner.examine(genome_id, genome, items)
         by_code: dict[str, list[Result]] = {}
@@ -125,13 +127,13 @@ class Bench:
         if scorer is self._scorer:
             update["max_tokens"] = self._max_tokens
         else:
-            update["samples"] = context.judge.samples
+            update["samples"] = context.config.judge.samples
         return Examiner(
             self._book,
             answerer or await context.population.broker(),
             scorer,
             context.render_question,
-            context.judge.model_copy(update=update),
+            context.config.judge.model_copy(update=update),
             seed=derive_seed(0, 0, "evaluate", sample),
             logprobs=scorer is self._scorer,
         )

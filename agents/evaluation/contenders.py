@@ -97,8 +97,8 @@ async def random_contenders(context: RunContext, count: int) -> list[tuple[str, 
     bank = await context.population.bank()
     drawn = []
     for index in range(count):
-        seed = derive_seed(context.seed, 0, "random-genome", index)
-        genome = random_genome(bank, seed, context.breeding)
+        seed = derive_seed(context.config.seed, 0, "random-genome", index)
+        genome = random_genome(bank, seed, context.config.breeding)
         drawn.append((f"random-{index}", bank.genome_id(genome), genome))
     return drawn
 

@@ -60,7 +60,7 @@ async def evaluate_run(context: RunContext, book: RunStore, plan: Plan) -> RunRo
     aids = aids_of(context)
     # Wanted methods are checked before any work is done.
     chosen = _methods(plan.select, aids)
-    bench = Bench(context, book, plan.tasks, plan.max_tokens or context.judge.max_tokens)
+    bench = Bench(context, book, plan.tasks, plan.max_tokens or context.config.judge.max_tokens)
     lines, everybody = await _lines(bench, plan)
     async with AsyncExitStack() as stack:
         if plan.big_model is not None:
@@ -69,7 +69,7 @@ async def evaluate_run(context: RunContext, book: RunStore, plan: Plan) -> RunRo
             lines.append(await big_model_line(context, answerer))
         await bench.answer_all(lines)
     router = SkillRouter(
-        context.novelty, {c.name: c.skills for c in everybody}, context.answering.neighbours
+        context.novelty, {c.name: c.skills for c in everybody}, context.config.answering.neighbours
     )
     aids = dataclasses.replace(aids, router=router)
     rows: dict[Place, Row] = {}
@@ -80,7 +80,7 @@ async def evaluate_run(context: RunContext, book: RunStore, plan: Plan) -> RunRo
         row = await measure(bench, line, chosen if line.n > 1 else [], aids)
         rows[row.place] = row
     clusters = {task.id: task.cluster for task in plan.tasks}
-    return RunRows(str(context.folder), context.seed, clusters, rows)
+    return RunRows(str(context.folder), context.config.seed, clusters, rows)
 
 
 def _methods(wanted: Sequence[str], aids: Aids) -> list[Method]:

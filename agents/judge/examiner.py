@@ -12,10 +12,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from agents.context import RunContext
 from agents.families.items import Item
 from agents.judge.extraction import extract
-from agents.judge.grader import Failure, Grader, KnownScores, Scorer, Verdict, VoteBook
+from agents.judge.grader import Failure, Grader, Scorer, Verdict, VoteBook
 from agents.judge.rater import Rater
+from agents.sandbox.known_scores import KnownScores
 from agents.settings import JudgeSettings
 from evolution.errors import EngineError, PromptTooLongError
 from evolution.genome.genome import Genome
@@ -23,6 +25,7 @@ from memory.hashing import json_hash
 from memory.randomness import derive_seed
 from memory.records import Answer, ChatMessage, Reply, Sampling
 from memory.spans import span
+from memory.store.shared import SharedBook
 
 __all__ = ["Answerer", "Examiner", "GradeBook", "Item", "Result", "Scorer", "family_outcome"]
 
@@ -252,3 +255,25 @@ class Result:
     error: str = ""
     condemned: str | None = None
     agreement: float | None = None
+
+
+def rater_of(context: RunContext) -> Rater | None:
+    """Who grades rated families; None while only the offline model could, which cannot."""
+    if not context.has_rater:
+        return None
+    config = context.config
+    return Rater(context.chat, context.prompts, config.judge.votes, config.seed)
+
+
+async def examiner_of(context: RunContext) -> Examiner:
+    """An examiner in front of a run's engine."""
+    store, shared = context.store, context.shared_answers
+    return Examiner(
+        store=store if shared is None else SharedBook(store, shared),
+        broker=await context.population.broker(),
+        sandbox=context.sandbox,
+        render=context.render_question,
+        settings=context.config.judge,
+        rater=rater_of(context),
+        known=context.known_scores,
+    )

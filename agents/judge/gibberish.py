@@ -153,7 +153,7 @@ async def babbling(context: RunContext, experts: Iterable[Expert]) -> dict[str, 
     rater an open case counts as coherent.
     """
     found: dict[str, str] = {}
-    if not context.selection.gibberish_filter:
+    if not context.config.selection.gibberish_filter:
         return found
     for expert in experts:
         if expert.is_seed:

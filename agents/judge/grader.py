@@ -16,7 +16,8 @@ from agents.errors import ContextLengthError, EndpointError, SandboxError
 from agents.families.items import Item
 from agents.judge.rater import Rater
 from agents.judge.votes import agreement, majority
-from agents.sandbox import HELPERS, Score, Submission
+from agents.sandbox import Score, Submission
+from agents.sandbox.known_scores import KnownScores
 from memory.hashing import json_hash
 from memory.records import Answer, Grade
 from memory.spans import span
@@ -63,27 +64,6 @@ class Verdict:
 
 
 Answered = tuple[Item, Answer]
-
-
-class KnownScores:
-    """Scores of submissions by code that is deterministic: most experts give the same answers."""
-
-    def __init__(self, most: int = 1 << 16) -> None:
-        """`most` is how many are kept at a time."""
-        self._most = most
-        self._scores: dict[tuple[str, Submission], float] = {}
-
-    def of(self, item: Item, submission: Submission) -> float | None:
-        """The score of a submission to a family, if it is known."""
-        return self._scores.get((item.code_hash, submission))
-
-    def add(self, item: Item, submission: Submission, value: float) -> None:
-        """Keep a score, unless a model or a program's running time had a part in it."""
-        if HELPERS in item.code:
-            return
-        if len(self._scores) >= self._most:
-            self._scores.clear()
-        self._scores[item.code_hash, submission] = value
 
 
 class Grader:
@@ -141,7 +121,7 @@ class Grader:
             answer.key: Submission(item.instance, answer.extracted) for item, answer in group
         }
         family = group[0][0]
-        values = {s: self._known.of(family, s) for s in submissions.values()}
+        values = {s: self._known.of(family.code_hash, s) for s in submissions.values()}
         unknown = [submission for submission, value in values.items() if value is None]
         scores: list[Score] = []
         if unknown:
@@ -155,7 +135,7 @@ class Grader:
         for submission, score in zip(unknown, scores, strict=True):
             values[submission] = score.value
             if score.value in (0, 1):
-                self._known.add(family, submission, score.value)
+                self._known.add(family.code, family.code_hash, submission, score.value)
         verdicts, grades = {}, []
         for item, answer in group:
             value = values[submissions[answer.key]]

@@ -9,7 +9,7 @@ from agents.context import RunContext
 from agents.errors import JudgingError
 from agents.families.items import items_of
 from agents.families.lifecycle import move
-from agents.judge.examiner import Result, family_outcome
+from agents.judge.examiner import Result, examiner_of, family_outcome
 from agents.progress import ProgressEvent
 from evolution.selection import undergraded
 from memory.records import Expert, Family, Json
@@ -86,7 +86,7 @@ async def _examine(context: RunContext, expert: Expert, families: Sequence[Famil
 
     A family is failed with its first instance: another answer could change nothing.
     """
-    examiner = await context.examiner()
+    examiner = await examiner_of(context)
     results: dict[str, list[Result]] = {family.code_hash: [] for family in families}
 
     async def ask(asked: Sequence[Family], part: slice) -> None:

@@ -15,6 +15,7 @@ from agents.context import RunContext
 from agents.errors import FamilyFolderError
 from agents.families.folders import METADATA, check_id, read_family, write_family
 from agents.families.proposal import Proposal
+from agents.judge.examiner import rater_of
 from agents.progress import ProgressEvent
 from agents.trial import run_gates
 from memory.records import Family
@@ -29,9 +30,9 @@ async def adopt_given(context: RunContext) -> None:
         FamilyFolderError: a folder holds no family, or one that fails a gate (which, and why).
         SandboxError: the sandbox itself failed.
     """
-    if not context.pool.families or context.store.step_done(STEP, 0):
+    if not context.config.pool.families or context.store.step_done(STEP, 0):
         return
-    folders = family_folders(context.pool.families)
+    folders = family_folders(context.config.pool.families)
     # One after another: the first that is refused ends it, and nothing else is under way then.
     checked = [await _checked(context, read_family(folder), folder) for folder in folders]
     families = _without_repetitions(checked)
@@ -75,7 +76,7 @@ async def _checked(context: RunContext, family: Family, folder: Path) -> Family:
         place = ".".join(map(str, first["loc"]))
         raise FamilyFolderError(f"{folder}: {place}: {first['msg']}") from error
     check_id(f"given-{family.id}")
-    report = await run_gates(context.sandbox, proposal, context.gates, context.rater())
+    report = await run_gates(context.sandbox, proposal, context.config.gates, rater_of(context))
     if report.code is not None:
         raise FamilyFolderError(f"{folder} fails {report.code}: {report.detail}")
     own = {"id": f"given-{family.id}", "generation": 0, "kind": "novel", "parents": ()}

@@ -21,7 +21,7 @@ wave takes longer than a few more proposals in the first."""
 
 def needs_another_wave(context: RunContext) -> bool:
     """Whether the founding pool has free places and waves of assignments left to fill them."""
-    store, pool = context.store, context.pool
+    store, pool = context.store, context.config.pool
     if store.assignments(0, "open") or store.assignments(0, "candidate"):
         return False
     waves, sittings = len(store.events("founding_wave")), 1 + len(store.events(IN_VAIN))
@@ -50,7 +50,7 @@ def open_founding_wave(context: RunContext) -> None:
     """Write the next wave of founding assignments, where one is needed."""
     if not needs_another_wave(context):
         return
-    store, pool = context.store, context.pool
+    store, pool = context.store, context.config.pool
     wave = len(store.events("founding_wave"))
     free = pool.capacity - len(store.families("active"))
     count = max(4, math.ceil(free * FOUNDING_MARGIN))
@@ -63,7 +63,7 @@ def open_founding_wave(context: RunContext) -> None:
 def _write_assignments(
     context: RunContext, generation: int, requests: Sequence[tuple[AssignmentKind, str | None]]
 ) -> None:
-    store, pool = context.store, context.pool
+    store, pool = context.store, context.config.pool
     first = len(store.assignments(generation))
     active = [family.id for family in store.families("active")]
     weak_spots = _weak_spots(context)
@@ -71,7 +71,7 @@ def _write_assignments(
     names = [family.name for family in store.families()]
     taken = tuple(names[max(0, len(names) - pool.taken_names) :])
     for index, (kind, parent) in enumerate(requests, start=first):
-        rng = stream(context.seed, generation, "inspirations", index)
+        rng = stream(context.config.seed, generation, "inspirations", index)
         others = [family for family in active if family != parent]
         count = min(pool.inspirations, len(others))
         chosen = rng.permutation(len(others))[:count]
@@ -86,7 +86,7 @@ def _write_assignments(
                 weak_spots=weak_spots,
                 lately_rejected=rejected,
                 taken_names=taken,
-                rng_seed=derive_seed(context.seed, generation, "assignment", index),
+                rng_seed=derive_seed(context.config.seed, generation, "assignment", index),
             )
         )
 
@@ -97,7 +97,7 @@ def _weak_spots(context: RunContext) -> tuple[str, ...]:
     rates = pass_rates([family.id for family in active], context.archive_skills())
     known = sorted((f for f in active if f.id in rates), key=lambda f: (rates[f.id], f.id))
     failing = dict.fromkeys(family.capability for family in known if rates[family.id] < 0.5)
-    return tuple(failing)[: context.pool.weak_spots]
+    return tuple(failing)[: context.config.pool.weak_spots]
 
 
 def _lately_rejected(context: RunContext) -> tuple[str, ...]:
@@ -109,7 +109,7 @@ def _lately_rejected(context: RunContext) -> tuple[str, ...]:
         name = proposal.get("name", "unnamed") if proposal else "unreadable proposal"
         if rejection is not None:
             lines.append(f"{name}: {rejection.reason} ({rejection.detail})"[:200])
-        if len(lines) == context.pool.lately_rejected:
+        if len(lines) == context.config.pool.lately_rejected:
             break
     return tuple(lines)
 

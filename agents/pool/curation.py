@@ -127,9 +127,9 @@ def curate(context: RunContext, generation: int) -> None:
         active = store.families("active")
         archive = context.archive_skills()
         rates = pass_rates([family.id for family in active], archive)
-        rng = stream(context.seed, generation, "curation")
+        rng = stream(context.config.seed, generation, "curation")
         replaced = [family.id for family in active if resting_parent(store, family) is not None]
-        plan = plan_adaptation(active, rates, context.pool, rng, replaced)
+        plan = plan_adaptation(active, rates, context.config.pool, rng, replaced)
         _apply(context, plan)
         _write_assignments(context, generation, plan.requests)
     context.progress(

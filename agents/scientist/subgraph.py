@@ -26,6 +26,7 @@ from agents.critic.critique import CritiqueReply, criticising
 from agents.errors import ContextLengthError, EndpointError, FamilyFault
 from agents.families.candidate import candidate_family
 from agents.families.proposal import Proposal
+from agents.judge.examiner import rater_of
 from agents.scientist.messages import proposing, refining, without_extras
 from agents.settings import ScientistSettings
 from agents.trial import run_gates
@@ -82,13 +83,15 @@ class ScientistContext:
 
         async def gates(proposal: Proposal) -> GateReport:
             with run.drafts.at("in the gates"):
-                return await run_gates(run.sandbox, proposal, run.gates, run.rater())
+                return await run_gates(run.sandbox, proposal, run.config.gates, rater_of(run))
 
         async def trial(proposal: Proposal, report: GateReport) -> tuple[TrialAnswer, ...]:
             with run.drafts.at("in the trial"):
                 return await answer_trial(run, proposal, report)
 
-        return cls(run.store, run.chat, run.prompts, run.scientist, gates, trial, run.has_rater)
+        return cls(
+            run.store, run.chat, run.prompts, run.config.scientist, gates, trial, run.has_rater
+        )
 
 
 Handles = Runtime[ScientistContext]

@@ -188,7 +188,7 @@ async def ask(
 
 def aids_of(context: RunContext) -> Aids:
     """What the methods of a run may use."""
-    settings = context.answering
+    settings = context.config.answering
     judge = ChatJudge(context.chat, context.prompts, settings.shown)
     reward = None
     if settings.reward_model is not None:

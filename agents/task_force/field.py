@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from agents.context import archive_of
 from evolution.selection.coverage import TaskForce, task_force
 from memory.records import Expert, Family, Skills
 from memory.store.store import RunStore
@@ -20,7 +19,7 @@ def field_of(store: RunStore) -> list[Expert]:
         for event in store.events("gibberish")
         if isinstance(event.payload, dict)
     }
-    order = {expert.id: expert for expert in archive_of(store)}
+    order = {expert.id: expert for expert in store.archive_experts()}
     order |= {expert.id: expert for expert in everybody if expert.is_seed}
     for expert in reversed(everybody):
         order.setdefault(expert.id, expert)

@@ -19,7 +19,7 @@ async def summarise_run(context: RunContext) -> None:
     """
     experts, history = field_of(context.store), history_of(context.store)
     await examine_experts(context, experts, history, label="report")
-    with context.store.once("report", context.generations) as due:
+    with context.store.once("report", context.config.generations) as due:
         if due:
             summary = summarise(context, experts, history)
             context.store.put_meta("summary", summary)
@@ -31,7 +31,7 @@ def summarise(context: RunContext, experts: list[Expert], history: list[Family])
     families = [family.id for family in history]
     skills = {expert.id: context.store.skills(expert.id) for expert in experts}
     seeds = [expert.id for expert in experts if expert.is_seed]
-    archive = [expert.id for expert in context.archive_experts()]
+    archive = [expert.id for expert in context.store.archive_experts()]
     sizes = range(1, len(archive) + 1)
     force = task_force(skills, families, len(archive)).experts
     seed_force = task_force({e: skills[e] for e in seeds}, families, len(seeds)).experts

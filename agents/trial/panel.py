@@ -9,7 +9,7 @@ from agents.context import RunContext
 from agents.errors import FamilyFault
 from agents.families.items import Item, drafted_items
 from agents.families.proposal import Proposal
-from agents.judge.examiner import Examiner
+from agents.judge.examiner import Examiner, examiner_of
 from evolution.genome.genome import Genome
 from evolution.selection.coverage import task_force
 from memory.records import GateReport, TrialAnswer
@@ -27,7 +27,7 @@ async def answer_trial(
             for the experts: the judge would condemn it.
     """
     items = drafted_items(proposal, gates.instructions)
-    examiner = await run.examiner()
+    examiner = await examiner_of(run)
     panel = await _panel(run)
     answered = await all_of(
         _answers(examiner, name, genome_id, genome, items) for name, genome_id, genome in panel
@@ -63,9 +63,9 @@ async def _panel(run: RunContext) -> list[tuple[str, str, Genome]]:
     Experts that complement each other, not merely the fittest: a task is too hard only if it is for
     all kinds of them.
     """
-    size = run.sizes.trial_panel
+    size = run.config.population.trial_panel
     if run.store.latest_archive() is not None:
-        archive = {expert.id: expert for expert in run.archive_experts()}
+        archive = {expert.id: expert for expert in run.store.archive_experts()}
         pool = [family.id for family in run.store.families("active")]
         chosen = [archive[name] for name in task_force(run.archive_skills(), pool, size).experts]
         return [(expert.id, expert.genome_id, run.genome(expert)) for expert in chosen]

@@ -30,7 +30,7 @@ async def answer(
     """
     method_named(method)
     async with open_context(folder, folder.config(), progress) as context:
-        sampling = Sampling(max_tokens=max_tokens or context.judge.max_tokens)
+        sampling = Sampling(max_tokens=max_tokens or context.config.judge.max_tokens)
         return await ask(context, question, size, sampling, method)
 
 

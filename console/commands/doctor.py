@@ -17,9 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.chat import ChatClient
+from agents.config import RunConfig
 from agents.offline import OfflineTransport
 from agents.sandbox import open_sandbox
-from console.run.config import RunConfig, cache_folder
+from console.run.config import cache_folder
 from console.run.opening import writes_offline
 from evolution.bank.bank import Bank, load_bank
 from evolution.bank.mergeability import Pairs, mergeability

@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.text import Text
 
 from agents.archive.grafting import restore
+from agents.config import RunConfig
 from console import calling
 from console.errors import UsageError
-from console.run.config import RunConfig, cache_folder
+from console.run.config import cache_folder
 from console.run.folder import RunFolder
 from evolution.bank.adapters import is_adapter
 from evolution.bank.bank import Bank, load_bank

@@ -10,8 +10,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from agents.config import RunConfig
 from console.errors import UsageError
-from console.run.config import RunConfig, as_tree, resolve
+from console.run.config import as_tree, resolve
 
 HEADER = """\
 # Configuration of an AC/DC run. Lines that begin with # are the defaults: take the # away to change

@@ -11,8 +11,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from agents.config import RunConfig
 from console.errors import ConfigError
-from console.run.config import RunConfig, resolve
+from console.run.config import resolve
 
 FULL = "full"
 """The variant without departures, with which all others are compared."""

@@ -11,12 +11,13 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from agents.chat.endpoints import OFFLINE
+from agents.config import RunConfig
 from agents.context import RunContext
 from agents.errors import BudgetExhausted, ChatError
 from agents.graph import RunState, build_graph
 from agents.progress import Progress, ProgressEvent
 from console.errors import ConfigError
-from console.run.config import RunConfig, cache_folder
+from console.run.config import cache_folder
 from console.run.folder import RunFolder
 from console.run.opening import open_context
 from evolution.engines.compute import choose_compute
@@ -109,7 +110,7 @@ async def _check_endpoints(context: RunContext, config: RunConfig) -> None:
 def _extended(context: RunContext) -> bool:
     """Whether a finished run was given more generations than it has done."""
     latest = context.store.latest_archive()
-    return latest is not None and latest[0] < context.generations
+    return latest is not None and latest[0] < context.config.generations
 
 
 async def _drive(context: RunContext, saver: AsyncSqliteSaver) -> None:

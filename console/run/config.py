@@ -14,28 +14,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ValidationError
 
-from agents.chat.endpoints import EndpointsSettings
-from agents.settings import (
-    AnsweringSettings,
-    GateSettings,
-    JudgeSettings,
-    PoolSettings,
-    PopulationSettings,
-    PromptSettings,
-    SandboxSettings,
-    ScientistSettings,
-)
+from agents.config import RunConfig
 from console.errors import ConfigError
-from evolution.bank.settings import ModelSettings, SpectralSettings
-from evolution.breeding.settings import BreedingSettings
-from evolution.engines.settings import EngineSettings
 from evolution.errors import OperatorError
 from evolution.plugins import load_plugin
-from evolution.selection.settings import SelectionSettings
-from memory.settings import NoveltySettings
 
 OTHER_VARIABLES = ("ACDC_CACHE", "ACDC_RUN", "ACDC_SERVE_TOKEN")
 """Variables of the prefix that are no settings of a run."""
@@ -50,49 +34,6 @@ MAY_CHANGE = (
     "novelty.embedder_key_env",
 )
 """What a resumed run may be given anew; everything else is part of keys and decisions."""
-
-
-class RunConfig(BaseSettings):
-    """Everything that can be set of a run. The defaults are the quickstart."""
-
-    model_config = SettingsConfigDict(
-        env_prefix="ACDC_", env_nested_delimiter="__", extra="forbid", frozen=True
-    )
-
-    seed: int = Field(default=0, ge=0, description="root of all random streams")
-    generations: int = Field(default=5, ge=0, description="generations after the founders")
-    plugins: tuple[str, ...] = Field(
-        default=(),
-        description="modules with operators of your own, imported before the rest is read: dotted "
-        'names or .py files, as in ["my_operators.py"]; see docs/operators.md',
-    )
-    models: ModelSettings = ModelSettings()
-    spectral: SpectralSettings = SpectralSettings()
-    breeding: BreedingSettings = BreedingSettings()
-    selection: SelectionSettings = SelectionSettings()
-    engine: EngineSettings = EngineSettings()
-    population: PopulationSettings = PopulationSettings()
-    pool: PoolSettings = PoolSettings()
-    prompts: PromptSettings = PromptSettings()
-    scientist: ScientistSettings = ScientistSettings()
-    gates: GateSettings = GateSettings()
-    judge: JudgeSettings = JudgeSettings()
-    answering: AnsweringSettings = AnsweringSettings()
-    sandbox: SandboxSettings = SandboxSettings()
-    endpoints: EndpointsSettings = EndpointsSettings()
-    novelty: NoveltySettings = NoveltySettings()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Command line and file are merged by `resolve`; the environment is merged there too."""
-        return (init_settings,)
 
 
 def cache_folder() -> Path:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.config import RunConfig
 from console import calling
 from console.errors import UsageError
-from console.run.config import RunConfig, as_tree, cache_folder, check_resume, resolve
+from console.run.config import as_tree, cache_folder, check_resume, resolve
 from evolution.bank.settings import ModelSettings
 
 PACKAGES = (

@@ -12,6 +12,7 @@ from typing import Any
 from agents.archive.grafting import restore
 from agents.chat import ChatClient
 from agents.chat.endpoints import OFFLINE
+from agents.config import RunConfig
 from agents.context import RunContext
 from agents.families.folders import write_family
 from agents.judge.consult import consulted
@@ -19,7 +20,7 @@ from agents.offline import OfflineTransport
 from agents.progress import Progress, ProgressEvent, silent
 from agents.sandbox import open_sandbox
 from console.errors import ConfigError
-from console.run.config import RunConfig, cache_folder
+from console.run.config import cache_folder
 from console.run.folder import RunFolder
 from evolution.population import Population
 from evolution.stages import Stages
@@ -36,7 +37,7 @@ PROMPTS_IN_KEYS = ("answer", "rate")
 
 def writes_offline(config: RunConfig) -> bool:
     """Whether all families are of the offline scientist's making, code of this project."""
-    return config.endpoints.of("scientist").base_url == OFFLINE and not config.pool.families
+    return not config.endpoints.is_live("scientist") and not config.pool.families
 
 
 def _all_ours(store: RunStore) -> bool:
@@ -118,7 +119,7 @@ async def open_context(
         )
         chat = ChatClient(config.endpoints, store, transport=OfflineTransport())
         stack.push_async_callback(chat.close)
-        has_rater = config.endpoints.of("rater").base_url != OFFLINE
+        has_rater = config.endpoints.is_live("rater")
         sandbox = await asyncio.to_thread(
             open_sandbox,
             config.sandbox,
@@ -140,25 +141,13 @@ async def open_context(
             write_family(folder.path / "tasks", family)
         yield RunContext(
             folder=folder.path,
-            seed=config.seed,
-            generations=config.generations,
+            config=config,
             store=store,
             novelty=novelty,
             chat=chat,
             prompts=prompts,
             sandbox=sandbox,
             population=population,
-            gates=config.gates,
-            judge=config.judge,
-            pool=config.pool,
-            sizes=config.population,
-            scientist=config.scientist,
-            breeding=config.breeding,
-            selection=config.selection,
-            novelty_settings=config.novelty,
-            answering=config.answering,
-            has_chooser=config.endpoints.of("chooser").base_url != OFFLINE,
-            has_rater=has_rater,
-            shelf=stack.enter_context(RunStore.open(shelf)) if shelf is not None else None,
+            shared_answers=stack.enter_context(RunStore.open(shelf)) if shelf is not None else None,
             progress=progress,
         )

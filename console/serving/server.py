@@ -84,7 +84,7 @@ async def serve(
             # Loaded now: who is told that the server is ready shall not wait for the models.
             await context.population.broker()
             seats = Seats(settings.queue)
-            longest = settings.max_tokens or context.judge.max_tokens
+            longest = settings.max_tokens or context.config.judge.max_tokens
             app = build_app(context, roster, seats, longest)
             guarded = Guard(app, seats, token, settings.largest_body)
             server = DrainingServer(

@@ -23,7 +23,8 @@ from evolution.bank.checkpoints import Checkpoint, check_compatible, load_tokeni
 from evolution.bank.fingerprint import tensors_hash
 from evolution.bank.gram import measure
 from evolution.bank.layout import Layout
-from evolution.bank.settings import BASE_NAME, ModelSettings, SpectralSettings
+from evolution.bank.merge_methods import BASE_NAME
+from evolution.bank.settings import ModelSettings, SpectralSettings
 from evolution.bank.sources import locate
 from evolution.bank.spectral import SpectralBasis, basis_recipe, spectral_bases
 from evolution.errors import BankError

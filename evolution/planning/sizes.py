@@ -17,7 +17,8 @@ from transformers import AutoConfig
 
 from evolution.bank.adapters import WEIGHTS, is_adapter
 from evolution.bank.layout import Layout, describe
-from evolution.bank.settings import BASE_NAME, ModelSettings, SpectralSettings
+from evolution.bank.merge_methods import BASE_NAME
+from evolution.bank.settings import ModelSettings, SpectralSettings
 from evolution.bank.sources import locate
 from evolution.engines.encoding import longest_context
 from evolution.engines.settings import VLLM_CONTEXT, EngineSettings

@@ -130,3 +130,10 @@ class PopulationTables(Database):
         if row is None or row[0] is None:
             return None
         return row[0], self.archive(row[0])
+
+    def archive_experts(self) -> list[Expert]:
+        """The experts of the latest archive by rank, or the founders while there is none."""
+        latest = self.latest_archive()
+        if latest is None:
+            return self.experts(0)
+        return [self.expert(entry.expert) for entry in latest[1]]

@@ -13,21 +13,10 @@ import pytest
 from agents.context import RunContext
 from agents.judge.node import examine_experts
 from agents.sandbox import Score
-from agents.settings import (
-    AnsweringSettings,
-    GateSettings,
-    JudgeSettings,
-    PoolSettings,
-    PopulationSettings,
-    ScientistSettings,
-)
-from evolution.breeding.settings import BreedingSettings
 from evolution.genome.genome import Genome
-from evolution.selection.settings import SelectionSettings
 from memory.records import Expert, Family
-from memory.settings import NoveltySettings
 from memory.store.store import RunStore
-from prompts import PromptLibrary
+from tests.agents.cases import run_context
 from tests.agents.judge.test_examiner import ScriptedBroker, ScriptedSandbox
 from tests.agents.pool.test_curation import family
 
@@ -57,33 +46,13 @@ def run(tmp_path: Path, families: list[Family]) -> Iterator[RunContext]:
         return broker
 
     population: Any = SimpleNamespace(broker=opened, decode=lambda *_: genome)
-    absent: Any = None
     with RunStore.open(tmp_path) as store:
         for each in families:
             store.put_family(each)
         for expert in EXPERTS:
             store.put_genome(expert.genome_id, genome.to_bytes())
             store.put_expert(expert)
-        yield RunContext(
-            folder=tmp_path,
-            seed=0,
-            generations=1,
-            store=store,
-            novelty=absent,
-            chat=absent,
-            prompts=PromptLibrary(),
-            sandbox=sandbox,  # type: ignore[arg-type]
-            population=population,
-            gates=GateSettings(),
-            judge=JudgeSettings(),
-            pool=PoolSettings(),
-            sizes=PopulationSettings(),
-            scientist=ScientistSettings(),
-            breeding=BreedingSettings(),
-            selection=SelectionSettings(),
-            answering=AnsweringSettings(),
-            novelty_settings=NoveltySettings(),
-        )
+        yield run_context(store, population=population, sandbox=sandbox)
 
 
 async def broker_of(run: RunContext) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from agents.config import RunConfig
 from agents.context import RunContext
 from agents.errors import ContextLengthError, EndpointError, JudgingError
 from agents.pool.admission import admit
@@ -17,21 +18,15 @@ from agents.pool.assignments import open_founding_wave, report_finished, require
 from agents.pool.curation import curate
 from agents.progress import DraftProgress, ProgressEvent
 from agents.settings import (
-    AnsweringSettings,
-    GateSettings,
-    JudgeSettings,
     PoolSettings,
-    PopulationSettings,
-    ScientistSettings,
 )
-from evolution.breeding.settings import BreedingSettings
-from evolution.selection.settings import SelectionSettings
 from memory.novelty.embedding import Vectors, unit_rows
 from memory.novelty.memory import NoveltyMemory
 from memory.records import Assignment, AssignmentKind, Draft, GateReport, Rejection
 from memory.settings import NoveltySettings
 from memory.store.store import RunStore
-from prompts import PromptLibrary, worked_example
+from prompts import worked_example
+from tests.agents.cases import run_context
 from tests.agents.pool.test_curation import family
 from tests.agents.scientist.test_subgraph import ScriptedChat
 
@@ -55,27 +50,12 @@ class Words:
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[RunContext]:
     with RunStore.open(tmp_path) as store, NoveltyMemory.open(tmp_path, Words()) as memory:
-        absent: Any = None
-        yield RunContext(
-            folder=tmp_path,
-            seed=0,
-            generations=1,
-            store=store,
-            novelty=memory,
-            chat=ScriptedChat(store, {"critic": []}),
-            prompts=PromptLibrary(),
-            sandbox=absent,
-            population=absent,
-            gates=GateSettings(),
-            judge=JudgeSettings(),
+        config = RunConfig(
             pool=PoolSettings(capacity=4, adaptations=3, lately_rejected=2),
-            sizes=PopulationSettings(),
-            scientist=ScientistSettings(),
-            breeding=BreedingSettings(),
-            selection=SelectionSettings(),
-            answering=AnsweringSettings(),
-            novelty_settings=NoveltySettings(duplicate_similarity=0.97, similar_similarity=0.5),
+            novelty=NoveltySettings(duplicate_similarity=0.97, similar_similarity=0.5),
         )
+        chat = ScriptedChat(store, {"critic": []})
+        yield run_context(store, config, novelty=memory, chat=chat)
 
 
 def candidate(
@@ -176,7 +156,7 @@ async def test_a_parent_returns_when_its_harder_child_is_rejected(run: RunContex
 def test_an_empty_founding_pool_is_an_error_and_the_next_sitting_tries_again(
     run: RunContext,
 ) -> None:
-    run.pool = PoolSettings(capacity=4, founding_waves=1)
+    run.config = RunConfig(pool=PoolSettings(capacity=4, founding_waves=1))
     for _ in range(2):
         require_families(run)
         open_founding_wave(run)

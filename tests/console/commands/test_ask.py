@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
+from agents.chat.endpoints import EndpointsSettings
 from agents.context import RunContext
 from agents.errors import AnsweringError
 from agents.families.lifecycle import move
@@ -83,7 +84,7 @@ async def test_everybody_coherent_was_graded_on_the_history_and_may_be_in_the_fo
     told = [event.payload for event in context.store.events("gibberish")]
     babbling = {each["expert"] for each in told if isinstance(each, dict)}
     everybody = {expert.id for expert in context.store.experts()} - babbling
-    archive = {expert.id for expert in context.archive_experts()}
+    archive = {expert.id for expert in context.store.archive_experts()}
     assert {expert.id for expert in field_of(context.store)} == everybody > archive
     history = {family.id for family in history_of(context.store)}
     assert all(context.store.skills(expert).keys() >= history for expert in everybody)
@@ -95,7 +96,7 @@ async def test_status_of_an_unfinished_run_names_the_force_that_answers(
 ) -> None:
     context.store.put_meta("finished", False)
     # The best of all is out of the archive: who is asked may answer nevertheless.
-    out = next(e for e in field_of(context.store) if e not in context.archive_experts())
+    out = next(e for e in field_of(context.store) if e not in context.store.archive_experts())
     for family in history_of(context.store):
         context.store.set_skill(out.id, family.id, True)
     found = collect(RunFolder(context.folder))
@@ -132,7 +133,7 @@ async def test_gibberish_and_what_a_broken_scorer_graded_stay_out(context: RunCo
 async def test_router_weighs_by_the_families_most_like_the_question(context: RunContext) -> None:
     router = Collective.open(context, 3, "skill_routing").aids.router
     assert router is not None
-    experts = [expert.id for expert in context.archive_experts()]
+    experts = [expert.id for expert in context.store.archive_experts()]
     skills = {expert: context.store.skills(expert) for expert in experts}
     told_apart = 0
     for family in context.store.families():
@@ -148,7 +149,7 @@ async def test_router_weighs_by_the_families_most_like_the_question(context: Run
 
 
 async def test_what_a_run_cannot_do_is_told_before_anybody_answers(context: RunContext) -> None:
-    context.has_chooser = False
+    context.config = context.config.model_copy(update={"endpoints": EndpointsSettings()})
     with pytest.raises(AnsweringError, match=r"endpoints\.chooser"):
         Collective.open(context, 3, "knockout")
     with pytest.raises(AnsweringError, match="question is empty"):

@@ -148,12 +148,12 @@ def test_names_of_families_are_never_cut(capsys: pytest.CaptureFixture[str]) -> 
     diversity: dict[str, Any] = {"families": 3, "vendi": 1.0, "shares": {}}
     nothing: list[str] = []
     annecs = {"total": 0, "by_generation": {}, "too_easy": nothing, "unsolved": nothing}
-    audit = {
+    found = {
         "leakage": leakage,
         "diversity": {"pool": diversity, "history": diversity},
         "annecs": {**annecs, "unknown": nothing},
     }
-    audit.show(audit, Console(width=80))
+    audit.show(found, Console(width=80))
     lines = capsys.readouterr().out.splitlines()
     [row] = [line for line in lines if family in line]
     assert row.split() == [family, "0.91", "50%", "bench.jsonl:17"]

@@ -23,7 +23,7 @@ from evolution.selection.parents import choose_parents
 from evolution.selection.settings import SelectionSettings
 from tests.conftest import TinyFamily
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "operators.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[3] / "docs" / "operators.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from agents.config import RunConfig
 from agents.progress import silent
 from console.commands.init import render_config
 from console.errors import ConfigError
 from console.run.coevolution import coevolve
-from console.run.config import RunConfig, as_tree, check_resume, resolve
+from console.run.config import as_tree, check_resume, resolve
 from console.run.folder import RunFolder
 from evolution.engines import compute
 from evolution.errors import EngineError

@@ -20,8 +20,7 @@ from evolution.breeding.settings import BreedingSettings
 from evolution.errors import BankError
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import expected_checksum, rounded
-
-from .conftest import models_of, write_adapter
+from tests.evolution.conftest import models_of, write_adapter
 
 if TYPE_CHECKING:
     from tests.conftest import TinyFamily

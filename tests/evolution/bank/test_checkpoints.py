@@ -17,8 +17,7 @@ from evolution.bank.settings import ModelSettings, SeedSettings, SpectralSetting
 from evolution.bank.sources import locate
 from evolution.errors import BankError, CheckpointError, IncompatibleError
 from evolution.materialise.weights import rounded
-
-from .conftest import write_adapter
+from tests.evolution.conftest import write_adapter
 
 if TYPE_CHECKING:
     from tests.conftest import TinyFamily

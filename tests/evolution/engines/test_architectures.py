@@ -34,9 +34,8 @@ from evolution.genome.genome import Genome
 from evolution.materialise.weights import checksum, expected_checksum, materialise
 from evolution.planning.sizes import measure_sizes
 from tests.conftest import TinyFamily, make_family
-
-from .conftest import models_of
-from .engine_cases import (
+from tests.evolution.conftest import models_of
+from tests.evolution.engines.engine_cases import (
     SETTINGS,
     apart,
     child,

@@ -24,10 +24,9 @@ from evolution.exporting.shards import INDEX
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import materialise, rounded
 from tests.conftest import make_family
-
-from .conftest import models_of
-from .engine_cases import SETTINGS, ask, questions
-from .export_cases import ABOUT, mutant, sources
+from tests.evolution.conftest import models_of
+from tests.evolution.engines.engine_cases import SETTINGS, ask, questions
+from tests.evolution.exporting.export_cases import ABOUT, mutant, sources
 
 if TYPE_CHECKING:
     from tests.conftest import TinyFamily

@@ -24,9 +24,8 @@ from evolution.exporting import Sources, export_expert, mergekit_recipe
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import rounded
 from evolution.merging.merges import add_merges
-
-from .conftest import models_of
-from .export_cases import ABOUT, sources
+from tests.evolution.conftest import models_of
+from tests.evolution.exporting.export_cases import ABOUT, sources
 
 if TYPE_CHECKING:
     from tests.conftest import TinyFamily

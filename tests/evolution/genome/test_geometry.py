@@ -15,8 +15,7 @@ from evolution.breeding.crossover import slerp, split_slerp
 from evolution.breeding.mutation import spectral
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import weigh
-
-from .conftest import models_of
+from tests.evolution.conftest import models_of
 
 if TYPE_CHECKING:
     from tests.conftest import TinyFamily

@@ -24,8 +24,7 @@ from evolution.errors import GenomeError
 from evolution.genome.genome import Genome, NoiseField, NoiseTerm
 from evolution.genome.noise import Noise
 from evolution.materialise.weights import checksum, expected_checksum, materialise, weigh
-
-from .conftest import write_adapter
+from tests.evolution.conftest import write_adapter
 
 AGAIN = """
 import hashlib, torch

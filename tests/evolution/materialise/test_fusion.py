@@ -12,10 +12,10 @@ from torch.profiler import ProfilerActivity, profile
 from evolution.bank.task_vectors import Dense, difference
 from evolution.genome.genome import NoiseTerm
 from evolution.genome.noise import Noise
+from evolution.materialise import fusion
 from evolution.materialise.fusion import adds_in_passing, combine, combine_all
 from evolution.materialise.native import Loop, Range, Residual, proven_loop
 from evolution.materialise.sums import Sum
-from evolution.materialise.weights import fusion
 
 
 def drawn(count: int, size: int, seed: int = 0) -> tuple[Tensor, list[Tensor]]:

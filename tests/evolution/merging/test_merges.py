@@ -17,7 +17,6 @@ from evolution.bank.anchors import Anchor, load_anchor, save_anchor
 from evolution.bank.bank import Bank, load_bank
 from evolution.bank.merge_methods import check_method, configuration, method_names
 from evolution.bank.settings import (
-    GraftSettings,
     MergeSettings,
     ModelSettings,
     SeedSettings,
@@ -25,14 +24,13 @@ from evolution.bank.settings import (
 )
 from evolution.bank.task_vectors import LowRank
 from evolution.breeding.breed import breed
-from evolution.breeding.settings import BreedingSettings
+from evolution.breeding.settings import BreedingSettings, GraftSettings
 from evolution.errors import BankError, MergeError
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import expected_checksum, rounded
 from evolution.merging.merges import add_merges, merge_experts
 from memory.records import Json
-
-from .conftest import models_of
+from tests.evolution.conftest import models_of
 
 if TYPE_CHECKING:
     from tests.conftest import TinyFamily

@@ -10,8 +10,7 @@ from evolution.engines.settings import EngineSettings
 from evolution.errors import BankError
 from evolution.planning.plan import Machine, Plan, plan_memory
 from evolution.planning.sizes import Sizes, measure_sizes
-
-from .conftest import models_of
+from tests.evolution.conftest import models_of
 
 if TYPE_CHECKING:
     from tests.conftest import TinyFamily

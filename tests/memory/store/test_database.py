@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from memory.errors import AcdcError, RunLockedError, SchemaError, StoreError
+from memory.store import schema
 from memory.store.database import DATABASE
-from memory.store.store import RunStore, schema
+from memory.store.store import RunStore
 
 Spawn = Callable[[str], "subprocess.Popen[str]"]
 

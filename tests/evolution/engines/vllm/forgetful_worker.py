@@ -6,7 +6,7 @@ from typing import Any
 
 from vllm.model_executor.layers.linear import UnquantizedLinearMethod
 
-from evolution.engines.vllm.engine import worker
+from evolution.engines.vllm import worker
 from evolution.engines.vllm.worker import BankWorker
 
 

@@ -129,7 +129,7 @@ async def test_a_worker_without_the_bank_is_fed_through_a_folder(
 async def test_what_goes_wrong_in_the_worker_is_noticed_and_another_way_taken(
     bank: Bank, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from evolution.engines.vllm.engine import start
+    from evolution.engines.vllm import start
 
     monkeypatch.setattr(
         start, "WORKER", "tests.evolution.engines.vllm.forgetful_worker.ForgetfulWorker"
