@@ -32,7 +32,8 @@ import psutil
 from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines
 from memory.novelty.embedding import Vectors, minilm
-from memory.novelty.memory import NoveltyMemory, Vector
+from memory.novelty.memory import NoveltyMemory
+from memory.novelty.similarity import Vector
 from memory.records import Family
 from memory.settings import NoveltySettings
 

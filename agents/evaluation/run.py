@@ -25,8 +25,9 @@ from agents.evaluation.endpoint import EndpointAnswerer
 from agents.evaluation.rows import Place, Row, RunRows, measure
 from agents.evaluation.tasks import Task
 from agents.progress import ProgressEvent
-from agents.task_force import Aids, Method, SkillRouter, aids_of, lacking, method_named, methods
+from agents.task_force import Aids, Method, aids_of, lacking, method_named, methods
 from agents.task_force.field import eligible, history_of
+from agents.task_force.routing import open_router
 from memory.store.store import RunStore
 
 
@@ -68,9 +69,7 @@ async def evaluate_run(context: RunContext, book: RunStore, plan: Plan) -> RunRo
             stack.push_async_callback(answerer.close)
             lines.append(await big_model_line(context, answerer))
         await bench.answer_all(lines)
-    router = SkillRouter(
-        context.novelty, {c.name: c.skills for c in everybody}, context.config.answering.neighbours
-    )
+    router = open_router(context, {c.name: c.skills for c in everybody})
     aids = dataclasses.replace(aids, router=router)
     rows: dict[Place, Row] = {}
     for line in lines:

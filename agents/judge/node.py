@@ -64,10 +64,7 @@ async def examine_experts(
     Experts answer one after another in the engine; while one answers, the sandbox grades those
     before it.
     """
-    due = {
-        expert.id: [f for f in families if f.id not in context.store.skills(expert.id)]
-        for expert in experts
-    }
+    due = {expert.id: _ungraded(context, expert, families) for expert in experts}
     waiting = [expert for expert in experts if due[expert.id]]
     total = sum(len(due[expert.id]) for expert in waiting)
     done = 0
@@ -79,6 +76,11 @@ async def examine_experts(
         context.progress(ProgressEvent("step", f"{label}: {expert.id}", done, total))
 
     await all_of(one(expert) for expert in waiting)
+
+
+def _ungraded(context: RunContext, expert: Expert, families: Sequence[Family]) -> list[Family]:
+    graded = context.store.skills(expert.id)
+    return [family for family in families if family.id not in graded]
 
 
 async def _examine(context: RunContext, expert: Expert, families: Sequence[Family]) -> None:

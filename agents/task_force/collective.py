@@ -14,7 +14,7 @@ from agents.task_force.chooser import ChatJudge
 from agents.task_force.field import eligible, force_in
 from agents.task_force.methods import Aids, Method, lacking, method_named, select
 from agents.task_force.reward_model import RewardModel
-from agents.task_force.routing import SkillRouter, fitness_of
+from agents.task_force.routing import fitness_of, open_router
 from memory.hashing import text_hash
 from memory.records import ChatMessage, Expert, Json, Reply, Sampling, Token
 
@@ -193,11 +193,10 @@ def aids_of(context: RunContext) -> Aids:
     reward = None
     if settings.reward_model is not None:
         reward = RewardModel(settings.reward_model, settings.reward_device)
-    router = SkillRouter(context.novelty, eligible(context.store), settings.neighbours)
     return Aids(
         chooser=judge if context.has_chooser else None,
         rater=judge if context.has_rater else None,
-        router=router,
+        router=open_router(context),
         reward=reward,
         passes=settings.passes,
     )

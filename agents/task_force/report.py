@@ -7,7 +7,7 @@ from agents.families.items import items_of
 from agents.judge.node import examine_experts
 from agents.task_force import normalise
 from agents.task_force.field import field_of, history_of
-from evolution.selection.coverage import coverage, task_force
+from evolution.selection.coverage import Passes, TaskForce, task_force
 from memory.records import Expert, Family, Json, Skills
 
 
@@ -32,33 +32,27 @@ def summarise(context: RunContext, experts: list[Expert], history: list[Family])
     skills = {expert.id: context.store.skills(expert.id) for expert in experts}
     seeds = [expert.id for expert in experts if expert.is_seed]
     archive = [expert.id for expert in context.store.archive_experts()]
-    sizes = range(1, len(archive) + 1)
-    force = task_force(skills, families, len(archive)).experts
-    seed_force = task_force({e: skills[e] for e in seeds}, families, len(seeds)).experts
+    force = task_force(skills, families, len(archive))
+    seed_force = task_force({e: skills[e] for e in seeds}, families, len(seeds))
+    passes = Passes.of(skills, families)
     return {
         "families": len(families),
         "coverage": {
-            "archive": coverage(skills, archive, families),
-            "seeds": coverage(skills, seeds, families),
-            "task_force": [
-                {
-                    "n": n,
-                    "coverage": coverage(skills, force[:n], families),
-                    "experts": list(force[:n]),
-                }
-                for n in sizes
-            ],
-            "seed_force": [
-                {
-                    "n": n,
-                    "coverage": coverage(skills, seed_force[:n], families),
-                    "experts": list(seed_force[:n]),
-                }
-                for n in range(1, len(seeds) + 1)
-            ],
+            "archive": passes.share(passes.union(archive)),
+            "seeds": passes.share(passes.union(seeds)),
+            "task_force": _prefixes(force),
+            "seed_force": _prefixes(seed_force),
         },
-        "example": _example(context, list(force), seeds, history, skills),
+        "example": _example(context, list(force.experts), seeds, history, skills),
     }
+
+
+def _prefixes(force: TaskForce) -> list[Json]:
+    """Coverage of the first 1, 2, .. N experts of a force."""
+    return [
+        {"n": n, "coverage": covered, "experts": list(force.experts[:n])}
+        for n, covered in enumerate(force.coverage, start=1)
+    ]
 
 
 def _example(

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from memory.novelty.memory import NoveltyMemory
+from agents.context import ReadContext
+from agents.task_force.field import eligible
+from memory.novelty.embedding import Embedder, open_embedder
+from memory.novelty.recorded import RecordedEmbedder
+from memory.novelty.similarity import Vector, nearest
 from memory.records import Skills
 
 NEIGHBOURS = 8
@@ -24,15 +28,21 @@ class SkillRouter:
     far from everything that was ever asked, it is just the fitness.
 
     Args:
-        novelty: the memory in which similar families are found.
+        embedder: of questions.
+        families: family -> its unit vector, made by the same embedder.
         skills: expert -> grades on the history.
         neighbours: how many families are looked at.
     """
 
     def __init__(
-        self, novelty: NoveltyMemory, skills: Mapping[str, Skills], neighbours: int = NEIGHBOURS
+        self,
+        embedder: Embedder,
+        families: Mapping[str, Vector],
+        skills: Mapping[str, Skills],
+        neighbours: int = NEIGHBOURS,
     ) -> None:
-        self._novelty = novelty
+        self._embedder = embedder
+        self._families = families
         self._skills = skills
         self._neighbours = neighbours
         self._nearest: dict[str, list[tuple[str, float]]] = {}
@@ -46,7 +56,7 @@ class SkillRouter:
         if question not in self._nearest:
             if len(self._nearest) >= _KEPT_QUESTIONS:
                 self._nearest.clear()
-            found = self._novelty.nearest_to_text(question, self._neighbours)
+            found = nearest(self._families, self._embedder.embed([question])[0], self._neighbours)
             self._nearest[question] = [
                 (family, max(similarity, 0.0) ** SHARPNESS) for family, similarity in found
             ]
@@ -62,3 +72,20 @@ class SkillRouter:
 def fitness_of(skills: Skills) -> float:
     """Share of passes among what was graded; 0 if nothing was."""
     return sum(skills.values()) / max(len(skills), 1)
+
+
+def open_router(context: ReadContext, skills: Mapping[str, Skills] | None = None) -> SkillRouter:
+    """The router of a run, over all families that it ever accepted.
+
+    Args:
+        context: the run; read only.
+        skills: expert -> grades on the history; those of the run if None.
+    """
+    config = context.config
+    families = context.store.families()
+    embedder = open_embedder(config.novelty)
+    recorded = RecordedEmbedder(embedder, context.store)
+    rows = recorded.embed([family.novelty_text() for family in families])
+    vectors = {family.id: row for family, row in zip(families, rows, strict=True)}
+    known = eligible(context.store) if skills is None else skills
+    return SkillRouter(embedder, vectors, known, config.answering.neighbours)

@@ -20,7 +20,7 @@ from agents.progress import Progress, ProgressEvent, silent
 from console.commands.audit_questions import read_questions
 from console.run.folder import RunFolder
 from memory.novelty.embedding import Embedder, Vectors, open_embedder
-from memory.novelty.memory import Vector
+from memory.novelty.similarity import Vector
 from memory.records import Family
 from memory.store.store import RunStore
 

@@ -26,6 +26,7 @@ from evolution.population import Population
 from evolution.stages import Stages
 from memory.novelty.embedding import open_embedder
 from memory.novelty.memory import NoveltyMemory
+from memory.novelty.recorded import RecordedEmbedder
 from memory.spans import tracing
 from memory.store.store import RunStore
 from prompts import PromptError, PromptLibrary
@@ -113,7 +114,7 @@ async def open_context(
         store = stack.enter_context(RunStore.open(folder.path))
         stack.enter_context(tracing(store.path))
         _hold_prompts(store, prompts, folder.path)
-        embedder = open_embedder(config.novelty)
+        embedder = RecordedEmbedder(open_embedder(config.novelty), store)
         novelty = stack.enter_context(
             NoveltyMemory.open(folder.path, embedder, config.novelty, run_id=store.run_id())
         )
@@ -136,8 +137,11 @@ async def open_context(
             stages=_told_by(progress),
         )
         stack.push_async_callback(population.close)
-        await asyncio.to_thread(novelty.reconcile, store.families())
-        for family in store.families():
+        families = store.families()
+        await asyncio.to_thread(novelty.reconcile, families)
+        # A run of an older schema has vectors in Chroma alone; readers look into run.db.
+        await asyncio.to_thread(embedder.embed, [family.novelty_text() for family in families])
+        for family in families:
             write_family(folder.path / "tasks", family)
         yield RunContext(
             folder=folder.path,

@@ -15,14 +15,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import numpy as np
-from jaxtyping import Float32
 
 from memory.errors import NoveltyError
 from memory.novelty.embedding import Embedder
+from memory.novelty.similarity import Neighbour, Vector, nearest
 from memory.records import Family
 from memory.settings import NoveltySettings
 
@@ -35,16 +35,6 @@ _INDEX = {"space": "cosine", "ef_construction": 200, "ef_search": 256, "max_neig
 _BATCH = 100
 SERVER_SECONDS = 60.0
 """How long a Chroma server may take for one request."""
-_DECIMALS = 6
-
-Vector = Float32[np.ndarray, " size"]
-
-
-class Neighbour(NamedTuple):
-    """A family in the memory and its cosine similarity, in [-1, 1]."""
-
-    family_id: str
-    similarity: float
 
 
 class NoveltyMemory:
@@ -192,24 +182,15 @@ class NoveltyMemory:
 
         Chroma's search is approximate; what it finds is ranked here by exact similarity.
         """
-        found = self.nearest_to_text(family.novelty_text(), k + 1)
-        return [neighbour for neighbour in found if neighbour.family_id != family.id][:k]
-
-    def nearest_to_text(self, text: str, k: int = 3) -> list[Neighbour]:
-        """The k families in the memory that are most similar to any text, such as a question."""
-        query = self._embed(text)
+        query = self._embed(family.novelty_text())
         with self._guard():
             found = self._collection.query(
-                query_embeddings=query[None], n_results=k + _EXTRA, include=["embeddings"]
+                query_embeddings=query[None], n_results=k + 1 + _EXTRA, include=["embeddings"]
             )
         rows = dict(zip(found["ids"][0], found["embeddings"][0], strict=True))
         rows.update({id_: vector for id_, (_, vector) in self._waiting.items()})
-        wanted = query.astype(np.float64)
-        neighbours = [
-            Neighbour(id_, _similarity(np.asarray(row, np.float64), wanted))
-            for id_, row in rows.items()
-        ]
-        return sorted(neighbours, key=lambda item: (-item.similarity, item.family_id))[:k]
+        rows.pop(family.id, None)
+        return nearest(rows, query, k)
 
     def __len__(self) -> int:
         """How many families are remembered."""
@@ -250,11 +231,6 @@ class NoveltyMemory:
 
     def _guard(self) -> Any:
         return _guard(self._place)
-
-
-def _similarity(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> float:
-    """Cosine of two unit vectors; rounded, so that ties are ties on every machine."""
-    return max(-1.0, min(1.0, round(float(one @ other), _DECIMALS)))
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -90,6 +91,12 @@ class Database:
         except StoreError:
             os.close(lock)
             raise
+
+    @cached_property
+    def schema_version(self) -> int:
+        """The schema of the open database; older than ours only where it is open for reading."""
+        row = self._one("PRAGMA user_version")
+        return int(row[0]) if row else 0
 
     def close(self) -> None:
         """Close the connection and give the lock back; closing twice is harmless."""
@@ -315,7 +322,7 @@ def _connect_to_read(folder: Path) -> sqlite3.Connection:
         version = schema.check(connection, str(place))
     except sqlite3.Error as error:
         raise database_error(place, error) from error
-    if version < len(schema.MIGRATIONS):
+    if version < schema.OLDEST_READABLE:
         connection.close()
         raise SchemaError(
             f"{place} has schema {version}, this acdc reads {len(schema.MIGRATIONS)}: "

@@ -121,8 +121,18 @@ CREATE INDEX spans_by_kind ON spans (kind, name);
 CREATE INDEX spans_by_start ON spans (started_ns);
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
+_EMBEDDINGS = """
+CREATE TABLE embeddings (
+    embedder TEXT NOT NULL, text TEXT NOT NULL, vector BLOB NOT NULL,
+    PRIMARY KEY (embedder, text)
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _EMBEDDINGS)
 """SQL scripts; the one at index i leads from schema i to schema i + 1."""
+WITH_EMBEDDINGS = 2
+OLDEST_READABLE = 1
+"""The oldest schema that can be read without a migration; younger tables then count as empty."""
 
 
 def check(connection: sqlite3.Connection, place: str) -> int:

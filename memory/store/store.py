@@ -19,6 +19,7 @@ from memory.records import Record
 from memory.store.answers import AnswerTables
 from memory.store.assignments import AssignmentTables, Outcome
 from memory.store.calls import RoleTotals, TranscriptTables
+from memory.store.embeddings import EmbeddingTables
 from memory.store.experts import PopulationTables
 from memory.store.families import FamilyEvent, PoolTables
 from memory.store.journal import Event, JournalTables, StoredSpan
@@ -52,7 +53,13 @@ class Summary(Record):
 
 
 class RunStore(
-    PopulationTables, PoolTables, AssignmentTables, AnswerTables, TranscriptTables, JournalTables
+    PopulationTables,
+    PoolTables,
+    EmbeddingTables,
+    AssignmentTables,
+    AnswerTables,
+    TranscriptTables,
+    JournalTables,
 ):
     """All that is kept of one run; see `Database` for opening, transactions and `once`."""
 

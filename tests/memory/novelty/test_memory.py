@@ -17,7 +17,8 @@ import pytest
 
 from memory.errors import NoveltyError
 from memory.novelty.embedding import Vectors, minilm, unit_rows
-from memory.novelty.memory import Neighbour, NoveltyMemory
+from memory.novelty.memory import NoveltyMemory
+from memory.novelty.similarity import Neighbour
 from memory.records import Family
 from memory.settings import NoveltySettings
 

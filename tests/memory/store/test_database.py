@@ -134,6 +134,7 @@ def test_an_older_schema_is_migrated_by_a_writer_only(
         store.put_meta("kept", 1)
     two = (*schema.MIGRATIONS, "ALTER TABLE meta ADD COLUMN note TEXT;")
     monkeypatch.setattr(schema, "MIGRATIONS", two)
+    monkeypatch.setattr(schema, "OLDEST_READABLE", len(two))
     with pytest.raises(SchemaError, match="bring it up to date"):
         RunStore.open(folder, read_only=True)
     with RunStore.open(folder) as store:
