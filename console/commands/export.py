@@ -40,7 +40,7 @@ def export(folder: RunFolder, expert_id: str, out: Path, force: bool, shard_gb: 
         check_place(out, force)
         genome = Genome.from_bytes(store.genome(expert.genome_id))
         about = About(expert, folder.path.name, _lineage(store, expert), _skills(store, expert))
-        bank = _bank(folder, config, store)
+        bank = open_bank(folder, config, store)
     sources = _sources(config.models)
     return export_expert(
         bank, genome, about, sources, out, force=force, shard_bytes=int(shard_gb * 1e9)
@@ -97,7 +97,12 @@ def _skills(store: RunStore, expert: Expert) -> Sequence[Skill]:
     ]
 
 
-def _bank(folder: RunFolder, config: RunConfig, store: RunStore) -> Bank:
+def open_bank(folder: RunFolder, config: RunConfig, store: RunStore) -> Bank:
+    """The bank of a run with all that it has grafted.
+
+    Raises:
+        BankError: a checkpoint or a graft is missing, or is another one.
+    """
     bank = load_bank(config.models, config.spectral, cache_folder())
     add_merges(bank, config.models.merges, cache_folder())
     restore(store, folder.path, bank)

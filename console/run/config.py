@@ -48,7 +48,10 @@ def cache_folder() -> Path:
 
 
 def resolve(
-    file: Path | None, overrides: Sequence[str], stored: Mapping[str, Any] | None = None
+    file: Path | None,
+    overrides: Sequence[str],
+    stored: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> RunConfig:
     """The configuration of a command.
 
@@ -56,6 +59,7 @@ def resolve(
         file: a TOML file, or None.
         overrides: `a.b=value` items; the value is read as TOML where it is TOML, else as text.
         stored: the resolved configuration of an existing run, the ground where no file is given.
+        settings: a tree of settings from Python, over file and environment.
 
     Raises:
         ConfigError: unreadable file, unknown key (with the nearest known one), or bad value.
@@ -67,6 +71,7 @@ def resolve(
     elif stored is not None:
         tree = json.loads(json.dumps(stored))
     _merge(tree, _from_environment())
+    _merge(tree, settings or {})
     for item in overrides:
         key, separator, value = item.partition("=")
         if not separator or not key.strip():

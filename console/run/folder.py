@@ -96,14 +96,19 @@ class RunFolder:
         """
         return self.begin_as(self.wanted(file, overrides))
 
-    def wanted(self, file: Path | None, overrides: tuple[str, ...]) -> RunConfig:
+    def wanted(
+        self,
+        file: Path | None,
+        overrides: tuple[str, ...],
+        settings: Mapping[str, Any] | None = None,
+    ) -> RunConfig:
         """The configuration that a command asks for, on the ground of the run's if it exists.
 
         Raises:
             ConfigError: bad configuration.
         """
         stored = _as_begun(self.manifest()["config"]) if self.exists() else None
-        return resolve(file, overrides, stored)
+        return resolve(file, overrides, stored, settings)
 
     def begin_as(self, config: RunConfig) -> RunConfig:
         """As `begin`, with a configuration that is resolved already.

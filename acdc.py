@@ -1,0 +1,387 @@
+"""AC/DC from Python: everything that the `acdc` command does, in a few typed lines.
+
+    import acdc
+
+    run = acdc.coevolve("runs/mine", {"generations": 2})    # or go on with it
+    run = acdc.Run("runs/quickstart")                       # one that is there, live or finished
+
+    for expert in run.archive():
+        print(expert.id, expert.operator, expert.fitness)
+    for family in run.families("active"):
+        print(family.name, family.instructions["1"])
+
+    with run.collective(size=3) as collective:              # loads the models once
+        reply = collective.ask("What is 12 + 30?")
+        print(reply.answer, reply.agreement, [a.text for a in reply.answers])
+
+    weights = run.expert("g5-2").weights()                  # name -> torch.Tensor
+    run.expert("g5-2").export("out/")                       # a Hugging Face folder
+
+Reading a run takes no lock and writes nothing to it. What fails raises `acdc.AcdcError`, with the
+line that the command would have printed. Nothing heavy is loaded before it is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from agents.config import RunConfig
+from agents.progress import Progress, ProgressEvent, silent
+from console.commands.frame import METHOD
+from console.run.config import resolve
+from console.run.folder import RunFolder
+from memory.errors import AcdcError
+from memory.records import Answer, Expert, Family, FamilyStatus, Role
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from agents.evaluation import Task
+    from agents.task_force.collective import Collective, CollectiveAnswer
+    from console.commands.doctor import Finding
+    from evolution.exporting import Exported
+    from memory.store.store import RunStore
+
+__all__ = [
+    "AcdcError",
+    "CollectiveSession",
+    "Progress",
+    "ProgressEvent",
+    "Run",
+    "RunConfig",
+    "RunExpert",
+    "coevolve",
+    "doctor",
+    "study",
+]
+
+Configuration = RunConfig | Mapping[str, Any] | str | Path | None
+"""A configuration, a tree of what differs from the defaults, a TOML file, or None: all defaults."""
+
+
+def coevolve(
+    folder: str | Path, config: Configuration = None, *, progress: Progress = silent
+) -> Run:
+    """Run a coevolution to its end, or go on with one that was interrupted.
+
+    Args:
+        folder: the run folder, made if it is missing.
+        config: of a new run; of one that goes on, what may change (None: nothing).
+        progress: called with what happens, from another thread.
+
+    Raises:
+        AcdcError: see the message; the same call goes on where the run stands.
+    """
+    from console.run.coevolution import coevolve as run_to_its_end
+
+    place = RunFolder(Path(folder))
+    settings = place.begin_as(_resolved(place, config))
+    with start_blocking_portal() as portal:
+        portal.call(run_to_its_end, place, settings, progress)
+    return Run(folder)
+
+
+def doctor(config: Configuration = None) -> list[Finding]:
+    """What a run with this configuration would find on this machine."""
+    from console.commands.doctor import examine
+
+    with start_blocking_portal() as portal:
+        findings: list[Finding] = portal.call(examine, _resolved(None, config))
+    return findings
+
+
+def study(file: str | Path, *, progress: Progress = silent) -> dict[str, Any]:
+    """Run a grid of seeds and variants as `acdc study` does; the object that its `--json` prints.
+
+    Raises:
+        AcdcError: a bad file, or a run that failed; the same call goes on where the study stands.
+    """
+    from console.commands.study import conduct
+    from console.commands.study_file import read_study
+
+    with start_blocking_portal() as portal:
+        found: dict[str, Any] = portal.call(conduct, read_study(Path(file)), progress)
+    return found
+
+
+class Run:
+    """A run on disk, which may be live in another process.
+
+    Args:
+        folder: the run folder.
+
+    Raises:
+        AcdcError: there is no run, or its config.json is damaged.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._place = RunFolder(Path(folder))
+        self._place.manifest()
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self._place.path
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """The configuration that the run was begun with."""
+        return self._place.config()
+
+    @contextmanager
+    def store(self) -> Iterator[RunStore]:
+        """The run store, read-only: genomes, answers, grades, calls, events, spans."""
+        from memory.store.store import RunStore
+
+        with RunStore.open(self.path, read_only=True) as store:
+            yield store
+
+    def status(self) -> dict[str, Any]:
+        """Where the run stands: the object that `acdc status --json` prints."""
+        from console.commands.status import collect
+
+        return collect(self._place)
+
+    def trace(
+        self,
+        *,
+        family: str | None = None,
+        expert: str | None = None,
+        role: Role | None = None,
+        rejected: bool = False,
+    ) -> dict[str, list[dict[str, Any]]]:
+        """What the agents said: the object that `acdc trace --json` prints."""
+        from console.commands.trace import collect
+
+        return collect(self._place, family, expert, role, rejected)
+
+    def audit(self, against: Iterable[str | Path] = ()) -> dict[str, Any]:
+        """Leakage, diversity and open-endedness: the object that `acdc audit --json` prints."""
+        from console.commands.audit import Limits, collect
+
+        return collect(self._place, [Path(file) for file in against], Limits())
+
+    def experts(self, generation: int | None = None) -> list[RunExpert]:
+        """Every expert that was ever kept, the oldest first; or those born in one generation."""
+        with self.store() as store:
+            return self._with_skills(store, store.experts(generation))
+
+    def archive(self) -> list[RunExpert]:
+        """The experts of the latest archive by rank, or the founders while there is none."""
+        with self.store() as store:
+            return self._with_skills(store, store.archive_experts())
+
+    def expert(self, name: str) -> RunExpert:
+        """One expert.
+
+        Raises:
+            AcdcError: there is none of that name.
+        """
+        with self.store() as store:
+            return self._with_skills(store, [store.expert(name)])[0]
+
+    def families(self, status: FamilyStatus | None = None) -> list[Family]:
+        """The task families that were ever accepted, or those of one status."""
+        with self.store() as store:
+            return store.families(status)
+
+    @contextmanager
+    def collective(
+        self, size: int = 3, select: str = METHOD, *, progress: Progress = silent
+    ) -> Iterator[CollectiveSession]:
+        """The task force of the run, with its models loaded until the block ends.
+
+        Args:
+            size: N experts, chosen for Coverage on the history.
+            select: how one of the N answers is chosen, as `acdc ask --select`.
+            progress: called with what happens while models load.
+
+        Raises:
+            AcdcError: nobody is graded yet, or the method is unknown or lacks something.
+        """
+        from console.run.reading import open_reading
+
+        from agents.task_force.collective import Collective
+        from agents.task_force.methods import method_named
+
+        method_named(select)
+        with (
+            start_blocking_portal() as portal,
+            portal.wrap_async_context_manager(
+                open_reading(self._place, self.config, progress)
+            ) as context,
+        ):
+            force = portal.call(Collective.open, context, size, select)
+            yield CollectiveSession(force, self.config.judge.max_tokens, portal)
+
+    def ask(self, question: str, size: int = 3, select: str = METHOD) -> CollectiveAnswer:
+        """One question to the task force; `collective` keeps the models for several.
+
+        Raises:
+            AcdcError: as `collective`, or the question is empty.
+        """
+        with self.collective(size, select) as collective:
+            return collective.ask(question)
+
+    def evaluate(
+        self,
+        tasks: str | Path | Sequence[Task],
+        sizes: Sequence[int] = (1, 3, 8),
+        *,
+        baselines: bool = False,
+        select: Sequence[str] = (),
+        max_tokens: int | None = None,
+        progress: Progress = silent,
+    ) -> dict[str, Any]:
+        """Coverage and best-of-N on held-out tasks: what `acdc evaluate --json` prints.
+
+        Args:
+            tasks: a JSONL file of tasks, or tasks.
+            sizes: values of N.
+            baselines: whether baselines of equal budget are measured too.
+            select: methods of best-of-N that need a judge, besides those that do not.
+            max_tokens: of one answer; the run's own limit if None.
+            progress: called with what happens.
+
+        Raises:
+            AcdcError: see the message; answers are kept, so the same call goes on.
+        """
+        from agents.evaluation import Plan, read_tasks
+        from console.commands.evaluate import evaluate, report
+
+        given = read_tasks([Path(tasks)]) if isinstance(tasks, str | Path) else list(tasks)
+        plan = Plan(given, list(sizes), baselines, select, max_tokens)
+        with start_blocking_portal() as portal:
+            rows = portal.call(evaluate, [self._place], plan, progress)
+        return report(rows, max_tokens)
+
+    def serve(self, port: int = 8100, size: int = 3, select: str = METHOD) -> None:
+        """Serve the task force as an OpenAI-compatible endpoint until it is interrupted."""
+        import asyncio
+
+        from console.serving import ServeSettings, serve
+
+        asyncio.run(serve(self._place, ServeSettings(size, select, port=port), lambda *_: None))
+
+    def _with_skills(self, store: RunStore, experts: Sequence[Expert]) -> list[RunExpert]:
+        return [RunExpert(self, expert, store.skills(expert.id)) for expert in experts]
+
+
+@dataclass(frozen=True)
+class RunExpert:
+    """An expert of a run, with its grades.
+
+    Attributes:
+        run: where it lives.
+        record: its id, genome id, parents, operator, parameters and RNG seed.
+        skills: family -> whether it passes; families that are absent are not graded.
+    """
+
+    run: Run
+    record: Expert
+    skills: dict[str, bool]
+
+    @property
+    def id(self) -> str:
+        """Its name in the run."""
+        return self.record.id
+
+    @property
+    def operator(self) -> str:
+        """What made it: seed, base, or the names of crossover and mutations."""
+        return self.record.operator
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The experts that it was bred from."""
+        return self.record.parents
+
+    @property
+    def fitness(self) -> float:
+        """Share of passes among the families on which it is graded."""
+        return sum(self.skills.values()) / max(len(self.skills), 1)
+
+    def answers(self) -> list[Answer]:
+        """Everything that it answered in the run."""
+        with self.run.store() as store:
+            return store.answers_of(self.record.genome_id)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Its weights in the number format of the run's models, by Hugging Face name.
+
+        Raises:
+            AcdcError: a seed of the run is not there any more, or is another one.
+        """
+        from console.commands.export import open_bank
+        from evolution.genome.genome import Genome
+        from evolution.materialise.weights import rounded
+
+        with self.run.store() as store:
+            genome = Genome.from_bytes(store.genome(self.record.genome_id))
+            bank = open_bank(RunFolder(self.run.path), self.run.config, store)
+        return dict(rounded(bank, genome))
+
+    def export(self, out: str | Path, *, force: bool = False, shard_gb: float = 5.0) -> Exported:
+        """Write it as a Hugging Face folder, with recipe and model card.
+
+        Args:
+            out: an empty or new folder.
+            force: whether a model that is there is replaced.
+            shard_gb: largest weight file, in gigabytes.
+
+        Raises:
+            AcdcError: the place is taken, or cannot be written to.
+        """
+        from console.commands.export import export
+
+        return export(RunFolder(self.run.path), self.id, Path(out), force, shard_gb)
+
+
+class CollectiveSession:
+    """A task force with its models loaded; made by `Run.collective`."""
+
+    def __init__(self, force: Collective, max_tokens: int, portal: BlockingPortal) -> None:
+        self._force = force
+        self._max_tokens = max_tokens
+        self._portal = portal
+
+    @property
+    def members(self) -> list[str]:
+        """The experts that answer, the fittest first."""
+        return [member.expert.id for member in self._force.members]
+
+    def ask(
+        self, question: str, *, max_tokens: int | None = None, temperature: float = 0.0
+    ) -> CollectiveAnswer:
+        """Let every member answer, and choose one answer.
+
+        Args:
+            question: what to ask.
+            max_tokens: of each answer; by default as when the experts were graded.
+            temperature: 0 is greedy.
+
+        Raises:
+            AcdcError: the question is empty, or an endpoint fails.
+        """
+        from memory.records import Sampling
+
+        sampling = Sampling(max_tokens=max_tokens or self._max_tokens, temperature=temperature)
+        return self._portal.call(self._force.ask, question, sampling)
+
+
+def _resolved(place: RunFolder | None, config: Configuration) -> RunConfig:
+    """The configuration that a call means, on the ground of the run's where there is one."""
+    if isinstance(config, RunConfig):
+        return config
+    file = Path(config) if isinstance(config, str | Path) else None
+    settings = config if isinstance(config, Mapping) else {}
+    if place is None:
+        return resolve(file, (), settings=settings)
+    return place.wanted(file, (), settings)
