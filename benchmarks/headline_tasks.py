@@ -18,7 +18,7 @@ from agents.offline.catalogue import entry_of
 from agents.offline.sketches import read_sketch
 from agents.progress import ProgressEvent
 from console.run.folder import RunFolder
-from console.run.opening import open_context
+from console.run.reading import open_reading, open_scoring
 from memory.store.store import RunStore
 
 PILOT_SIZE, PILOT_SEED, TEST_SEED, PICK_SEED = 12, 90_001, 70_001, 50_001
@@ -133,12 +133,15 @@ def can_be_drawn(drawn: list[dict[str, Any]], folder: Path) -> bool:
 
 async def best_seed_shares(folder: RunFolder, tasks: list[Task], place: Path) -> dict[str, float]:
     """Generator -> the largest share of its tasks that a seed solves."""
-    async with open_context(folder, folder.config(), told) as context:
+    async with (
+        open_reading(folder, folder.config(), told) as context,
+        open_scoring(context) as sandbox,
+    ):
         seeds = [expert.id for expert in context.store.experts(0) if expert.is_seed]
         field = contenders(context, {name: context.store.skills(name) for name in seeds})
         lines = [Line(each.name, (Voice(each),)) for each in field]
         with RunStore.open(place) as book:
-            bench = Bench(context, book, tasks, context.config.judge.max_tokens)
+            bench = Bench(context, book, sandbox, tasks, context.config.judge.max_tokens)
             await bench.answer_all(lines)
     best: dict[str, float] = {}
     for each in lines:

@@ -22,7 +22,7 @@ from agents.evaluation.bench import Bench
 from agents.task_force.field import history_of
 from benchmarks.machine import describe_machine
 from console.run.folder import RunFolder
-from console.run.opening import open_context
+from console.run.reading import open_reading, open_scoring
 from evolution.breeding.breed import breed
 from evolution.genome.genome import Genome
 from memory.records import Skills
@@ -46,11 +46,11 @@ def main() -> int:
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
     folder = RunFolder(options.run)
     config = folder.begin(None, ())
-    async with open_context(folder, config) as context:
+    async with open_reading(folder, config) as context, open_scoring(context) as sandbox:
         bank = await context.population.bank()
         seeds = {n: bank.seed_genome(n) for n in bank.seed_names if n != bank.base_name}
         with RunStore.open(folder.path / "benchmark") as store:
-            bench = Bench(context, store, [], context.config.judge.max_tokens)
+            bench = Bench(context, store, sandbox, [], context.config.judge.max_tokens)
             families = history_of(context.store)
 
             async def grade(name: str, genome: Genome) -> Skills:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agents.context import RunContext
+from agents.context import ReadContext
 from agents.evaluation.contenders import Contender, Line, Voice
 from agents.evaluation.scoring import TaskScorer
 from agents.evaluation.tasks import Task
@@ -45,19 +45,26 @@ class Bench:
     Args:
         context: the run.
         book: where answers and grades are kept.
+        sandbox: where scorers and families run.
         tasks: held-out tasks.
         max_tokens: of one answer, the same for everybody.
     """
 
     def __init__(
-        self, context: RunContext, book: GradeBook, tasks: Sequence[Task], max_tokens: int
+        self,
+        context: ReadContext,
+        book: GradeBook,
+        sandbox: Scorer,
+        tasks: Sequence[Task],
+        max_tokens: int,
     ) -> None:
         self.context = context
         self.tasks = tasks
         self._book = book
         self._max_tokens = max_tokens
         chat = context.chat if context.has_rater else None
-        self._scorer = TaskScorer(context.sandbox, chat, context.prompts)
+        self._sandbox = sandbox
+        self._scorer = TaskScorer(sandbox, chat, context.prompts)
         self._sheets: dict[tuple[str, float, int], Sheet] = {}
 
     async def answer_all(self, lines: Sequence[Line]) -> None:
@@ -84,9 +91,7 @@ class Bench:
         self, name: str, genome_id: str, genome: Genome, families: Sequence[Family]
     ) -> Contender:
         """Grade a genome that the run does not know on its history, as the run grades."""
-        examiner = await self._examiner(
-            self.context.sandbox, self.context.config.judge.temperature, 0
-        )
+        examiner = await self._examiner(self._sandbox, self.context.config.judge.temperature, 0)
         items = [item for family in families for item in items_of(family)]
         results = await examiner.examine(genome_id, genome, items)
         by_code: dict[str, list[Result]] = {}

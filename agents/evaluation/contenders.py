@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from agents.context import RunContext
+from agents.context import ReadContext
 from agents.errors import AnsweringError
 from agents.judge.examiner import Answerer
 from agents.task_force import fitness_of
@@ -79,7 +79,7 @@ class Line:
         return drawn if warm == self.n else f"{self.n - warm} greedy, {warm} at {drawn}"
 
 
-def contenders(context: RunContext, skills: Mapping[str, Skills]) -> list[Contender]:
+def contenders(context: ReadContext, skills: Mapping[str, Skills]) -> list[Contender]:
     """Experts of a run with their grades."""
     found = []
     for name, vector in skills.items():
@@ -88,7 +88,7 @@ def contenders(context: RunContext, skills: Mapping[str, Skills]) -> list[Conten
     return found
 
 
-async def random_contenders(context: RunContext, count: int) -> list[tuple[str, str, Genome]]:
+async def random_contenders(context: ReadContext, count: int) -> list[tuple[str, str, Genome]]:
     """As many random genomes as the run bred experts, within the same bounds, without evolution.
 
     They separate search from selection: a force chosen among them and the seeds in the same way, on
@@ -114,7 +114,10 @@ def chosen_force(
 
 
 def own_lines(
-    context: RunContext, field: Sequence[Contender], history: Sequence[Family], sizes: Sequence[int]
+    context: ReadContext,
+    field: Sequence[Contender],
+    history: Sequence[Family],
+    sizes: Sequence[int],
 ) -> list[Line]:
     """The best expert, and the task forces of the wanted sizes.
 
@@ -190,7 +193,7 @@ def _force_lines(
     ]
 
 
-async def big_model_line(context: RunContext, answerer: Answerer) -> Line:
+async def big_model_line(context: ReadContext, answerer: Answerer) -> Line:
     """One greedy answer of a model behind an endpoint; the base stands for its genome."""
     bank = await context.population.bank()
     model = Contender("big_model", json_hash(answerer.profile), bank.base_genome(), {}, answerer)

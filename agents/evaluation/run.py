@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from agents.chat.endpoints import EndpointSettings
-from agents.context import RunContext
+from agents.context import ReadContext
 from agents.errors import AnsweringError
 from agents.evaluation.bench import Bench
 from agents.evaluation.contenders import (
@@ -24,6 +24,7 @@ from agents.evaluation.contenders import (
 from agents.evaluation.endpoint import EndpointAnswerer
 from agents.evaluation.rows import Place, Row, RunRows, measure
 from agents.evaluation.tasks import Task
+from agents.judge.grader import Scorer
 from agents.progress import ProgressEvent
 from agents.task_force import Aids, Method, aids_of, lacking, method_named, methods
 from agents.task_force.field import eligible, history_of
@@ -52,7 +53,9 @@ class Plan:
     big_model: EndpointSettings | None = None
 
 
-async def evaluate_run(context: RunContext, book: RunStore, plan: Plan) -> RunRows:
+async def evaluate_run(
+    context: ReadContext, book: RunStore, sandbox: Scorer, plan: Plan
+) -> RunRows:
     """Measure one run; what is in the book already is not made again.
 
     Raises:
@@ -61,7 +64,8 @@ async def evaluate_run(context: RunContext, book: RunStore, plan: Plan) -> RunRo
     aids = aids_of(context)
     # Wanted methods are checked before any work is done.
     chosen = _methods(plan.select, aids)
-    bench = Bench(context, book, plan.tasks, plan.max_tokens or context.config.judge.max_tokens)
+    longest = plan.max_tokens or context.config.judge.max_tokens
+    bench = Bench(context, book, sandbox, plan.tasks, longest)
     lines, everybody = await _lines(bench, plan)
     async with AsyncExitStack() as stack:
         if plan.big_model is not None:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from agents.context import RunContext
+from agents.context import ReadContext
 from agents.errors import AnsweringError
 from agents.task_force.ballot import Ballot, CandidateAnswer, Vote
 from agents.task_force.chooser import ChatJudge
@@ -70,7 +70,7 @@ class Collective:
     """
 
     def __init__(
-        self, context: RunContext, members: list[Member], chosen: Method, aids: Aids
+        self, context: ReadContext, members: list[Member], chosen: Method, aids: Aids
     ) -> None:
         self.context = context
         self.members = members
@@ -78,7 +78,7 @@ class Collective:
         self.aids = aids
 
     @classmethod
-    def open(cls, context: RunContext, size: int, select_by: str) -> Collective:
+    def open(cls, context: ReadContext, size: int, select_by: str) -> Collective:
         """The force of a size, and a method by its name.
 
         Raises:
@@ -175,7 +175,7 @@ def _within(tokens: Sequence[Token], length: int) -> Iterator[Token]:
 
 
 async def ask(
-    context: RunContext, question: str, size: int, sampling: Sampling, method: str
+    context: ReadContext, question: str, size: int, sampling: Sampling, method: str
 ) -> CollectiveAnswer:
     """Put one question to the task force of a run, and choose by a method.
 
@@ -186,7 +186,7 @@ async def ask(
     return await Collective.open(context, size, method).ask(question, sampling)
 
 
-def aids_of(context: RunContext) -> Aids:
+def aids_of(context: ReadContext) -> Aids:
     """What the methods of a run may use."""
     settings = context.config.answering
     judge = ChatJudge(context.chat, context.prompts, settings.shown)
@@ -202,7 +202,7 @@ def aids_of(context: RunContext) -> Aids:
     )
 
 
-def force_of(context: RunContext, size: int) -> list[Member]:
+def force_of(context: ReadContext, size: int) -> list[Member]:
     """The task force of a run: chosen for Coverage on the history, the fittest expert first.
 
     Raises:

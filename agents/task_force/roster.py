@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from agents.context import RunContext
+from agents.context import ReadContext
 from agents.errors import UnknownModelError
 from agents.task_force.collective import Collective
 from agents.task_force.methods import Aids, lacking, method_named, methods
@@ -29,7 +29,7 @@ class Roster:
     lacks: Mapping[str, str]
 
     @classmethod
-    def open(cls, context: RunContext, size: int, select_by: str) -> Roster:
+    def open(cls, context: ReadContext, size: int, select_by: str) -> Roster:
         """The force of a size under all its names.
 
         Args:

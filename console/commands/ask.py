@@ -11,7 +11,7 @@ from rich.text import Text
 from agents.progress import Progress
 from agents.task_force import CollectiveAnswer, ask, method_named
 from console.run.folder import RunFolder
-from console.run.opening import open_context
+from console.run.reading import open_reading
 from memory.records import Sampling
 
 
@@ -29,7 +29,7 @@ async def answer(
     that is cut off before its end is none.
     """
     method_named(method)
-    async with open_context(folder, folder.config(), progress) as context:
+    async with open_reading(folder, folder.config(), progress) as context:
         sampling = Sampling(max_tokens=max_tokens or context.config.judge.max_tokens)
         return await ask(context, question, size, sampling, method)
 

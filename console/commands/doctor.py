@@ -21,7 +21,7 @@ from agents.config import RunConfig
 from agents.offline import OfflineTransport
 from agents.sandbox import open_sandbox
 from console.run.config import cache_folder
-from console.run.opening import writes_offline
+from console.run.reading import is_all_ours
 from evolution.bank.bank import Bank, load_bank
 from evolution.bank.mergeability import Pairs, mergeability
 from evolution.engines.compute import Compute, choose_compute
@@ -76,9 +76,7 @@ def _machine() -> Finding:
 
 async def _sandbox(config: RunConfig) -> Finding:
     try:
-        sandbox = await asyncio.to_thread(
-            open_sandbox, config.sandbox, trusted=writes_offline(config)
-        )
+        sandbox = await asyncio.to_thread(open_sandbox, config.sandbox, trusted=is_all_ours(config))
     except AcdcError as error:
         return Finding("sandbox", "failed", str(error))
     try:

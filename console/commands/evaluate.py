@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,13 @@ from agents.evaluation.rows import Column
 from agents.progress import Progress, ProgressEvent
 from console import calling
 from console.errors import UsageError
+from console.run.config import cache_folder
 from console.run.folder import RunFolder
-from console.run.opening import open_context
+from console.run.reading import open_reading, open_scoring
 from evolution.selection.coverage import task_force
+from memory.hashing import text_hash
 from memory.store.store import RunStore
 
-FOLDER = "evaluation"
-"""Where a run keeps the answers to held-out tasks, apart from its own."""
 FEW_GENERATORS = 10
 """Below this a bootstrap over generators is known to give intervals that are too narrow."""
 BASELINES = ("control", "experts", "random_genomes")
@@ -120,18 +121,30 @@ async def evaluate(
         folders: of the runs.
         plan: what to measure.
         progress: where to tell it.
-        book: folder in which answers are kept; each run's own if None.
+        book: folder in which answers are kept; one for each run in the cache if None.
     """
     runs = []
     for folder in folders:
-        async with open_context(folder, folder.config(), progress) as context:
+        async with AsyncExitStack() as stack:
+            place = book or book_of(folder)
+            answers = stack.enter_context(RunStore.open(place))
+            context = await stack.enter_async_context(
+                open_reading(folder, folder.config(), progress, answers)
+            )
             if not context.store.meta("finished"):
                 progress(
                     ProgressEvent("line", f"{folder.path} is unfinished: measured as it is now")
                 )
-            with RunStore.open(book or folder.path / FOLDER) as store:
-                runs.append(await evaluate_run(context, store, plan))
+            sandbox = await stack.enter_async_context(open_scoring(context))
+            runs.append(await evaluate_run(context, answers, sandbox, plan))
     return runs
+
+
+def book_of(folder: RunFolder) -> Path:
+    """Where the answers of a run to held-out tasks are kept: apart from it, in the cache."""
+    with RunStore.open(folder.path, read_only=True) as store:
+        name = store.meta("run_id") or text_hash(str(folder.path.resolve()))
+    return cache_folder() / "evaluation" / str(name)
 
 
 def report(runs: Sequence[RunRows], max_tokens: int | None) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from agents.context import RunContext
+from agents.context import ReadContext
 from agents.task_force import CandidateAnswer, Collective, CollectiveAnswer
 from console.serving.protocol import AnswerRequest, ChatRequest, CompletionRequest, Turn
 from memory.records import ChatMessage, Sampling, Token
@@ -60,7 +60,7 @@ class Chosen:
         return next(said for said in self.answer.answers if said.expert == expert)
 
 
-def question_of_chat(context: RunContext, request: ChatRequest) -> Question:
+def question_of_chat(context: ReadContext, request: ChatRequest) -> Question:
     """A conversation as the experts see it.
 
     Where it has no system message of its own, it gets the one with which the experts were bred.
@@ -76,7 +76,7 @@ def question_of_chat(context: RunContext, request: ChatRequest) -> Question:
     return Question("\n\n".join(f"{turn.role}: {turn.text}" for turn in spoken), chat)
 
 
-def questions_of_prompts(context: RunContext, request: CompletionRequest) -> list[Question]:
+def questions_of_prompts(context: ReadContext, request: CompletionRequest) -> list[Question]:
     """Each prompt as a question, as `acdc ask` puts it: the experts are chat models."""
     return [Question(prompt, context.render_question(prompt)) for prompt in request.prompts]
 

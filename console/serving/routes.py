@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from agents.context import RunContext
+from agents.context import ReadContext
 from agents.task_force import Roster
 from console.serving.choices import Work, question_of_chat, questions_of_prompts
 from console.serving.failures import Refusal, invalid, of_error, of_validation
@@ -21,7 +21,7 @@ from console.serving.streams import as_object, as_stream
 from memory.errors import AcdcError
 
 
-def build_app(context: RunContext, roster: Roster, seats: Seats, max_tokens: int) -> FastAPI:
+def build_app(context: ReadContext, roster: Roster, seats: Seats, max_tokens: int) -> FastAPI:
     """The server's application, not yet guarded.
 
     Args:

@@ -15,7 +15,7 @@ from agents.progress import silent
 from agents.task_force import Roster
 from console.errors import UsageError
 from console.run.folder import RunFolder
-from console.run.opening import open_context
+from console.run.reading import open_reading
 from console.serving.guard import Guard, is_loopback
 from console.serving.queue import Seats
 from console.serving.routes import build_app
@@ -68,7 +68,7 @@ async def serve(
     """Serve the collective of a run until SIGTERM or SIGINT, and answer what was accepted.
 
     Args:
-        folder: the run; nobody else may write to it meanwhile.
+        folder: the run, which may be live; the force is that of the moment.
         settings: how.
         ready: called with the URL and the voices once requests are taken.
 
@@ -79,7 +79,7 @@ async def serve(
     token = settings.token()
     config = folder.config()
     with listen(settings.host, settings.port) as listener:
-        async with open_context(folder, config, silent) as context:
+        async with open_reading(folder, config, silent) as context:
             roster = Roster.open(context, settings.size, settings.select_by)
             # Loaded now: who is told that the server is ready shall not wait for the models.
             await context.population.broker()

@@ -11,7 +11,7 @@ import torch
 from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from agents.chat.endpoints import EndpointsSettings
-from agents.context import RunContext
+from agents.context import ReadContext
 from agents.errors import AnsweringError
 from agents.families.lifecycle import move
 from agents.progress import silent
@@ -21,8 +21,9 @@ from agents.task_force.field import field_of, history_of
 from console.commands.ask import answer
 from console.commands.status import collect
 from console.run.folder import RunFolder
-from console.run.opening import open_context
+from console.run.reading import open_reading
 from memory.records import Sampling
+from memory.store.store import RunStore
 from tests.conftest import SHAPE, make_tokenizer
 from tests.console.conftest import Acdc
 
@@ -46,17 +47,20 @@ def reward_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 async def context(
     finished_run: Path, reward_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[RunContext]:
+) -> AsyncIterator[ReadContext]:
     folder = tmp_path / "run"
     shutil.copytree(finished_run, folder)
     monkeypatch.setenv("ACDC_ANSWERING__REWARD_MODEL", str(reward_model))
     monkeypatch.setenv("ACDC_CACHE", str(tmp_path / "cache"))
     place = RunFolder(folder)
-    async with open_context(place, place.config()) as opened:
-        yield opened
+    with RunStore.open(tmp_path / "calls") as calls:
+        async with open_reading(place, place.config(), calls=calls) as opened:
+            yield opened
 
 
-async def test_every_method_answers_with_a_full_record(context: RunContext) -> None:
+async def test_every_method_answers_with_a_full_record(
+    context: ReadContext, tmp_path: Path
+) -> None:
     question = "Tell something about rivers and falcons."
     for name in methods():
         reply = await ask(context, question, 3, SAMPLING, name)
@@ -74,12 +78,13 @@ async def test_every_method_answers_with_a_full_record(context: RunContext) -> N
             reply.scores,
             reply.votes,
         )
-    calls = [*context.store.calls("chooser"), *context.store.calls("rater")]
+    with RunStore.open(tmp_path / "calls", read_only=True) as kept:
+        calls = [*kept.calls("chooser"), *kept.calls("rater")]
     assert {call.purpose for call in calls} >= {"choose", "compare", "appraise"}
 
 
 async def test_everybody_coherent_was_graded_on_the_history_and_may_be_in_the_force(
-    context: RunContext,
+    context: ReadContext,
 ) -> None:
     told = [event.payload for event in context.store.events("gibberish")]
     babbling = {each["expert"] for each in told if isinstance(each, dict)}
@@ -92,13 +97,14 @@ async def test_everybody_coherent_was_graded_on_the_history_and_may_be_in_the_fo
 
 
 async def test_status_of_an_unfinished_run_names_the_force_that_answers(
-    context: RunContext,
+    context: ReadContext,
 ) -> None:
-    context.store.put_meta("finished", False)
     # The best of all is out of the archive: who is asked may answer nevertheless.
     out = next(e for e in field_of(context.store) if e not in context.store.archive_experts())
-    for family in history_of(context.store):
-        context.store.set_skill(out.id, family.id, True)
+    with RunStore.open(context.folder) as writer:
+        writer.put_meta("finished", False)
+        for family in history_of(writer):
+            writer.set_skill(out.id, family.id, True)
     found = collect(RunFolder(context.folder))
     assert not found["finished"]
     for row in found["coverage"]["task_force"]:
@@ -120,17 +126,18 @@ async def test_experts_say_as_much_as_when_they_were_graded(
         assert max(candidate.tokens for candidate in reply.answers) == longest
 
 
-async def test_gibberish_and_what_a_broken_scorer_graded_stay_out(context: RunContext) -> None:
+async def test_gibberish_and_what_a_broken_scorer_graded_stay_out(context: ReadContext) -> None:
     victim = next(expert.id for expert in field_of(context.store) if not expert.is_seed)
     broken = context.store.families("active")[0]
-    context.store.add_event("gibberish", {"expert": victim, "reason": "one token, repeated"})
-    move(context.store, broken, "condemned", detail="ZeroDivisionError")
+    with RunStore.open(context.folder) as writer:
+        writer.add_event("gibberish", {"expert": victim, "reason": "one token, repeated"})
+        move(writer, broken, "condemned", detail="ZeroDivisionError")
     assert victim not in {expert.id for expert in field_of(context.store)}
     assert victim not in {member.expert.id for member in force_of(context, 99)}
     assert broken.id not in {family.id for family in history_of(context.store)}
 
 
-async def test_router_weighs_by_the_families_most_like_the_question(context: RunContext) -> None:
+async def test_router_weighs_by_the_families_most_like_the_question(context: ReadContext) -> None:
     router = Collective.open(context, 3, "skill_routing").aids.router
     assert router is not None
     experts = [expert.id for expert in context.store.archive_experts()]
@@ -148,7 +155,7 @@ async def test_router_weighs_by_the_families_most_like_the_question(context: Run
     assert router.weights("anything", ["nobody"]) == {"nobody": 0.0}
 
 
-async def test_what_a_run_cannot_do_is_told_before_anybody_answers(context: RunContext) -> None:
+async def test_what_a_run_cannot_do_is_told_before_anybody_answers(context: ReadContext) -> None:
     context.config = context.config.model_copy(update={"endpoints": EndpointsSettings()})
     with pytest.raises(AnsweringError, match=r"endpoints\.chooser"):
         Collective.open(context, 3, "knockout")

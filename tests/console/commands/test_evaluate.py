@@ -12,7 +12,14 @@ import pytest
 
 from agents.evaluation import Plan, RunRows, Task
 from agents.progress import ProgressEvent, silent
-from console.commands.evaluate import big_model, evaluate, evaluate_logs, report, sort_places
+from console.commands.evaluate import (
+    big_model,
+    book_of,
+    evaluate,
+    evaluate_logs,
+    report,
+    sort_places,
+)
 from console.errors import UsageError
 from console.run.folder import RunFolder
 from memory.store.store import RunStore
@@ -34,7 +41,7 @@ def folder(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def answers_kept(folder: RunFolder) -> int:
-    with RunStore.open(folder.path / "evaluation", read_only=True) as store:
+    with RunStore.open(book_of(folder), read_only=True) as store:
         return store.summary_counts().answers
 
 
@@ -141,7 +148,7 @@ async def test_an_interrupted_evaluation_goes_on(folder: RunFolder, tmp_path: Pa
     kept = answers_kept(folder)
     assert kept == len(TASKS), "what the first one answered"
     resumed = await measured(folder, 3)
-    shutil.rmtree(folder.path / "evaluation")
+    shutil.rmtree(book_of(folder))
     assert unhurried(resumed) == unhurried(await measured(folder, 3))
 
 

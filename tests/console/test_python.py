@@ -1,0 +1,92 @@
+"""The command's work from Python; the examples of docs/python.md run as they stand."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import acdc
+from memory.store.store import RunStore
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
+
+
+@pytest.fixture
+def run(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> acdc.Run:
+    monkeypatch.setenv("ACDC_CACHE", str(tmp_path / "cache"))
+    return acdc.Run(finished_run)
+
+
+def test_a_run_is_read_while_another_process_writes_it(run: acdc.Run) -> None:
+    with RunStore.open(run.path):
+        archive = run.archive()
+        assert [expert.id for expert in archive] == [
+            row["expert"] for row in run.status()["archive"]
+        ]
+        best = run.expert(archive[0].id)
+        assert best == archive[0]
+        assert 0 <= best.fitness <= 1
+        assert {answer.genome_id for answer in best.answers()} == {best.record.genome_id}
+        assert {f.id for f in run.families("active")} < {f.id for f in run.families()}
+        assert run.experts(0)[0].operator == "base"
+        assert run.trace(expert=best.id)["experts"]
+
+
+def test_the_collective_answers_several_questions(run: acdc.Run) -> None:
+    with run.collective(2, "majority") as collective:
+        first = collective.ask("What is 2 + 2?")
+        assert [answer.expert for answer in first.answers] == collective.members
+        again = collective.ask("What is 2 + 2?", max_tokens=2)
+    assert max(answer.tokens for answer in again.answers) == 2
+    assert first.answer == run.ask("What is 2 + 2?", 2, "majority").answer
+
+
+def test_weights_are_what_the_export_holds(run: acdc.Run, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    expert = next(expert for expert in run.archive() if not expert.record.is_seed)
+    written = expert.export(tmp_path / "out")
+    stored = load_file(written.folder / "model.safetensors")
+    weights = expert.weights()
+    for name, tensor in stored.items():
+        assert torch.equal(weights[name], tensor), name
+
+
+def test_tasks_are_evaluated_from_a_file(run: acdc.Run, tmp_path: Path) -> None:
+    file = tmp_path / "tasks.jsonl"
+    file.write_text(json.dumps({"id": "a", "instructions": "Say 1.", "answer": "1"}) + "\n")
+    found = run.evaluate(file, [1])
+    assert [row["name"] for row in found["rows"]] == ["best_expert", "force"]
+
+
+def test_errors_say_what_the_command_says(run: acdc.Run, tmp_path: Path) -> None:
+    with pytest.raises(acdc.AcdcError, match="no run folder"):
+        acdc.Run(tmp_path)
+    with pytest.raises(acdc.AcdcError, match="nobody"):
+        run.expert("nobody")
+    with pytest.raises(acdc.AcdcError, match="did you mean skill_routing"):
+        run.ask("Why?", select="skill_ruting")
+    with pytest.raises(acdc.AcdcError, match="unknown key"):
+        acdc.coevolve(tmp_path / "new", {"generation": 1})
+    assert not (tmp_path / "new").exists()
+
+
+def test_the_page_s_examples_run_as_they_stand(
+    tiny_config: Path, acdc_home: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One after the other, on tiny models: only where the configuration comes from is changed."""
+    monkeypatch.chdir(tmp_path)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL))
+    given = '{"generations": 2, "pool": {"capacity": 12}}'
+    assert given in code
+    exec(compile(code.replace(given, f'"{tiny_config}"'), str(PAGE), "exec"), {})
+    assert (tmp_path / "runs/mine-best/config.json").is_file()
+
+
+@pytest.fixture
+def acdc_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACDC_CACHE", str(tmp_path / "cache"))
