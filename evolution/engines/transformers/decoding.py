@@ -8,6 +8,7 @@ else is asked.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Collection, Sequence
@@ -19,8 +20,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from evolution.engines.base import Ask
 from evolution.engines.encoding import Prompt
-from evolution.engines.held import Order, Stopped
+from evolution.engines.held import Stopped
 from evolution.engines.transformers.attention import score
 from evolution.engines.transformers.passes import PassSizes
 from evolution.engines.transformers.reading import Reader
@@ -92,21 +94,23 @@ class Decoder:
         self._reader.forget()
 
     @torch.inference_mode()
-    def run(self, tasks: Sequence[Task], order: Order) -> None:
+    def run(self, tasks: Sequence[Task], ask: Ask, stop: threading.Event) -> None:
         """Complete all tasks, in place.
 
         Raises:
-            Stopped: `order.stop` was set.
+            Stopped: `stop` was set.
         """
 
         def slots(task: Task) -> int:
-            return task.prompt.cache_length(order.sampling.max_tokens)
+            return task.prompt.cache_length(ask.sampling.max_tokens)
 
         for length, group in groupby(sorted(tasks, key=slots), key=slots):
             batches = self._reader.batches([(task, task.prompt) for task in group])
-            self._run_pool(deque(batches), length, order)
+            self._run_pool(deque(batches), length, ask, stop)
 
-    def _run_pool(self, waiting: deque[list[Task]], length: int, order: Order) -> None:
+    def _run_pool(
+        self, waiting: deque[list[Task]], length: int, ask: Ask, stop: threading.Event
+    ) -> None:
         """Complete tasks whose replies need the same number of slots.
 
         A batch is read when a row is free and nobody is ready to take it: no row idles while there
@@ -115,26 +119,26 @@ class Decoder:
         ready: deque[Ready] = deque()
         rows: list[Task | None] = [None] * self._rows
         while waiting or ready or any(rows):
-            if order.stop.is_set():
+            if stop.is_set():
                 raise Stopped
             if None in rows and ready:
                 self._admit(ready.popleft(), rows, length)
             elif None in rows and waiting:
-                ready.extend(self._read(waiting.popleft(), order))
+                ready.extend(self._read(waiting.popleft(), ask))
             else:
-                self._step(rows, order)
+                self._step(rows, ask)
 
-    def _read(self, batch: list[Task], order: Order) -> list[Ready]:
+    def _read(self, batch: list[Task], ask: Ask) -> list[Ready]:
         """Read a batch of prompts and choose the first token of each reply."""
         start = time.perf_counter()
         read = self._reader.read([task.prompt for task in batch])
         padding = [None] * (len(read.logits) - len(batch))
-        self._extend_replies([*batch, *padding], read.logits, order)
+        self._extend_replies([*batch, *padding], read.logits, ask)
         _share(time.perf_counter() - start, batch)
         return [
             Ready(task, read.spans_of(place, task.prompt))
             for place, task in enumerate(batch)
-            if not self._complete(task, order)
+            if not self._complete(task, ask)
         ]
 
     def _admit(self, ready: Ready, rows: list[Task | None], length: int) -> None:
@@ -147,7 +151,7 @@ class Decoder:
         rows[row] = ready.task
         self._slots.install(row, ready.spans)
 
-    def _step(self, rows: list[Task | None], order: Order) -> None:
+    def _step(self, rows: list[Task | None], ask: Ask) -> None:
         """One more token for every reply, in a pass that is no larger than they need."""
         assert self._slots is not None
         start = time.perf_counter()
@@ -166,32 +170,32 @@ class Decoder:
             positions[:, None],
             self._slots.layers(positions, seen),
         )
-        self._extend_replies(stepping, logits, order)
+        self._extend_replies(stepping, logits, ask)
         _share(time.perf_counter() - start, [task for task in rows if task])
-        rows[:] = [task if task and not self._complete(task, order) else None for task in rows]
+        rows[:] = [task if task and not self._complete(task, ask) else None for task in rows]
 
     def _extend_replies(
-        self, rows: Sequence[Task | None], logits: Float[Tensor, "rows vocabulary"], order: Order
+        self, rows: Sequence[Task | None], logits: Float[Tensor, "rows vocabulary"], ask: Ask
     ) -> None:
         """Append the next token to the reply of each row."""
-        tokens = choose(logits, order.sampling, [task.stream if task else None for task in rows])
+        tokens = choose(logits, ask.sampling, [task.stream if task else None for task in rows])
         for task, token in zip(rows, tokens.tolist(), strict=True):
             if task:
                 task.tokens.append(token)
                 task.ended = token in self._end_tokens
-        if order.tokens:
+        if ask.tokens:
             for task, logprob in zip(rows, log_probabilities(logits, tokens).tolist(), strict=True):
                 if task:
                     task.logprobs.append(logprob)
-        if order.logprobs:
+        if ask.logprobs:
             logprobs, certainties = log_probabilities(logits, tokens), self_certainty(logits)
             for place, task in enumerate(rows):
                 if task:
                     task.logprob += float(logprobs[place])
                     task.certainty += float(certainties[place])
 
-    def _complete(self, task: Task, order: Order) -> bool:
-        return task.ended or len(task.tokens) >= order.sampling.max_tokens
+    def _complete(self, task: Task, ask: Ask) -> bool:
+        return task.ended or len(task.tokens) >= ask.sampling.max_tokens
 
 
 def _close_up(rows: list[Task | None], size: int, slots: Slots) -> None:
