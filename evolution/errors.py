@@ -70,8 +70,3 @@ class PromptTooLongError(EngineError):
             f"context of {context}: shorten it, or lower max_tokens"
         )
         self.prompt, self.reply, self.context = prompt, reply, context
-
-
-def line(error: Exception) -> str:
-    """The first line of a library's error, to be put into one of ours."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

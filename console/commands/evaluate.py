@@ -31,6 +31,7 @@ from console.errors import UsageError
 from console.run.folder import RunFolder
 from console.run.opening import open_context
 from evolution.selection.coverage import task_force
+from memory.messages import first_problem
 from memory.store.store import RunStore
 
 FOLDER = "evaluation"
@@ -66,7 +67,7 @@ def big_model(url: str | None, model: str | None, key_env: str) -> EndpointSetti
     try:
         return EndpointSettings(base_url=url, model=model, api_key_env=key_env)
     except ValidationError as error:
-        raise UsageError(f"--big-model-url: {error.errors()[0]['msg']}") from None
+        raise UsageError(f"--big-model-url: {first_problem(error)}") from None
 
 
 def require_runs(folders: Sequence[RunFolder]) -> None:

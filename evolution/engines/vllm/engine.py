@@ -32,9 +32,10 @@ from evolution.engines.encoding import Encoder
 from evolution.engines.held import HeldEngine, Stopped, processor
 from evolution.engines.settings import EngineSettings
 from evolution.engines.vllm.start import Plan, last_cause, plan, start
-from evolution.errors import EngineError, line
+from evolution.errors import EngineError
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import rounded
+from memory.messages import first_line
 from memory.records import Reply
 
 ALGORITHM = 3
@@ -272,5 +273,5 @@ class VllmEngine(HeldEngine):
         except EngineDeadError as error:
             self._llm.llm_engine.engine_core.shutdown()
             self._llm = self._loaded = None
-            cause = last_cause(Path(self._folder.name)) or line(error)
+            cause = last_cause(Path(self._folder.name)) or first_line(error)
             raise EngineError(f"vLLM has died: {cause}") from error

@@ -20,7 +20,8 @@ from evolution.engines.compute import choose_compute
 from evolution.engines.encoding import longest_context
 from evolution.engines.settings import VLLM_CONTEXT, EngineSettings
 from evolution.engines.vllm.watch import watch
-from evolution.errors import EngineError, line
+from evolution.errors import EngineError
+from memory.messages import first_line
 from memory.threads import usual_threads
 
 LOG = "vllm.log"
@@ -118,7 +119,7 @@ def start(bank: Bank, plan: Plan, folder: Path) -> Any:
         try:
             llm = vllm.LLM(**_arguments(bank, plan, folder))
         except _START_ERRORS as error:
-            reason = last_cause(folder) or line(error)
+            reason = last_cause(folder) or first_line(error)
             raise EngineError(f"vLLM does not start: {reason}") from error
     watch(llm)
     return llm

@@ -46,8 +46,8 @@ def test_every_method_of_mergekit_is_known_by_its_name() -> None:
 @pytest.mark.parametrize(
     ("method", "parameters", "members", "message"),
     [
-        ("tise", {}, PAIR, "no method 'tise'; did you mean 'ties'"),
-        ("ties", {"wieght": 1.0}, PAIR, "no parameter 'wieght'; did you mean 'weight'"),
+        ("tise", {}, PAIR, "no method 'tise' (did you mean ties"),
+        ("ties", {"wieght": 1.0}, PAIR, "no parameter 'wieght' (did you mean weight"),
         ("ties", {}, PAIR, "needs the parameter 'weight'"),
         ("ties", {"weight": "much"}, PAIR, "weight = 'much': Input should be a valid number"),
         ("ties", {"weight": {"gamma": 1.0}}, PAIR, "given for 'gamma', which is not merged"),
@@ -64,7 +64,7 @@ def test_what_mergekit_would_refuse_is_refused_before(
 
 
 def test_settings_refuse_it_too() -> None:
-    with pytest.raises(ValidationError, match="no method 'dare_tise'; did you mean 'dare_ties'"):
+    with pytest.raises(ValidationError, match=r"no method 'dare_tise' \(did you mean dare_ties"):
         GraftSettings(every=2, methods={"dare_tise": {}})
     with pytest.raises(ValidationError, match="needs either a method or a mergekit config"):
         MergeSettings(name="both", method="ties", config="x.yml")
@@ -78,7 +78,7 @@ def test_settings_refuse_it_too() -> None:
 @pytest.mark.parametrize(
     ("merges", "message"),
     [
-        ([{"name": "m", "method": "tise"}], "merge 'm': mergekit has no method 'tise'; did you"),
+        ([{"name": "m", "method": "tise"}], "merge 'm': mergekit has no method 'tise' (did you"),
         ([{"name": "m", "method": "ties"}], "merge 'm': mergekit's ties needs the parameter"),
         (
             [{"name": "m", "method": "sce", "seeds": ["alpha", "n"]}, {"name": "n", "config": "x"}],
