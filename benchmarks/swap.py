@@ -40,14 +40,13 @@ from console.run.config import cache_folder, resolve
 from evolution.bank.bank import Bank, load_bank
 from evolution.breeding.breed import breed
 from evolution.engines import Engine, open_engine
-from evolution.engines.base import Ask
+from evolution.engines.base import Ask, Chat
 from evolution.engines.settings import EngineSettings
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import materialise
-from memory.records import ChatMessage, Sampling
+from memory.records import Sampling
 from prompts import PromptLibrary
 
-Chat = Sequence[ChatMessage]
 FIRST = Sampling(max_tokens=1)
 SEED = 1_000_003
 SWAP, RESTART, THROUGHPUT = 2.0, 50.0, 2.0

@@ -18,44 +18,20 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from evolution.errors import GenomeError, OperatorError
 from evolution.genome.genome import Genome
-from evolution.genome.geometry import Geometry
 from memory.messages import did_you_mean, first_problem
 from memory.records import Json
 
 Kind = Literal["crossover", "mutation", "mating", "survival"]
-Outcome = tuple[Genome, dict[str, Json]]
-
-
-class Crossover(Protocol):
-    """Parents to child; keyword-only arguments of its own are its parameters."""
-
-    def __call__(
-        self,
-        parents: Sequence[Genome],
-        geometry: Geometry,
-        rng: np.random.Generator,
-        /,
-        **parameters: Any,
-    ) -> Outcome:
-        """The child, and what was drawn."""
-
-
-class Mutation(Protocol):
-    """Genome to genome; keyword-only arguments of its own are its parameters."""
-
-    def __call__(
-        self, genome: Genome, geometry: Geometry, rng: np.random.Generator, /, **parameters: Any
-    ) -> Outcome:
-        """The mutant, and what was drawn."""
+Offspring = tuple[Genome, dict[str, Json]]
+"""The child of a crossover or mutation, and what was drawn for it."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +49,7 @@ class Operator:
     parents: int
     parameters: type[BaseModel]
 
-    def outcome(self, *given: Any, **parameters: Any) -> Outcome:
+    def outcome(self, *given: Any, **parameters: Any) -> Offspring:
         """What a crossover or mutation gives, checked: it may be the user's own.
 
         Raises:

@@ -15,11 +15,6 @@ BASE_NAME = "base"
 """What the base is called among the experts."""
 
 
-def method_names() -> list[str]:
-    """The names of all methods of the installed mergekit."""
-    return sorted(_specifications())
-
-
 def check_method(method: str, parameters: Mapping[str, Json], members: Sequence[str]) -> None:
     """Refuse an unknown method, parameters that it does not take, or a wrong number of members.
 

@@ -20,7 +20,7 @@ from evolution.genome.genome import Genome
 from memory.records import Reply
 from memory.spans import span
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 
 class Stopped(Exception):
@@ -114,7 +114,7 @@ class HeldEngine(ABC):
     async def _score(self, prompts: Sequence[Chat], texts: Sequence[str]) -> list[list[float]]:
         return await self._in_thread(lambda: self._judge(prompts, texts))
 
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+    async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._closed:
             raise EngineError("the engine is closed")
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

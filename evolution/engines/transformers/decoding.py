@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from evolution.engines.base import Ask
-from evolution.engines.encoding import Prompt
+from evolution.engines.encoding import EncodedPrompt
 from evolution.engines.held import Stopped
 from evolution.engines.transformers.attention import score
 from evolution.engines.transformers.passes import PassSizes
@@ -31,7 +31,7 @@ from evolution.engines.transformers.slots import Slots, Span
 
 
 @dataclass(eq=False)
-class Task:
+class DecodingTask:
     """A prompt, and what has been said to it so far.
 
     Attributes:
@@ -43,7 +43,7 @@ class Task:
         seconds: its share of the time that its batches took.
     """
 
-    prompt: Prompt
+    prompt: EncodedPrompt
     stream: torch.Generator | None = None
     tokens: list[int] = field(default_factory=list)
     ended: bool = False
@@ -57,7 +57,7 @@ class Task:
 class Ready:
     """A task whose prompt was read: it waits for a row with the keys and values of its prompt."""
 
-    task: Task
+    task: DecodingTask
     spans: Sequence[Sequence[Span]]
 
 
@@ -94,14 +94,14 @@ class Decoder:
         self._reader.forget()
 
     @torch.inference_mode()
-    def run(self, tasks: Sequence[Task], ask: Ask, stop: threading.Event) -> None:
+    def run(self, tasks: Sequence[DecodingTask], ask: Ask, stop: threading.Event) -> None:
         """Complete all tasks, in place.
 
         Raises:
             Stopped: `stop` was set.
         """
 
-        def slots(task: Task) -> int:
+        def slots(task: DecodingTask) -> int:
             return task.prompt.cache_length(ask.sampling.max_tokens)
 
         for length, group in groupby(sorted(tasks, key=slots), key=slots):
@@ -109,7 +109,7 @@ class Decoder:
             self._run_pool(deque(batches), length, ask, stop)
 
     def _run_pool(
-        self, waiting: deque[list[Task]], length: int, ask: Ask, stop: threading.Event
+        self, waiting: deque[list[DecodingTask]], length: int, ask: Ask, stop: threading.Event
     ) -> None:
         """Complete tasks whose replies need the same number of slots.
 
@@ -117,7 +117,7 @@ class Decoder:
         is work, and at most one batch waits with all its keys and values.
         """
         ready: deque[Ready] = deque()
-        rows: list[Task | None] = [None] * self._rows
+        rows: list[DecodingTask | None] = [None] * self._rows
         while waiting or ready or any(rows):
             if stop.is_set():
                 raise Stopped
@@ -128,7 +128,7 @@ class Decoder:
             else:
                 self._step(rows, ask)
 
-    def _read(self, batch: list[Task], ask: Ask) -> list[Ready]:
+    def _read(self, batch: list[DecodingTask], ask: Ask) -> list[Ready]:
         """Read a batch of prompts and choose the first token of each reply."""
         start = time.perf_counter()
         read = self._reader.read([task.prompt for task in batch])
@@ -141,7 +141,7 @@ class Decoder:
             if not self._complete(task, ask)
         ]
 
-    def _admit(self, ready: Ready, rows: list[Task | None], length: int) -> None:
+    def _admit(self, ready: Ready, rows: list[DecodingTask | None], length: int) -> None:
         """Give a free row to a prompt that was read."""
         if self._slots is None or self._slots.length != length:
             # One cache is kept at a time; the old one goes before the new one comes.
@@ -151,7 +151,7 @@ class Decoder:
         rows[row] = ready.task
         self._slots.install(row, ready.spans)
 
-    def _step(self, rows: list[Task | None], ask: Ask) -> None:
+    def _step(self, rows: list[DecodingTask | None], ask: Ask) -> None:
         """One more token for every reply, in a pass that is no larger than they need."""
         assert self._slots is not None
         start = time.perf_counter()
@@ -175,7 +175,10 @@ class Decoder:
         rows[:] = [task if task and not self._complete(task, ask) else None for task in rows]
 
     def _extend_replies(
-        self, rows: Sequence[Task | None], logits: Float[Tensor, "rows vocabulary"], ask: Ask
+        self,
+        rows: Sequence[DecodingTask | None],
+        logits: Float[Tensor, "rows vocabulary"],
+        ask: Ask,
     ) -> None:
         """Append the next token to the reply of each row."""
         tokens = choose(logits, ask.sampling, [task.stream if task else None for task in rows])
@@ -194,11 +197,11 @@ class Decoder:
                     task.logprob += float(logprobs[place])
                     task.certainty += float(certainties[place])
 
-    def _complete(self, task: Task, ask: Ask) -> bool:
+    def _complete(self, task: DecodingTask, ask: Ask) -> bool:
         return task.ended or len(task.tokens) >= ask.sampling.max_tokens
 
 
-def _close_up(rows: list[Task | None], size: int, slots: Slots) -> None:
+def _close_up(rows: list[DecodingTask | None], size: int, slots: Slots) -> None:
     """Bring all replies into the first rows."""
     free = iter([row for row, task in enumerate(rows[:size]) if task is None])
     for row in range(size, len(rows)):
@@ -208,6 +211,6 @@ def _close_up(rows: list[Task | None], size: int, slots: Slots) -> None:
             rows[place], rows[row] = rows[row], None
 
 
-def _share(seconds: float, tasks: Collection[Task]) -> None:
+def _share(seconds: float, tasks: Collection[DecodingTask]) -> None:
     for task in tasks:
         task.seconds += seconds / len(tasks)

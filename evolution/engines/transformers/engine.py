@@ -23,7 +23,7 @@ from evolution.engines.transformers.attention import (
     use_grouped_attention,
     use_plain_head,
 )
-from evolution.engines.transformers.decoding import Decoder, Task
+from evolution.engines.transformers.decoding import Decoder, DecodingTask
 from evolution.engines.transformers.packing import ModelWeights
 from evolution.engines.transformers.passes import candidates
 from evolution.engines.transformers.proof import prove, remembered
@@ -118,14 +118,14 @@ class TransformersEngine(HeldEngine):
     def _complete(self, ask: Ask, stop: threading.Event) -> list[Reply]:
         encoded = [self._encoder.encode(chat, ask.sampling.max_tokens) for chat in ask.prompts]
         if ask.seeds is None:
-            tasks = [Task(prompt) for prompt in encoded]
+            tasks = [DecodingTask(prompt) for prompt in encoded]
         else:
             streams = [torch.Generator().manual_seed(seed) for seed in ask.seeds]
-            tasks = [Task(p, stream) for p, stream in zip(encoded, streams, strict=True)]
+            tasks = [DecodingTask(p, stream) for p, stream in zip(encoded, streams, strict=True)]
         self._decoder.run(tasks, ask, stop)
         return [self._reply(task, ask) for task in tasks]
 
-    def _reply(self, task: Task, ask: Ask) -> Reply:
+    def _reply(self, task: DecodingTask, ask: Ask) -> Reply:
         spoken = task.tokens[:-1] if task.ended else task.tokens
         return Reply(
             text=self._encoder.decode(spoken),

@@ -31,7 +31,7 @@ from evolution.engines.base import Ask, Chat
 from evolution.engines.encoding import Encoder
 from evolution.engines.held import HeldEngine, Stopped, processor
 from evolution.engines.settings import EngineSettings
-from evolution.engines.vllm.start import Plan, last_cause, plan, start
+from evolution.engines.vllm.start import LaunchPlan, last_cause, plan, start
 from evolution.errors import EngineError
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import rounded
@@ -71,7 +71,7 @@ class VllmEngine(HeldEngine):
     """
 
     def __init__(self, bank: Bank, settings: EngineSettings) -> None:
-        self._plan: Plan = plan(bank, settings)
+        self._plan: LaunchPlan = plan(bank, settings)
         super().__init__(bank)
         self._encoder = Encoder(bank.tokenizer, self._plan.context)
         self._end_tokens = sorted(self._encoder.end_tokens(bank.generation))

@@ -35,7 +35,7 @@ def folder(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def answers_kept(folder: RunFolder) -> int:
     with RunStore.open(folder.path / "evaluation", read_only=True) as store:
-        return store.summary_counts().answers
+        return int((store._one("SELECT COUNT(*) FROM answers") or (0,))[0])
 
 
 async def measured(folder: RunFolder, *sizes: int, baselines: bool = False) -> RunRows:

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from evolution.bank.anchors import Anchor, load_anchor, save_anchor
 from evolution.bank.bank import Bank, load_bank
-from evolution.bank.merge_methods import check_method, configuration, method_names
+from evolution.bank.merge_methods import check_method, configuration
 from evolution.bank.settings import (
     MergeSettings,
     ModelSettings,
@@ -37,10 +37,6 @@ if TYPE_CHECKING:
 
 PAIR = ("alpha", "beta")
 HALVES: dict[str, Json] = {"weight": 0.5, "density": 0.5}
-
-
-def test_every_method_of_mergekit_is_known_by_its_name() -> None:
-    assert {"ties", "dare_ties", "sce", "slerp", "linear", "model_stock"} <= set(method_names())
 
 
 @pytest.mark.parametrize(
