@@ -32,7 +32,7 @@ from evolution.engines.compute import choose_compute, measure_gflops
 from evolution.engines.settings import EngineSettings
 from evolution.population import Population
 from memory.records import ChatMessage, Sampling
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 QUICK = ["generations=0", "pool.capacity=4", "pool.founding_waves=1", "population.founders=4"]
 GIB = 2**30

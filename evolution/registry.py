@@ -30,7 +30,7 @@ from memory.messages import did_you_mean, first_problem
 from memory.records import Json
 
 Kind = Literal["crossover", "mutation", "mating", "survival"]
-Offspring = tuple[Genome, dict[str, Json]]
+Child = tuple[Genome, dict[str, Json]]
 """The child of a crossover or mutation, and what was drawn for it."""
 
 
@@ -49,7 +49,7 @@ class Operator:
     parents: int
     parameters: type[BaseModel]
 
-    def outcome(self, *given: Any, **parameters: Any) -> Offspring:
+    def outcome(self, *given: Any, **parameters: Any) -> Child:
         """What a crossover or mutation gives, checked: it may be the user's own.
 
         Raises:

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from memory.errors import AcdcError, RunLockedError, SchemaError, StoreError
-from memory.store import schema
+from memory.store import RunStore, schema
 from memory.store.database import DATABASE
-from memory.store.store import RunStore
 
 Spawn = Callable[[str], "subprocess.Popen[str]"]
 

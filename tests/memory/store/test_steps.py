@@ -14,7 +14,7 @@ import pytest
 
 from memory.errors import StoreError
 from memory.records import ArchiveEntry
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 Spawn = Callable[[str], "subprocess.Popen[str]"]
 

@@ -26,8 +26,8 @@ from memory.records import (
     Grade,
     Rejection,
 )
+from memory.store import RunStore
 from memory.store.journal import StoredSpan, insert_spans
-from memory.store.store import RunStore
 
 MakeFamily = Callable[..., Family]
 MakeExpert = Callable[..., Expert]

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from evolution.bank.bank import Bank, load_bank
 from evolution.bank.settings import ModelSettings, SeedSettings, SpectralSettings
-from evolution.engines import TransformersEngine
 from evolution.engines.base import Ask
 from evolution.engines.settings import EngineSettings
 from evolution.engines.transformers.attention import use_plain_head
+from evolution.engines.transformers.engine import TransformersEngine
 from evolution.engines.transformers.packing import PackedLinear, can_pack
 from evolution.errors import EngineError, GenomeError, PromptTooLongError
 from evolution.genome.genome import Genome

@@ -11,9 +11,9 @@ import pytest
 
 from evolution.bank.bank import Bank, load_bank
 from evolution.bank.settings import ModelSettings, SpectralSettings
-from evolution.engines import TransformersEngine
 from evolution.engines.base import Ask
 from evolution.engines.settings import EngineSettings
+from evolution.engines.transformers.engine import TransformersEngine
 from evolution.genome.genome import Genome
 from memory.records import ChatMessage, Sampling
 
