@@ -13,16 +13,16 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.evaluation.intervals import paired_intervals
-from benchmarks.forces import fittest_force
 from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines, heading
-from evolution.selection.coverage import task_force
+from evolution.selection.coverage import Passes, task_force
 
 GOAL_SECONDS = 5.0
 SIZE = 8
@@ -82,8 +82,9 @@ def timed(skills: Table, items: list[str], per_cluster: int) -> dict[str, Any]:
     start = time.perf_counter()
     force = task_force(skills, items, SIZE)
     chosen = time.perf_counter()
-    fittest = fittest_force(skills, items, SIZE)
-    ours, theirs = solved(skills, items, force.experts), solved(skills, items, fittest.experts)
+    fitness = Passes.of(skills, items).fitness
+    fittest = sorted(skills, key=lambda expert: -fitness[expert])[:SIZE]
+    ours, theirs = solved(skills, items, force.experts), solved(skills, items, fittest)
     intervals = paired_intervals(np.hstack([ours, ours - theirs]), clusters)
     done = time.perf_counter()
     assert abs(intervals[SIZE - 1].mean - force.coverage[-1]) < 1e-9
@@ -99,7 +100,7 @@ def timed(skills: Table, items: list[str], per_cluster: int) -> dict[str, Any]:
     }
 
 
-def solved(skills: Table, items: list[str], experts: tuple[str, ...]) -> NDArray[np.float64]:
+def solved(skills: Table, items: list[str], experts: Sequence[str]) -> NDArray[np.float64]:
     """(items, experts): whether the first 1, 2, .. N experts solve an item."""
     passes = np.array([[skills[expert][item] for expert in experts] for item in items])
     return np.maximum.accumulate(passes, axis=1).astype(float)

@@ -33,6 +33,7 @@ from console.run.config import cache_folder
 from evolution.bank.bank import Bank, load_bank
 from evolution.bank.settings import ModelSettings, SpectralSettings
 from evolution.engines import open_engine
+from evolution.engines.base import Ask
 from evolution.engines.settings import EngineSettings
 from evolution.genome.genome import Genome
 from evolution.materialise.streaming import page_lock
@@ -121,7 +122,7 @@ async def promised(kinds: Sequence[str], device: str) -> list[dict[str, Any]]:
     plain = open_engine(bank, EngineSettings(kind="transformers", device="cpu"))
     for expert in experts:
         async with plain.lease(expert) as lease:
-            said.append([reply.text for reply in await lease.answer(prompts, REPLY)])
+            said.append([reply.text for reply in await lease.answer(Ask(prompts, REPLY))])
             expected.append(await lease.score(prompts, said[-1]))
     await plain.close()
     rows = []

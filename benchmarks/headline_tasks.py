@@ -19,7 +19,7 @@ from agents.offline.sketches import read_sketch
 from agents.progress import ProgressEvent
 from console.run.folder import RunFolder
 from console.run.reading import open_reading, open_scoring
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 PILOT_SIZE, PILOT_SEED, TEST_SEED, PICK_SEED = 12, 90_001, 70_001, 50_001
 """Instances of a generator in the pilot; seeds of its instances, of those of the test, and of those

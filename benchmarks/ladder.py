@@ -27,6 +27,7 @@ from agents.offline.sketches import Instance, Sketch, is_brief
 from agents.settings import JudgeSettings
 from benchmarks.machine import describe_machine
 from console.run.config import cache_folder, resolve
+from evolution.engines.base import Ask
 from evolution.population import Population
 from memory.records import ChatMessage
 from prompts import PromptLibrary
@@ -75,7 +76,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     for name in seeds:
         genome = bank.seed_genome(name)
         sampling = JudgeSettings().sampling
-        replies = await broker.answer(bank.genome_id(genome), genome, prompts, sampling)
+        replies = await broker.answer(bank.genome_id(genome), genome, Ask(prompts, sampling))
         of_seed: dict[Sketch, list[bool]] = {}
         for (rung, instance), reply in zip(questions, replies, strict=True):
             of_seed.setdefault(rung, []).append(is_right(rung.entries[0], reply.text, instance))

@@ -26,7 +26,7 @@ from console.run.reading import open_reading, open_scoring
 from evolution.breeding.breed import breed
 from evolution.genome.genome import Genome
 from memory.records import Skills
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 CROSSOVERS = ("slerp", "linear", "task_arithmetic", "split_slerp", "uniform_layers")
 

@@ -26,13 +26,13 @@ import torch
 from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines, heading, tell
 from evolution.bank.settings import ModelSettings, SpectralSettings
-from evolution.engines.base import Chat
+from evolution.engines.base import Ask, Chat
 from evolution.engines.broker import Broker
 from evolution.engines.compute import choose_compute, measure_gflops
 from evolution.engines.settings import EngineSettings
 from evolution.population import Population
 from memory.records import ChatMessage, Sampling
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 QUICK = ["generations=0", "pool.capacity=4", "pool.founding_waves=1", "population.founders=4"]
 GIB = 2**30
@@ -130,7 +130,9 @@ async def found(cache: Path, compute: str) -> float:
     start = time.perf_counter()
     population, broker = await opened(cache, compute)
     bank = await population.bank()
-    await broker.answer("base", bank.base_genome(), [question("1 + 1 =")], Sampling(max_tokens=1))
+    await broker.answer(
+        "base", bank.base_genome(), Ask([question("1 + 1 =")], Sampling(max_tokens=1))
+    )
     seconds = time.perf_counter() - start
     await population.close()
     return seconds
@@ -205,9 +207,8 @@ async def engine_rates(cache: Path, compute: str) -> list[dict[str, Any]]:
         best, read, written = float("inf"), 0, 0
         for _ in range(3):
             start = time.perf_counter()
-            replies = await broker.answer(
-                "base", bank.base_genome(), prompts, Sampling(max_tokens=tokens)
-            )
+            ask = Ask(prompts, Sampling(max_tokens=tokens))
+            replies = await broker.answer("base", bank.base_genome(), ask)
             best = min(best, time.perf_counter() - start)
             read = sum(reply.tokens_in for reply in replies)
             written = sum(reply.tokens_out for reply in replies)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import describe_machine
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 
 def main() -> int:

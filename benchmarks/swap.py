@@ -40,13 +40,13 @@ from console.run.config import cache_folder, resolve
 from evolution.bank.bank import Bank, load_bank
 from evolution.breeding.breed import breed
 from evolution.engines import Engine, open_engine
+from evolution.engines.base import Ask, Chat
 from evolution.engines.settings import EngineSettings
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import materialise
-from memory.records import ChatMessage, Sampling
+from memory.records import Sampling
 from prompts import PromptLibrary
 
-Chat = Sequence[ChatMessage]
 FIRST = Sampling(max_tokens=1)
 SEED = 1_000_003
 SWAP, RESTART, THROUGHPUT = 2.0, 50.0, 2.0
@@ -154,7 +154,7 @@ async def time_swaps(name: str, engine: Engine, genomes: Sequence[Genome], quest
 async def first_answer(engine: Engine, genome: Genome, question: Chat) -> float:
     begun = time.perf_counter()
     async with engine.lease(genome) as expert:
-        await expert.answer([question], FIRST)
+        await expert.answer(Ask([question], FIRST))
     return time.perf_counter() - begun
 
 
@@ -167,7 +167,7 @@ async def throughput(
     begun, tokens = time.perf_counter(), 0
     for genome in genomes:
         async with engine.lease(genome) as expert:
-            replies = await expert.answer(questions, sampling)
+            replies = await expert.answer(Ask(questions, sampling))
         tokens += sum(reply.tokens_in + reply.tokens_out for reply in replies)
     seconds = time.perf_counter() - begun
     return {

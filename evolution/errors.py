@@ -7,7 +7,6 @@
         │   └── IncompatibleError    it can be read, but does not belong to this family of models
         ├── GenomeError              a genome does not fit the bank, or its bytes are damaged
         ├── OperatorError            an unknown operator, or parameters that it does not take
-        ├── ForceError               a task force cannot be chosen in the way that was asked for
         ├── MergeError               mergekit refuses or fails to merge
         ├── ExportError              an expert cannot be written where it was asked for
         └── EngineError              an engine cannot be started, or cannot go on
@@ -45,10 +44,6 @@ class OperatorError(EvolutionError):
     """An unknown operator, or parameters that an operator does not take."""
 
 
-class ForceError(EvolutionError):
-    """A task force cannot be chosen in the way that was asked for."""
-
-
 class MergeError(EvolutionError):
     """Mergekit refuses or fails to merge, or does not know the method."""
 
@@ -70,8 +65,3 @@ class PromptTooLongError(EngineError):
             f"context of {context}: shorten it, or lower max_tokens"
         )
         self.prompt, self.reply, self.context = prompt, reply, context
-
-
-def line(error: Exception) -> str:
-    """The first line of a library's error, to be put into one of ours."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -15,47 +15,23 @@ told, with an example, in docs/operators.md.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError, create_model
 
 from evolution.errors import GenomeError, OperatorError
 from evolution.genome.genome import Genome
-from evolution.genome.geometry import Geometry
+from memory.messages import did_you_mean, first_problem
 from memory.records import Json
 
 Kind = Literal["crossover", "mutation", "mating", "survival"]
-Outcome = tuple[Genome, dict[str, Json]]
-
-
-class Crossover(Protocol):
-    """Parents to child; keyword-only arguments of its own are its parameters."""
-
-    def __call__(
-        self,
-        parents: Sequence[Genome],
-        geometry: Geometry,
-        rng: np.random.Generator,
-        /,
-        **parameters: Any,
-    ) -> Outcome:
-        """The child, and what was drawn."""
-
-
-class Mutation(Protocol):
-    """Genome to genome; keyword-only arguments of its own are its parameters."""
-
-    def __call__(
-        self, genome: Genome, geometry: Geometry, rng: np.random.Generator, /, **parameters: Any
-    ) -> Outcome:
-        """The mutant, and what was drawn."""
+Child = tuple[Genome, dict[str, Json]]
+"""The child of a crossover or mutation, and what was drawn for it."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +49,7 @@ class Operator:
     parents: int
     parameters: type[BaseModel]
 
-    def outcome(self, *given: Any, **parameters: Any) -> Outcome:
+    def outcome(self, *given: Any, **parameters: Any) -> Child:
         """What a crossover or mutation gives, checked: it may be the user's own.
 
         Raises:
@@ -108,15 +84,13 @@ class Operator:
         for key in given:
             if key not in known:
                 raise OperatorError(
-                    f"{self.kind} {self.name!r} has no parameter {key!r}{_hint(key, known)}"
+                    f"{self.kind} {self.name!r} has no parameter {key!r}{did_you_mean(key, known)}"
                 )
         try:
             return dict(self.parameters.model_validate(dict(given)))
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
             raise OperatorError(
-                f"{self.kind} {self.name!r}: {where} = {first['input']!r}: {first['msg']}"
+                f"{self.kind} {self.name!r}: {first_problem(error, quote=True)}"
             ) from None
 
 
@@ -168,7 +142,8 @@ def get_operator(kind: Kind, name: str) -> Operator:
     known = operators(kind)
     if name not in known:
         raise OperatorError(
-            f"unknown {kind} {name!r}{_hint(name, known)} (known: {', '.join(sorted(known))})"
+            f"unknown {kind} {name!r}{did_you_mean(name, known)}; "
+            f"there are: {', '.join(sorted(known))}"
         )
     return known[name]
 
@@ -214,9 +189,3 @@ def _register(kind: Kind, name: str, parents: int) -> Callable[[F], F]:
         return function
 
     return decorate
-
-
-def _hint(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
-    """The end of an error message: the nearest known name, if one is near."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""

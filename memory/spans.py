@@ -1,6 +1,6 @@
 """Spans: every piece of work with its beginning and end, made by the OpenTelemetry SDK.
 
-Each node, agent turn, LLM call, sandbox run, swap and grade is a span:
+Each node, LLM call, examination, grading, sandbox run and swap is a span:
 
     with span("llm", "propose", model="qwen", input=prompt) as work:
         ...
@@ -40,37 +40,31 @@ from memory.store.codec import dump_json
 from memory.store.database import BUSY_SECONDS, DATABASE, connect, run_folder
 from memory.store.journal import StoredSpan, insert_spans
 
-SpanKind = Literal["phase", "agent", "llm", "answer", "grade", "sandbox", "swap", "novelty"]
+SpanKind = Literal["phase", "llm", "answer", "grade", "sandbox", "swap"]
 """`phase` spans are what `phase_seconds` sums; the others are the work inside."""
 
 _KIND = "acdc.kind"
 _OPENINFERENCE_KINDS: Mapping[SpanKind, str] = {
     "phase": "CHAIN",
-    "agent": "AGENT",
     "llm": "LLM",
     "answer": "LLM",
     "grade": "EVALUATOR",
     "sandbox": "TOOL",
     "swap": "CHAIN",
-    "novelty": "RETRIEVER",
 }
 _OPENINFERENCE_NAMES: Mapping[str, str] = {
     "model": "llm.model_name",
-    "provider": "llm.provider",
     "parameters": "llm.invocation_parameters",
     "tokens_in": "llm.token_count.prompt",
     "tokens_out": "llm.token_count.completion",
     "input": "input.value",
     "output": "output.value",
-    "agent": "agent.name",
-    "tool": "tool.name",
-    "session": "session.id",
 }
 
 _tracer: ContextVar[Tracer | None] = ContextVar("acdc_tracer", default=None)
 
 
-class Work:
+class OpenSpan:
     """The open span, to add what is known only later."""
 
     def __init__(self, span: Span = INVALID_SPAN) -> None:
@@ -87,7 +81,7 @@ class Work:
 
 
 @contextmanager
-def span(kind: SpanKind, name: str, **attributes: object) -> Iterator[Work]:
+def span(kind: SpanKind, name: str, **attributes: object) -> Iterator[OpenSpan]:
     """A span around some work; an exception passes through and is noted as its error.
 
     Args:
@@ -97,12 +91,12 @@ def span(kind: SpanKind, name: str, **attributes: object) -> Iterator[Work]:
     """
     tracer = _tracer.get()
     if tracer is None:
-        yield Work()
+        yield OpenSpan()
         return
     marks = {_KIND: kind, "openinference.span.kind": _OPENINFERENCE_KINDS[kind]}
     # The recorded exception would carry a traceback, and with it the paths of this machine.
     with tracer.start_as_current_span(name, attributes=marks, record_exception=False) as inner:
-        work = Work(inner)
+        work = OpenSpan(inner)
         work.set(**attributes)
         yield work
 
@@ -161,11 +155,6 @@ class RunSpanExporter(SpanExporter):
         with self._mutex:
             self._pending += [_stored(span, self._folder) for span in spans]
             return self._flush()
-
-    def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Write what is waiting; whether nothing is left."""
-        with self._mutex:
-            return self._flush() is SpanExportResult.SUCCESS
 
     def shutdown(self) -> None:
         """Write what is waiting, now with patience, and close."""

@@ -21,6 +21,7 @@ from evolution.bank.bank import Bank
 from evolution.errors import BankError, MergeError
 from evolution.merging.merges import merge_experts
 from evolution.selection.parents import choose_parents
+from memory.messages import first_problem
 from memory.randomness import derive_seed, stream
 from memory.records import Expert, Graft, Json
 from memory.store.store import RunStore
@@ -74,7 +75,9 @@ def restore(store: RunStore, folder: Path, bank: Bank) -> None:
         try:
             kept = Graft.model_validate(event.payload)
         except ValidationError as error:
-            raise BankError(f"{folder} records a graft that cannot be read: {error}") from error
+            raise BankError(
+                f"{folder} records a graft that cannot be read: {first_problem(error)}"
+            ) from error
         anchor = load_anchor(kept.anchor, folder / kept.path, bank.device)
         if anchor is None or anchor.content_hash != kept.content_hash:
             raise BankError(

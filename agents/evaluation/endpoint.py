@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from agents.chat import ChatClient
 from agents.chat.endpoints import EndpointSettings, EndpointsSettings
+from evolution.engines.base import Ask
 from evolution.genome.genome import Genome
 from memory.records import ChatMessage, Reply, Sampling
 from memory.store.store import RunStore
@@ -38,21 +39,15 @@ class EndpointAnswerer:
             sort_keys=True,
         )
 
-    async def answer(
-        self,
-        genome_id: str,
-        genome: Genome,
-        prompts: Sequence[Sequence[ChatMessage]],
-        sampling: Sampling,
-        seeds: Sequence[int] | None = None,
-        logprobs: bool = False,
-    ) -> list[Reply]:
+    async def answer(self, genome_id: str, genome: Genome, ask: Ask) -> list[Reply]:
         """Ask the model; log-probabilities are not asked for.
 
         Raises:
             ChatError: the endpoint fails or refuses; what was answered before is kept.
         """
-        return list(await asyncio.gather(*(self._one(prompt, sampling) for prompt in prompts)))
+        return list(
+            await asyncio.gather(*(self._one(prompt, ask.sampling) for prompt in ask.prompts))
+        )
 
     async def close(self) -> None:
         """Close all connections."""

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, model_validator
 from agents.errors import TaskFileError
 from agents.judge.examiner import Item
 from memory.hashing import text_hash
+from memory.messages import first_problem
 from memory.records import Json, Record
 
 
@@ -166,10 +167,9 @@ def _tasks_of(line: dict[str, Any]) -> list[Task]:
 
 def _first(error: ValidationError) -> str:
     problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"])
+    where = ".".join(map(str, problem["loc"]))
     if problem["type"] == "missing":
         return f"{where} is missing; a task is {{id, instructions, answer}}"
     if problem["type"] == "extra_forbidden":
         return f"unknown key {where!r}; a task has id, instructions, answer, score, generator"
-    said = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {said}" if where else said
+    return first_problem(error)

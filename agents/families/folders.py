@@ -9,7 +9,6 @@ The run store is the truth; folders are written from it and may be written again
 from __future__ import annotations
 
 import json
-import os
 import re
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from agents.errors import FamilyFolderError
+from memory.files import replace_file
 from memory.hashing import text_hash
+from memory.messages import first_problem
 from memory.records import Family
 
 PROGRAM = "task.py"
@@ -81,9 +82,7 @@ def read_family(folder: Path) -> Family:
     except (OSError, UnicodeDecodeError) as error:
         raise FamilyFolderError(f"{folder} is no readable family folder: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise FamilyFolderError(f"{folder / METADATA}: {place}: {first['msg']}") from error
+        raise FamilyFolderError(f"{folder / METADATA}: {first_problem(error)}") from error
     except (ValueError, AttributeError, TypeError) as error:
         raise FamilyFolderError(f"{folder / METADATA} holds no JSON object: {error}") from error
 
@@ -93,6 +92,4 @@ def _replace(path: Path, text: str) -> None:
     content = text.encode()
     if path.exists() and path.read_bytes() == content:
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    replace_file(path, content)

@@ -19,11 +19,12 @@ from agents.judge.grader import Failure, Grader, Scorer, Verdict, VoteBook
 from agents.judge.rater import Rater
 from agents.sandbox.known_scores import KnownScores
 from agents.settings import JudgeSettings
+from evolution.engines.base import Ask
 from evolution.errors import EngineError, PromptTooLongError
 from evolution.genome.genome import Genome
 from memory.hashing import json_hash
 from memory.randomness import derive_seed
-from memory.records import Answer, ChatMessage, Reply, Sampling
+from memory.records import Answer, ChatMessage, Reply
 from memory.spans import span
 from memory.store.shared import SharedBook
 
@@ -38,15 +39,7 @@ class Answerer(Protocol):
         """Everything about the engine that can change an answer."""
         ...
 
-    async def answer(
-        self,
-        genome_id: str,
-        genome: Genome,
-        prompts: Sequence[Sequence[ChatMessage]],
-        sampling: Sampling,
-        seeds: Sequence[int] | None = None,
-        logprobs: bool = False,
-    ) -> list[Reply]:
+    async def answer(self, genome_id: str, genome: Genome, ask: Ask) -> list[Reply]:
         """Answer prompts as one expert."""
         ...
 
@@ -169,13 +162,14 @@ class Examiner:
         failures: dict[str, Failure],
     ) -> dict[str, Reply]:
         """Replies by key; what could not be answered goes to the failures."""
-        prompts = [question.messages for question in questions]
-        seeds = [question.seed for question in questions]
-        sampling = self._settings.sampling
+        ask = Ask(
+            prompts=[question.messages for question in questions],
+            sampling=self._settings.sampling,
+            seeds=[question.seed for question in questions],
+            logprobs=self._logprobs,
+        )
         try:
-            replies = await self._broker.answer(
-                genome_id, genome, prompts, sampling, seeds, self._logprobs
-            )
+            replies = await self._broker.answer(genome_id, genome, ask)
         except PromptTooLongError as error:
             if len(questions) == 1:
                 failures[questions[0].key] = Failure(str(error), f"prompt_too_long: {error}")

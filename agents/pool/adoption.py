@@ -18,6 +18,7 @@ from agents.families.proposal import Proposal
 from agents.judge.examiner import rater_of
 from agents.progress import ProgressEvent
 from agents.trial import run_gates
+from memory.messages import first_problem
 from memory.records import Family
 
 STEP = "given-families"
@@ -72,9 +73,7 @@ async def _checked(context: RunContext, family: Family, folder: Path) -> Family:
     try:
         proposal = Proposal.model_validate(family.model_dump(include=set(Proposal.model_fields)))
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise FamilyFolderError(f"{folder}: {place}: {first['msg']}") from error
+        raise FamilyFolderError(f"{folder}: {first_problem(error)}") from error
     check_id(f"given-{family.id}")
     report = await run_gates(context.sandbox, proposal, context.config.gates, rater_of(context))
     if report.code is not None:

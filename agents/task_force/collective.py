@@ -15,6 +15,7 @@ from agents.task_force.field import eligible, force_in
 from agents.task_force.methods import Aids, Method, lacking, method_named, select
 from agents.task_force.reward_model import RewardModel
 from agents.task_force.routing import fitness_of, open_router
+from evolution.engines.base import Ask
 from memory.hashing import text_hash
 from memory.records import ChatMessage, Expert, Json, Reply, Sampling, Token
 
@@ -126,15 +127,9 @@ class Collective:
 
         async def one(place: int, member: Member) -> CandidateAnswer:
             genome = self.context.genome(member.expert)
-            [reply] = await broker.answer(
-                member.expert.genome_id,
-                genome,
-                [chat],
-                sampling,
-                [seed + place],
-                logprobs="logprobs" in self.method.needs,
-                tokens=tokens,
-            )
+            logprobs = "logprobs" in self.method.needs
+            ask = Ask([chat], sampling, [seed + place], logprobs, tokens)
+            [reply] = await broker.answer(member.expert.genome_id, genome, ask)
             return CandidateAnswer.of(member.expert.id, cut(reply, stop), member.fitness)
 
         answers = await asyncio.gather(

@@ -12,13 +12,13 @@ needs beside the ballot it declares, so that a lack is told before anything is a
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from agents.errors import AnsweringError
 from agents.task_force.ballot import Ballot, Choice, Vote
+from memory.messages import did_you_mean
 
 Need = Literal["logprobs", "history", "chooser", "rater", "reward"]
 """log-probabilities in the candidates, grades on the history, an LLM in a role, a reward model."""
@@ -135,10 +135,9 @@ def method_named(name: str) -> Method:
     """
     if name in _METHODS:
         return _METHODS[name]
-    near = difflib.get_close_matches(name, _METHODS, n=1, cutoff=0.6)
-    hint = f" (did you mean {near[0]}?)" if near else ""
     raise AnsweringError(
-        f"unknown selection method {name!r}{hint}; there are: {', '.join(_METHODS)}"
+        f"unknown selection method {name!r}{did_you_mean(name, _METHODS)}; "
+        f"there are: {', '.join(_METHODS)}"
     )
 
 

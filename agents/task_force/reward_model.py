@@ -10,6 +10,7 @@ import torch
 from agents.errors import AnsweringError
 from agents.task_force.ballot import Ballot, Choice, Vote, elect
 from agents.task_force.methods import Aids, method
+from memory.messages import first_line
 
 
 @method(
@@ -70,7 +71,7 @@ class RewardModel:
                 tokenizer = AutoTokenizer.from_pretrained(self._path)
                 model = AutoModelForSequenceClassification.from_pretrained(self._path)
             except (OSError, ValueError) as error:
-                reason = str(error).strip().splitlines()[0]
+                reason = first_line(error)
                 raise AnsweringError(
                     f"answering.reward_model {self._path} cannot be loaded ({reason}): name a "
                     "folder or hub id of a sequence classifier"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from agents.context import ReadContext
 from agents.errors import UnknownModelError
 from agents.task_force.collective import Collective
 from agents.task_force.methods import Aids, lacking, method_named, methods
+from memory.messages import did_you_mean
 
 COLLECTIVE = "acdc"
 """The collective's own name; `acdc:majority` is the collective that chooses by majority."""
@@ -65,6 +65,5 @@ class Roster:
             return self.voices[name]
         if name in self.lacks:
             raise UnknownModelError(f"{name} is not offered: {self.lacks[name]}")
-        near = difflib.get_close_matches(name, self.voices, n=1, cutoff=0.6)
-        hint = f" (did you mean {near[0]}?)" if near else ""
+        hint = did_you_mean(name, self.voices)
         raise UnknownModelError(f"there is no model {name!r}{hint}; see /v1/models")

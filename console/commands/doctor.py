@@ -28,7 +28,7 @@ from evolution.engines.compute import Compute, choose_compute
 from evolution.engines.settings import EngineSettings
 from evolution.materialise.weights import lacks_loop
 from evolution.planning.headroom import free_memory
-from evolution.planning.plan import Machine, Plan, plan_memory
+from evolution.planning.plan import Machine, MemoryPlan, plan_memory
 from evolution.planning.sizes import measure_sizes
 from memory.errors import AcdcError
 from memory.novelty.embedding import open_embedder
@@ -165,7 +165,7 @@ _PROMPT_TOKENS = 512
 """Of a long question with its opening."""
 
 
-def _figures(plan: Plan) -> dict[str, Json]:
+def _figures(plan: MemoryPlan) -> dict[str, Json]:
     return {
         "verdict": plan.verdict,
         "bank": plan.bank,

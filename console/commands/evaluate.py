@@ -34,6 +34,7 @@ from console.run.folder import RunFolder
 from console.run.reading import open_reading, open_scoring
 from evolution.selection.coverage import task_force
 from memory.hashing import text_hash
+from memory.messages import first_problem
 from memory.store.store import RunStore
 
 FEW_GENERATORS = 10
@@ -67,7 +68,7 @@ def big_model(url: str | None, model: str | None, key_env: str) -> EndpointSetti
     try:
         return EndpointSettings(base_url=url, model=model, api_key_env=key_env)
     except ValidationError as error:
-        raise UsageError(f"--big-model-url: {error.errors()[0]['msg']}") from None
+        raise UsageError(f"--big-model-url: {first_problem(error)}") from None
 
 
 def require_runs(folders: Sequence[RunFolder]) -> None:

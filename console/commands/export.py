@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from evolution.bank.sources import BUILT_IN_BASE, PUBLISHED_BASE, resolved_sourc
 from evolution.exporting import About, Exported, Skill, Sources, check_place, export_expert
 from evolution.genome.genome import Genome
 from evolution.merging.merges import add_merges
+from memory.messages import did_you_mean
 from memory.records import Expert
 from memory.store.store import RunStore
 
@@ -71,8 +71,7 @@ def _named(store: RunStore, expert_id: str) -> Expert:
     known = {expert.id: expert for expert in store.experts()}
     if expert_id in known:
         return known[expert_id]
-    near = difflib.get_close_matches(expert_id, list(known), n=1, cutoff=0.5)
-    hint = f"; the nearest is {near[0]!r}" if near else ""
+    hint = did_you_mean(expert_id, known, cutoff=0.5)
     listed = calling.line("status", store.folder)
     raise UsageError(f"no expert {expert_id!r} in {store.folder}{hint} ({listed} lists them)")
 

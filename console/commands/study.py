@@ -7,7 +7,6 @@ kill leaves is gone on with by the same command, since every run and every evalu
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from console.commands.evaluate import caution, evaluate, rows_of
 from console.commands.study_file import FULL, StudySettings
 from console.run.coevolution import coevolve
 from console.run.folder import RunFolder
+from memory.files import replace_file
 
 Measured = Mapping[str, Sequence[RunRows]]
 """Variant -> its runs, in the order of the seeds."""
@@ -44,9 +44,7 @@ async def conduct(study: StudySettings, progress: Progress) -> dict[str, Any]:
         await coevolve(folder, config, progress, study.folder / "answers")
         measured[variant] += await evaluate([folder], plan, progress, study.folder / "evaluation")
     found = report(study, measured, tasks)
-    draft = study.folder / "study.tmp"
-    draft.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    os.replace(draft, study.folder / "study.json")
+    replace_file(study.folder / "study.json", json.dumps(found, indent=2) + "\n")
     return found
 
 

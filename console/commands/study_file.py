@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from agents.config import RunConfig
 from console.errors import ConfigError
 from console.run.config import resolve
+from memory.messages import did_you_mean, first_problem
 
 FULL = "full"
 """The variant without departures, with which all others are compared."""
@@ -66,10 +66,9 @@ class StudySettings(BaseModel):
         known = {FULL: {}, **VARIANTS, **self.define}
         if variant in known:
             return known[variant]
-        near = difflib.get_close_matches(variant, known, n=1, cutoff=0.6)
-        hint = f" (did you mean {near[0]}?)" if near else ""
         raise ConfigError(
-            f"unknown variant {variant!r}{hint}; there are: {', '.join(known)}; others go under "
+            f"unknown variant {variant!r}{did_you_mean(variant, known)}; "
+            f"there are: {', '.join(known)}; others go under "
             "[define.NAME]"
         )
 
@@ -117,13 +116,11 @@ def read_study(file: Path) -> StudySettings:
 
 
 def _first(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    where = ".".join(str(part) for part in problem["loc"])
+    problem, known = error.errors()[0], StudySettings.model_fields
     if problem["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(where, StudySettings.model_fields, n=1, cutoff=0.6)
-        known = ", ".join(StudySettings.model_fields)
-        return f"unknown key {where}; " + (f"did you mean {near[0]}?" if near else f"know {known}")
-    return f"{where}: {problem['msg']}"
+        where = ".".join(map(str, problem["loc"]))
+        return f"unknown key {where}{did_you_mean(where, known)}; there are: {', '.join(known)}"
+    return first_problem(error)
 
 
 def _toml(value: Any) -> str:

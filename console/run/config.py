@@ -6,7 +6,6 @@ file or the run's own config.json, defaults.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import tomllib
@@ -20,6 +19,7 @@ from agents.config import RunConfig
 from console.errors import ConfigError
 from evolution.errors import OperatorError
 from evolution.plugins import load_plugin
+from memory.messages import first_problem, nearest
 
 OTHER_VARIABLES = ("ACDC_CACHE", "ACDC_RUN", "ACDC_SERVE_TOKEN")
 """Variables of the prefix that are no settings of a run."""
@@ -199,15 +199,10 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, An
 def _explain(error: ValidationError) -> str:
     """One line for the first problem, naming the key, and the nearest known one if unknown."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
-        said = first["msg"].removeprefix("Value error, ")
-        # A whole section is not quoted: it is long, and a URL in it may hold a key.
-        plain = isinstance(first["input"], str | int | float | bool) and "url" not in where
-        value = f" = {first['input']!r}" if plain else ""
-        return f"configuration: {where}{value}: {said}"
-    known = _known_keys()
-    near = _nearest(where, known)
+        return f"configuration: {first_problem(error, quote=True)}"
+    where = ".".join(map(str, first["loc"]))
+    near = _nearest(where, _known_keys())
     hint = f"; did you mean {near}?" if near else ""
     return f"configuration: unknown key {where}{hint}"
 
@@ -223,8 +218,8 @@ def _nearest(where: str, known: Sequence[str]) -> str | None:
     everywhere = {key.rpartition(".")[2]: key for key in known}
     alike_as_a_whole = {key: key for key in known if key.endswith(f".{name}")}
     for asked, names in ((name, siblings), (where, alike_as_a_whole), (name, everywhere)):
-        if near := difflib.get_close_matches(asked, names, n=1, cutoff=NEAR):
-            return names[near[0]]
+        if near := nearest(asked, names, NEAR):
+            return names[near]
     return None
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from console import calling
 from console.errors import UsageError
 from console.run.config import as_tree, cache_folder, check_resume, resolve
 from evolution.bank.settings import ModelSettings
+from memory.files import replace_file
 
 PACKAGES = (
     "torch",
@@ -149,12 +149,9 @@ class RunFolder:
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace config.json as a whole or not at all."""
-        draft = self.config_file.with_suffix(".tmp")
         try:
-            draft.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-            os.replace(draft, self.config_file)
+            replace_file(self.config_file, json.dumps(manifest, indent=2) + "\n")
         except OSError as error:
-            draft.unlink(missing_ok=True)
             raise UsageError(f"{self.config_file} cannot be written: {error.strerror}") from None
 
 

@@ -17,8 +17,9 @@ from torch import Tensor
 from evolution.bank.fingerprint import tensors_hash
 from evolution.bank.layout import Layout
 from evolution.bank.task_vectors import LowRank
-from evolution.errors import CheckpointError, IncompatibleError, line
+from evolution.errors import CheckpointError, IncompatibleError
 from memory.hashing import json_hash
+from memory.messages import first_line
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -83,7 +84,7 @@ def _read_config(folder: Path, label: str) -> dict[str, Any]:
         config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"{label}: {folder / CONFIG} cannot be read: {line(error)}"
+            f"{label}: {folder / CONFIG} cannot be read: {first_line(error)}"
         ) from error
     kind = str(config.get("peft_type", "LORA")).upper()
     if kind != "LORA":
@@ -104,7 +105,9 @@ def _read_weights(folder: Path, label: str) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{label}: {path} is missing or damaged: {line(error)}") from error
+        raise CheckpointError(
+            f"{label}: {path} is missing or damaged: {first_line(error)}"
+        ) from error
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise CheckpointError(f"{label}: tensor {name} holds values that are not finite")

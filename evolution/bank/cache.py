@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +10,8 @@ from pathlib import Path
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from memory.files import replace_file, replacement
 
 
 def load_cached(path: Path) -> dict[str, Tensor] | None:
@@ -28,19 +28,12 @@ def load_cached(path: Path) -> dict[str, Tensor] | None:
 def save_cached(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Write in one step: another process sees the whole file or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    os.close(handle)
-    try:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary)
-        os.replace(temporary, path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with replacement(path) as draft:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, draft)
 
 
 def keep_json(path: Path, content: object) -> None:
     """Write something small that can be found again; where that is not possible, it is not kept."""
-    draft = path.with_suffix(f".{os.getpid()}")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(content), encoding="utf-8")
-        os.replace(draft, path)
+        replace_file(path, json.dumps(content))

@@ -16,7 +16,8 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from evolution.bank.layout import Layout, describe
-from evolution.errors import CheckpointError, IncompatibleError, line
+from evolution.errors import CheckpointError, IncompatibleError
+from memory.messages import first_line
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Checkpoint:
             tensor = self.read(self.layout.aliases.get(name, name)).to(dtype)
         except _UNREADABLE as error:
             raise CheckpointError(
-                f"{self.label}: tensor {name} cannot be read: {line(error)}"
+                f"{self.label}: tensor {name} cannot be read: {first_line(error)}"
             ) from error
         if not tensor.isfinite().all():
             raise CheckpointError(f"{self.label}: tensor {name} holds values that are not finite")
@@ -78,7 +79,9 @@ def open_checkpoint(folder: Path, name: str) -> Checkpoint:
         else:
             generation = GenerationConfig.from_model_config(config)
     except _UNREADABLE as error:
-        raise CheckpointError(f"{label}: config.json cannot be read: {line(error)}") from error
+        raise CheckpointError(
+            f"{label}: config.json cannot be read: {first_line(error)}"
+        ) from error
     layout = describe(config, label)
     files = _weight_files(folder, label)
     if set(layout.shapes) - set(files):
@@ -136,7 +139,9 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder)
     except _UNREADABLE as error:
-        raise CheckpointError(f"{checkpoint.label} has no tokenizer: {line(error)}") from error
+        raise CheckpointError(
+            f"{checkpoint.label} has no tokenizer: {first_line(error)}"
+        ) from error
     if not tokenizer.chat_template:
         raise CheckpointError(
             f"{checkpoint.label}: its tokenizer has no chat template; take an instruction-tuned "
@@ -171,7 +176,7 @@ def _check_vocabulary(seed: Checkpoint, base: Checkpoint) -> None:
         theirs: Mapping[str, int] = AutoTokenizer.from_pretrained(base.folder).get_vocab()
     except _UNREADABLE as error:
         raise CheckpointError(
-            f"{seed.label}: its tokenizer cannot be read: {line(error)}"
+            f"{seed.label}: its tokenizer cannot be read: {first_line(error)}"
         ) from error
     moved = [token for token, number in ours.items() if theirs.get(token, -1) != number]
     if len(moved) > _VOCABULARY_TOLERANCE * len(theirs):
@@ -190,7 +195,7 @@ def _weight_files(folder: Path, label: str) -> dict[str, Path]:
             named = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
             shards = sorted({folder / str(file) for file in named.values()})
         except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise CheckpointError(f"{label}: {_INDEX} is damaged: {line(error)}") from error
+            raise CheckpointError(f"{label}: {_INDEX} is damaged: {first_line(error)}") from error
     else:
         shards = [folder / _SINGLE] if (folder / _SINGLE).is_file() else []
     if not shards and not any(folder.glob("*.bin")):
@@ -215,7 +220,7 @@ def _stored_shape(file: Path, name: str, label: str) -> tuple[int, ...]:
 
 
 def _damaged(file: Path, label: str, error: Exception) -> CheckpointError:
-    return CheckpointError(f"{label}: {file.name} is missing or damaged: {line(error)}")
+    return CheckpointError(f"{label}: {file.name} is missing or damaged: {first_line(error)}")
 
 
 def _read(file: Path, name: str) -> Tensor:
@@ -235,7 +240,7 @@ def _load_whole(folder: Path, label: str) -> dict[str, Tensor]:
             folder, dtype="auto", output_loading_info=True, ignore_mismatched_sizes=True
         )
     except _UNREADABLE as error:
-        raise CheckpointError(f"{label}: weights cannot be read: {line(error)}") from error
+        raise CheckpointError(f"{label}: weights cannot be read: {first_line(error)}") from error
     model, report = loaded
     missing = sorted(report["missing_keys"])
     if missing:

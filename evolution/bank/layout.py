@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from evolution.errors import CheckpointError, line
+from evolution.errors import CheckpointError
+from memory.messages import first_line
 
 EMBEDDINGS, HEAD = "embeddings", "head"
 
@@ -56,7 +57,8 @@ def describe(config: Any, label: str) -> Layout:
     except (ValueError, KeyError, ImportError, AttributeError) as error:
         kind = getattr(config, "model_type", "?")
         raise CheckpointError(
-            f"{label} ({kind}) is no causal language model that transformers knows: {line(error)}"
+            f"{label} ({kind}) is no causal language model that transformers knows: "
+            f"{first_line(error)}"
         ) from error
     shapes: dict[str, tuple[int, ...]] = {}
     aliases: dict[str, str] = {}

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
 from evolution.errors import MergeError
+from memory.messages import did_you_mean, first_problem
 from memory.records import Json
 
 BASE_NAME = "base"
 """What the base is called among the experts."""
-
-
-def method_names() -> list[str]:
-    """The names of all methods of the installed mergekit."""
-    return sorted(_specifications())
 
 
 def check_method(method: str, parameters: Mapping[str, Json], members: Sequence[str]) -> None:
@@ -34,15 +29,15 @@ def check_method(method: str, parameters: Mapping[str, Json], members: Sequence[
     known = _specifications()
     if method not in known:
         raise MergeError(
-            f"mergekit has no method {method!r}{_hint(method, known)} "
-            f"(known: {', '.join(sorted(known))})"
+            f"mergekit has no method {method!r}{did_you_mean(method, known)}; "
+            f"there are: {', '.join(sorted(known))}"
         )
     specification = known[method]
     expected = {parameter.name: parameter for parameter in specification.parameters}
     for name, value in parameters.items():
         if name not in expected:
             raise MergeError(
-                f"mergekit's {method} has no parameter {name!r}{_hint(name, expected)}"
+                f"mergekit's {method} has no parameter {name!r}{did_you_mean(name, expected)}"
             )
         _check_value(method, expected[name], value, members)
     missing = [p.name for p in expected.values() if p.required and p.name not in parameters]
@@ -120,12 +115,7 @@ def _check_value(method: str, parameter: Any, value: Json, members: Sequence[str
             try:
                 parameter.validate(single)
             except ValidationError as error:
-                said = error.errors()[0]["msg"]
+                said = first_problem(error)
                 raise MergeError(
                     f"mergekit's {method}: {parameter.name} = {single!r}: {said}"
                 ) from None
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""

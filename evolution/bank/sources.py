@@ -20,7 +20,8 @@ from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-from evolution.errors import CheckpointError, line
+from evolution.errors import CheckpointError
+from memory.messages import first_line
 
 BUILT_IN_BASE = "smollm2-135m-instruct"
 PUBLISHED_BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -127,7 +128,7 @@ def _dequantised(file: Path, cache_dir: Path, dtype: torch.dtype) -> Path:
     except (OSError, ValueError, LookupError, RuntimeError, struct.error) as error:
         # Another process may have put the same folder there in the meantime.
         if not folder.is_dir():
-            raise CheckpointError(f"{file} cannot be read as GGUF: {line(error)}") from error
+            raise CheckpointError(f"{file} cannot be read as GGUF: {first_line(error)}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
@@ -162,7 +163,7 @@ def _download(path: str) -> Path:
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(
-            f"{path} is no local folder, and cannot be fetched from the hub: {line(error)}"
+            f"{path} is no local folder, and cannot be fetched from the hub: {first_line(error)}"
         ) from error
 
 

@@ -1,0 +1,8 @@
+"""Breeding: crossover, then mutations, then bounds. Arithmetic on genomes; no weights are read.
+
+breed      breed, random_genome, Offspring
+crossover  the built-in crossovers, by name in the registry
+mutation   the built-in mutations
+bounds     bound: how far from the base a child may lie
+settings   BreedingSettings, GraftSettings
+"""

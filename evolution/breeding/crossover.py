@@ -11,7 +11,7 @@ from pydantic import Field
 
 from evolution.genome.genome import Genome
 from evolution.genome.geometry import Geometry
-from evolution.registry import Outcome, crossover
+from evolution.registry import Child, crossover
 
 _SHARE_LIMITS = (-0.5, 1.5)
 _PARALLEL = 0.9995
@@ -24,7 +24,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 @crossover("linear")
 def linear(
     parents: Sequence[Genome], geometry: Geometry, rng: np.random.Generator, *, sigma: Sigma = 0.5
-) -> Outcome:
+) -> Child:
     """`(w1 a + w2 b) / (w1 + w2)` with w ~ N(1, sigma), one weight per parent.
 
     AC/DC paper, M.1; a random average of fine-tunes (model soups, Wortsman et al. 2022, arXiv
@@ -52,7 +52,7 @@ def task_arithmetic(
     *,
     mean: Finite = 0.9,
     sigma: Sigma = 0.3,
-) -> Outcome:
+) -> Child:
     """`w1 a + w2 b` with w ~ N(mean, sigma), not normalised: reaches beyond the average.
 
     Task arithmetic (Ilharco et al. 2023, arXiv 2212.04089).
@@ -71,7 +71,7 @@ def slerp(
     rng: np.random.Generator,
     *,
     weight: Share | None = None,
-) -> Outcome:
+) -> Child:
     """Spherical interpolation of the full task vectors, one angle per block over all its tensors.
 
     Shoemake 1985, "Animating rotation with quaternion curves", applied to task vectors
@@ -95,7 +95,7 @@ def split_slerp(
     rng: np.random.Generator,
     *,
     weight: Share | None = None,
-) -> Outcome:
+) -> Child:
     """Slerp by `weight` before a random block and by `1 - weight` from it on.
 
     The split-point crossover of M2N2 (Abrantes et al. 2025, arXiv 2508.16204), its
@@ -116,7 +116,7 @@ def differential_evolution(
     rng: np.random.Generator,
     *,
     factor: Finite = 0.5,
-) -> Outcome:
+) -> Child:
     """`a + factor (b - c)`: extrapolates along the difference of two other experts.
 
     The mutant vector of differential evolution (Storn and Price 1997), as used on LLM
@@ -133,7 +133,7 @@ def uniform_layers(
     rng: np.random.Generator,
     *,
     probability: Share = 0.5,
-) -> Outcome:
+) -> Child:
     """Each block whole from one parent; `probability` is the chance of the second.
 
     Uniform crossover (Syswerda 1989) with layers as genes.

@@ -11,7 +11,7 @@ from pydantic import Field as Limits
 
 from evolution.genome.genome import Genome, NoiseField
 from evolution.genome.geometry import Geometry
-from evolution.registry import Outcome, mutation
+from evolution.registry import Child, mutation
 
 Strength = Annotated[float, Limits(ge=0.0, allow_inf_nan=False)]
 
@@ -25,7 +25,7 @@ def spectral(
     strength: Strength = 0.02,
     strength_mode: Literal["relative", "absolute"] = "relative",
     rank: Annotated[int, Limits(ge=1)] | None = None,
-) -> Outcome:
+) -> Child:
     """Gaussian noise on the first singular values of every mutable matrix (AC/DC paper, M.2).
 
     The displacements lie along the base's singular vectors, which its fine-tunes share: no child
@@ -62,7 +62,7 @@ def coefficient_noise(
     *,
     sigma: Strength = 0.05,
     per_block: bool = True,
-) -> Outcome:
+) -> Child:
     """Gaussian noise on task-vector coefficients, its own in each block or one for the model.
 
     The isotropic mutation of evolution strategies (Beyer and Schwefel 2002) in the space
@@ -85,7 +85,7 @@ def gaussian(
     *,
     strength: Strength = 0.01,
     strength_mode: Literal["relative", "absolute"] = "relative",
-) -> Outcome:
+) -> Child:
     """Gaussian noise on every weight of the mutable matrices, of which only the seed is kept.
 
     As evolution strategies perturb LLMs (Qiu et al. 2025, arXiv 2509.24372; Salimans et al. 2017,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from evolution.genome.genome import Genome
@@ -13,26 +14,31 @@ Chat = Sequence[ChatMessage]
 """One prompt: a conversation that waits for the assistant's turn."""
 
 
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Prompts for one expert, and how they are to be answered.
+
+    Attributes:
+        prompts: conversations that end with the user's turn.
+        sampling: how tokens are drawn, the same for all.
+        seeds: one per prompt; required if the temperature is above 0.
+        logprobs: whether replies carry the mean log-probability of their tokens and, where the
+            engine sees whole distributions, their self-certainty.
+        tokens: whether replies carry their tokens, each with its log-probability.
+    """
+
+    prompts: Sequence[Chat]
+    sampling: Sampling
+    seeds: Sequence[int] | None = None
+    logprobs: bool = False
+    tokens: bool = False
+
+
 class Lease(Protocol):
     """One expert in an engine, for as long as the lease is held."""
 
-    async def answer(
-        self,
-        prompts: Sequence[Chat],
-        sampling: Sampling,
-        seeds: Sequence[int] | None = None,
-        logprobs: bool = False,
-        tokens: bool = False,
-    ) -> list[Reply]:
+    async def answer(self, ask: Ask) -> list[Reply]:
         """Answer each prompt; what else is asked in the same call does not matter to a reply.
-
-        Args:
-            prompts: conversations that end with the user's turn.
-            sampling: how tokens are drawn, the same for all.
-            seeds: one per prompt; required if the temperature is above 0.
-            logprobs: whether replies carry the mean log-probability of their tokens and, where the
-                engine sees whole distributions, their self-certainty.
-            tokens: whether replies carry their tokens, each with its log-probability.
 
         Returns:
             Replies in the order of the prompts.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
-from evolution.engines.base import Chat, Engine, Lease
+from evolution.engines.base import Ask, Engine, Lease
 from evolution.errors import EngineError
 from evolution.genome.genome import Genome
-from memory.records import Reply, Sampling
+from memory.records import Reply
 
 _TURNS = 16
 """Batches in a row for one expert while others wait for the engine."""
@@ -21,11 +21,7 @@ class _Request:
     """What one caller asked, and where it waits."""
 
     genome: Genome
-    prompts: Sequence[Chat]
-    sampling: Sampling
-    seeds: Sequence[int] | None
-    logprobs: bool
-    tokens: bool
+    ask: Ask
     replies: asyncio.Future[list[Reply]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -33,7 +29,8 @@ class _Request:
     @property
     def manner(self) -> tuple[str, bool, bool, bool]:
         """Requests of the same manner can be answered in one batch."""
-        return (self.sampling.model_dump_json(), self.seeds is None, self.logprobs, self.tokens)
+        ask = self.ask
+        return (ask.sampling.model_dump_json(), ask.seeds is None, ask.logprobs, ask.tokens)
 
 
 class Broker:
@@ -62,16 +59,7 @@ class Broker:
         """The profile of the engine."""
         return self._engine.profile
 
-    async def answer(
-        self,
-        genome_id: str,
-        genome: Genome,
-        prompts: Sequence[Chat],
-        sampling: Sampling,
-        seeds: Sequence[int] | None = None,
-        logprobs: bool = False,
-        tokens: bool = False,
-    ) -> list[Reply]:
+    async def answer(self, genome_id: str, genome: Genome, ask: Ask) -> list[Reply]:
         """Answer prompts as one expert; see `Lease.answer`.
 
         Raises:
@@ -80,9 +68,9 @@ class Broker:
         """
         if self._closing:
             raise EngineError("the broker is closed")
-        if not prompts:
+        if not ask.prompts:
             return []
-        request = _Request(genome, prompts, sampling, seeds, logprobs, tokens)
+        request = _Request(genome, ask)
         self._waiting.setdefault(genome_id, []).append(request)
         self._arrival.set()
         if self._worker is None:
@@ -121,7 +109,7 @@ class Broker:
                 del self._waiting[genome_id]
         return max(
             self._waiting,
-            key=lambda genome_id: sum(len(r.prompts) for r in self._waiting[genome_id]),
+            key=lambda genome_id: sum(len(r.ask.prompts) for r in self._waiting[genome_id]),
             default=None,
         )
 
@@ -167,7 +155,7 @@ class Broker:
         if error is None:
             replies = iter(work.result())
             for request in batch:
-                own = [next(replies) for _ in request.prompts]
+                own = [next(replies) for _ in request.ask.prompts]
                 if not request.replies.done():
                     request.replies.set_result(own)
         elif len(batch) == 1:
@@ -179,12 +167,12 @@ class Broker:
 
 
 async def _answer(lease: Lease, batch: Sequence[_Request]) -> list[Reply]:
-    first = batch[0]
-    prompts = [prompt for request in batch for prompt in request.prompts]
+    first = batch[0].ask
+    prompts = [prompt for request in batch for prompt in request.ask.prompts]
     seeds = None
     if first.seeds is not None:
-        seeds = [seed for request in batch for seed in request.seeds or ()]
-    return await lease.answer(prompts, first.sampling, seeds, first.logprobs, first.tokens)
+        seeds = [seed for request in batch for seed in request.ask.seeds or ()]
+    return await lease.answer(replace(first, prompts=prompts, seeds=seeds))
 
 
 async def _outcome(task: asyncio.Task[object]) -> None:

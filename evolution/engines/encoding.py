@@ -35,7 +35,7 @@ _TURN_ENDS = frozenset(
 
 
 @dataclass(frozen=True)
-class Prompt:
+class EncodedPrompt:
     """A prompt in tokens.
 
     Attributes:
@@ -75,7 +75,7 @@ class Encoder:
     context: int
     _openings: dict[ChatMessage, list[int]] = field(default_factory=dict)
 
-    def encode(self, chat: Chat, max_tokens: int) -> Prompt:
+    def encode(self, chat: Chat, max_tokens: int) -> EncodedPrompt:
         """Token ids of a conversation, with the generation prompt.
 
         Raises:
@@ -91,7 +91,7 @@ class Encoder:
             shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
         if shared < _SHORTEST_OPENING:
             shared = 0
-        return Prompt(tuple(tokens[:shared]), tuple(tokens[shared:]))
+        return EncodedPrompt(tuple(tokens[:shared]), tuple(tokens[shared:]))
 
     def encode_with(self, chat: Chat, text: str) -> tuple[list[int], int]:
         """Token ids of a conversation and a given reply, and how many of them are the reply's.

@@ -8,33 +8,23 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
 
 from evolution.bank.bank import Bank
-from evolution.engines.base import Chat
+from evolution.engines.base import Ask, Chat
 from evolution.errors import EngineError
 from evolution.genome.genome import Genome
-from memory.records import Reply, Sampling
+from memory.records import Reply
 from memory.spans import span
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 
 class Stopped(Exception):
     """Nobody waits for the replies any more."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """How the tasks of one call are to be done; `stop` ends it early."""
-
-    sampling: Sampling
-    logprobs: bool = False
-    tokens: bool = False
-    stop: threading.Event = field(default_factory=threading.Event)
 
 
 class HeldEngine(ABC):
@@ -65,10 +55,8 @@ class HeldEngine(ABC):
         """Put an expert in the place of the one before."""
 
     @abstractmethod
-    def _complete(
-        self, prompts: Sequence[Chat], seeds: Sequence[int] | None, order: Order
-    ) -> list[Reply]:
-        """Answer prompts; greedily where there are no seeds."""
+    def _complete(self, ask: Ask, stop: threading.Event) -> list[Reply]:
+        """Answer prompts, greedily where there are no seeds; `stop` ends it early."""
 
     @abstractmethod
     def _judge(self, prompts: Sequence[Chat], texts: Sequence[str]) -> list[list[float]]:
@@ -111,28 +99,22 @@ class HeldEngine(ABC):
             await self._in_thread(lambda: self._swap(genome))
         self._loaded = genome_id
 
-    async def _answer(
-        self,
-        prompts: Sequence[Chat],
-        sampling: Sampling,
-        seeds: Sequence[int] | None,
-        logprobs: bool,
-        tokens: bool,
-    ) -> list[Reply]:
-        if sampling.temperature > 0.0 and seeds is None:
+    async def _answer(self, ask: Ask) -> list[Reply]:
+        if ask.sampling.temperature == 0.0:
+            ask = replace(ask, seeds=None)
+        elif ask.seeds is None:
             raise ValueError("a temperature above 0 needs one seed per prompt")
-        drawn = seeds if sampling.temperature > 0.0 else None
-        order = Order(sampling, logprobs, tokens)
+        stop = threading.Event()
         try:
-            return await self._in_thread(lambda: self._complete(prompts, drawn, order))
+            return await self._in_thread(lambda: self._complete(ask, stop))
         except asyncio.CancelledError:
-            order.stop.set()
+            stop.set()
             raise
 
     async def _score(self, prompts: Sequence[Chat], texts: Sequence[str]) -> list[list[float]]:
         return await self._in_thread(lambda: self._judge(prompts, texts))
 
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
+    async def _in_thread(self, work: Callable[[], T]) -> T:
         if self._closed:
             raise EngineError("the engine is closed")
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -142,21 +124,14 @@ class HeldEngine(ABC):
 class HeldLease:
     """One expert in the engine, until the lease ends."""
 
-    _engine_answer: Callable[..., Awaitable[list[Reply]]]
-    _engine_score: Callable[..., Awaitable[list[list[float]]]]
+    _engine_answer: Callable[[Ask], Awaitable[list[Reply]]]
+    _engine_score: Callable[[Sequence[Chat], Sequence[str]], Awaitable[list[list[float]]]]
     _ended: bool = False
 
-    async def answer(
-        self,
-        prompts: Sequence[Chat],
-        sampling: Sampling,
-        seeds: Sequence[int] | None = None,
-        logprobs: bool = False,
-        tokens: bool = False,
-    ) -> list[Reply]:
+    async def answer(self, ask: Ask) -> list[Reply]:
         """Answer each prompt as this expert; see `Lease.answer`."""
         self._check()
-        return await self._engine_answer(prompts, sampling, seeds, logprobs, tokens)
+        return await self._engine_answer(ask)
 
     async def score(self, prompts: Sequence[Chat], texts: Sequence[str]) -> list[list[float]]:
         """Log-probabilities of given replies; see `Lease.score`."""

@@ -20,8 +20,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from evolution.errors import line
 from evolution.materialise.native import Range, proven_loop, takes
+from memory.messages import first_line
 
 _log = logging.getLogger(__name__)
 
@@ -174,7 +174,7 @@ def _kernel(count: int, device: torch.device, out: torch.dtype, base: torch.dtyp
     try:
         compiled(found, sample, _on(device, coefficients), *vectors)
     except (RuntimeError, OSError) as error:
-        _log.info("experts are summed without a compiled kernel: %s", line(error))
+        _log.info("experts are summed without a compiled kernel: %s", first_line(error))
         return None
     if not torch.equal(found, expected):
         _log.info("experts are summed without a compiled kernel: it rounds otherwise")

@@ -25,7 +25,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from evolution.errors import line
+from memory.messages import first_line
 
 _log = logging.getLogger(__name__)
 
@@ -188,7 +188,7 @@ def _reason(error: Exception) -> str:
     """Why there is no loop, in the compiler's words where it said any."""
     said = error.stderr if isinstance(error, subprocess.CalledProcessError) else None
     lines = (said or b"").decode(errors="replace").strip().splitlines()
-    return lines[0] if lines else line(error)
+    return lines[0] if lines else first_line(error)
 
 
 def _numbers(tensor: Tensor) -> _Numbers:

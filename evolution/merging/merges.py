@@ -15,10 +15,11 @@ from evolution.bank.bank import Bank
 from evolution.bank.merge_methods import check_method, configuration
 from evolution.bank.settings import MergeSettings
 from evolution.bank.sources import locate
-from evolution.errors import MergeError, line
+from evolution.errors import MergeError
 from evolution.genome.genome import Genome
 from evolution.merging.mergekit import REFERENCES, merged
 from memory.hashing import json_hash
+from memory.messages import first_line
 from memory.records import Json
 
 
@@ -118,7 +119,9 @@ def _read(merge: MergeSettings, file: Path) -> dict[str, Any]:
     try:
         plan = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise MergeError(f"merge {merge.name!r}: {file} cannot be read: {line(error)}") from error
+        raise MergeError(
+            f"merge {merge.name!r}: {file} cannot be read: {first_line(error)}"
+        ) from error
     if not isinstance(plan, dict) or "merge_method" not in plan:
         raise MergeError(f"merge {merge.name!r}: {file} is no mergekit configuration")
     return plan

@@ -1,0 +1,7 @@
+"""What a run needs of memory, from headers and configuration alone, and where the bank goes.
+
+plan       plan_memory, MemoryPlan, Machine
+sizes      measure_sizes, longest_sequence, Sizes
+headroom   free_memory: what the machine, or the container, has left
+placement  load_placed_bank
+"""

@@ -14,9 +14,9 @@ from evolution.engines.settings import VLLM_CONTEXT, EngineSettings
 from evolution.planning.headroom import free_memory
 from evolution.planning.sizes import Sizes
 
-Place = Literal["memory", "GPU memory"]
+MemoryPlace = Literal["memory", "GPU memory"]
 BankPlace = Literal["host", "device", "pinned"]
-Verdict = Literal["fits", "tight", "too large"]
+Fit = Literal["fits", "tight", "too large"]
 
 _SPARE = 0.9
 """Share of what is free that may be planned with; the rest is for what nobody counts."""
@@ -48,7 +48,7 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class MemoryNeed:
     """One thing that takes memory.
 
     Attributes:
@@ -58,12 +58,12 @@ class Need:
     """
 
     what: str
-    place: Place
+    place: MemoryPlace
     bytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class MemoryPlan:
     """Who needs how much memory, and whether it is there.
 
     Attributes:
@@ -75,13 +75,13 @@ class Plan:
         advice: one line for people.
     """
 
-    needs: tuple[Need, ...]
+    needs: tuple[MemoryNeed, ...]
     machine: Machine
     bank: BankPlace
-    verdict: Verdict
+    verdict: Fit
     advice: str
 
-    def needed(self, place: Place) -> int:
+    def needed(self, place: MemoryPlace) -> int:
         """Bytes in all at one place."""
         return sum(need.bytes for need in self.needs if need.place == place)
 
@@ -93,7 +93,7 @@ def plan_memory(
     *,
     tokens: int,
     sandbox: int = 0,
-) -> Plan:
+) -> MemoryPlan:
     """Lay out a run.
 
     Args:
@@ -104,12 +104,12 @@ def plan_memory(
         tokens: of the longest conversation, prompt and answer.
         sandbox: bytes that the sandbox may take, all of its processes together.
     """
-    working: Place = "memory" if machine.gpu_memory is None else "GPU memory"
+    working: MemoryPlace = "memory" if machine.gpu_memory is None else "GPU memory"
     sizes = _computed(sizes, engine)
     with_vllm = engine.kind == "vllm"
     lay_out = _of_vllm if with_vllm else _of_transformers
     of_engine = (
-        Need("weights of an expert", working, sizes.weights),
+        MemoryNeed("weights of an expert", working, sizes.weights),
         *lay_out(sizes, engine, tokens, working),
     )
     bank: BankPlace = "host"
@@ -117,14 +117,14 @@ def plan_memory(
         taken = sum(need.bytes for need in of_engine) + sizes.bank
         beyond: BankPlace = "host" if with_vllm else "pinned"
         bank = "device" if taken <= _SPARE * machine.gpu_memory else beyond
-    where: Place = "GPU memory" if bank == "device" else "memory"
-    needs: tuple[Need, ...] = (Need("bank", where, sizes.bank), *of_engine)
+    where: MemoryPlace = "GPU memory" if bank == "device" else "memory"
+    needs: tuple[MemoryNeed, ...] = (MemoryNeed("bank", where, sizes.bank), *of_engine)
     if with_vllm:
         # The run breeds in a bank of its own, beside that of vLLM's worker.
-        banks = Need("bank", "memory", sizes.bank), Need("bank of vLLM's worker", where, sizes.bank)
-        needs = (*banks, *of_engine)
+        own = MemoryNeed("bank", "memory", sizes.bank)
+        needs = (own, MemoryNeed("bank of vLLM's worker", where, sizes.bank), *of_engine)
     if sandbox:
-        needs += (Need("sandbox, at most", "memory", sandbox),)
+        needs += (MemoryNeed("sandbox, at most", "memory", sandbox),)
     return _judged(needs, machine, bank)
 
 
@@ -140,19 +140,21 @@ def _computed(sizes: Sizes, engine: EngineSettings) -> Sizes:
 
 
 def _of_transformers(
-    sizes: Sizes, engine: EngineSettings, tokens: int, place: Place
-) -> tuple[Need, Need]:
+    sizes: Sizes, engine: EngineSettings, tokens: int, place: MemoryPlace
+) -> tuple[MemoryNeed, MemoryNeed]:
     """Keys and values of all rows, and what is alive in the widest step."""
     on_cpu = place == "memory"
     rows = engine.rows or (32 if on_cpu else 128)
     prefill = engine.prefill_tokens or (512 if on_cpu else 8192)
     return (
-        Need(_key_values(rows, tokens), place, rows * tokens * sizes.key_values),
+        MemoryNeed(_key_values(rows, tokens), place, rows * tokens * sizes.key_values),
         _activations(sizes, rows, prefill, place),
     )
 
 
-def _of_vllm(sizes: Sizes, engine: EngineSettings, tokens: int, place: Place) -> tuple[Need, Need]:
+def _of_vllm(
+    sizes: Sizes, engine: EngineSettings, tokens: int, place: MemoryPlace
+) -> tuple[MemoryNeed, MemoryNeed]:
     """On a CPU the cache has its size from the start; on a GPU it takes what is left, and what all
     rows need is counted.
     """
@@ -163,20 +165,20 @@ def _of_vllm(sizes: Sizes, engine: EngineSettings, tokens: int, place: Place) ->
     what, size = _key_values(rows, tokens), rows * tokens * sizes.key_values
     if gib is not None:
         what, size = "keys and values (engine.kv_cache_gib)", int(gib * 2**30)
-    return Need(what, place, size), _activations(sizes, rows, prefill, place)
+    return MemoryNeed(what, place, size), _activations(sizes, rows, prefill, place)
 
 
 def _key_values(rows: int, tokens: int) -> str:
     return f"keys and values ({rows} rows of {tokens} tokens)"
 
 
-def _activations(sizes: Sizes, rows: int, prefill: int, place: Place) -> Need:
+def _activations(sizes: Sizes, rows: int, prefill: int, place: MemoryPlace) -> MemoryNeed:
     scores = rows * sizes.vocabulary * (sizes.item + 2 * _FLOAT32)
-    return Need("activations", place, scores + (prefill + rows) * sizes.width * sizes.item)
+    return MemoryNeed("activations", place, scores + (prefill + rows) * sizes.width * sizes.item)
 
 
-def _judged(needs: tuple[Need, ...], machine: Machine, bank: BankPlace) -> Plan:
-    free: dict[Place, int] = {"memory": machine.memory, "GPU memory": machine.gpu_memory or 0}
+def _judged(needs: tuple[MemoryNeed, ...], machine: Machine, bank: BankPlace) -> MemoryPlan:
+    free: dict[MemoryPlace, int] = {"memory": machine.memory, "GPU memory": machine.gpu_memory or 0}
     taken = {place: sum(need.bytes for need in needs if need.place == place) for place in free}
     over = [place for place in free if taken[place] > free[place]]
     if over:
@@ -187,10 +189,10 @@ def _judged(needs: tuple[Need, ...], machine: Machine, bank: BankPlace) -> Plan:
             f"{_gib(taken[place])} of {place} needed, {_gib(free[place])} free; the largest part: "
             f"{largest.what}: {remedy}"
         )
-        return Plan(needs, machine, bank, "too large", advice)
+        return MemoryPlan(needs, machine, bank, "too large", advice)
     if any(taken[place] > _SPARE * free[place] for place in free):
         advice = "it fits with less than a tenth to spare: end other programs, or lower engine.rows"
-        return Plan(needs, machine, bank, "tight", advice)
+        return MemoryPlan(needs, machine, bank, "tight", advice)
     advice = {
         "host": "bank and engine share main memory"
         if machine.gpu_memory is None
@@ -198,7 +200,7 @@ def _judged(needs: tuple[Need, ...], machine: Machine, bank: BankPlace) -> Plan:
         "device": "bank and engine fit on the GPU together",
         "pinned": "the bank stays in locked host memory and is streamed to the GPU for each expert",
     }[bank]
-    return Plan(needs, machine, bank, "fits", advice)
+    return MemoryPlan(needs, machine, bank, "fits", advice)
 
 
 _SMALLER = "take a smaller family of models, or a larger machine"

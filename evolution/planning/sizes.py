@@ -22,7 +22,8 @@ from evolution.bank.settings import ModelSettings, SpectralSettings
 from evolution.bank.sources import locate
 from evolution.engines.encoding import longest_context
 from evolution.engines.settings import VLLM_CONTEXT, EngineSettings
-from evolution.errors import CheckpointError, line
+from evolution.errors import CheckpointError
+from memory.messages import first_line
 
 _BF16, _FLOAT32 = 2, 4
 
@@ -97,7 +98,9 @@ def _config(folder: Path) -> Any:
     try:
         return AutoConfig.from_pretrained(folder)
     except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{folder}: config.json cannot be read: {line(error)}") from error
+        raise CheckpointError(
+            f"{folder}: config.json cannot be read: {first_line(error)}"
+        ) from error
 
 
 def _adapter_bytes(folder: Path) -> int:
@@ -110,7 +113,7 @@ def _stored_shapes(file: Path) -> Iterator[list[int]]:
             for name in list(stored.keys()):
                 yield stored.get_slice(name).get_shape()
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{file} is missing or damaged: {line(error)}") from error
+        raise CheckpointError(f"{file} is missing or damaged: {first_line(error)}") from error
 
 
 def _basis_bytes(layout: Layout, rank: int) -> int:

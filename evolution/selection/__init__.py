@@ -1,6 +1,28 @@
-"""Who survives: survival rules over skill vectors."""
+"""Who survives and who mates: rules over skill vectors, exact and independent of order.
+
+board      Board, Candidate, undergraded: grades as matrices, in the canonical order
+survival   survive, Selection, Ranked; the rules `dns`, `fitness`, `niches`
+dominance  Dominated Novelty Search
+niches     fitness sharing
+parents    choose_parents; the rules `uniform`, `fitness`, `attraction`
+coverage   coverage, task_force
+settings   SelectionSettings
+"""
 
 from evolution.selection.board import Board, Candidate, undergraded
+from evolution.selection.coverage import TaskForce, coverage, task_force
+from evolution.selection.parents import choose_parents
 from evolution.selection.survival import Ranked, Selection, survive
 
-__all__ = ["Board", "Candidate", "Ranked", "Selection", "survive", "undergraded"]
+__all__ = [
+    "Board",
+    "Candidate",
+    "Ranked",
+    "Selection",
+    "TaskForce",
+    "choose_parents",
+    "coverage",
+    "survive",
+    "task_force",
+    "undergraded",
+]

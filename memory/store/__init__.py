@@ -1,0 +1,19 @@
+"""The run store: everything that a run has to remember, in one SQLite file.
+
+store                RunStore, which joins the tables below
+database, schema     opening, locking, transactions, exactly-once steps, migrations
+experts, families, embeddings, assignments, answers, calls, journal   the tables
+shared               SharedBook: answers that several runs share
+codec                records to JSON and back
+"""
+
+from memory.store.store import (
+    AssignmentOutcome,
+    Event,
+    FamilyEvent,
+    RoleTotals,
+    RunStore,
+    StoredSpan,
+)
+
+__all__ = ["AssignmentOutcome", "Event", "FamilyEvent", "RoleTotals", "RunStore", "StoredSpan"]

@@ -12,10 +12,6 @@ from memory.store.database import Database
 class AnswerTables(Database):
     """What experts answered and how it was graded."""
 
-    def put_answer(self, answer: Answer) -> None:
-        """Keep one answer; the first under a key stays."""
-        self.put_answers([answer])
-
     def put_answers(self, answers: Sequence[Answer]) -> None:
         """Keep many answers in one transaction; the first under a key stays."""
         self._write_many(

@@ -12,7 +12,7 @@ from memory.store.database import Database
 _PROGRESS: dict[AssignmentStatus, int] = {"open": 0, "candidate": 1, "accepted": 2, "rejected": 2}
 
 
-class Outcome(NamedTuple):
+class AssignmentOutcome(NamedTuple):
     """What became of an assignment: `rejection` if it was rejected, `family` if accepted."""
 
     status: AssignmentStatus
@@ -62,7 +62,7 @@ class AssignmentTables(Database):
         )
         return [load(Assignment, row[0]) for row in self._all(sql, (generation, status))]
 
-    def assignment_status(self, assignment_id: str) -> Outcome:
+    def assignment_status(self, assignment_id: str) -> AssignmentOutcome:
         """What became of an assignment: (status, rejection, family id).
 
         Raises:
@@ -74,7 +74,7 @@ class AssignmentTables(Database):
             raise StoreError(f"assignment {assignment_id} is not recorded in {self.path}")
         status, reason, detail, family = row
         rejection = None if reason is None else Rejection(reason=reason, detail=detail)
-        return Outcome(status, rejection, family)
+        return AssignmentOutcome(status, rejection, family)
 
     def finish_assignment(
         self,

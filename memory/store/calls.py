@@ -7,7 +7,7 @@ from typing import TypedDict, cast
 
 from memory.records import Call, ChatMessage, Role
 from memory.store.codec import dump, load, load_json
-from memory.store.database import Database, Row
+from memory.store.database import Database, SqlRow
 
 
 class RoleTotals(TypedDict):
@@ -107,7 +107,7 @@ class TranscriptTables(Database):
             self._write(sql, (position, digest, call.key))
 
 
-def _group(rows: list[Row]) -> list[Call]:
+def _group(rows: list[SqlRow]) -> list[Call]:
     """Calls out of joined rows (call, record, cached, message), one row per message."""
     heads: dict[int, tuple[str, int]] = {}
     messages: dict[int, list[ChatMessage]] = {}

@@ -27,7 +27,7 @@ LOCK = "run.lock"
 BUSY_SECONDS = 30.0
 """How long one connection waits for another's transaction; ours last milliseconds."""
 
-Row = tuple[Any, ...]
+SqlRow = tuple[Any, ...]
 Parameters = Sequence[Any]
 
 _ADVICE = {
@@ -220,7 +220,7 @@ class Database:
             for row in rows:
                 self._execute(sql, row)
 
-    def _all(self, sql: str, parameters: Parameters = ()) -> list[Row]:
+    def _all(self, sql: str, parameters: Parameters = ()) -> list[SqlRow]:
         """All rows of a query."""
         with self._mutex:
             try:
@@ -230,7 +230,7 @@ class Database:
             except sqlite3.DatabaseError as error:
                 raise database_error(self.path, error) from error
 
-    def _one(self, sql: str, parameters: Parameters = ()) -> Row | None:
+    def _one(self, sql: str, parameters: Parameters = ()) -> SqlRow | None:
         """The first row of a query, if there is one."""
         rows = self._all(sql, parameters)
         return rows[0] if rows else None

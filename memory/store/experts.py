@@ -36,10 +36,6 @@ class PopulationTables(Database):
             raise StoreError(f"genome {genome_id} is not recorded in {self.path}")
         return bytes(row[0])
 
-    def genome_ids(self) -> list[str]:
-        """The ids of all genomes, sorted."""
-        return [row[0] for row in self._all("SELECT id FROM genomes ORDER BY id")]
-
     def put_expert(self, expert: Expert) -> None:
         """Keep an expert; its genome must be recorded already.
 

@@ -100,10 +100,6 @@ class JournalTables(Database):
             for name, payload, generation, at in self._all(sql, (kind,))
         ]
 
-    def put_span(self, span: StoredSpan) -> None:
-        """Record one ended span; `memory.spans` writes through a connection of its own."""
-        self._write(_INSERT_SPAN, _span_row(span))
-
     def spans(self, kind: str | None = None, name: str | None = None) -> list[StoredSpan]:
         """Ended spans of a kind and a name (or of any), by their start."""
         sql = (

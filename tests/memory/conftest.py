@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from memory.records import Answer, Assignment, Call, ChatMessage, Expert, Family, Grade, Reply
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -153,7 +153,7 @@ def spawn(folder: Path) -> Iterator[Callable[[str], subprocess.Popen[str]]]:
     """Run Python text in another process; `store` is open there, on the same folder."""
     children: list[subprocess.Popen[str]] = []
     opening = (
-        "import sys, time\nfrom pathlib import Path\nfrom memory.store.store import RunStore\n"
+        "import sys, time\nfrom pathlib import Path\nfrom memory.store import RunStore\n"
         "store = RunStore.open(Path(sys.argv[1]))\n"
     )
 

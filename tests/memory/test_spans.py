@@ -15,7 +15,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 from memory.errors import StoreError, TracingError
 from memory.spans import span, tracing
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 OTLP = "OTEL_EXPORTER_OTLP_"
 

@@ -8,6 +8,7 @@ else is asked.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Collection, Sequence
@@ -19,8 +20,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from evolution.engines.encoding import Prompt
-from evolution.engines.held import Order, Stopped
+from evolution.engines.base import Ask
+from evolution.engines.encoding import EncodedPrompt
+from evolution.engines.held import Stopped
 from evolution.engines.transformers.attention import score
 from evolution.engines.transformers.passes import PassSizes
 from evolution.engines.transformers.reading import Reader
@@ -29,7 +31,7 @@ from evolution.engines.transformers.slots import Slots, Span
 
 
 @dataclass(eq=False)
-class Task:
+class DecodingTask:
     """A prompt, and what has been said to it so far.
 
     Attributes:
@@ -41,7 +43,7 @@ class Task:
         seconds: its share of the time that its batches took.
     """
 
-    prompt: Prompt
+    prompt: EncodedPrompt
     stream: torch.Generator | None = None
     tokens: list[int] = field(default_factory=list)
     ended: bool = False
@@ -55,7 +57,7 @@ class Task:
 class Ready:
     """A task whose prompt was read: it waits for a row with the keys and values of its prompt."""
 
-    task: Task
+    task: DecodingTask
     spans: Sequence[Sequence[Span]]
 
 
@@ -92,52 +94,54 @@ class Decoder:
         self._reader.forget()
 
     @torch.inference_mode()
-    def run(self, tasks: Sequence[Task], order: Order) -> None:
+    def run(self, tasks: Sequence[DecodingTask], ask: Ask, stop: threading.Event) -> None:
         """Complete all tasks, in place.
 
         Raises:
-            Stopped: `order.stop` was set.
+            Stopped: `stop` was set.
         """
 
-        def slots(task: Task) -> int:
-            return task.prompt.cache_length(order.sampling.max_tokens)
+        def slots(task: DecodingTask) -> int:
+            return task.prompt.cache_length(ask.sampling.max_tokens)
 
         for length, group in groupby(sorted(tasks, key=slots), key=slots):
             batches = self._reader.batches([(task, task.prompt) for task in group])
-            self._run_pool(deque(batches), length, order)
+            self._run_pool(deque(batches), length, ask, stop)
 
-    def _run_pool(self, waiting: deque[list[Task]], length: int, order: Order) -> None:
+    def _run_pool(
+        self, waiting: deque[list[DecodingTask]], length: int, ask: Ask, stop: threading.Event
+    ) -> None:
         """Complete tasks whose replies need the same number of slots.
 
         A batch is read when a row is free and nobody is ready to take it: no row idles while there
         is work, and at most one batch waits with all its keys and values.
         """
         ready: deque[Ready] = deque()
-        rows: list[Task | None] = [None] * self._rows
+        rows: list[DecodingTask | None] = [None] * self._rows
         while waiting or ready or any(rows):
-            if order.stop.is_set():
+            if stop.is_set():
                 raise Stopped
             if None in rows and ready:
                 self._admit(ready.popleft(), rows, length)
             elif None in rows and waiting:
-                ready.extend(self._read(waiting.popleft(), order))
+                ready.extend(self._read(waiting.popleft(), ask))
             else:
-                self._step(rows, order)
+                self._step(rows, ask)
 
-    def _read(self, batch: list[Task], order: Order) -> list[Ready]:
+    def _read(self, batch: list[DecodingTask], ask: Ask) -> list[Ready]:
         """Read a batch of prompts and choose the first token of each reply."""
         start = time.perf_counter()
         read = self._reader.read([task.prompt for task in batch])
         padding = [None] * (len(read.logits) - len(batch))
-        self._extend_replies([*batch, *padding], read.logits, order)
+        self._extend_replies([*batch, *padding], read.logits, ask)
         _share(time.perf_counter() - start, batch)
         return [
             Ready(task, read.spans_of(place, task.prompt))
             for place, task in enumerate(batch)
-            if not self._complete(task, order)
+            if not self._complete(task, ask)
         ]
 
-    def _admit(self, ready: Ready, rows: list[Task | None], length: int) -> None:
+    def _admit(self, ready: Ready, rows: list[DecodingTask | None], length: int) -> None:
         """Give a free row to a prompt that was read."""
         if self._slots is None or self._slots.length != length:
             # One cache is kept at a time; the old one goes before the new one comes.
@@ -147,7 +151,7 @@ class Decoder:
         rows[row] = ready.task
         self._slots.install(row, ready.spans)
 
-    def _step(self, rows: list[Task | None], order: Order) -> None:
+    def _step(self, rows: list[DecodingTask | None], ask: Ask) -> None:
         """One more token for every reply, in a pass that is no larger than they need."""
         assert self._slots is not None
         start = time.perf_counter()
@@ -166,35 +170,38 @@ class Decoder:
             positions[:, None],
             self._slots.layers(positions, seen),
         )
-        self._extend_replies(stepping, logits, order)
+        self._extend_replies(stepping, logits, ask)
         _share(time.perf_counter() - start, [task for task in rows if task])
-        rows[:] = [task if task and not self._complete(task, order) else None for task in rows]
+        rows[:] = [task if task and not self._complete(task, ask) else None for task in rows]
 
     def _extend_replies(
-        self, rows: Sequence[Task | None], logits: Float[Tensor, "rows vocabulary"], order: Order
+        self,
+        rows: Sequence[DecodingTask | None],
+        logits: Float[Tensor, "rows vocabulary"],
+        ask: Ask,
     ) -> None:
         """Append the next token to the reply of each row."""
-        tokens = choose(logits, order.sampling, [task.stream if task else None for task in rows])
+        tokens = choose(logits, ask.sampling, [task.stream if task else None for task in rows])
         for task, token in zip(rows, tokens.tolist(), strict=True):
             if task:
                 task.tokens.append(token)
                 task.ended = token in self._end_tokens
-        if order.tokens:
+        if ask.tokens:
             for task, logprob in zip(rows, log_probabilities(logits, tokens).tolist(), strict=True):
                 if task:
                     task.logprobs.append(logprob)
-        if order.logprobs:
+        if ask.logprobs:
             logprobs, certainties = log_probabilities(logits, tokens), self_certainty(logits)
             for place, task in enumerate(rows):
                 if task:
                     task.logprob += float(logprobs[place])
                     task.certainty += float(certainties[place])
 
-    def _complete(self, task: Task, order: Order) -> bool:
-        return task.ended or len(task.tokens) >= order.sampling.max_tokens
+    def _complete(self, task: DecodingTask, ask: Ask) -> bool:
+        return task.ended or len(task.tokens) >= ask.sampling.max_tokens
 
 
-def _close_up(rows: list[Task | None], size: int, slots: Slots) -> None:
+def _close_up(rows: list[DecodingTask | None], size: int, slots: Slots) -> None:
     """Bring all replies into the first rows."""
     free = iter([row for row, task in enumerate(rows[:size]) if task is None])
     for row in range(size, len(rows)):
@@ -204,6 +211,6 @@ def _close_up(rows: list[Task | None], size: int, slots: Slots) -> None:
             rows[place], rows[row] = rows[row], None
 
 
-def _share(seconds: float, tasks: Collection[Task]) -> None:
+def _share(seconds: float, tasks: Collection[DecodingTask]) -> None:
     for task in tasks:
         task.seconds += seconds / len(tasks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -12,17 +13,17 @@ import torch
 import transformers
 
 from evolution.bank.bank import Bank
-from evolution.engines.base import Chat
+from evolution.engines.base import Ask, Chat
 from evolution.engines.compute import choose_compute, device_of, machine_name
 from evolution.engines.encoding import BUCKETS, Encoder, longest_context
-from evolution.engines.held import HeldEngine, Order, processor
+from evolution.engines.held import HeldEngine, processor
 from evolution.engines.settings import EngineSettings
 from evolution.engines.transformers.attention import (
     attends_by_segments,
     use_grouped_attention,
     use_plain_head,
 )
-from evolution.engines.transformers.decoding import Decoder, Task
+from evolution.engines.transformers.decoding import Decoder, DecodingTask
 from evolution.engines.transformers.packing import ModelWeights
 from evolution.engines.transformers.passes import candidates
 from evolution.engines.transformers.proof import prove, remembered
@@ -114,19 +115,17 @@ class TransformersEngine(HeldEngine):
         ends = self._encoder.end_tokens(self._model.generation_config)
         return Decoder(self._model, self._rows, sizes, ends, side_by_side)
 
-    def _complete(
-        self, prompts: Sequence[Chat], seeds: Sequence[int] | None, order: Order
-    ) -> list[Reply]:
-        encoded = [self._encoder.encode(chat, order.sampling.max_tokens) for chat in prompts]
-        if seeds is None:
-            tasks = [Task(prompt) for prompt in encoded]
+    def _complete(self, ask: Ask, stop: threading.Event) -> list[Reply]:
+        encoded = [self._encoder.encode(chat, ask.sampling.max_tokens) for chat in ask.prompts]
+        if ask.seeds is None:
+            tasks = [DecodingTask(prompt) for prompt in encoded]
         else:
-            streams = [torch.Generator().manual_seed(seed) for seed in seeds]
-            tasks = [Task(p, stream) for p, stream in zip(encoded, streams, strict=True)]
-        self._decoder.run(tasks, order)
-        return [self._reply(task, order) for task in tasks]
+            streams = [torch.Generator().manual_seed(seed) for seed in ask.seeds]
+            tasks = [DecodingTask(p, stream) for p, stream in zip(encoded, streams, strict=True)]
+        self._decoder.run(tasks, ask, stop)
+        return [self._reply(task, ask) for task in tasks]
 
-    def _reply(self, task: Task, order: Order) -> Reply:
+    def _reply(self, task: DecodingTask, ask: Ask) -> Reply:
         spoken = task.tokens[:-1] if task.ended else task.tokens
         return Reply(
             text=self._encoder.decode(spoken),
@@ -134,9 +133,9 @@ class TransformersEngine(HeldEngine):
             tokens_out=len(task.tokens),
             finish_reason="stop" if task.ended else "length",
             seconds=task.seconds,
-            logprob=task.logprob / len(task.tokens) if order.logprobs else None,
-            certainty=task.certainty / len(task.tokens) if order.logprobs else None,
-            tokens=self._encoder.spell(spoken, task.logprobs) if order.tokens else None,
+            logprob=task.logprob / len(task.tokens) if ask.logprobs else None,
+            certainty=task.certainty / len(task.tokens) if ask.logprobs else None,
+            tokens=self._encoder.spell(spoken, task.logprobs) if ask.tokens else None,
         )
 
     @torch.inference_mode()

@@ -16,14 +16,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from evolution.engines.encoding import Prompt
+from evolution.engines.encoding import EncodedPrompt
 from evolution.engines.transformers.attention import Segments, score
 from evolution.engines.transformers.passes import PassSizes
 from evolution.engines.transformers.slots import RecordingLayer, Span
 
 _KEPT_OPENINGS = 8
 
-Item = TypeVar("Item")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Read:
     spans: Sequence[Span]
     ends: Sequence[int]
 
-    def spans_of(self, place: int, prompt: Prompt) -> list[Sequence[Span]]:
+    def spans_of(self, place: int, prompt: EncodedPrompt) -> list[Sequence[Span]]:
         """What a slot cache needs of one prompt."""
         own = slice(self.ends[place] - len(prompt.rest), self.ends[place])
         added = [(keys[:, :, own], values[:, :, own]) for keys, values in self.spans]
@@ -69,17 +69,17 @@ class Reader:
         """Drop what was read with the weights before: to be called after each change."""
         self._openings.clear()
 
-    def batches(self, items: Sequence[tuple[Item, Prompt]]) -> Iterator[list[Item]]:
+    def batches(self, items: Sequence[tuple[T, EncodedPrompt]]) -> Iterator[list[T]]:
         """What is to be read together: of the same opening, the longest first."""
 
-        def rank(pair: tuple[Item, Prompt]) -> tuple[tuple[int, ...], int]:
+        def rank(pair: tuple[T, EncodedPrompt]) -> tuple[tuple[int, ...], int]:
             return (pair[1].opening, -len(pair[1].rest))
 
         most_tokens = self._sizes.tokens[-1]
         most_prompts = self._sizes.rows[-1] if self._side_by_side else 1
         ordered = sorted(items, key=rank)
         for _, same in groupby(ordered, key=lambda pair: pair[1].opening):
-            batch: list[Item] = []
+            batch: list[T] = []
             taken = 0
             for item, prompt in same:
                 full = len(batch) == most_prompts or taken + len(prompt.rest) > most_tokens
@@ -90,7 +90,7 @@ class Reader:
                 taken += len(prompt.rest)
             yield batch
 
-    def read(self, batch: Sequence[Prompt]) -> Read:
+    def read(self, batch: Sequence[EncodedPrompt]) -> Read:
         """Read prompts of one opening that together fit a pass, or one that alone exceeds it."""
         opening = self._opening(batch[0].opening)
         logits, spans = self._extend([prompt.rest for prompt in batch], opening)

@@ -27,14 +27,15 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from evolution.bank.anchors import save_anchor
 from evolution.bank.bank import Bank
-from evolution.engines.base import Chat
+from evolution.engines.base import Ask, Chat
 from evolution.engines.encoding import Encoder
-from evolution.engines.held import HeldEngine, Order, Stopped, processor
+from evolution.engines.held import HeldEngine, Stopped, processor
 from evolution.engines.settings import EngineSettings
-from evolution.engines.vllm.start import Plan, last_cause, plan, start
-from evolution.errors import EngineError, line
+from evolution.engines.vllm.start import LaunchPlan, last_cause, plan, start
+from evolution.errors import EngineError
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import rounded
+from memory.messages import first_line
 from memory.records import Reply
 
 ALGORITHM = 3
@@ -70,7 +71,7 @@ class VllmEngine(HeldEngine):
     """
 
     def __init__(self, bank: Bank, settings: EngineSettings) -> None:
-        self._plan: Plan = plan(bank, settings)
+        self._plan: LaunchPlan = plan(bank, settings)
         super().__init__(bank)
         self._encoder = Encoder(bank.tokenizer, self._plan.context)
         self._end_tokens = sorted(self._encoder.end_tokens(bank.generation))
@@ -186,11 +187,9 @@ class VllmEngine(HeldEngine):
             raise WorkerError(told["error"])
         return told
 
-    def _complete(
-        self, prompts: Sequence[Chat], seeds: Sequence[int] | None, order: Order
-    ) -> list[Reply]:
-        sampling = order.sampling
-        tokens = [self._encoder.encode(chat, sampling.max_tokens).tokens for chat in prompts]
+    def _complete(self, ask: Ask, stop: threading.Event) -> list[Reply]:
+        sampling = ask.sampling
+        tokens = [self._encoder.encode(chat, sampling.max_tokens).tokens for chat in ask.prompts]
         parameters = [
             SamplingParams(
                 temperature=sampling.temperature,
@@ -198,24 +197,24 @@ class VllmEngine(HeldEngine):
                 max_tokens=sampling.max_tokens,
                 stop_token_ids=self._end_tokens,
                 seed=seed,
-                logprobs=0 if order.logprobs or order.tokens else None,
+                logprobs=0 if ask.logprobs or ask.tokens else None,
                 detokenize=False,
                 output_kind=RequestOutputKind.FINAL_ONLY,
             )
-            for seed in (seeds if seeds is not None else [None] * len(prompts))
+            for seed in (ask.seeds if ask.seeds is not None else [None] * len(tokens))
         ]
         begun = time.perf_counter()
-        outputs = self._run(tokens, parameters, order.stop)
+        outputs = self._run(tokens, parameters, stop)
         spoken = sum(len(output.outputs[0].token_ids) for output in outputs)
         per_token = (time.perf_counter() - begun) / max(spoken, 1)
-        return [self._reply(output, order, per_token) for output in outputs]
+        return [self._reply(output, ask, per_token) for output in outputs]
 
-    def _reply(self, output: Any, order: Order, seconds_per_token: float) -> Reply:
+    def _reply(self, output: Any, ask: Ask, seconds_per_token: float) -> Reply:
         said = output.outputs[0]
         tokens, ended = list(said.token_ids), said.finish_reason == "stop"
         spoken = tokens[:-1] if ended else tokens
         spelled = None
-        if order.tokens:
+        if ask.tokens:
             places = zip(tokens, said.logprobs, strict=True)
             spelled = self._encoder.spell(spoken, [at[token].logprob for token, at in places])
         return Reply(
@@ -224,7 +223,7 @@ class VllmEngine(HeldEngine):
             tokens_out=len(tokens),
             finish_reason="stop" if ended else "length",
             seconds=seconds_per_token * len(tokens),
-            logprob=said.cumulative_logprob / len(tokens) if order.logprobs else None,
+            logprob=said.cumulative_logprob / len(tokens) if ask.logprobs else None,
             tokens=spelled,
         )
 
@@ -274,5 +273,5 @@ class VllmEngine(HeldEngine):
         except EngineDeadError as error:
             self._llm.llm_engine.engine_core.shutdown()
             self._llm = self._loaded = None
-            cause = last_cause(Path(self._folder.name)) or line(error)
+            cause = last_cause(Path(self._folder.name)) or first_line(error)
             raise EngineError(f"vLLM has died: {cause}") from error

@@ -20,7 +20,8 @@ from evolution.engines.compute import choose_compute
 from evolution.engines.encoding import longest_context
 from evolution.engines.settings import VLLM_CONTEXT, EngineSettings
 from evolution.engines.vllm.watch import watch
-from evolution.errors import EngineError, line
+from evolution.errors import EngineError
+from memory.messages import first_line
 from memory.threads import usual_threads
 
 LOG = "vllm.log"
@@ -42,7 +43,7 @@ _CAUSE = re.compile(r"(\w*(?:Error|Exception): .+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
-class Plan:
+class LaunchPlan:
     """What vLLM is started with.
 
     Attributes:
@@ -67,7 +68,7 @@ class Plan:
         return self.device.type == "cpu"
 
 
-def plan(bank: Bank, settings: EngineSettings) -> Plan:
+def plan(bank: Bank, settings: EngineSettings) -> LaunchPlan:
     """What the settings come to on this machine.
 
     Raises:
@@ -89,7 +90,7 @@ def plan(bank: Bank, settings: EngineSettings) -> Plan:
     longest = longest_context(bank.config)
     on_cpu = kind == "cpu"
     gib = settings.kv_cache_gib or (1.0 if on_cpu else None)
-    return Plan(
+    return LaunchPlan(
         device=device,
         compute=choose_compute(
             settings, str(bank.dtype).removeprefix("torch."), bank.origin.cache_dir
@@ -101,7 +102,7 @@ def plan(bank: Bank, settings: EngineSettings) -> Plan:
     )
 
 
-def start(bank: Bank, plan: Plan, folder: Path) -> Any:
+def start(bank: Bank, plan: LaunchPlan, folder: Path) -> Any:
     """Start vLLM with weights that mean nothing yet.
 
     Args:
@@ -118,13 +119,13 @@ def start(bank: Bank, plan: Plan, folder: Path) -> Any:
         try:
             llm = vllm.LLM(**_arguments(bank, plan, folder))
         except _START_ERRORS as error:
-            reason = last_cause(folder) or line(error)
+            reason = last_cause(folder) or first_line(error)
             raise EngineError(f"vLLM does not start: {reason}") from error
     watch(llm)
     return llm
 
 
-def _arguments(bank: Bank, plan: Plan, folder: Path) -> dict[str, Any]:
+def _arguments(bank: Bank, plan: LaunchPlan, folder: Path) -> dict[str, Any]:
     arguments = {
         "model": str(folder),
         "skip_tokenizer_init": True,
@@ -161,7 +162,7 @@ def _gpu_share(bank: Bank, device: torch.device) -> float:
     return share if share >= _GPU_SHARE / 2 else _GPU_SHARE
 
 
-def _variables(plan: Plan, log: Path) -> dict[str, str]:
+def _variables(plan: LaunchPlan, log: Path) -> dict[str, str]:
     variables = {
         "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
         "VLLM_ENABLE_V1_MULTIPROCESSING": "1",

@@ -32,7 +32,7 @@ _FLUSHED = 1e-30
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Findings:
     """What the witness found.
 
     Attributes:
@@ -70,7 +70,7 @@ class Witness:
             self._kept[name] = tensor.clone()
 
     @torch.no_grad()
-    def judge(self, model: Any) -> Verdict:
+    def judge(self, model: Any) -> Findings:
         """Compare the engine's model with what went by.
 
         Args:
@@ -90,7 +90,7 @@ class Witness:
                 if not _same(part, self._kept[source]):
                     (differing if part.isfinite().all() else unclear).add(source)
         unseen = tuple(name for name in self._kept if name not in seen)
-        return Verdict(len(seen), unseen, tuple(sorted(differing)), tuple(sorted(unclear)))
+        return Findings(len(seen), unseen, tuple(sorted(differing)), tuple(sorted(unclear)))
 
 
 def sources_of(name: str, packed: Mapping[str, list[str]]) -> list[str]:

@@ -23,7 +23,7 @@ from evolution.bank.bank import Bank, load_bank
 from evolution.bank.settings import ModelSettings, SpectralSettings
 from evolution.engines.vllm.blocks import UsedBlocks
 from evolution.engines.vllm.packing import Packer
-from evolution.engines.vllm.witness import Verdict, Witness
+from evolution.engines.vllm.witness import Findings, Witness
 from evolution.errors import EngineError, EvolutionError
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import rounded
@@ -170,7 +170,7 @@ class BankWorker:
         return {"how": how, "seen": verdict.seen, "seconds": seconds}
 
 
-def _check(verdict: Verdict, weights: Callable[[], Tensors]) -> None:
+def _check(verdict: Findings, weights: Callable[[], Tensors]) -> None:
     """Raises:
     EngineError: the model computes with other weights than it was given, or nobody can tell.
     """

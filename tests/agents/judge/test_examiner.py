@@ -10,10 +10,11 @@ from agents.errors import SandboxError
 from agents.judge.examiner import Examiner, Item, Result, Scorer, family_outcome
 from agents.sandbox import Fault, Inspection, Sandbox, Score, Submission, open_sandbox
 from agents.settings import JudgeSettings, SandboxSettings
+from evolution.engines.base import Ask
 from evolution.errors import EngineError, PromptTooLongError
 from evolution.genome.genome import Genome
 from memory.hashing import text_hash
-from memory.records import ChatMessage, Reply, Sampling
+from memory.records import ChatMessage, Reply
 from memory.store.store import RunStore
 
 GENOME = Genome(coefficients=np.zeros((1, 1), dtype=np.float32), displacements={})
@@ -50,22 +51,14 @@ class ScriptedBroker:
     asked: list[list[str]] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
 
-    async def answer(
-        self,
-        genome_id: str,
-        genome: Genome,
-        prompts: Sequence[Sequence[ChatMessage]],
-        sampling: Sampling,
-        seeds: Sequence[int] | None = None,
-        logprobs: bool = False,
-    ) -> list[Reply]:
-        texts = [prompt[-1].content for prompt in prompts]
+    async def answer(self, genome_id: str, genome: Genome, ask: Ask) -> list[Reply]:
+        texts = [prompt[-1].content for prompt in ask.prompts]
         self.asked.append(texts)
-        self.seeds += seeds or []
+        self.seeds += ask.seeds or []
         if self.error is not None:
             raise self.error
         if self.refused & set(texts):
-            raise PromptTooLongError(5000, sampling.max_tokens, 2048)
+            raise PromptTooLongError(5000, ask.sampling.max_tokens, 2048)
         return [self._reply(self.replies.get(text, "Answer: yes")) for text in texts]
 
     def _reply(self, text: str) -> Reply:

@@ -129,8 +129,8 @@ def test_a_plugin_that_cannot_be_loaded_is_one_clear_line(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"survival": "nds"}, "unknown survival 'nds'; did you mean 'dns'"),
-        ({"mating": "atraction"}, "unknown mating 'atraction'; did you mean 'attraction'"),
+        ({"survival": "nds"}, r"unknown survival 'nds' \(did you mean dns"),
+        ({"mating": "atraction"}, r"unknown mating 'atraction' \(did you mean attraction"),
         ({"mating_parameters": {"top": 1}}, "mating 'attraction' has no parameter 'top'"),
     ],
 )

@@ -98,7 +98,7 @@ def test_an_unknown_expert_is_named_with_the_nearest(
 ) -> None:
     line = the_line(acdc("export", finished_run, "alhpa", tmp_path / "out", code=2).stderr)
     assert "no expert 'alhpa'" in line
-    assert "nearest is 'alpha'" in line
+    assert "did you mean alpha" in line
     assert not (tmp_path / "out").exists()
 
 
@@ -107,5 +107,5 @@ def test_an_unknown_method_of_mergekit_is_named_with_the_nearest(
 ) -> None:
     given = "breeding.graft.methods={ dare_tise = {} }"
     done = acdc("run", tmp_path / "r", "--config", grafting_config, "--set", given, code=2)
-    assert "no method 'dare_tise'; did you mean 'dare_ties'" in the_line(done.stderr)
+    assert "no method 'dare_tise' (did you mean dare_ties" in the_line(done.stderr)
     assert not (tmp_path / "r").exists()

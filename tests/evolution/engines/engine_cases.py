@@ -14,7 +14,7 @@ import torch
 
 from evolution.bank.bank import Bank
 from evolution.engines import Engine
-from evolution.engines.base import Chat
+from evolution.engines.base import Ask, Chat
 from evolution.engines.settings import EngineSettings
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import materialise
@@ -81,7 +81,7 @@ async def ask(
     tokens: bool = False,
 ) -> list[Reply]:
     async with engine.lease(genome) as lease:
-        return await lease.answer(prompts, sampling, seeds, logprobs, tokens)
+        return await lease.answer(Ask(prompts, sampling, seeds, logprobs, tokens))
 
 
 async def scores(

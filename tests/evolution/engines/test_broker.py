@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from evolution.engines import Broker
-from evolution.engines.base import Chat
+from evolution.engines.base import Ask, Chat
 from evolution.errors import EngineError
 from evolution.genome.genome import Genome
 from memory.records import ChatMessage, Reply, Sampling
@@ -58,15 +58,8 @@ class RecordingLease:
     def __init__(self, engine: RecordingEngine, number: float) -> None:
         self.engine, self.number = engine, number
 
-    async def answer(
-        self,
-        prompts: Sequence[Chat],
-        sampling: Sampling,
-        seeds: Sequence[int] | None = None,
-        logprobs: bool = False,
-        tokens: bool = False,
-    ) -> list[Reply]:
-        questions = [prompt[-1].content for prompt in prompts]
+    async def answer(self, ask: Ask) -> list[Reply]:
+        questions = [prompt[-1].content for prompt in ask.prompts]
         self.engine.batches.append(questions)
         try:
             await asyncio.sleep(self.engine.seconds)
@@ -75,12 +68,12 @@ class RecordingLease:
             raise
         if "poison" in questions:
             raise EngineError("poisoned")
-        drawn = [""] * len(questions) if seeds is None else [f" {seed}" for seed in seeds]
+        drawn = [""] * len(questions) if ask.seeds is None else [f" {seed}" for seed in ask.seeds]
         return [
             Reply(
                 text=f"{self.number:g} {question}{seed}",
                 tokens_in=1,
-                tokens_out=sampling.max_tokens,
+                tokens_out=ask.sampling.max_tokens,
                 finish_reason="length",
                 seconds=0.0,
             )
@@ -107,7 +100,7 @@ async def texts(
     broker: Broker, genome: Genome, *questions: str, seeds: Sequence[int] | None = None
 ) -> list[str]:
     name = str(genome.coefficients[0, 0])
-    replies = await broker.answer(name, genome, chats(*questions), GREEDY, seeds)
+    replies = await broker.answer(name, genome, Ask(chats(*questions), GREEDY, seeds))
     return [reply.text for reply in replies]
 
 
@@ -188,9 +181,9 @@ async def test_sampling_and_seeds_stay_with_their_caller(
 ) -> None:
     short, long = Sampling(max_tokens=3), Sampling(max_tokens=9)
     one, two, three = await asyncio.gather(
-        broker.answer("1", ALPHA, chats("a", "b"), short, [7, 8]),
-        broker.answer("1", ALPHA, chats("c"), long, [9]),
-        broker.answer("1", ALPHA, chats("d"), short),
+        broker.answer("1", ALPHA, Ask(chats("a", "b"), short, [7, 8])),
+        broker.answer("1", ALPHA, Ask(chats("c"), long, [9])),
+        broker.answer("1", ALPHA, Ask(chats("d"), short)),
     )
     assert [(r.text, r.tokens_out) for r in one] == [("1 a 7", 3), ("1 b 8", 3)]
     assert [(r.text, r.tokens_out) for r in two] == [("1 c 9", 9)]
@@ -255,7 +248,7 @@ async def test_a_broker_whose_work_was_cancelled_closes_its_engine() -> None:
     engine = RecordingEngine()
     engine.seconds = 60.0
     broker = Broker(engine)
-    asking = asyncio.create_task(broker.answer("a", ALPHA, chats("?"), GREEDY))
+    asking = asyncio.create_task(broker.answer("a", ALPHA, Ask(chats("?"), GREEDY)))
     while not engine.batches:
         await asyncio.sleep(0.01)
     # As the loop does with everything at once, when a signal ends it.

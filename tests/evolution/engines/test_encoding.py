@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from evolution.engines.encoding import Encoder, Prompt
+from evolution.engines.encoding import EncodedPrompt, Encoder
 from evolution.errors import EngineError, PromptTooLongError
 from memory.records import ChatMessage
 from tests.conftest import make_tokenizer
@@ -40,7 +40,7 @@ def user(text: str) -> ChatMessage:
 @hypothesis_settings(deadline=None)
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 500))
 def test_caches_are_long_enough_and_few(opening: int, rest: int, reply: int) -> None:
-    length = Prompt((0,) * opening, (0,) * rest).cache_length(reply)
+    length = EncodedPrompt((0,) * opening, (0,) * rest).cache_length(reply)
     assert length >= opening + rest + reply
     assert length in {256 << k for k in range(10)}
 

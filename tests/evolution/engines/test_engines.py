@@ -14,6 +14,7 @@ import pytest_asyncio
 from evolution.bank.bank import Bank, load_bank
 from evolution.bank.settings import SpectralSettings
 from evolution.engines import Engine, open_engine
+from evolution.engines.base import Ask
 from evolution.errors import EngineError, GenomeError, PromptTooLongError
 from evolution.genome.genome import Genome
 from memory.records import Sampling
@@ -200,7 +201,7 @@ async def test_leases_end_and_exclude_each_other(engine: Engine, bank: Bank) -> 
     async def hold(name: str) -> None:
         async with engine.lease(bank.seed_genome(name)) as lease:
             events.append(f"{name} in")
-            await lease.answer([chat("one")], GREEDY)
+            await lease.answer(Ask([chat("one")], GREEDY))
             events.append(f"{name} out")
 
     await asyncio.gather(hold("alpha"), hold("beta"))
@@ -208,7 +209,7 @@ async def test_leases_end_and_exclude_each_other(engine: Engine, bank: Bank) -> 
     async with engine.lease(bank.base_genome()) as lease:
         pass
     with pytest.raises(EngineError, match="lease has ended"):
-        await lease.answer([chat("one")], GREEDY)
+        await lease.answer(Ask([chat("one")], GREEDY))
     with pytest.raises(EngineError, match="lease has ended"):
         await lease.score([chat("one")], ["two"])
 

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3MoeConfig
 from evolution.bank.bank import Bank, load_bank
 from evolution.bank.checkpoints import open_checkpoint
 from evolution.bank.settings import ModelSettings, SpectralSettings
-from evolution.engines import TransformersEngine
+from evolution.engines.transformers.engine import TransformersEngine
 from evolution.errors import CheckpointError, ExportError
 from evolution.exporting import export_expert, genome_of, write_checkpoint
 from evolution.exporting.shards import INDEX

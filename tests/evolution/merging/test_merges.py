@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from evolution.bank.anchors import Anchor, load_anchor, save_anchor
 from evolution.bank.bank import Bank, load_bank
-from evolution.bank.merge_methods import check_method, configuration, method_names
+from evolution.bank.merge_methods import check_method, configuration
 from evolution.bank.settings import (
     MergeSettings,
     ModelSettings,
@@ -39,15 +39,11 @@ PAIR = ("alpha", "beta")
 HALVES: dict[str, Json] = {"weight": 0.5, "density": 0.5}
 
 
-def test_every_method_of_mergekit_is_known_by_its_name() -> None:
-    assert {"ties", "dare_ties", "sce", "slerp", "linear", "model_stock"} <= set(method_names())
-
-
 @pytest.mark.parametrize(
     ("method", "parameters", "members", "message"),
     [
-        ("tise", {}, PAIR, "no method 'tise'; did you mean 'ties'"),
-        ("ties", {"wieght": 1.0}, PAIR, "no parameter 'wieght'; did you mean 'weight'"),
+        ("tise", {}, PAIR, "no method 'tise' (did you mean ties"),
+        ("ties", {"wieght": 1.0}, PAIR, "no parameter 'wieght' (did you mean weight"),
         ("ties", {}, PAIR, "needs the parameter 'weight'"),
         ("ties", {"weight": "much"}, PAIR, "weight = 'much': Input should be a valid number"),
         ("ties", {"weight": {"gamma": 1.0}}, PAIR, "given for 'gamma', which is not merged"),
@@ -64,7 +60,7 @@ def test_what_mergekit_would_refuse_is_refused_before(
 
 
 def test_settings_refuse_it_too() -> None:
-    with pytest.raises(ValidationError, match="no method 'dare_tise'; did you mean 'dare_ties'"):
+    with pytest.raises(ValidationError, match=r"no method 'dare_tise' \(did you mean dare_ties"):
         GraftSettings(every=2, methods={"dare_tise": {}})
     with pytest.raises(ValidationError, match="needs either a method or a mergekit config"):
         MergeSettings(name="both", method="ties", config="x.yml")
@@ -78,7 +74,7 @@ def test_settings_refuse_it_too() -> None:
 @pytest.mark.parametrize(
     ("merges", "message"),
     [
-        ([{"name": "m", "method": "tise"}], "merge 'm': mergekit has no method 'tise'; did you"),
+        ([{"name": "m", "method": "tise"}], "merge 'm': mergekit has no method 'tise' (did you"),
         ([{"name": "m", "method": "ties"}], "merge 'm': mergekit's ties needs the parameter"),
         (
             [{"name": "m", "method": "sce", "seeds": ["alpha", "n"]}, {"name": "n", "config": "x"}],

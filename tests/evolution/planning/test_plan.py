@@ -8,7 +8,7 @@ import pytest
 from evolution.bank.settings import MergeSettings, SpectralSettings
 from evolution.engines.settings import EngineSettings
 from evolution.errors import BankError
-from evolution.planning.plan import Machine, Plan, plan_memory
+from evolution.planning.plan import Machine, MemoryPlan, plan_memory
 from evolution.planning.sizes import Sizes, measure_sizes
 from tests.evolution.conftest import models_of
 
@@ -21,7 +21,7 @@ SEVEN_BILLION = Sizes(
 )
 
 
-def planned(memory: float, gpu: float | None, engine: EngineSettings | None = None) -> Plan:
+def planned(memory: float, gpu: float | None, engine: EngineSettings | None = None) -> MemoryPlan:
     machine = Machine(int(memory * GIB), None if gpu is None else int(gpu * GIB))
     return plan_memory(
         SEVEN_BILLION, engine or EngineSettings(), machine, tokens=2048, sandbox=2 * GIB

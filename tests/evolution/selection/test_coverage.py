@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from itertools import combinations
 
 import pytest
@@ -88,3 +89,33 @@ def test_forces_are_prefixes_and_near_the_optimum(case: tuple[Table, list[str]])
         assert reached >= (1 - 1 / math.e) * optimum
         if n == 1:
             assert reached == optimum
+
+
+@hypothesis_settings(deadline=None)
+@given(tables())
+def test_the_lazy_choice_is_the_plain_one(case: tuple[Table, list[str]]) -> None:
+    skills, names = case
+    fitness = {e: Fraction(sum(v.values()), max(len(v), 1)) for e, v in skills.items()}
+    plain: list[str] = []
+    covered: set[str] = set()
+    while len(plain) < len(skills):
+        left = [expert for expert in skills if expert not in plain]
+        if not any(passed(skills[e]) - covered for e in left):
+            covered = set()
+        best = max(left, key=lambda e: (len(passed(skills[e]) - covered), fitness[e]))
+        plain.append(best)
+        covered |= passed(skills[best])
+    assert task_force(skills, names, len(skills)).experts == tuple(plain)
+
+
+def passed(vector: dict[str, bool]) -> set[str]:
+    return {family for family, value in vector.items() if value}
+
+
+def test_forced_seeds_come_first_and_the_rest_is_chosen_around_them() -> None:
+    skills = table(seed="110000", twin="111000", other="000110")
+    force = task_force(skills, families(6), 2, forced=["seed"])
+    assert force.experts == ("seed", "other")
+    assert task_force(skills, families(6), 1, forced=["seed", "twin"]).experts == ("seed",)
+    with pytest.raises(KeyError):
+        task_force(skills, families(6), 2, forced=["nobody"])

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from memory.errors import AcdcError, RunLockedError, SchemaError, StoreError
-from memory.store import schema
+from memory.store import RunStore, schema
 from memory.store.database import DATABASE
-from memory.store.store import RunStore
 
 Spawn = Callable[[str], "subprocess.Popen[str]"]
 
@@ -107,11 +106,11 @@ def test_a_full_disk_is_one_clear_line_and_loses_nothing(store: RunStore) -> Non
 
     with pytest.raises(StoreError, match="the disk is full: free some space"):
         breed()
-    assert store.genome_ids() == ["small"]
+    assert store._all("SELECT id FROM genomes") == [("small",)]
     assert not store.step_done("breed", 1)
     store._connection.execute("PRAGMA max_page_count = 1000000")
     breed()
-    assert store.genome_ids() == ["large", "medium", "small"]
+    assert store._one("SELECT COUNT(*) FROM genomes") == (3,)
 
 
 def test_a_newer_schema_is_refused_and_left_alone(folder: Path) -> None:

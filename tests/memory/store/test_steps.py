@@ -14,7 +14,7 @@ import pytest
 
 from memory.errors import StoreError
 from memory.records import ArchiveEntry
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 Spawn = Callable[[str], "subprocess.Popen[str]"]
 
@@ -83,7 +83,7 @@ def test_a_kill_in_the_middle_of_a_step_leaves_nothing_of_it(folder: Path, spawn
     child.wait()
     with RunStore.open(folder) as store:
         assert store.meta("half") is None
-        assert store.genome_ids() == []
+        assert store._all("SELECT id FROM genomes") == []
         with store.once("selection", 1) as due:
             assert due
 
@@ -119,7 +119,7 @@ def test_kills_at_random_moments_never_leave_half_a_decision(folder: Path, spawn
         child.kill()
         child.wait()
     with RunStore.open(folder) as store:
-        written = [genome.split("-")[0] for genome in store.genome_ids()]
+        written = [row[0].split("-")[0] for row in store._all("SELECT id FROM genomes")]
         done = store._all("SELECT generation FROM steps ORDER BY generation")
     assert done
     assert [row[0] for row in done] == list(range(len(done)))

@@ -26,7 +26,8 @@ from memory.records import (
     Grade,
     Rejection,
 )
-from memory.store.store import RunStore, StoredSpan
+from memory.store import RunStore
+from memory.store.journal import StoredSpan, insert_spans
 
 MakeFamily = Callable[..., Family]
 MakeExpert = Callable[..., Expert]
@@ -40,7 +41,7 @@ def test_genomes_are_kept_by_content(store: RunStore) -> None:
     store.put_genome("b", b"\x00\xff")
     store.put_genome("b", b"\x00\xff")
     store.put_genome("a", b"")
-    assert store.genome_ids() == ["a", "b"]
+    assert store._all("SELECT id FROM genomes ORDER BY id") == [("a",), ("b",)]
     assert store.genome("b") == b"\x00\xff"
     with pytest.raises(ConflictError, match="genome b"):
         store.put_genome("b", b"other")
@@ -174,12 +175,12 @@ def test_the_first_answer_and_the_first_grade_stay(
     store: RunStore, make_answer: MakeAnswer, make_grade: MakeGrade
 ) -> None:
     answer = make_answer("a1")
-    store.put_answer(answer)
-    store.put_answer(make_answer("a1", extracted="other"))
+    store.put_answers([answer])
+    store.put_answers([make_answer("a1", extracted="other")])
     store.put_answers([make_answer("a2"), make_answer("a3")])
     assert store.answers(["a3", "a1", "nope", "a1"]) == {"a3": make_answer("a3"), "a1": answer}
     other = make_answer("a0", instance_hash="other", sample=1)
-    store.put_answer(other)
+    store.put_answers([other])
     assert store.answers_of("genome") == [answer, make_answer("a2"), make_answer("a3"), other]
     assert store.answers_of("nobody") == []
     assert store.answer_to("genome", "other") == other
@@ -264,49 +265,15 @@ def test_phases_are_summed_by_name_and_over_resumed_runs(folder: Path) -> None:
         return StoredSpan(id=id_, trace="t", kind=kind, name=name, started_ns=start, ended_ns=end)
 
     with RunStore.open(folder) as store:
-        store.put_span(phase("1", "judge", 2 * 10**9, 5 * 10**9))
-        store.put_span(phase("2", "draft", 10**9, 4 * 10**9))
-        store.put_span(phase("3", "propose", 0, 9 * 10**9, kind="agent"))
+        insert_spans(store._connection, [phase("1", "judge", 2 * 10**9, 5 * 10**9)])
+        insert_spans(store._connection, [phase("2", "draft", 10**9, 4 * 10**9)])
+        insert_spans(store._connection, [phase("3", "propose", 0, 9 * 10**9, kind="llm")])
     with RunStore.open(folder) as store:
-        store.put_span(phase("4", "judge", 7 * 10**9, 75 * 10**8))
-        store.put_span(phase("4", "judge", 7 * 10**9, 75 * 10**8))
+        insert_spans(store._connection, [phase("4", "judge", 7 * 10**9, 75 * 10**8)])
+        insert_spans(store._connection, [phase("4", "judge", 7 * 10**9, 75 * 10**8)])
         assert store.phase_seconds() == {"draft": 3.0, "judge": 3.5}
         assert list(store.phase_seconds()) == ["draft", "judge"]
         assert [span.id for span in store.spans("phase", "judge")] == ["1", "4"]
-
-
-def test_the_summary_counts_what_a_status_screen_shows(
-    store: RunStore,
-    make_family: MakeFamily,
-    make_assignment: MakeAssignment,
-    make_expert: MakeExpert,
-) -> None:
-    store.put_expert(make_expert())
-    store.put_archive(1, [ArchiveEntry(expert="g1-0", rank=0, fitness=1.0, novelty=1.0)])
-    for index in range(4):
-        assignment = make_assignment(1, index)
-        store.put_assignment(assignment)
-        for round_ in range(index):
-            store.put_draft(Draft(assignment=assignment.id, round=round_, proposal=None))
-        if index < 3:
-            store.put_family(
-                make_family(f"f{index}", generator="chain_sum,lcm"[: 9 + 4 * (index % 2)])
-            )
-            store.finish_assignment(assignment.id, "accepted", family_id=f"f{index}")
-    store.finish_assignment("g1-a03", "rejected", Rejection(reason="critic"))
-    store.set_family_status("f0", "retired", "impossible")
-    counts = store.summary_counts()
-    assert counts.model_dump() == {
-        "generations": 1,
-        "experts": 1,
-        "families": {"active": 2, "retired": 1},
-        "generators": {"chain_sum": 3, "lcm": 1},
-        "assignments": {"accepted": 3, "rejected": 1},
-        "rejected": {"critic": 1},
-        "revised": 1,
-        "answers": 0,
-        "grades": 0,
-    }
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

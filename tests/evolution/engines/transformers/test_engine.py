@@ -16,9 +16,10 @@ from torch import Tensor
 
 from evolution.bank.bank import Bank, load_bank
 from evolution.bank.settings import ModelSettings, SeedSettings, SpectralSettings
-from evolution.engines import TransformersEngine
+from evolution.engines.base import Ask
 from evolution.engines.settings import EngineSettings
 from evolution.engines.transformers.attention import use_plain_head
+from evolution.engines.transformers.engine import TransformersEngine
 from evolution.engines.transformers.packing import PackedLinear, can_pack
 from evolution.errors import EngineError, GenomeError, PromptTooLongError
 from evolution.genome.genome import Genome
@@ -73,7 +74,7 @@ async def ask(
     tokens: bool = False,
 ) -> list[Reply]:
     async with engine.lease(genome) as lease:
-        return await lease.answer(prompts, sampling, seeds, logprobs, tokens)
+        return await lease.answer(Ask(prompts, sampling, seeds, logprobs, tokens))
 
 
 def timeless(replies: Sequence[Reply]) -> list[Reply]:
@@ -117,7 +118,7 @@ async def test_agrees_with_the_librarys_own_generation(
     """In float32, where rounding does not decide between close tokens."""
     prompts = questions(10)
     async with engine.lease(bank.base_genome()) as lease:
-        replies = await lease.answer(prompts, GREEDY)
+        replies = await lease.answer(Ask(prompts, GREEDY))
     model = bank.model().float()
     ends = sorted(engine._encoder.end_tokens(model.generation_config))
     for prompt, reply in zip(prompts, replies, strict=True):

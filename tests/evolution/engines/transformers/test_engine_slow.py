@@ -11,8 +11,9 @@ import pytest
 
 from evolution.bank.bank import Bank, load_bank
 from evolution.bank.settings import ModelSettings, SpectralSettings
-from evolution.engines import TransformersEngine
+from evolution.engines.base import Ask
 from evolution.engines.settings import EngineSettings
+from evolution.engines.transformers.engine import TransformersEngine
 from evolution.genome.genome import Genome
 from memory.records import ChatMessage, Sampling
 
@@ -45,7 +46,7 @@ async def texts(
     engine: TransformersEngine, genome: Genome, prompts: Sequence[Sequence[ChatMessage]]
 ) -> list[str]:
     async with engine.lease(genome) as lease:
-        return [reply.text for reply in await lease.answer(prompts, SHORT)]
+        return [reply.text for reply in await lease.answer(Ask(prompts, SHORT))]
 
 
 async def test_companions_order_and_swaps_do_not_matter(bank: Bank) -> None:
@@ -71,7 +72,7 @@ async def test_it_speaks_and_ends(bank: Bank, tmp_path: Path) -> None:
     engine = TransformersEngine(bank, SETTINGS)
     question = ChatMessage(role="user", content="What is the capital of France?")
     async with engine.lease(bank.base_genome()) as lease:
-        [reply] = await lease.answer([[question]], Sampling(max_tokens=24), logprobs=True)
+        [reply] = await lease.answer(Ask([[question]], Sampling(max_tokens=24), logprobs=True))
     assert "Paris" in reply.text
     assert "<|im_end|>" not in reply.text
     assert reply.finish_reason == "stop"

@@ -193,12 +193,12 @@ def test_a_tensor_has_the_name_of_its_owner_also_at_the_top() -> None:
 
 @needs_vllm
 def test_a_tensor_that_the_witness_did_not_find_fails_the_swap() -> None:
-    from evolution.engines.vllm.witness import Verdict
+    from evolution.engines.vllm.witness import Findings
     from evolution.engines.vllm.worker import _check
 
-    _check(Verdict(12, (), (), ()), list)
+    _check(Findings(12, (), (), ()), list)
     with pytest.raises(EngineError, match=r"1 tensors where nobody sees .*: mlp\.experts"):
-        _check(Verdict(12, ("mlp.experts",), (), ()), list)
+        _check(Findings(12, ("mlp.experts",), (), ()), list)
 
 
 @needs_vllm

@@ -12,7 +12,7 @@ from evolution.bank.settings import ModelSettings, SpectralSettings
 from evolution.breeding.breed import breed
 from evolution.breeding.settings import BreedingSettings
 from evolution.engines import open_engine
-from evolution.engines.base import Chat
+from evolution.engines.base import Ask, Chat
 from evolution.engines.settings import EngineSettings
 from evolution.engines.transformers.engine import TransformersEngine
 from evolution.genome.genome import Genome
@@ -102,7 +102,7 @@ async def exactly(
     engine = TransformersEngine(bank, EngineSettings(kind="transformers"))
     async with engine.lease(genome) as lease:
         engine._model.float()
-        replies = await lease.answer(prompts, sampling)
+        replies = await lease.answer(Ask(prompts, sampling))
     await engine.close()
     return [reply.text for reply in replies]
 

@@ -1,0 +1,40 @@
+"""Parts of error messages: the nearest known name, and the first thing that a library reports."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from pydantic import ValidationError
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known name that is most like a name, None if none is like it."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return near[0] if near else None
+
+
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """What to put behind an unknown name: ` (did you mean X?)`, or nothing if none is like it."""
+    near = nearest(name, known, cutoff)
+    return "" if near is None else f" (did you mean {near}?)"
+
+
+def first_problem(error: ValidationError, *, quote: bool = False) -> str:
+    """The first problem of a validation in one line: `where: what`.
+
+    Args:
+        error: of pydantic.
+        quote: show the value too, unless it is a whole table or a URL, which may hold a key.
+    """
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    what = first["msg"].removeprefix("Value error, ")
+    if quote and "url" not in where and isinstance(first["input"], str | int | float | bool):
+        where += f" = {first['input']!r}"
+    return f"{where}: {what}" if where else what
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a library's error; its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

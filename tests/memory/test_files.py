@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from memory.files import replace_file, replacement
+
+
+def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "one.json"
+    replace_file(path, "first\r\n")
+    with pytest.raises(UnicodeEncodeError), replacement(path) as draft:
+        draft.write_text("sec\udc00nd", encoding="utf-8")
+    assert path.read_bytes() == b"first\r\n"
+    replace_file(path, b"third")
+    assert path.read_bytes() == b"third"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    target, path = tmp_path / "target", tmp_path / "link"
+    target.write_text("untouched", encoding="utf-8")
+    path.symlink_to(target)
+    replace_file(path, "own")
+    assert not path.is_symlink()
+    assert (path.read_text(), target.read_text()) == ("own", "untouched")
+
+
+def test_every_draft_has_a_name_of_its_own(tmp_path: Path) -> None:
+    with replacement(tmp_path / "one") as first, replacement(tmp_path / "one") as second:
+        assert first != second
+        assert first.parent == second.parent == tmp_path
