@@ -25,7 +25,7 @@ from console.commands.frame import (
 from console.errors import UsageError
 
 if TYPE_CHECKING:
-    from agents.task_force import Roster
+    from agents.task_force.roster import Roster
 
 
 @app.command()
@@ -161,7 +161,7 @@ def serve(
     """Serve the collective of a run as an OpenAI-compatible endpoint."""
 
     def ready(url: str, roster: Roster) -> None:
-        from agents.task_force import COLLECTIVE
+        from agents.task_force.roster import COLLECTIVE
         from console.commands import ask
 
         if as_json:

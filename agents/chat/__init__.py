@@ -1,7 +1,11 @@
-"""The chat client: how the agents reach their models. The room's door to any endpoint."""
+"""The chat client: how the agents reach their models.
 
-from agents.chat.check import EndpointCheck, check_endpoint
-from agents.chat.client import ChatClient
-from agents.chat.structured import Completion
+    endpoints     EndpointsSettings: who answers for each role
+    client        ChatClient: cached, budgeted, limited, and recorded in full
+    structured    Completion: the object that was asked for, found in what came back
+    conversation  Conversation: messages, and the prompt file that wrote them
+    check         check_endpoint: one token, to see whether somebody is there
+    attempts, connection, dialect, failures, replies, budget   what a call is made of
 
-__all__ = ["ChatClient", "Completion", "EndpointCheck", "check_endpoint"]
+It owns the table of calls. The offline model is mounted under the same client (`agents.offline`).
+"""

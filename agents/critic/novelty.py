@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from agents.chat import ChatClient
+from agents.chat.client import ChatClient
 from agents.context import RunContext
 from agents.errors import ContextLengthError, EndpointError
 from agents.families.views import family_view

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from agents.context import ReadContext
 from agents.errors import AnsweringError
 from agents.judge.examiner import Answerer
-from agents.task_force import fitness_of
+from agents.task_force.routing import fitness_of
 from evolution.breeding.breed import random_genome
 from evolution.genome.genome import Genome
 from evolution.selection.coverage import task_force

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from agents.errors import TaskFileError
 from agents.evaluation.rows import Place, Row, RunRows
 from agents.evaluation.sample_logs import Log, Sample
-from agents.task_force import Aids, Ballot, method_named, select
+from agents.task_force.ballot import Ballot
+from agents.task_force.methods import Aids, method_named, select
 from memory.hashing import text_hash
 
 VOTES = "majority"

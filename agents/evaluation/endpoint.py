@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 
-from agents.chat import ChatClient
+from agents.chat.client import ChatClient
 from agents.chat.endpoints import EndpointSettings, EndpointsSettings
 from evolution.engines.base import Ask
 from evolution.genome.genome import Genome

@@ -12,7 +12,8 @@ from agents.evaluation.bench import Bench, Outcome
 from agents.evaluation.contenders import Line
 from agents.evaluation.intervals import Interval, paired_intervals, ratio_interval
 from agents.evaluation.tasks import Task
-from agents.task_force import Aids, Ballot, CandidateAnswer, Method, lacking, select
+from agents.task_force.ballot import Ballot, CandidateAnswer
+from agents.task_force.methods import Aids, Method, lacking, select
 from memory.hashing import text_hash
 
 Place = tuple[str, int]

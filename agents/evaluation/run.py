@@ -26,8 +26,9 @@ from agents.evaluation.rows import Place, Row, RunRows, measure
 from agents.evaluation.tasks import Task
 from agents.judge.grader import Scorer
 from agents.progress import ProgressEvent
-from agents.task_force import Aids, Method, aids_of, lacking, method_named, methods
+from agents.task_force.collective import aids_of
 from agents.task_force.field import eligible, history_of
+from agents.task_force.methods import Aids, Method, lacking, method_named, methods
 from agents.task_force.routing import open_router
 from memory.store.store import RunStore
 

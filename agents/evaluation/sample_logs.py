@@ -15,7 +15,7 @@ from typing import Any
 
 from agents.errors import TaskFileError
 from agents.evaluation.tasks import read_lines
-from agents.task_force import CandidateAnswer
+from agents.task_force.ballot import CandidateAnswer
 
 _FILE = re.compile(r"samples_(?P<task>.+?)(?:_\d{4}-\d\d-\d\dT[\d.:-]+)?\.jsonl")
 

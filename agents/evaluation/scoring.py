@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents.chat import ChatClient
+from agents.chat.client import ChatClient
 from agents.errors import AnsweringError, SandboxError
 from agents.judge.examiner import Scorer
 from agents.sandbox import Score, Submission
-from agents.task_force import normalise
+from agents.task_force.ballot import normalise
 from memory.hashing import json_hash
 from memory.records import ChatMessage
 from prompts import PromptLibrary

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from agents.chat import ChatClient
+from agents.chat.client import ChatClient
 from agents.concurrency import all_of
 from agents.errors import SandboxError
 from agents.judge.votes import majority

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from agents.chat import ChatClient
+from agents.chat.client import ChatClient
 from agents.context import RunContext
 from agents.errors import ContextLengthError, EndpointError
 from memory.records import ChatMessage, Expert

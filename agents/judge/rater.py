@@ -17,7 +17,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from agents.chat import ChatClient
+from agents.chat.client import ChatClient
 from agents.concurrency import all_of
 from agents.errors import ChatError, ContextLengthError, EndpointError
 from agents.families.items import Item, Rubric

@@ -18,9 +18,9 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
-from agents.chat import ChatClient, Completion
+from agents.chat.client import ChatClient
 from agents.chat.conversation import Conversation
-from agents.chat.structured import T
+from agents.chat.structured import Completion, T
 from agents.context import RunContext
 from agents.critic.critique import CritiqueReply, criticising
 from agents.errors import ContextLengthError, EndpointError, FamilyFault

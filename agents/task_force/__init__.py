@@ -1,53 +1,13 @@
-"""Best-of-N: the task force answers, and one answer is chosen. The door of this room's corner.
+"""The task force: N experts answer, and one answer is chosen (best-of-N).
 
-collective = Collective.open(context, size=3, select_by="skill_routing")
-reply = await collective.ask("What is 12 + 30?", Sampling(max_tokens=64))
+    field         who may be in a force, and the history on which it is chosen
+    collective    Collective, ask: a force that answers
+    roster        Roster: forces and experts under the names that a server offers
+    methods       Method, Aids, select: the interface of best-of-N methods, and how to add one
+    voting, confidence, chooser, reward_model   the methods
+    ballot        Ballot, Choice: answers that are compared, and what was chosen
+    routing       SkillRouter: who is good at questions like this one
+    report        the end of a run: Coverage of forces of 1..N, and an example
+
+It owns no table: answers to questions are not recorded in the run.
 """
-
-from agents.task_force import chooser, confidence, reward_model, voting  # noqa: F401 (they register)
-from agents.task_force.ballot import Ballot, CandidateAnswer, Choice, Vote, elect, normalise
-from agents.task_force.collective import (
-    Collective,
-    CollectiveAnswer,
-    Member,
-    aids_of,
-    ask,
-    force_of,
-)
-from agents.task_force.methods import (
-    Aids,
-    Method,
-    lacking,
-    method,
-    method_named,
-    methods,
-    select,
-)
-from agents.task_force.roster import COLLECTIVE, Roster
-from agents.task_force.routing import SkillRouter, fitness_of
-
-__all__ = [
-    "COLLECTIVE",
-    "Aids",
-    "Ballot",
-    "CandidateAnswer",
-    "Choice",
-    "Collective",
-    "CollectiveAnswer",
-    "Member",
-    "Method",
-    "Roster",
-    "SkillRouter",
-    "Vote",
-    "aids_of",
-    "ask",
-    "elect",
-    "fitness_of",
-    "force_of",
-    "lacking",
-    "method",
-    "method_named",
-    "methods",
-    "normalise",
-    "select",
-]

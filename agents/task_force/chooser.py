@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agents.chat import ChatClient
+from agents.chat.client import ChatClient
 from agents.task_force.ballot import Ballot, Choice, Vote, elect
 from agents.task_force.methods import Aids, Judge, method
 from memory.hashing import json_hash

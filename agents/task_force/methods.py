@@ -12,6 +12,7 @@ needs beside the ballot it declares, so that a lack is told before anything is a
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
@@ -108,6 +109,11 @@ class Method:
         return bool(self.needs & {"chooser", "rater", "reward"})
 
 
+BUILT_IN = tuple(
+    f"agents.task_force.{name}" for name in ("voting", "confidence", "chooser", "reward_model")
+)
+"""Where the methods are that are always there."""
+
 _METHODS: dict[str, Method] = {}
 
 
@@ -123,7 +129,10 @@ def method(name: str, *, source: str, needs: tuple[Need, ...] = ()) -> Callable[
 
 
 def methods() -> Mapping[str, Method]:
-    """All methods by name, in the order of their definition."""
+    """All methods by name, the built-in ones first."""
+    # Imported here, not above: they import this module to register themselves.
+    for module in BUILT_IN:
+        importlib.import_module(module)
     return dict(_METHODS)
 
 
@@ -133,11 +142,12 @@ def method_named(name: str) -> Method:
     Raises:
         AnsweringError: there is none; tells the nearest.
     """
-    if name in _METHODS:
-        return _METHODS[name]
+    known = methods()
+    if name in known:
+        return known[name]
     raise AnsweringError(
-        f"unknown selection method {name!r}{did_you_mean(name, _METHODS)}; "
-        f"there are: {', '.join(_METHODS)}"
+        f"unknown selection method {name!r}{did_you_mean(name, known)}; "
+        f"there are: {', '.join(known)}"
     )
 
 

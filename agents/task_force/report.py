@@ -5,7 +5,7 @@ from __future__ import annotations
 from agents.context import RunContext
 from agents.families.items import items_of
 from agents.judge.node import examine_experts
-from agents.task_force import normalise
+from agents.task_force.ballot import normalise
 from agents.task_force.field import field_of, history_of
 from evolution.selection.coverage import Passes, TaskForce, task_force
 from memory.records import Expert, Family, Json, Skills

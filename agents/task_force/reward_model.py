@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import torch
-
 from agents.errors import AnsweringError
 from agents.task_force.ballot import Ballot, Choice, Vote, elect
 from agents.task_force.methods import Aids, method
@@ -38,8 +36,7 @@ class RewardModel:
 
     def __init__(self, path: str, device: str = "auto") -> None:
         self._path = path
-        place = "cuda" if torch.cuda.is_available() else "cpu"
-        self._device = torch.device(place if device == "auto" else device)
+        self._device = device
         self._loaded: tuple[Any, Any] | None = None
         self._lock = asyncio.Lock()
 
@@ -52,20 +49,27 @@ class RewardModel:
         async with self._lock:
             return await asyncio.to_thread(self._score, question, answers)
 
-    @torch.inference_mode()
     def _score(self, question: str, answers: list[str]) -> list[float]:
+        # Only now: best-of-N methods are listed without PyTorch.
+        import torch
+
         tokenizer, model = self._load()
         scores = []
-        for answer in answers:
-            inputs = _encoded(tokenizer, question, answer, _longest(model.config)).to(self._device)
-            logits = model(**inputs).logits[0].float()
-            value = logits[0] if len(logits) == 1 else logits.log_softmax(-1)[-1]
-            scores.append(float(value))
+        with torch.inference_mode():
+            for answer in answers:
+                inputs = _encoded(tokenizer, question, answer, _longest(model.config))
+                logits = model(**inputs.to(model.device)).logits[0].float()
+                value = logits[0] if len(logits) == 1 else logits.log_softmax(-1)[-1]
+                scores.append(float(value))
         return scores
 
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
+            import torch
             from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+            auto = "cuda" if torch.cuda.is_available() else "cpu"
+            device = auto if self._device == "auto" else self._device
 
             try:
                 tokenizer = AutoTokenizer.from_pretrained(self._path)
@@ -76,7 +80,7 @@ class RewardModel:
                     f"answering.reward_model {self._path} cannot be loaded ({reason}): name a "
                     "folder or hub id of a sequence classifier"
                 ) from error
-            self._loaded = (tokenizer, model.to(self._device).eval())
+            self._loaded = (tokenizer, model.to(device).eval())
         return self._loaded
 
 

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.progress import Progress
-from agents.task_force import CollectiveAnswer, ask, method_named
+from agents.task_force.collective import CollectiveAnswer, ask
+from agents.task_force.methods import method_named
 from console.run.folder import RunFolder
 from console.run.reading import open_reading
 from memory.records import Sampling

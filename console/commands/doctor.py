@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agents.chat import ChatClient
+from agents.chat.client import ChatClient
 from agents.config import RunConfig
 from agents.offline import OfflineTransport
 from agents.sandbox import open_sandbox

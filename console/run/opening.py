@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from agents.chat import ChatClient
+from agents.chat.client import ChatClient
 from agents.config import RunConfig
 from agents.context import RunContext
 from agents.families.folders import write_family

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agents.context import ReadContext
-from agents.task_force import CandidateAnswer, Collective, CollectiveAnswer
+from agents.task_force.ballot import CandidateAnswer
+from agents.task_force.collective import Collective, CollectiveAnswer
 from console.serving.protocol import AnswerRequest, ChatRequest, CompletionRequest, Turn
 from memory.records import ChatMessage, Sampling, Token
 

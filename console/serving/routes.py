@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from agents.context import ReadContext
-from agents.task_force import Roster
+from agents.task_force.roster import Roster
 from console.serving.choices import Work, question_of_chat, questions_of_prompts
 from console.serving.failures import Refusal, invalid, of_error, of_validation
 from console.serving.protocol import AnswerRequest, ChatRequest, CompletionRequest

@@ -12,7 +12,7 @@ from types import FrameType
 import uvicorn
 
 from agents.progress import silent
-from agents.task_force import Roster
+from agents.task_force.roster import Roster
 from console.errors import UsageError
 from console.run.folder import RunFolder
 from console.run.reading import open_reading

@@ -14,8 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
-from agents.chat import ChatClient, Completion, check_endpoint
+from agents.chat.check import check_endpoint
+from agents.chat.client import ChatClient
 from agents.chat.endpoints import EndpointSettings, EndpointsSettings
+from agents.chat.structured import Completion
 from agents.critic.critique import CritiqueReply
 from agents.errors import BudgetExhausted, ContextLengthError, EndpointError
 from memory.records import ChatMessage

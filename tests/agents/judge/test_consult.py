@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.chat import ChatClient
+from agents.chat.client import ChatClient
 from agents.chat.endpoints import EndpointsSettings
 from agents.errors import SandboxError
 from agents.families.items import Item

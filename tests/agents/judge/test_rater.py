@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.chat import ChatClient
+from agents.chat.client import ChatClient
 from agents.chat.endpoints import EndpointsSettings
 from agents.errors import BudgetExhausted, EndpointError
 from agents.families.items import Item, Rubric

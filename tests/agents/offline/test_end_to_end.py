@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from agents.chat import ChatClient
+from agents.chat.client import ChatClient
 from agents.chat.endpoints import EndpointsSettings
 from agents.families.proposal import Proposal
 from agents.offline import MODEL, OfflineTransport

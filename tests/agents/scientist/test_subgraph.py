@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from agents.chat import ChatClient, Completion
+from agents.chat.client import ChatClient
 from agents.chat.endpoints import EndpointsSettings
-from agents.chat.structured import T, parse_object
+from agents.chat.structured import Completion, T, parse_object
 from agents.critic.novelty import interestingly_new
 from agents.errors import BudgetExhausted, ContextLengthError, EndpointError, FamilyFault
 from agents.families.candidate import generators, revisions, slug

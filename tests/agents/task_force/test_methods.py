@@ -12,16 +12,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from agents.errors import AnsweringError
-from agents.task_force import (
-    Aids,
-    Ballot,
-    CandidateAnswer,
-    Choice,
-    method_named,
-    methods,
-    normalise,
-    select,
-)
+from agents.task_force.ballot import Ballot, CandidateAnswer, Choice, normalise
+from agents.task_force.methods import Aids, method_named, methods, select
 
 words = st.sampled_from(["7", "8", " 7 ", "Seven", "seven.", "", "**8**", "1,000", "1000.0"])
 

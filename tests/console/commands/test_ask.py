@@ -15,9 +15,9 @@ from agents.context import ReadContext
 from agents.errors import AnsweringError
 from agents.families.lifecycle import move
 from agents.progress import silent
-from agents.task_force import Collective, ask, methods
-from agents.task_force.collective import force_of
+from agents.task_force.collective import Collective, ask, force_of
 from agents.task_force.field import field_of, history_of
+from agents.task_force.methods import methods
 from console.commands.ask import answer
 from console.commands.status import collect
 from console.run.folder import RunFolder

@@ -14,14 +14,10 @@ import pytest
 import uvicorn
 
 from agents.context import RunContext
-from agents.task_force import (
-    Aids,
-    CandidateAnswer,
-    Collective,
-    CollectiveAnswer,
-    Roster,
-    method_named,
-)
+from agents.task_force.ballot import CandidateAnswer
+from agents.task_force.collective import Collective, CollectiveAnswer
+from agents.task_force.methods import Aids, method_named
+from agents.task_force.roster import Roster
 from console.serving import build_app, streams
 from console.serving.guard import Guard
 from console.serving.queue import Seats
