@@ -43,7 +43,7 @@ from memory.records import Answer, Expert, Family, FamilyStatus, Role
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from agents.evaluation import Task
+    from agents.evaluation.tasks import Task
     from agents.task_force.collective import Collective, CollectiveAnswer
     from console.commands.doctor import Finding
     from evolution.exporting import Exported
@@ -206,10 +206,9 @@ class Run:
         Raises:
             AcdcError: nobody is graded yet, or the method is unknown or lacks something.
         """
-        from console.run.reading import open_reading
-
         from agents.task_force.collective import Collective
         from agents.task_force.methods import method_named
+        from console.run.reading import open_reading
 
         method_named(select)
         with (
@@ -253,7 +252,8 @@ class Run:
         Raises:
             AcdcError: see the message; answers are kept, so the same call goes on.
         """
-        from agents.evaluation import Plan, read_tasks
+        from agents.evaluation.run import Plan
+        from agents.evaluation.tasks import read_tasks
         from console.commands.evaluate import evaluate, report
 
         given = read_tasks([Path(tasks)]) if isinstance(tasks, str | Path) else list(tasks)

@@ -29,7 +29,8 @@ from typing import Any
 
 import reasoning_gym
 
-from agents.evaluation import Plan, read_tasks
+from agents.evaluation.run import Plan
+from agents.evaluation.tasks import read_tasks
 from benchmarks.headline_tables import RESULTS, chosen_table, goals, tables, write
 from benchmarks.headline_tasks import (
     PICK_SEED,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.evaluation import RunRows, recovered
+from agents.evaluation.rows import RunRows, recovered
 from console.commands.frame import METHOD
 
 FORCE, BEST = ("force", 3), ("best_expert", 1)

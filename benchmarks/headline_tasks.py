@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from agents.errors import TaskFileError
-from agents.evaluation import Task, read_tasks
 from agents.evaluation.bench import Bench
 from agents.evaluation.contenders import Line, Voice, contenders
-from agents.evaluation.tasks import GymDataset
+from agents.evaluation.tasks import GymDataset, Task, read_tasks
 from agents.offline.catalogue import entry_of
 from agents.offline.sketches import read_sketch
 from agents.progress import ProgressEvent

@@ -1,35 +1,15 @@
-"""What the collective of a run can do on held-out tasks, against baselines of equal budget."""
+"""Evaluation: what a run can do on held-out tasks, against baselines of equal budget.
 
-from agents.evaluation.elsewhere import measure_logs
-from agents.evaluation.rows import (
-    Difference,
-    Place,
-    Row,
-    RunRows,
-    between,
-    differences,
-    intervals,
-    recovered,
-)
-from agents.evaluation.run import Plan, evaluate_run
-from agents.evaluation.sample_logs import Log, is_log, read_logs
-from agents.evaluation.tasks import Task, read_tasks
+    tasks        Task, read_tasks: lines of a task file
+    contenders   who is compared, all chosen on the history and never on the test
+    bench        Bench: contenders answer tasks, and every answer is kept
+    scoring      TaskScorer: plain rules, reasoning-gym's scorers, or the rater
+    run          Plan, evaluate_run: the evaluation of one run
+    rows         Row, RunRows: Coverage and best-of-N; differences between rows
+    intervals    bootstrap intervals over generators and runs
+    sample_logs  answers that were made elsewhere (lm-evaluation-harness)
+    endpoint     a model behind an endpoint as one more contender
+    leakage, overlap, diversity, annecs   the audit: repeated benchmarks, variety, open-endedness
 
-__all__ = [
-    "Difference",
-    "Log",
-    "Place",
-    "Plan",
-    "Row",
-    "RunRows",
-    "Task",
-    "between",
-    "differences",
-    "evaluate_run",
-    "intervals",
-    "is_log",
-    "measure_logs",
-    "read_logs",
-    "read_tasks",
-    "recovered",
-]
+It owns the book of an evaluation, which is kept apart from the run.
+"""

@@ -2,18 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Annotated
 
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from agents.progress import Progress
-from agents.task_force.collective import CollectiveAnswer, ask
 from agents.task_force.methods import method_named
+from console.commands.frame import (
+    METHOD,
+    AsJson,
+    Debug,
+    RunDir,
+    app,
+    errors,
+    finish,
+    opened,
+    out,
+    print_json,
+    run_async,
+)
+from console.display import Display
 from console.run.folder import RunFolder
-from console.run.reading import open_reading
 from memory.records import Sampling
+
+if TYPE_CHECKING:
+    from agents.task_force.collective import CollectiveAnswer
+
+
+@app.command()
+def ask(
+    folder: RunDir,
+    question: Annotated[str, typer.Argument(help="What to ask the collective.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="Size of the task force.")] = 3,
+    select: Annotated[
+        str,
+        typer.Option(
+            metavar="METHOD", help="How one answer is chosen; majority, logprob, chooser, ..."
+        ),
+    ] = METHOD,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest answer; the run's own if left out.")
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Ask the collective of a run: N experts answer, one answer is chosen."""
+
+    def action() -> None:
+        place = opened(folder)
+
+        with Display(errors) as display:
+            reply = run_async(answer(place, question, n, max_tokens, select, display))
+        if short := fewer_than(n, len(reply.answers)):
+            errors.print(short, style="yellow", highlight=False)
+        if as_json:
+            print_json(reply.as_json())
+        else:
+            show(reply, out)
+
+    finish(action, debug)
 
 
 async def answer(
@@ -29,15 +79,13 @@ async def answer(
     Experts may say as much as when they were graded, unless `max_tokens` says otherwise: an answer
     that is cut off before its end is none.
     """
+    from agents.task_force.collective import Collective
+    from console.run.reading import open_reading
+
     method_named(method)
     async with open_reading(folder, folder.config(), progress) as context:
         sampling = Sampling(max_tokens=max_tokens or context.config.judge.max_tokens)
-        return await ask(context, question, size, sampling, method)
-
-
-def as_json(reply: CollectiveAnswer) -> dict[str, Any]:
-    """The JSON that programs rely on."""
-    return reply.as_json()
+        return await Collective.open(context, size, method).ask(question, sampling)
 
 
 def fewer_than(asked: int, found: int) -> str | None:

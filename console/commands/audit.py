@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import numpy as np
+import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,7 +17,18 @@ from agents.evaluation.diversity import shares_by_origin, vendi_score
 from agents.evaluation.leakage import Question, Repeat, find_repeats
 from agents.evaluation.overlap import NGRAM, SHORTEST
 from agents.progress import Progress, ProgressEvent, silent
-from console.commands.audit_questions import read_questions
+from console.commands.frame import (
+    AsJson,
+    Debug,
+    RunDir,
+    app,
+    errors,
+    finish,
+    opened,
+    out,
+    print_json,
+)
+from console.display import Display
 from console.run.folder import RunFolder
 from memory.novelty.embedding import Embedder, Vectors, open_embedder
 from memory.novelty.similarity import Vector
@@ -32,6 +43,55 @@ SHOWN_ROWS = 20
 SHOWN_CHARACTERS = 60
 BATCH = 16
 """Texts after whose embedding it is told how many there are."""
+
+
+@app.command()
+def audit(
+    folder: RunDir,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--against", metavar="FILE", help="A file of benchmark questions; more may follow it."
+        ),
+    ] = None,
+    more: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FILE",
+            help="More files of benchmark questions, as behind --against.",
+            show_default=False,
+        ),
+    ] = None,
+    similarity: Annotated[
+        float, typer.Option(min=-1, max=1, help="Cosine from which a family repeats a question.")
+    ] = 0.8,
+    ngram: Annotated[
+        int, typer.Option(min=1, help="Words of an n-gram; 13 as in GPT-3, 8 as in PaLM.")
+    ] = 13,
+    overlap: Annotated[
+        float,
+        typer.Option(
+            min=0, max=1, help="Share of a question's n-grams above which it does; 0: any."
+        ),
+    ] = 0.0,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Find families that repeat a benchmark, and tell how diverse and open-ended a run is."""
+
+    def action() -> None:
+        place = opened(folder)
+
+        limits = Limits(similarity, ngram, overlap)
+        files = [*(against or []), *(more or [])]
+        with Display(errors) as display:
+            found = collect(place, files, limits, display)
+        if as_json:
+            print_json(found)
+        else:
+            show(found, out)
+
+    finish(action, debug)
 
 
 @dataclass(frozen=True)
@@ -64,6 +124,8 @@ def collect(
         UsageError: no run, or a file that holds no questions.
         EmbeddingError: a text could not be embedded.
     """
+    from console.commands.audit_questions import read_questions
+
     embedder = open_embedder(folder.config().novelty)
     with RunStore.open(folder.path, read_only=True) as store:
         history, active = store.families(), store.families("active")
@@ -97,6 +159,8 @@ class _Told:
         self._known: dict[str, Vector] = {}
 
     def embed(self, texts: Sequence[str]) -> Vectors:
+        import numpy as np
+
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         for start in range(0, len(new), BATCH):
             batch = new[start : start + BATCH]
@@ -114,6 +178,7 @@ def _leakage(
     limits: Limits,
     embedder: Embedder,
 ) -> Json:
+
     found = find_repeats(
         history, questions, embedder, limits.similarity, limits.ngram, limits.overlap
     )
@@ -151,6 +216,7 @@ def _pair(repeat: Repeat) -> Json:
 
 
 def _diversity(families: list[Family], embedder: Embedder) -> Json:
+
     score = vendi_score(embedder.embed([family.novelty_text() for family in families]))
     return {
         "families": len(families),

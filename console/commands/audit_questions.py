@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from agents.evaluation.leakage import Question
-from agents.evaluation.tasks import GymDataset
 from console.errors import UsageError
 
 FIELDS = ("instructions", "question", "instruction", "prompt", "problem", "input", "text")
@@ -33,6 +32,7 @@ def read_questions(files: Sequence[Path]) -> list[Question]:
 
 
 def _questions_of(file: Path) -> Iterator[Question]:
+
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:
@@ -49,6 +49,7 @@ def _questions_of(file: Path) -> Iterator[Question]:
 
 
 def _records(file: Path, text: str) -> Iterator[Question]:
+
     for number, record in _parsed(file, text):
         if isinstance(record, Mapping) and isinstance(record.get("reasoning_gym"), str):
             yield from _generated(file, number, record)
@@ -64,6 +65,8 @@ def _records(file: Path, text: str) -> Iterator[Question]:
 
 def _generated(file: Path, number: int, record: Mapping[str, Any]) -> Iterator[Question]:
     """The questions of a dataset that stands for its tasks, as in files for `acdc evaluate`."""
+    from agents.evaluation.tasks import GymDataset
+
     try:
         tasks = list(GymDataset.model_validate(record).tasks())
     except (ValueError, TypeError, AssertionError) as error:

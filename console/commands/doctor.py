@@ -8,35 +8,62 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import psutil
-import torch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agents.chat.client import ChatClient
 from agents.config import RunConfig
 from agents.offline import OfflineTransport
 from agents.sandbox import open_sandbox
-from console.run.config import cache_folder
-from console.run.reading import is_all_ours
-from evolution.bank.bank import Bank, load_bank
-from evolution.bank.mergeability import Pairs, mergeability
-from evolution.engines.compute import Compute, choose_compute
+from console.commands.frame import (
+    AsJson,
+    ConfigFile,
+    Debug,
+    Overrides,
+    app,
+    finish,
+    out,
+    print_json,
+    run_async,
+)
+from console.errors import UsageError
+from console.run.config import cache_folder, resolve
 from evolution.engines.settings import EngineSettings
-from evolution.materialise.weights import lacks_loop
 from evolution.planning.headroom import free_memory
-from evolution.planning.plan import Machine, MemoryPlan, plan_memory
-from evolution.planning.sizes import measure_sizes
 from memory.errors import AcdcError
 from memory.novelty.embedding import open_embedder
 from memory.records import Json, Role
 from memory.store.store import RunStore
 
+if TYPE_CHECKING:
+    from agents.chat.client import ChatClient
+    from evolution.bank.bank import Bank
+    from evolution.bank.mergeability import Pairs
+    from evolution.engines.compute import Compute
+    from evolution.planning.plan import MemoryPlan
+
 State = Literal["ok", "hint", "warning", "failed"]
 """A hint says what may come, and judges nothing."""
+
+
+@app.command()
+def doctor(
+    config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False, debug: Debug = False
+) -> None:
+    """Check machine, sandbox, seeds and endpoints before a run."""
+
+    def action() -> None:
+        findings = run_async(examine(resolve(config, set_ or [])))
+        if as_json:
+            print_json(findings_json(findings))
+        else:
+            show(findings, out)
+        if any(finding.state == "failed" for finding in findings):
+            raise UsageError("something that a run needs failed, see above")
+
+    finish(action, debug)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +92,9 @@ async def examine(config: RunConfig) -> list[Finding]:
 
 
 def _machine() -> Finding:
+    import psutil
+    import torch
+
     free, total = free_memory(), psutil.virtual_memory().total
     device = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no GPU"
     return Finding(
@@ -75,6 +105,8 @@ def _machine() -> Finding:
 
 
 async def _sandbox(config: RunConfig) -> Finding:
+    from console.run.reading import is_all_ours
+
     try:
         sandbox = await asyncio.to_thread(open_sandbox, config.sandbox, trusted=is_all_ours(config))
     except AcdcError as error:
@@ -108,6 +140,7 @@ class TaskFamily:
 
 
 def _embedder(config: RunConfig) -> Finding:
+
     try:
         embedder = open_embedder(config.novelty)
         vectors = embedder.embed(["a task"])
@@ -118,6 +151,8 @@ def _embedder(config: RunConfig) -> Finding:
 
 def _engine(config: RunConfig) -> list[Finding]:
     """Which engine a run would take, and the memory of a run with it."""
+    from evolution.engines.compute import choose_compute
+
     try:
         engine = config.engine.settled()
     except AcdcError as error:
@@ -144,6 +179,9 @@ def _computed(compute: Compute) -> Finding:
 
 def _memory(config: RunConfig, engine: EngineSettings) -> Finding:
     """Planned from headers, before the seeds are loaded."""
+    from evolution.planning.plan import Machine, plan_memory
+    from evolution.planning.sizes import measure_sizes
+
     try:
         sizes = measure_sizes(config.models, config.spectral, cache_folder())
         machine = Machine.here(engine)
@@ -175,6 +213,11 @@ def _figures(plan: MemoryPlan) -> dict[str, Json]:
 
 
 def _seeds(config: RunConfig) -> list[Finding]:
+    import torch
+
+    from evolution.bank.bank import load_bank
+    from evolution.materialise.weights import lacks_loop
+
     try:
         bank = load_bank(config.models, config.spectral, cache_folder())
     except AcdcError as error:
@@ -192,6 +235,8 @@ _SLOW = (
 
 
 def _mergeability(bank: Bank) -> list[Finding]:
+    from evolution.bank.mergeability import mergeability
+
     report = mergeability(bank)
     if report is None:
         return []
@@ -218,6 +263,8 @@ def _mib(size: int) -> str:
 
 async def _endpoints(config: RunConfig) -> list[Finding]:
     """Each endpoint once, under the first role that uses it."""
+    from agents.chat.client import ChatClient
+
     findings = []
     with tempfile.TemporaryDirectory() as scratch, RunStore.open(Path(scratch)) as store:
         chat = ChatClient(config.endpoints, store, transport=OfflineTransport())
@@ -237,7 +284,7 @@ async def _endpoint(chat: ChatClient, role: Role) -> Finding:
     return Finding(f"endpoint of the {role}", "ok", str(found))
 
 
-def as_json(findings: list[Finding]) -> dict[str, object]:
+def findings_json(findings: list[Finding]) -> dict[str, object]:
     """The findings as one object."""
     return {
         "ok": not any(finding.state == "failed" for finding in findings),

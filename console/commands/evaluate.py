@@ -5,41 +5,112 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
 from agents.chat.endpoints import EndpointSettings
-from agents.evaluation import (
-    Difference,
-    Log,
-    Place,
-    Plan,
-    Row,
-    RunRows,
-    differences,
-    evaluate_run,
-    intervals,
-    measure_logs,
-)
 from agents.evaluation.intervals import Interval
-from agents.evaluation.rows import Column
 from agents.progress import Progress, ProgressEvent
 from console import calling
+from console.commands.frame import (
+    AsJson,
+    Debug,
+    app,
+    errors,
+    finish,
+    opened,
+    out,
+    print_json,
+    run_async,
+)
+from console.display import Display
 from console.errors import UsageError
 from console.run.config import cache_folder
 from console.run.folder import RunFolder
-from console.run.reading import open_reading, open_scoring
 from evolution.selection.coverage import task_force
 from memory.hashing import text_hash
 from memory.messages import first_problem
 from memory.store.store import RunStore
 
+if TYPE_CHECKING:
+    from agents.evaluation.rows import Column, Difference, Place, Row, RunRows
+    from agents.evaluation.run import Plan
+    from agents.evaluation.sample_logs import Log
+
 FEW_GENERATORS = 10
 """Below this a bootstrap over generators is known to give intervals that are too narrow."""
 BASELINES = ("control", "experts", "random_genomes")
+
+
+@app.command("evaluate")
+def evaluate_command(
+    places: Annotated[
+        list[Path],
+        typer.Argument(metavar="DIR... TASKS...", help="Run folders, and files of tasks."),
+    ],
+    n: Annotated[
+        list[int] | None, typer.Option("-n", min=1, help="Answers per task; repeat it.")
+    ] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Measure the baselines of equal budget too.")
+    ] = False,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(metavar="METHOD", help="A method of best-of-N that needs a judge; repeat it."),
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Longest answer; the run's own if left out.")
+    ] = None,
+    big_model: Annotated[
+        str | None, typer.Option(metavar="MODEL", help="A model to compare with, at an endpoint.")
+    ] = None,
+    big_model_url: Annotated[str | None, typer.Option(help="Base URL of that endpoint.")] = None,
+    big_model_key_env: Annotated[
+        str, typer.Option(help="Variable that holds the key of that endpoint.")
+    ] = "",
+    metric: Annotated[
+        str | None, typer.Option(help="Of sample logs: the metric whose 1 means solved.")
+    ] = None,
+    filter_: Annotated[
+        str | None, typer.Option("--filter", help="Of sample logs: the filter, if several.")
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Measure a run on held-out tasks, or sample logs of lm-evaluation-harness."""
+    from agents.evaluation.run import Plan
+
+    def action() -> None:
+        for place in places:
+            if not place.exists():
+                raise UsageError(f"{place} is neither a run folder nor a file of tasks")
+            if place.is_dir():
+                opened(place)
+        from agents.evaluation.sample_logs import is_log, read_logs
+        from agents.evaluation.tasks import read_tasks
+
+        folders, files = sort_places(places)
+        sizes = n or [1, 3, 8]
+        with Display(errors if as_json else out) as display:
+            if all(map(is_log, files)):
+                logs = read_logs(files, metric, filter_)
+                found = run_async(evaluate_logs(folders, logs, sizes))
+            else:
+                require_runs(folders)
+                big = big_model_at(big_model_url, big_model, big_model_key_env)
+                plan = Plan(read_tasks(files), sizes, baselines, select or (), max_tokens, big)
+                runs = run_async(evaluate(folders, plan, display))
+                found = report(runs, max_tokens)
+        if as_json:
+            print_json(found)
+        else:
+            show(found, out)
+
+    finish(action, debug)
 
 
 def sort_places(places: Sequence[Path]) -> tuple[list[RunFolder], list[Path]]:
@@ -55,7 +126,7 @@ def sort_places(places: Sequence[Path]) -> tuple[list[RunFolder], list[Path]]:
     return folders, files
 
 
-def big_model(url: str | None, model: str | None, key_env: str) -> EndpointSettings | None:
+def big_model_at(url: str | None, model: str | None, key_env: str) -> EndpointSettings | None:
     """The endpoint to compare with, None if none is named.
 
     Raises:
@@ -96,6 +167,8 @@ async def evaluate_logs(
     Raises:
         UsageError: several run folders, or logs of none of its experts.
     """
+    from agents.evaluation.elsewhere import measure_logs
+
     if len(folders) > 1:
         raise UsageError("sample logs go with one run folder at most")
     order = list(logs)
@@ -124,6 +197,9 @@ async def evaluate(
         progress: where to tell it.
         book: folder in which answers are kept; one for each run in the cache if None.
     """
+    from agents.evaluation.run import evaluate_run
+    from console.run.reading import open_reading, open_scoring
+
     runs = []
     for folder in folders:
         async with AsyncExitStack() as stack:
@@ -166,6 +242,8 @@ def report(runs: Sequence[RunRows], max_tokens: int | None) -> dict[str, Any]:
 
 def rows_of(runs: Sequence[RunRows], places: Sequence[Place]) -> list[dict[str, Any]]:
     """Rows with their intervals; over several runs, tokens and seconds are means of a run."""
+    from agents.evaluation.rows import intervals
+
     columns: list[Column] = []
     for place in places:
         columns += [(place, "coverage"), *((place, name) for name in _methods(runs, place))]
@@ -199,6 +277,8 @@ def _row(runs: Sequence[RunRows], place: Place, found: dict[Column, Interval]) -
 
 def compare(runs: Sequence[RunRows], places: Sequence[Place]) -> list[Difference]:
     """The comparisons that matter, all at equal N but for best-of-N against the best expert."""
+    from agents.evaluation.rows import differences
+
     pairs: list[tuple[Column, Column]] = []
     best, seed = ("best_expert", 1), ("best_seed", 1)
     if best in places and seed in places:

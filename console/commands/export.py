@@ -4,27 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
-from agents.archive.grafting import restore
 from agents.config import RunConfig
 from console import calling
+from console.commands.frame import AsJson, Debug, RunDir, app, finish, opened, out, print_json
 from console.errors import UsageError
 from console.run.config import cache_folder
 from console.run.folder import RunFolder
-from evolution.bank.adapters import is_adapter
-from evolution.bank.bank import Bank, load_bank
 from evolution.bank.settings import ModelSettings
-from evolution.bank.sources import BUILT_IN_BASE, PUBLISHED_BASE, resolved_source
-from evolution.exporting import About, Exported, Skill, Sources, check_place, export_expert
 from evolution.genome.genome import Genome
-from evolution.merging.merges import add_merges
 from memory.messages import did_you_mean
 from memory.records import Expert
 from memory.store.store import RunStore
+
+if TYPE_CHECKING:
+    from evolution.bank.bank import Bank
+    from evolution.exporting import Exported, Skill, Sources
+
+
+@app.command("export")
+def export_command(
+    folder: RunDir,
+    expert: Annotated[str, typer.Argument(metavar="EXPERT", help="Its name in the run.")],
+    out_folder: Annotated[Path, typer.Argument(metavar="OUT", help="An empty or new folder.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the model in a folder that is not empty.")
+    ] = False,
+    shard_gb: Annotated[
+        float, typer.Option(min=0.001, help="Largest weight file, in gigabytes.")
+    ] = 5.0,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Write an expert as a Hugging Face folder, with recipe and model card."""
+
+    def action() -> None:
+        place = opened(folder)
+        written = export(place, expert, out_folder, force, shard_gb)
+        if as_json:
+            print_json(exported_json(written))
+        else:
+            show(written, out)
+
+    finish(action, debug)
 
 
 def export(folder: RunFolder, expert_id: str, out: Path, force: bool, shard_gb: float) -> Exported:
@@ -34,6 +61,8 @@ def export(folder: RunFolder, expert_id: str, out: Path, force: bool, shard_gb: 
         UsageError: no such run or expert; names the nearest expert.
         ExportError: the place is taken, or cannot be written to.
     """
+    from evolution.exporting import About, check_place, export_expert
+
     config = folder.config()
     with RunStore.open(folder.path, read_only=True) as store:
         expert = _named(store, expert_id)
@@ -47,7 +76,7 @@ def export(folder: RunFolder, expert_id: str, out: Path, force: bool, shard_gb: 
     )
 
 
-def as_json(exported: Exported) -> dict[str, Any]:
+def exported_json(exported: Exported) -> dict[str, Any]:
     """What was written, as one object."""
     return {
         "folder": str(exported.folder),
@@ -89,6 +118,8 @@ def _lineage(store: RunStore, expert: Expert) -> Sequence[Expert]:
 
 
 def _skills(store: RunStore, expert: Expert) -> Sequence[Skill]:
+    from evolution.exporting import Skill
+
     capabilities = {family.id: family.capability for family in store.families()}
     return [
         Skill(family, capabilities.get(family, ""), passed)
@@ -102,6 +133,10 @@ def open_bank(folder: RunFolder, config: RunConfig, store: RunStore) -> Bank:
     Raises:
         BankError: a checkpoint or a graft is missing, or is another one.
     """
+    from agents.archive.grafting import restore
+    from evolution.bank.bank import load_bank
+    from evolution.merging.merges import add_merges
+
     bank = load_bank(config.models, config.spectral, cache_folder())
     add_merges(bank, config.models.merges, cache_folder())
     restore(store, folder.path, bank)
@@ -109,6 +144,10 @@ def open_bank(folder: RunFolder, config: RunConfig, store: RunStore) -> Bank:
 
 
 def _sources(models: ModelSettings) -> Sources:
+    from evolution.bank.adapters import is_adapter
+    from evolution.bank.sources import BUILT_IN_BASE, PUBLISHED_BASE, resolved_source
+    from evolution.exporting import Sources
+
     cache = cache_folder()
     places = {seed.name: resolved_source(seed.path, cache, models.dtype) for seed in models.seeds}
     return Sources(

@@ -14,7 +14,10 @@ from typing import Annotated, Any, TypeVar
 import typer
 from rich.console import Console
 
+from agents.errors import BudgetExhausted, JudgingError
 from console.run.folder import RunFolder
+from memory.errors import AcdcError
+from prompts import PromptError
 
 app = typer.Typer(
     name="acdc",
@@ -23,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_BUDGET, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 T = TypeVar("T")
 METHOD = "skill_routing"
 """How one answer of N is chosen unless somebody says otherwise: the best at N = 3 and 8 together of
@@ -54,8 +58,6 @@ def opened(folder: Path) -> RunFolder:
 
 def finish(action: Callable[[], None], debug: bool) -> None:
     """Carry out a command, and end the process with its exit code."""
-    from console.supervisor import EXIT_INTERRUPTED, supervise
-
     code = supervise(action, errors, debug)
     if code == EXIT_INTERRUPTED:
         # A second signal skips the cleaning up, and a thread that was left must not keep us here.
@@ -84,3 +86,37 @@ def _stop(*_: object) -> None:
 def print_json(value: object) -> None:
     """One JSON object for programs."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def supervise(action: Callable[[], None], errors: Console, debug: bool) -> int:
+    """Carry out a command and turn what went wrong into one clear line and an exit code.
+
+    This is the only place that catches everything: behind it there is only the shell.
+    """
+    try:
+        action()
+    except KeyboardInterrupt:
+        errors.print("interrupted; everything is kept, the same command goes on")
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if debug:
+            errors.print_exception()
+        return _explain(error, errors)
+    return EXIT_DONE
+
+
+def _explain(error: Exception, errors: Console) -> int:
+    if isinstance(error, BudgetExhausted):
+        errors.print(f"{error}; everything is kept", markup=False, highlight=False, soft_wrap=True)
+        return EXIT_BUDGET
+    if isinstance(error, AcdcError | PromptError):
+        errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return EXIT_FAILED if isinstance(error, JudgingError) else EXIT_USAGE
+    errors.print(
+        f"error: {type(error).__name__}: {error} (this is a fault of AC/DC; --debug shows where)",
+        style="red",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+    return EXIT_FAILED

@@ -6,11 +6,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from pydantic import BaseModel
 
 from agents.config import RunConfig
+from console import calling
+from console.commands.frame import AsJson, Debug, app, finish, out, print_json
 from console.errors import UsageError
 from console.run.config import as_tree, resolve
 
@@ -18,6 +21,35 @@ HEADER = """\
 # Configuration of an AC/DC run. Lines that begin with # are the defaults: take the # away to change
 # one. Use it with: acdc run DIR --config {name}
 """
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(metavar="FILE")] = Path("acdc.toml"),
+    scientist_url: Annotated[
+        str | None, typer.Option(help="Base URL of an OpenAI-compatible endpoint.")
+    ] = None,
+    scientist_model: Annotated[str | None, typer.Option(help="Model name at the endpoint.")] = None,
+    base: Annotated[str | None, typer.Option(help="Base: a folder, hub id or GGUF.")] = None,
+    seed_model: Annotated[
+        list[str] | None, typer.Option(help="A seed: folder, hub id or adapter; repeat it.")
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Write a commented configuration file."""
+
+    def action() -> None:
+        settings = filled_in(scientist_url, scientist_model, base, seed_model or [])
+        write_config(file, settings)
+        name = "mine" if file.stem == "acdc" else file.stem
+        following = calling.line("run", f"runs/{name}", "--config", file)
+        if as_json:
+            print_json({"file": str(file), "next": following})
+        else:
+            out.print(f"wrote {file}; run it with: {following}", markup=False, soft_wrap=True)
+
+    finish(action, debug)
 
 
 def filled_in(

@@ -1,20 +1,79 @@
-"""The summary at the end of a run: archive, Coverage, an example, and what to type next."""
+"""`acdc run`, and the summary at its end: archive, Coverage, an example, what to type next."""
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
 from console import calling
-from console.commands import status
+from console.commands.frame import (
+    AsJson,
+    ConfigFile,
+    Debug,
+    Overrides,
+    RunDir,
+    app,
+    errors,
+    finish,
+    out,
+    print_json,
+    run_async,
+)
+from console.display import Display
 from console.run.folder import RunFolder
+from memory.errors import AcdcError
 from memory.store.store import RunStore
+
+
+@app.command()
+def run(
+    folder: RunDir = Path("runs/quickstart"),
+    config: ConfigFile = None,
+    set_: Overrides = None,
+    allow_unsafe_sandbox: Annotated[
+        bool, typer.Option(help="Run code that an LLM wrote without isolation.")
+    ] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Run a coevolution, or go on with one that was interrupted."""
+    place = RunFolder(folder)
+
+    def action() -> None:
+        fresh = not place.exists()
+        unsafe = ("sandbox.allow_unsafe=true",) if allow_unsafe_sandbox else ()
+        wanted = place.wanted(config, (*(set_ or ()), *unsafe))
+        try:
+            with Display(errors if as_json else out, "starting") as display:
+                settings = place.begin_as(wanted)
+                # Only now: loading what runs takes seconds, and a bad word should fail before.
+                from console.run.coevolution import coevolve
+
+                run_async(coevolve(place, settings, display))
+        except AcdcError as error:
+            if fresh and place.exists():
+                from console.run.coevolution import undo_unborn
+
+                undo_unborn(place, error)
+            raise
+        if as_json:
+            from console.commands.status import collect
+
+            print_json(collect(place))
+        else:
+            show(place, out)
+
+    finish(action, debug)
 
 
 def show(folder: RunFolder, console: Console) -> None:
     """Print the summary of a finished run."""
+    from console.commands import status
+
     with RunStore.open(folder.path, read_only=True) as store:
         summary: Any = store.meta("summary")
     console.print()

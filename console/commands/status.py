@@ -13,10 +13,25 @@ from rich.text import Text
 from agents.chat.endpoints import OFFLINE
 from agents.judge.votes import agreement
 from agents.task_force.field import force_in
+from console.commands.frame import AsJson, Debug, RunDir, app, finish, out, print_json
 from console.run.folder import RunFolder
 from evolution.selection.coverage import coverage
 from evolution.selection.dominance import UNDOMINATED
 from memory.store.store import RunStore
+
+
+@app.command()
+def status(folder: RunDir, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Show where a run stands: archive, pool, Coverage, calls, time."""
+
+    def action() -> None:
+        found = collect(RunFolder(folder))
+        if as_json:
+            print_json(found)
+        else:
+            show(found, out)
+
+    finish(action, debug)
 
 
 def collect(folder: RunFolder) -> dict[str, Any]:

@@ -8,22 +8,48 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
-from agents.evaluation import Place, Plan, RunRows, Task, between, read_tasks
-from agents.evaluation.rows import Column
 from agents.progress import Progress, ProgressEvent
 from console.commands.evaluate import caution, evaluate, rows_of
-from console.commands.study_file import FULL, StudySettings
-from console.run.coevolution import coevolve
+from console.commands.frame import AsJson, Debug, app, errors, finish, out, print_json, run_async
+from console.display import Display
 from console.run.folder import RunFolder
 from memory.files import replace_file
 
-Measured = Mapping[str, Sequence[RunRows]]
+if TYPE_CHECKING:
+    from agents.evaluation.rows import Column, Place, RunRows
+    from agents.evaluation.tasks import Task
+    from console.commands.study_file import StudySettings
+
+Measured: TypeAlias = "Mapping[str, Sequence[RunRows]]"
 """Variant -> its runs, in the order of the seeds."""
+
+
+@app.command()
+def study(
+    file: Annotated[Path, typer.Argument(metavar="CONFIG", help="A study file (TOML).")],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Run a grid of seeds and variants, and measure what each departure costs."""
+    from console.commands.study_file import read_study
+
+    def action() -> None:
+        settings = read_study(file)
+        with Display(errors if as_json else out) as display:
+            found = run_async(conduct(settings, display))
+        if as_json:
+            print_json(found)
+        else:
+            show(found, out)
+
+    finish(action, debug)
 
 
 async def conduct(study: StudySettings, progress: Progress) -> dict[str, Any]:
@@ -32,6 +58,10 @@ async def conduct(study: StudySettings, progress: Progress) -> dict[str, Any]:
     Raises:
         AcdcError: the same command goes on where the study stands.
     """
+    from agents.evaluation.run import Plan
+    from agents.evaluation.tasks import read_tasks
+    from console.run.coevolution import coevolve
+
     tasks = read_tasks(study.tasks)
     plan = Plan(tasks, study.n, max_tokens=study.max_tokens)
     measured: dict[str, list[RunRows]] = {variant: [] for variant in study.names}
@@ -50,6 +80,8 @@ async def conduct(study: StudySettings, progress: Progress) -> dict[str, Any]:
 
 def report(study: StudySettings, measured: Measured, tasks: Sequence[Task]) -> dict[str, Any]:
     """Rows of each variant, and its differences to the full one."""
+    from console.commands.study_file import FULL
+
     return {
         "study": str(study.folder),
         "seeds": list(study.seeds),
@@ -73,6 +105,8 @@ def report(study: StudySettings, measured: Measured, tasks: Sequence[Task]) -> d
 
 def _differences(ours: Sequence[RunRows], full: Sequence[RunRows]) -> list[dict[str, Any]]:
     """Variant minus full, over all seeds and for each of them."""
+    from agents.evaluation.rows import between
+
     columns: list[Column] = [(place, "coverage") for place in _shared([*ours, *full])]
     return [
         {

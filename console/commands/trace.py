@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias, cast, get_args
+from typing import Annotated, Any, TypeAlias, cast, get_args
 
+import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.rule import Rule
 from rich.syntax import Syntax
 
+from console.commands.frame import AsJson, Debug, RunDir, app, finish, out, print_json
 from console.display import visible
 from console.errors import UsageError
 from console.run.folder import RunFolder
@@ -18,6 +20,37 @@ from memory.store.store import RunStore
 
 Trace: TypeAlias = dict[str, list[dict[str, Any]]]
 """Under `assignments`, `experts` and `calls`: what matched, as JSON."""
+
+
+@app.command()
+def trace(
+    folder: RunDir,
+    family: Annotated[str | None, typer.Option(help="A family or assignment.")] = None,
+    expert: Annotated[str | None, typer.Option(help="An expert.")] = None,
+    role: Annotated[
+        str | None, typer.Option(help="Only calls of scientist, critic, rater or chooser.")
+    ] = None,
+    rejected: Annotated[bool, typer.Option("--rejected", help="Only what was rejected.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Whole conversations, not a line for each assignment.")
+    ] = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Read what the agents said: propose, trial, critique, refine.
+
+    Without --family, --expert, --role or --full: one line for each assignment, and what came of it.
+    """
+
+    def action() -> None:
+        found = collect(RunFolder(folder), family, expert, role_named(role), rejected)
+        if as_json:
+            print_json(found)
+        else:
+            brief = not (full or family or expert or role)
+            show(found, out, brief)
+
+    finish(action, debug)
 
 
 def collect(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agents.evaluation import Row, RunRows
+from agents.evaluation.rows import Row, RunRows
 from benchmarks.headline_tables import goals
 from benchmarks.headline_tasks import asked_texts, fresh_tasks, line
 from console.commands.evaluate import report

@@ -20,7 +20,6 @@ import peft  # noqa: F401
 import console.app
 import console.commands.evaluate
 import console.commands.export
-import console.doors
 import console.run.coevolution
-import console.serving
-import console.windows  # noqa: F401
+import console.run.reading
+import console.serving  # noqa: F401

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from agents.evaluation import Row, RunRows, between, differences, intervals, recovered
+from agents.evaluation.rows import Row, RunRows, between, differences, intervals, recovered
 
 GENERATORS = [f"g{i}" for i in range(10)]
 FORCE, SEEDS = ("force", 3), ("experts", 3)

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from agents.evaluation import Plan, RunRows, Task
+from agents.evaluation.rows import RunRows
+from agents.evaluation.run import Plan
+from agents.evaluation.tasks import Task
 from agents.progress import ProgressEvent, silent
 from console.commands.evaluate import (
-    big_model,
+    big_model_at,
     book_of,
     evaluate,
     evaluate_logs,
@@ -116,7 +118,7 @@ async def test_what_was_answered_is_not_asked_again_and_more_only_adds(folder: R
 async def test_a_big_model_answers_behind_an_endpoint(
     folder: RunFolder, scientist_url: str
 ) -> None:
-    settings = big_model(scientist_url, "scripted", "")
+    settings = big_model_at(scientist_url, "scripted", "")
     plan = Plan([*TASKS, VERDICT_TASK], (1,), big_model=settings)
     [run] = await evaluate([folder], plan, silent)
     row = run.rows["big_model", 1]
@@ -126,9 +128,9 @@ async def test_a_big_model_answers_behind_an_endpoint(
     found = report([run], None)
     assert ("force", "big_model") in {(d["ours"], d["theirs"]) for d in found["differences"]}
     with pytest.raises(UsageError, match="both"):
-        big_model(scientist_url, None, "")
+        big_model_at(scientist_url, None, "")
     with pytest.raises(UsageError, match="http://host:port/v1"):
-        big_model("localhost", "scripted", "")
+        big_model_at("localhost", "scripted", "")
 
 
 VERDICT_TASK = Task(id="verdict", instructions="Which one?", answer=VERDICT)
@@ -168,7 +170,7 @@ def test_the_command_prints_the_surface_that_programs_rely_on(
 async def test_logs_made_elsewhere_are_ordered_by_the_run_and_not_by_the_test(
     folder: RunFolder, tmp_path: Path
 ) -> None:
-    from agents.evaluation import read_logs
+    from agents.evaluation.sample_logs import read_logs
 
     names = ["g1-0", "base", "g2-1"]
     files = [
@@ -196,7 +198,7 @@ def test_a_run_without_a_file_of_tasks_is_told(tmp_path: Path) -> None:
 def test_rows_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
-    from agents.evaluation import Row
+    from agents.evaluation.rows import Row
     from console.commands.evaluate import show
 
     solved = {"a": True, "b": False}
@@ -226,7 +228,7 @@ def _solves_all(row: Any, tasks: int) -> Any:
 def test_the_longest_rows_fit_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
-    from agents.evaluation import Row
+    from agents.evaluation.rows import Row
     from console.commands.evaluate import show
 
     solved = {"a": True, "b": False}

@@ -1,0 +1,68 @@
+"""`acdc serve`: the collective of a run as an OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from console.commands.ask import fewer_than
+from console.commands.frame import METHOD, Debug, RunDir, app, finish, opened, out, run_async
+
+if TYPE_CHECKING:
+    from agents.task_force.roster import Roster
+
+
+@app.command()
+def serve(
+    folder: RunDir,
+    n: Annotated[int, typer.Option("-n", min=1, help="Size of the task force.")] = 3,
+    select: Annotated[
+        str, typer.Option(metavar="METHOD", help="Method of the model 'acdc'; see docs/serving.md.")
+    ] = METHOD,
+    host: Annotated[
+        str, typer.Option(help="Address; beyond the loopback a token is needed.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8100,
+    token_env: Annotated[
+        str, typer.Option(metavar="VARIABLE", help="Variable that holds the bearer token.")
+    ] = "ACDC_SERVE_TOKEN",
+    queue: Annotated[int, typer.Option(min=1, help="Requests that may wait; more get 429.")] = 256,
+    max_body: Annotated[int, typer.Option(min=1024, help="Bytes of one request.")] = 1 << 20,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Longest answer where a request does not say it; the run's own if left out."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one line of JSON when ready.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Serve the collective of a run as an OpenAI-compatible endpoint."""
+
+    def ready(url: str, roster: Roster) -> None:
+        from agents.task_force.roster import COLLECTIVE
+
+        if as_json:
+            sys.stdout.write(json.dumps({"url": url, "models": list(roster.voices)}) + "\n")
+            sys.stdout.flush()
+            return
+        out.print(f"serving {folder} at {url}", markup=False, highlight=False)
+        if short := fewer_than(n, len(roster.voices[COLLECTIVE].members)):
+            out.print(short, style="yellow", highlight=False)
+        out.print(f"models: {', '.join(roster.voices)}", markup=False, highlight=False)
+        out.print("Ctrl-C answers what was accepted, and ends", style="dim")
+
+    def action() -> None:
+        place = opened(folder)
+        from console.serving import ServeSettings
+        from console.serving import serve as serve_
+
+        settings = ServeSettings(n, select, host, port, token_env, queue, max_body, max_tokens)
+        run_async(serve_(place, settings, ready))
+
+    finish(action, debug)
