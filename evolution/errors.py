@@ -1,4 +1,4 @@
-"""The errors of this room that are the user's to mend.
+"""The errors of this room that users can fix.
 
     AcdcError
     └── EvolutionError

@@ -71,13 +71,13 @@ class Engine(Protocol):
 
     @property
     def profile(self) -> str:
-        """JSON of everything beside genome, prompt and sampling that can change an answer."""
+        """JSON of everything besides genome, prompt and sampling that can change an answer."""
         ...
 
     def lease(self, genome: Genome) -> AbstractAsyncContextManager[Lease]:
-        """Materialise an expert; nobody else can answer, or be answered as, meanwhile."""
+        """Materialise an expert; until the lease ends, no other expert can answer."""
         ...
 
     async def close(self) -> None:
-        """Stop, after the current lease has ended; no lease is given any more."""
+        """Stop, after the current lease has ended; no further lease is given."""
         ...

@@ -2,7 +2,7 @@
 
 vLLM hands blocks on as they are, and its attention multiplies what lies behind the end of a
 sequence by zero. If that is not a number, since the weights of the expert before overflowed, the
-next expert's answers are none either.
+next expert's answers are not finite either.
 """
 
 from __future__ import annotations
