@@ -1,4 +1,4 @@
-"""How children are made of their parents, and how often two archive members are grafted."""
+"""How children are bred from their parents, and how often two archive members are grafted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class GraftSettings(Settings):
 
 
 class BreedingSettings(Settings):
-    """How children are made of their parents."""
+    """How children are bred from their parents."""
 
     crossovers: dict[str, float] = Field(
         default={"slerp": 0.5, "linear": 0.25, "task_arithmetic": 0.25},

@@ -45,7 +45,7 @@ class Lease(Protocol):
 
         Raises:
             PromptTooLongError: a prompt and its answer do not fit the model's context.
-            EngineError: the engine cannot go on, or the lease has ended.
+            EngineError: the engine cannot continue, or the lease has ended.
         """
         ...
 
@@ -61,7 +61,7 @@ class Lease(Protocol):
 
         Raises:
             PromptTooLongError: a prompt and its text do not fit the model's context.
-            EngineError: the engine cannot go on, or the lease has ended.
+            EngineError: the engine cannot continue, or the lease has ended.
         """
         ...
 

@@ -64,7 +64,7 @@ class Broker:
 
         Raises:
             PromptTooLongError: a prompt and its answer do not fit the model's context.
-            EngineError: the engine cannot go on, or the broker is closed.
+            EngineError: the engine cannot continue, or the broker is closed.
         """
         if self._closing:
             raise EngineError("the broker is closed")

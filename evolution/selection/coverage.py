@@ -111,7 +111,7 @@ def greedy(passes: Passes, n: int, forced: Sequence[str] = ()) -> tuple[str, ...
     while len(chosen) < min(n, len(passes.masks)):
         layer = _layer(passes, chosen, covered, n - len(chosen))
         if not layer and not covered:
-            # Nobody who is left passes anything.
+            # None of those left passes anything.
             layer = [expert for expert in passes.masks if expert not in chosen]
         chosen += layer
         covered = 0
