@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from agents.task_force.collective import Collective, CollectiveAnswer
     from console.commands.doctor import Finding
     from evolution.exporting import Exported
-    from memory.store.store import RunStore
+    from memory.store import RunStore
 
 __all__ = [
     "AcdcError",
@@ -138,7 +138,7 @@ class Run:
     @contextmanager
     def store(self) -> Iterator[RunStore]:
         """The run store, read-only: genomes, answers, grades, calls, events, spans."""
-        from memory.store.store import RunStore
+        from memory.store import RunStore
 
         with RunStore.open(self.path, read_only=True) as store:
             yield store

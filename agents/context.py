@@ -16,7 +16,7 @@ from evolution.population import Population
 from evolution.selection import Candidate
 from memory.novelty.memory import NoveltyMemory
 from memory.records import ChatMessage, Expert
-from memory.store.store import RunStore
+from memory.store import RunStore
 from prompts import PromptLibrary
 
 

@@ -30,7 +30,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.reporting import heading
 from memory.hashing import text_hash
 from memory.records import ArchiveEntry, Expert, Family
-from memory.store.store import RunStore
+from memory.store import RunStore
 from prompts import PromptLibrary
 
 ARCHIVE = 32

@@ -11,7 +11,7 @@ All answer the same question with the same number of tokens, with transformers' 
 threads; the run fails if they do not. Bytes are those that the process wrote. Ways take turns, and
 each is run once beforehand, but the published one, whose minutes are measured once. Then `acdc
 export`'s function writes the average of the parents beside mergekit, see `benchmarks.writing`: to
-load the bank, once per run and not per expert, is told in a column of its own. Progress goes to
+load the bank, once per run and not per expert, is shown in a column of its own. Progress goes to
 stderr; both families take minutes.
 """
 
@@ -34,7 +34,7 @@ from transformers.utils import logging
 
 from benchmarks.machine import describe_machine
 from benchmarks.parents import FamilyOnDisk, built_in_parents, random_parents
-from benchmarks.reporting import goal_lines, tell
+from benchmarks.reporting import goal_lines, show_progress
 from benchmarks.ways import Course, Way, mergekit_way, ours, published_way
 from benchmarks.writing import writings
 from console.run.config import cache_folder
@@ -97,7 +97,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     for name in ["tiny"] if options.quick else options.families:
         with tempfile.TemporaryDirectory() as folder:
             place = Path(folder)
-            tell(f"{name}: making base and parents")
+            show_progress(f"{name}: making base and parents")
             found = of_family(make(name, place), place, options)
             rows += found
             goals += goals_of(name, found)
@@ -114,7 +114,7 @@ def make(name: str, place: Path) -> FamilyOnDisk:
 def of_family(family: FamilyOnDisk, place: Path, options: argparse.Namespace) -> Rows:
     # What is computed once per base is found again; random families leave nothing behind.
     cache = cache_folder() if family.name == "smollm2-135m" else place / "cache"
-    tell(f"{family.name}: loading the bank")
+    show_progress(f"{family.name}: loading the bank")
     load_bank(family.settings, SpectralSettings(), cache)
     begun = time.perf_counter()
     bank = load_bank(family.settings, SpectralSettings(), cache)
@@ -138,7 +138,9 @@ def of_family(family: FamilyOnDisk, place: Path, options: argparse.Namespace) ->
         for name, (way, count) in ways.items():
             if number < count:
                 timed(way, place, found[name])
-                tell(f"{family.name}: {name}: {sum(found[name].courses[-1].phases.values()):.2f} s")
+                show_progress(
+                    f"{family.name}: {name}: {sum(found[name].courses[-1].phases.values()):.2f} s"
+                )
     rows = [each.row(family.name, name) for name, each in found.items()]
     check_alike(rows, options.threads)
     for row in rows[:2]:
@@ -210,11 +212,11 @@ def table(report: dict[str, Any]) -> str:
     for row in (row for row in report["rows"] if "writer" in row):
         if "seconds" in row:
             more = row.get("with_loading_the_bank")
-            told = f"{row['seconds']:10.3f}" + (f"  ({more} with its bank)" if more else "")
+            figures = f"{row['seconds']:10.3f}" + (f"  ({more} with its bank)" if more else "")
         else:
             share = row["peak_bytes"] / row["largest_shard"]
-            told = f"{'':>10}{row['files']:6}{row['peak_bytes'] / 1e6:9.1f}{share:9.2f}"
-        lines.append(f"{row['family']:<14}{row['writer']:<22}{told}")
+            figures = f"{'':>10}{row['files']:6}{row['peak_bytes'] / 1e6:9.1f}{share:9.2f}"
+        lines.append(f"{row['family']:<14}{row['writer']:<22}{figures}")
     return "\n".join([*lines, *goal_lines(report)])
 
 

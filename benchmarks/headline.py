@@ -37,8 +37,8 @@ from benchmarks.headline_tasks import (
     asked_texts,
     fresh_tasks,
     seen_lines,
+    show_event,
     task_file,
-    told,
     unseen_lines,
 )
 from benchmarks.machine import describe_machine
@@ -93,7 +93,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             tasks = read_tasks([task_file(options.folder, name, fresh)])
             plan = Plan(tasks, SIZES, baselines=True)
             # One book: the seeds are the same genomes in every run, and answer once.
-            runs = await evaluate(folders, plan, told, book=options.folder / "answers")
+            runs = await evaluate(folders, plan, show_event, book=options.folder / "answers")
             sets[name] = report(runs, None)
             listed += goals(name, sets[name], runs)
     return {
@@ -118,7 +118,7 @@ async def pick(options: argparse.Namespace) -> list[str]:
     found = [task.model_dump(mode="json") for task in fresh]
     tasks = read_tasks([task_file(options.folder, "pick", found)])
     plan = Plan(tasks, SIZES)
-    of = report(await evaluate(folders, plan, told, book=options.folder / "answers"), None)
+    of = report(await evaluate(folders, plan, show_event, book=options.folder / "answers"), None)
     rows = [row for row in of["rows"] if row["name"] == "force"]
     covered = ", ".join(f"{row['coverage']:.3f} at N = {row['n']}" for row in rows)
     said = [
@@ -129,7 +129,7 @@ async def pick(options: argparse.Namespace) -> list[str]:
 
 async def coevolved(seed: int, options: argparse.Namespace) -> RunFolder:
     folder = RunFolder(options.folder / f"seed-{seed}")
-    await coevolve(folder, folder.begin(None, (f"seed={seed}", *options.set)), told)
+    await coevolve(folder, folder.begin(None, (f"seed={seed}", *options.set)), show_event)
     return folder
 
 

@@ -32,7 +32,7 @@ LONGEST = 1_000
 """Characters of a question: a few generators ask pages, and would take most of the time."""
 
 
-def told(event: ProgressEvent) -> None:
+def show_event(event: ProgressEvent) -> None:
     if event.kind != "step":
         print(event.text, file=sys.stderr, flush=True)
 
@@ -133,7 +133,7 @@ def can_be_drawn(drawn: list[dict[str, Any]], folder: Path) -> bool:
 async def best_seed_shares(folder: RunFolder, tasks: list[Task], place: Path) -> dict[str, float]:
     """Generator -> the largest share of its tasks that a seed solves."""
     async with (
-        open_reading(folder, folder.config(), told) as context,
+        open_reading(folder, folder.config(), show_event) as context,
         open_scoring(context) as sandbox,
     ):
         seeds = [expert.id for expert in context.store.experts(0) if expert.is_seed]

@@ -3,7 +3,7 @@
     python -m benchmarks.ladder [--levels 1 2] [--forms plain] [--instances 10] [--all] [--json]
 
 Every seed answers fresh instances of every generator of the offline scientist's catalogue, level by
-level, as a judge would ask it. A ladder whose first rung nobody climbs gives a pool without a
+level, as a judge would ask it. A ladder whose first rung no expert climbs gives a pool without a
 signal; one whose last rung everybody climbs has no headroom. Also printed: answers per second.
 """
 

@@ -4,7 +4,7 @@
 
 Each size is filled with families at random places on the sphere of the embeddings (a real Chroma,
 in a temporary folder, and again behind a real Chroma server); then new families are checked against
-it and inserted, as admission does, and timed one by one. Rows tell the steps apart: the query, the
+it and inserted, as admission does, and timed one by one. Rows keep the steps apart: the query, the
 insertion (now and then one stores all that wait), both together, and what the built-in embedder
 takes for a family, which is measured by itself.
 """

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from benchmarks.machine import describe_machine
-from benchmarks.reporting import goal_lines, heading, tell
+from benchmarks.reporting import goal_lines, heading, show_progress
 from evolution.bank.settings import ModelSettings, SpectralSettings
 from evolution.engines.base import Ask, Chat
 from evolution.engines.broker import Broker
@@ -60,13 +60,13 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     run, cache = options.folder / "run", options.folder / "cache"
     if run.exists() or cache.exists():
         raise SystemExit(f"{options.folder} is not empty; name another --folder")
-    tell("founding alone, cold and warm")
+    show_progress("founding alone, cold and warm")
     cold, warm = (founding_seconds(cache, options.compute) for _ in range(2))
-    tell("the whole run, with an empty cache")
+    show_progress("the whole run, with an empty cache")
     seconds, peak = run_quickstart(run, options.folder / "cache-of-run", options)
     engine = EngineSettings(compute=options.compute)
     compute = choose_compute(engine, "bfloat16", cache)
-    tell("the judge's engine")
+    show_progress("the judge's engine")
     rates = asyncio.run(engine_rates(cache, compute.dtype))
     phases, answers = phases_of(run)
     native = compute.dtype == "bfloat16"

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 
-def tell(progress: str) -> None:
+def show_progress(progress: str) -> None:
     """A line of progress, apart from the report."""
     print(progress, file=sys.stderr, flush=True)
 

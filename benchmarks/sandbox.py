@@ -11,7 +11,7 @@ processes at a time:
 
 once for scorers that need the standard library alone, and once for scorers that use numpy and
 sympy, which warm guests import beforehand. The ways take turns for several rounds and the median
-round counts, so that what else the machine does meets all of them; how much that was is told as
+round counts, so that what else the machine does meets all of them; how much that was is shown as
 `elsewhere`, the share of the processors that others used meanwhile. A rate that was measured beside
 others says little about the machine, its ratio to the other ways still does. Then the escape suite
 of the tests is run: every case beside a good neighbour. An escape is a case that was not held.

@@ -27,7 +27,7 @@ import openai
 import reasoning_gym
 
 from benchmarks.machine import describe_machine
-from benchmarks.reporting import goal_lines, heading, tell
+from benchmarks.reporting import goal_lines, heading, show_progress
 from benchmarks.tiny import tiny_run
 
 GOAL_SPEEDUP = 3.0
@@ -83,20 +83,20 @@ def served(folder: Path, size: int) -> Iterator[str]:
 
 async def measure(url: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     asked = questions(options.clients * options.each)
-    # The first answer pays for what is loaded late; it is nobody's time.
+    # The first answer pays for what is loaded late; that time is not counted.
     await ask(url, asked[0], options.max_tokens)
     start = time.perf_counter()
     alone = []
     for question in asked:
         alone.append(await ask(url, question, options.max_tokens))
-        tell(f"one at a time: {len(alone)} of {len(asked)}")
+        show_progress(f"one at a time: {len(alone)} of {len(asked)}")
     alone_seconds = time.perf_counter() - start
 
     async def client(number: int) -> list[str | None]:
         own = asked[number :: options.clients]
         return [await ask(url, question, options.max_tokens) for question in own]
 
-    tell(f"{options.clients} clients at once")
+    show_progress(f"{options.clients} clients at once")
     start = time.perf_counter()
     parts = await asyncio.gather(*(client(number) for number in range(options.clients)))
     together_seconds = time.perf_counter() - start

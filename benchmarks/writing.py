@@ -22,7 +22,7 @@ import yaml
 from safetensors import safe_open
 
 from benchmarks.parents import FamilyOnDisk
-from benchmarks.reporting import tell
+from benchmarks.reporting import show_progress
 from benchmarks.ways import average, run_mergekit
 from evolution.bank.bank import Bank
 from evolution.exporting import About, Sources, export_expert, mergekit_recipe
@@ -61,7 +61,7 @@ def writings(
         for name, took in seconds.items()
     ]
     for row in rows:
-        tell(f"{family.name}: {row['writer']}: {row['seconds']} s")
+        show_progress(f"{family.name}: {row['writer']}: {row['seconds']} s")
     quarter = weights // 4 + 1
     return rows, [
         {"family": family.name, "writer": name, **peak(way, place, limit)}
@@ -149,4 +149,4 @@ def anonymous() -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("RssAnon"):
             return 1024 * int(line.split()[1])
-    raise RuntimeError("this kernel does not tell anonymous memory")
+    raise RuntimeError("this kernel does not report anonymous memory")

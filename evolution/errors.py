@@ -1,4 +1,4 @@
-"""The errors of this room that are the user's to mend.
+"""The errors of this room that users can fix.
 
     AcdcError
     └── EvolutionError
@@ -9,7 +9,7 @@
         ├── OperatorError            an unknown operator, or parameters that it does not take
         ├── MergeError               mergekit refuses or fails to merge
         ├── ExportError              an expert cannot be written where it was asked for
-        └── EngineError              an engine cannot be started, or cannot go on
+        └── EngineError              an engine cannot be started, or cannot continue
             └── PromptTooLongError   a prompt and its answer do not fit the model's context
 
 The message is always one line that says what is wrong and what to do.
@@ -53,7 +53,7 @@ class ExportError(EvolutionError):
 
 
 class EngineError(EvolutionError):
-    """An engine cannot be started, or cannot go on."""
+    """An engine cannot be started, or cannot continue."""
 
 
 class PromptTooLongError(EngineError):

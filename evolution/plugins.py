@@ -31,7 +31,7 @@ def load_plugin(name: str) -> None:
         name: dotted name of an installed module, or path of a .py file.
 
     Raises:
-        OperatorError: there is none, it takes the name of a built-in operator, or it fails; its own
+        OperatorError: it does not exist, takes the name of a built-in operator, or fails; its own
             error is the cause.
     """
     # Else those that come later would take the place of the user's.

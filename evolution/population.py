@@ -14,7 +14,7 @@ from evolution.genome.genome import Genome
 from evolution.merging.merges import add_merges
 from evolution.planning.placement import load_placed_bank
 from evolution.stages import Stages, no_stages
-from memory.threads import done_in_passing
+from memory.threads import done_in_own_thread
 
 
 class Population:
@@ -62,7 +62,7 @@ class Population:
         """
         async with self._lock:
             if self._bank is None:
-                self._bank = await done_in_passing(self._load)
+                self._bank = await done_in_own_thread(self._load)
             return self._bank
 
     def _load(self) -> Bank:
@@ -80,7 +80,7 @@ class Population:
         async with self._lock:
             if self._broker is None:
                 self._stages(f"{self._engine_settings.kind} engine", 0, 0)
-                engine = await done_in_passing(
+                engine = await done_in_own_thread(
                     lambda: self._open_engine(bank, self._engine_settings)
                 )
                 self._broker = Broker(engine)

@@ -10,7 +10,7 @@ A new operator is a function with a decorator, in a module that the configuratio
 
 Its keyword-only arguments are its parameters in the configuration. It returns the child and what it
 drew, which is recorded with the expert. All randomness comes from `rng`. How to write each kind is
-told, with an example, in docs/operators.md.
+shown in docs/operators.md.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Operator:
         try:
             found = self.function(*given, **parameters)
         except GenomeError as error:
-            raise OperatorError(f"{what} makes no genome: {error}") from error
+            raise OperatorError(f"{what} returned an invalid genome: {error}") from error
         pair = isinstance(found, tuple) and len(found) == 2
         if not pair or not isinstance(found[0], Genome) or not isinstance(found[1], dict):
             raise OperatorError(
@@ -70,7 +70,7 @@ class Operator:
             json.dumps(drawn, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise OperatorError(
-                f"{what} must tell what it drew in plain JSON values, as float(x): {error}"
+                f"{what} must report what it drew in plain JSON values, as float(x): {error}"
             ) from None
         return genome, drawn
 
@@ -182,7 +182,7 @@ def _register(kind: Kind, name: str, parents: int) -> Callable[[F], F]:
         }
         taken = _OPERATORS.get((kind, name))
         if taken is not None and taken.function.__module__ in BUILT_IN.values():
-            raise OperatorError(f"there is a built-in {kind} {name!r}: take another name")
+            raise OperatorError(f"{name!r} is the name of a built-in {kind}: choose another")
         config = ConfigDict(extra="forbid")
         model = create_model(f"{name}_parameters", __config__=config, **fields)
         _OPERATORS[kind, name] = Operator(kind, name, function, parents, model)

@@ -1,4 +1,4 @@
-"""The errors that are the user's to mend.
+"""The errors that users can fix.
 
     AcdcError
     ├── StoreError            the run folder or its database cannot be used
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 
 class AcdcError(Exception):
-    """Root of every error that the user can mend."""
+    """Root of every error that users can fix."""
 
 
 class StoreError(AcdcError):

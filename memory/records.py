@@ -73,7 +73,7 @@ class Reply(Record):
         certainty: self-certainty of the completion, where log-probabilities are asked for and the
             engine sees whole distributions.
         tokens: the text token by token, where asked for; joined, they are the text. The end token
-            is not among them. They are for who asked, and never stored.
+            is not among them. They are for the caller only, and never stored.
     """
 
     text: str
@@ -245,7 +245,7 @@ class Draft(Record):
     Attributes:
         round: 0 for the proposal, 1.. for its refinements.
         proposal: as parsed (fields of `agents.families.proposal.Proposal`), None if unparsable.
-        problem: why the reply could not be parsed, told to the scientist; None if it could.
+        problem: why the reply could not be parsed, as shown to the scientist; None if it could.
     """
 
     assignment: str
@@ -303,7 +303,7 @@ class Call(Record):
         purpose: `propose`, `refine`, `critique`, `novelty`, ...
         response: visible text; None if the call failed.
         reasoning: what stood in `<think>` blocks or in a reasoning field.
-        finish_reason: how the server says that it ended: `stop`, `length`, `refusal`, ...
+        finish_reason: how the server reports that it ended: `stop`, `length`, `refusal`, ...
         error: one line, for a failed call.
         cached: how often the stored response was used again.
     """

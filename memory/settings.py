@@ -34,8 +34,8 @@ class NoveltySettings(Settings):
     )
     embedder_key_env: str = Field(
         default="",
-        description="Environment variable that holds the key of the embeddings endpoint; '' sends "
-        "none to embedder_url, and OPENAI_API_KEY to OpenAI's own where that is left out",
+        description="Environment variable that holds the key of the embeddings endpoint; if empty, "
+        "no key is sent to embedder_url, and OPENAI_API_KEY is used where that is not set",
     )
     # Measured with MiniLM on the reasoning-gym generators: of two draws of one generator at one
     # level 46 % are more than 0.97 alike, of neighbouring levels 1 % (8 % are more than 0.95), and

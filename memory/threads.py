@@ -26,15 +26,15 @@ def usual_threads() -> int:
     return torch.get_num_threads()
 
 
-def in_passing(work: Callable[[], T]) -> T:
+def in_own_thread(work: Callable[[], T]) -> T:
     """Do something heavy in a thread that ends with it, and wait."""
-    with ThreadPoolExecutor(1, "acdc-passing") as pool:
+    with ThreadPoolExecutor(1, "acdc-own") as pool:
         return pool.submit(_with_usual_threads, work).result()
 
 
-async def done_in_passing(work: Callable[[], T]) -> T:
+async def done_in_own_thread(work: Callable[[], T]) -> T:
     """Do something heavy in a thread that ends with it, while others go on."""
-    pool = ThreadPoolExecutor(1, "acdc-passing")
+    pool = ThreadPoolExecutor(1, "acdc-own")
     within = contextvars.copy_context()
     try:
         return await asyncio.get_running_loop().run_in_executor(

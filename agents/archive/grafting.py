@@ -24,8 +24,8 @@ from evolution.selection.parents import choose_parents
 from memory.messages import first_problem
 from memory.randomness import derive_seed, stream
 from memory.records import Expert, Graft, Json
-from memory.store.store import RunStore
-from memory.threads import done_in_passing
+from memory.store import RunStore
+from memory.threads import done_in_own_thread
 
 FOLDER = "anchors"
 """Folder of a run in which the differences of grafted anchors are kept."""
@@ -52,7 +52,7 @@ async def graft(context: RunContext, generation: int) -> None:
     bank = await context.population.bank()
     name = f"{OPERATOR}-g{generation}"
     try:
-        anchor = await done_in_passing(lambda: _merge(context, bank, name, plan, generation))
+        anchor = await done_in_own_thread(lambda: _merge(context, bank, name, plan, generation))
     except (MergeError, BankError) as error:
         _refuse(context, generation, str(error))
         return

@@ -10,7 +10,7 @@ from typing import Self
 from agents.chat.endpoints import BudgetSettings
 from agents.errors import BudgetExhausted
 from memory.records import Role
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 
 class Budget:

@@ -21,7 +21,7 @@ from agents.chat.structured import Completion, T, completion_of, response_schema
 from agents.errors import BudgetExhausted, ContextLengthError, EndpointError
 from memory.records import Call, ChatMessage, Role, Sampling
 from memory.spans import span
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 log = logging.getLogger("acdc.chat")
 

@@ -15,7 +15,7 @@ from agents.families.views import (
     proposal_view,
 )
 from memory.records import Assignment, Draft, Verdict
-from memory.store.store import RunStore
+from memory.store import RunStore
 from prompts import PromptLibrary
 
 

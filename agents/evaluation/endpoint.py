@@ -11,7 +11,7 @@ from agents.chat.endpoints import EndpointSettings, EndpointsSettings
 from evolution.engines.base import Ask
 from evolution.genome.genome import Genome
 from memory.records import ChatMessage, Reply, Sampling
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 
 class EndpointAnswerer:

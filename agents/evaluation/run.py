@@ -30,7 +30,7 @@ from agents.task_force.collective import aids_of
 from agents.task_force.field import eligible, history_of
 from agents.task_force.methods import Aids, Method, lacking, method_named, methods
 from agents.task_force.routing import open_router
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from agents.families.proposal import Proposal
 from memory.hashing import text_hash
 from memory.records import Assignment, Draft, Family
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 PURPOSES = ("propose", "refine", "critique")
 _GENERATORS = re.compile(r"^# generators: (.+)$", re.MULTILINE)

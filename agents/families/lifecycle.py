@@ -18,7 +18,7 @@ from typing import Literal
 
 from agents.errors import CurationError
 from memory.records import Family, FamilyStatus
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 Happening = Literal[
     "harder_tried",

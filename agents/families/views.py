@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from agents.families.proposal import Proposal
 from memory.records import Assignment, Critique, Family, GateReport, Json, TrialAnswer
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 JsonObject = dict[str, Json]
 

@@ -13,7 +13,7 @@ from agents.families.views import (
     parent_of,
 )
 from memory.records import Assignment, ChatMessage, Draft
-from memory.store.store import RunStore
+from memory.store import RunStore
 from prompts import PromptLibrary, worked_example
 
 EMPTY_REPLY = "(an empty reply)"

@@ -41,7 +41,7 @@ from memory.records import (
     Role,
     TrialAnswer,
 )
-from memory.store.store import RunStore
+from memory.store import RunStore
 from prompts import PromptLibrary
 
 __all__ = ["ScientistContext", "build_scientist", "candidate_family"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from evolution.selection.coverage import TaskForce, task_force
 from memory.records import Expert, Family, Skills
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 
 def field_of(store: RunStore) -> list[Expert]:

@@ -33,7 +33,7 @@ from console.run.folder import RunFolder
 from memory.novelty.embedding import Embedder, Vectors, open_embedder
 from memory.novelty.similarity import Vector
 from memory.records import Family
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 Json = dict[str, Any]
 # Measured with MiniLM on reasoning-gym: fresh questions of a generator and families of another one

@@ -35,7 +35,7 @@ from evolution.planning.headroom import free_memory
 from memory.errors import AcdcError
 from memory.novelty.embedding import open_embedder
 from memory.records import Json, Role
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 if TYPE_CHECKING:
     from agents.chat.client import ChatClient

@@ -34,7 +34,7 @@ from console.run.folder import RunFolder
 from evolution.selection.coverage import task_force
 from memory.hashing import text_hash
 from memory.messages import first_problem
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 if TYPE_CHECKING:
     from agents.evaluation.rows import Column, Difference, Place, Row, RunRows

@@ -20,7 +20,7 @@ from evolution.bank.settings import ModelSettings
 from evolution.genome.genome import Genome
 from memory.messages import did_you_mean
 from memory.records import Expert
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 if TYPE_CHECKING:
     from evolution.bank.bank import Bank

@@ -26,7 +26,7 @@ from console.commands.frame import (
 from console.display import Display
 from console.run.folder import RunFolder
 from memory.errors import AcdcError
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 
 @app.command()

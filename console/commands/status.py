@@ -17,7 +17,7 @@ from console.commands.frame import AsJson, Debug, RunDir, app, finish, out, prin
 from console.run.folder import RunFolder
 from evolution.selection.coverage import coverage
 from evolution.selection.dominance import UNDOMINATED
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 
 @app.command()

@@ -15,8 +15,8 @@ from console.display import visible
 from console.errors import UsageError
 from console.run.folder import RunFolder
 from memory.records import Assignment, Call, Draft, Role
+from memory.store import RunStore
 from memory.store.journal import Event
-from memory.store.store import RunStore
 
 Trace: TypeAlias = dict[str, list[dict[str, Any]]]
 """Under `assignments`, `experts` and `calls`: what matched, as JSON."""

@@ -23,8 +23,8 @@ from console.run.opening import open_context
 from evolution.engines.compute import choose_compute
 from evolution.planning.sizes import longest_sequence
 from memory.errors import AcdcError
-from memory.store.store import RunStore
-from memory.threads import done_in_passing
+from memory.store import RunStore
+from memory.threads import done_in_own_thread
 
 OWN_ENTRIES = (
     "config.json",
@@ -57,7 +57,7 @@ async def coevolve(
         AcdcError: see the message; the same command goes on where the run stands.
     """
     progress(ProgressEvent("step", "loading: base model"))
-    await done_in_passing(lambda: _check_context(config))
+    await done_in_own_thread(lambda: _check_context(config))
     async with open_context(folder, config, progress, shelf) as context:
         await _check_endpoints(context, config)
         folder.keep(config)

@@ -28,7 +28,7 @@ from memory.novelty.embedding import open_embedder
 from memory.novelty.memory import NoveltyMemory
 from memory.novelty.recorded import RecordedEmbedder
 from memory.spans import tracing
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 
 @asynccontextmanager

@@ -23,7 +23,7 @@ from console.run.config import cache_folder
 from console.run.folder import RunFolder
 from evolution.population import Population
 from evolution.stages import Stages
-from memory.store.store import RunStore
+from memory.store import RunStore
 from prompts import PromptError, PromptLibrary
 
 PROMPTS_KEY = "prompts"

@@ -89,12 +89,12 @@ def _read_config(folder: Path, label: str) -> dict[str, Any]:
     kind = str(config.get("peft_type", "LORA")).upper()
     if kind != "LORA":
         raise CheckpointError(
-            f"{label} is a {kind} adapter; only LoRA has factors: merge it into a full checkpoint"
+            f"{label} is a {kind} adapter; only LoRA is supported: merge it into a full checkpoint"
         )
     used = [key for key in _UNSUPPORTED if config.get(key)]
     if used or config.get("bias", "none") != "none":
         raise CheckpointError(
-            f"{label} uses {used[0] if used else 'bias'}, which is more than LoRA factors: "
+            f"{label} uses {used[0] if used else 'bias'}, which LoRA factors cannot express: "
             "merge it into a full checkpoint"
         )
     return config
@@ -121,7 +121,7 @@ def _factor_pairs(tensors: Mapping[str, Tensor], label: str) -> dict[str, dict[s
         match = _FACTOR.match(key)
         if match is None or tensor.ndim != 2:
             raise CheckpointError(
-                f"{label}: tensor {key} of shape {tuple(tensor.shape)} is no LoRA factor: "
+                f"{label}: tensor {key} of shape {tuple(tensor.shape)} is not a LoRA factor: "
                 "merge the adapter into a full checkpoint"
             )
         pairs.setdefault(match[1], {})[match[2]] = tensor
@@ -132,7 +132,7 @@ def _check_shapes(label: str, name: str, up: Tensor, down: Tensor, layout: Layou
     expected = layout.shapes.get(name)
     if expected is None:
         raise IncompatibleError(
-            f"{label} adapts tensor {name}, which the base does not have on its own"
+            f"{label} adapts tensor {name}, which the base does not have as a separate tensor"
         )
     found = (up.shape[0], down.shape[1])
     if found != expected or up.shape[1] != down.shape[0]:

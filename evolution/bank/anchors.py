@@ -80,7 +80,7 @@ def save_anchor(anchor: Anchor, path: Path) -> None:
 
 
 def load_anchor(name: str, path: Path, device: torch.device) -> Anchor | None:
-    """The anchor that `save_anchor` kept; None if there is none, or if the file is damaged."""
+    """The anchor that `save_anchor` kept; None if it is missing or damaged."""
     stored = load_cached(path)
     if stored is None or _HASH not in stored:
         return None

@@ -155,7 +155,7 @@ class Bank:
             return self.base_genome()
         names = [anchor.name for anchor in self._anchors]
         if name not in names:
-            raise BankError(f"no anchor {name!r} in the bank (there are: {', '.join(names)})")
+            raise BankError(f"no anchor {name!r} in the bank (known: {', '.join(names)})")
         coefficients = np.zeros((len(self.blocks), len(names)), np.float32)
         coefficients[:, names.index(name)] = 1.0
         return Genome(coefficients)
@@ -226,7 +226,7 @@ class Bank:
             BankError: the name is taken, or the checkpoint does not fit.
         """
         if name in (self.base_name, *(anchor.name for anchor in self._anchors)):
-            raise BankError(f"there is an anchor {name!r} already")
+            raise BankError(f"the bank already has an anchor {name!r}")
         folder = locate(path, self._cache_dir, self.dtype)
         if is_adapter(folder):
             return adapter_anchor(name, folder, self.layout, self.device)
@@ -242,7 +242,7 @@ class Bank:
         """
         held = {each.name: each.content_hash for each in self._anchors}
         if anchor.name in (self.base_name, *held) and held.get(anchor.name) != anchor.content_hash:
-            raise BankError(f"there is an anchor {anchor.name!r} already")
+            raise BankError(f"the bank already has an anchor {anchor.name!r}")
         if anchor.name not in held:
             self._set_anchors([*self._anchors, anchor])
 
@@ -315,7 +315,9 @@ def _source(
     if models.base is not None:
         folder = locate(models.base, cache_dir, dtype)
         if is_adapter(folder):
-            raise BankError(f"the base ({folder}) is a LoRA adapter; give the model it is for")
+            raise BankError(
+                f"the base ({folder}) is a LoRA adapter: set models.base to the model it adapts"
+            )
         return open_checkpoint(folder, BASE_NAME)
     adapters = [name for name in folders if name not in full]
     if adapters:

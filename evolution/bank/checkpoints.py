@@ -30,7 +30,7 @@ _UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pic
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A full checkpoint whose tensors are all there, in the shapes that its configuration says.
+    """A full checkpoint whose tensors are all there, in the shapes that its configuration implies.
 
     Attributes:
         label: what it is called in messages: name and folder.
@@ -92,7 +92,7 @@ def open_checkpoint(folder: Path, name: str) -> Checkpoint:
         found = _stored_shape(files[tensor], tensor, label)
         if found != shape:
             raise CheckpointError(
-                f"{label}: tensor {tensor} has shape {found}, its config.json says {shape}"
+                f"{label}: tensor {tensor} has shape {found}, but config.json implies {shape}"
             )
 
     def read(tensor: str) -> Tensor:
@@ -123,7 +123,7 @@ def check_compatible(seed: Checkpoint, base: Checkpoint) -> None:
             )
     if _rotary(seed.config) != _rotary(base.config):
         _log.warning(
-            "%s has other rotary embeddings than %s; experts are run with the base's",
+            "%s and %s have different rotary embeddings; experts use those of the base",
             seed.label,
             base.label,
         )
@@ -134,7 +134,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     """The tokenizer of a checkpoint.
 
     Raises:
-        CheckpointError: there is none, or it has no chat template.
+        CheckpointError: it is missing, or has no chat template.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder)
@@ -144,8 +144,8 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
         ) from error
     if not tokenizer.chat_template:
         raise CheckpointError(
-            f"{checkpoint.label}: its tokenizer has no chat template; take an instruction-tuned "
-            "base, or put chat_template.jinja into the folder"
+            f"{checkpoint.label}: its tokenizer has no chat template; use an instruction-tuned "
+            "base, or add chat_template.jinja to the folder"
         )
     return tokenizer
 
@@ -182,7 +182,7 @@ def _check_vocabulary(seed: Checkpoint, base: Checkpoint) -> None:
     if len(moved) > _VOCABULARY_TOLERANCE * len(theirs):
         token = moved[0]
         raise IncompatibleError(
-            f"{seed.label} has another vocabulary than {base.label}: token {token!r} is number "
+            f"{seed.label} and {base.label} have different vocabularies: token {token!r} is number "
             f"{ours[token]} in one and {theirs.get(token, 'none')} in the other"
         )
 
@@ -248,6 +248,6 @@ def _load_whole(folder: Path, label: str) -> dict[str, Tensor]:
     for name, found, expected in report["mismatched_keys"]:
         raise CheckpointError(
             f"{label}: tensor {name} has shape {tuple(found)}, "
-            f"its config.json says {tuple(expected)}"
+            f"but config.json implies {tuple(expected)}"
         )
     return {name: tensor.detach() for name, tensor in model.state_dict().items()}

@@ -14,8 +14,8 @@ def tensors_hash(tensors: Iterable[tuple[str, Tensor]], stride: int = 1) -> str:
 
     Args:
         tensors: (name, tensor) pairs on any device.
-        stride: take every `stride`-th element only. A prime of about 100 still tells two experts
-            apart, at a hundredth of the cost.
+        stride: take every `stride`-th element only. A prime of about 100 still tells apart
+            any two experts, at a hundredth of the cost.
     """
     digest = hashlib.sha256()
     for name, tensor in tensors:

@@ -1,6 +1,6 @@
 """The layout of an architecture: its tensors, their blocks, and which of them mutate.
 
-Nothing here knows an architecture by name: tensors are told apart by their names and shapes.
+Nothing here knows an architecture by name: tensors are identified by their names and shapes.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def describe(config: Any, label: str) -> Layout:
     except (ValueError, KeyError, ImportError, AttributeError) as error:
         kind = getattr(config, "model_type", "?")
         raise CheckpointError(
-            f"{label} ({kind}) is no causal language model that transformers knows: "
+            f"{label} ({kind}) is not a causal language model known to transformers: "
             f"{first_line(error)}"
         ) from error
     shapes: dict[str, tuple[int, ...]] = {}

@@ -55,7 +55,7 @@ def check_method(method: str, parameters: Mapping[str, Json], members: Sequence[
 def configuration(
     method: str, parameters: Mapping[str, Json], members: Sequence[str], dtype: str
 ) -> dict[str, Any]:
-    """The mergekit configuration of a merge, in which models go by their names.
+    """The mergekit configuration of a merge, in which models are referred to by name.
 
     Where a method works on task vectors, the run's base is the base; a method that takes exactly
     two models, one of which it calls the base (slerp), is given the first member as such.
@@ -104,11 +104,11 @@ def _inputs(base: str | None, members: Sequence[str]) -> list[str]:
 def _check_value(method: str, parameter: Any, value: Json, members: Sequence[str]) -> None:
     """Single values are checked; lists are mergekit's gradients and filters, which it checks."""
     values = value.values() if isinstance(value, dict) else [value]
-    strangers = [name for name in value if name not in members] if isinstance(value, dict) else []
-    if strangers:
+    unknown = [name for name in value if name not in members] if isinstance(value, dict) else []
+    if unknown:
         raise MergeError(
-            f"{parameter.name} of {method} is given for {strangers[0]!r}, which is not merged "
-            f"({', '.join(members)} are)"
+            f"{parameter.name} of {method} is given for {unknown[0]!r}, which is not among "
+            f"the merged models ({', '.join(members)})"
         )
     for single in values:
         if not isinstance(single, list | dict):

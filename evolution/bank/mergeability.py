@@ -45,7 +45,7 @@ class Mergeability:
 
 
 def mergeability(bank: Bank) -> Mergeability | None:
-    """Geometry of the seeds (the base is none of them); None for fewer than two."""
+    """Geometry of the seeds (not counting the base); None for fewer than two."""
     names = bank.seed_names[1:]
     gram = bank.geometry.gram.sum(axis=0)
     pairs = [(i, j) for i in range(len(names)) for j in range(i + 1, len(names))]
@@ -68,7 +68,7 @@ def mergeability(bank: Bank) -> Mergeability | None:
         one, other = min(distances, key=lambda pair: distances[pair])
         ratio, advice = 0.0, f"{one} and {other} are the same checkpoint: leave one out"
     elif len(distances) == 1:
-        advice = "two seeds only: no ratio of distances to judge by" + _of_cosines(cosines)
+        advice = "only two seeds: a ratio of distances needs three" + _of_cosines(cosines)
     else:
         ratio = smallest / largest
         advice = f"similarity ratio {ratio:.2f}: {_of_ratio(ratio)}{_of_cosines(cosines)}"
@@ -105,18 +105,18 @@ def _of_ratio(ratio: float) -> str:
     if ratio > _EQUIDISTANT:
         return (
             "all seeds equally far apart, which tends to merge poorly for full fine-tunes; the "
-            "quickstart's LoRA experts lie so too, and merge all the same"
+            "quickstart's LoRA experts are equally far apart too, and still merge well"
         )
-    return "in between, no prediction"
+    return "in between; no prediction"
 
 
 def _of_cosines(cosines: Pairs) -> str:
     if not cosines:
         return ""
     (one, other), extreme = max(cosines.items(), key=lambda item: abs(item[1]))
-    said = f"; task vectors: largest cosine {extreme:+.2f} ({one}, {other})"
+    found = f"; task vectors: largest cosine {extreme:+.2f} ({one}, {other})"
     if extreme > _ALIGNED:
-        return f"{said}: these two learned much the same"
+        return f"{found}: these two learned much the same thing"
     if extreme < _OPPOSED:
-        return f"{said}: adding these two undoes part of both"
-    return f"{said}: they hardly interfere"
+        return f"{found}: adding these two undoes part of both"
+    return f"{found}: they hardly interfere"

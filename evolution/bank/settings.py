@@ -38,7 +38,7 @@ class MergeSettings(Settings):
         default=None, description="A method of mergekit: ties, dare_ties, sce, della, ..."
     )
     seeds: tuple[str, ...] = Field(
-        default=(), description="Names of the seeds that are merged, in order; none: all of them"
+        default=(), description="Names of the seeds that are merged, in order; unset: all of them"
     )
     parameters: dict[str, Json] = Field(
         default={},
@@ -46,7 +46,7 @@ class MergeSettings(Settings):
     )
     config: str | None = Field(
         default=None,
-        description="Instead of a method: a mergekit YAML file, in which seeds go by their names",
+        description="Instead of a method: a mergekit YAML file that refers to seeds by name",
     )
     rng_seed: int = Field(
         default=0, ge=0, lt=2**32, description="Seed of methods that draw at random"
@@ -58,7 +58,7 @@ class MergeSettings(Settings):
         if (self.method is None) == (self.config is None):
             raise ValueError(f"merge {self.name!r} needs either a method or a mergekit config")
         if self.config is not None and (self.seeds or self.parameters):
-            raise ValueError(f"merge {self.name!r}: its mergekit config names seeds and parameters")
+            raise ValueError(f"merge {self.name!r}: seeds and parameters belong into its config")
         return self
 
     def members(self, seeds: Sequence[str], known: Sequence[str]) -> tuple[str, ...]:
@@ -76,7 +76,8 @@ class MergeSettings(Settings):
         unknown = [name for name in names if name not in known]
         if unknown:
             raise MergeError(
-                f"merge {self.name!r} names {unknown[0]!r}, which is no seed ({', '.join(known)})"
+                f"merge {self.name!r} names {unknown[0]!r}, which is not a seed "
+                f"({', '.join(known)})"
             )
         try:
             check_method(self.method, self.parameters, names)
@@ -91,7 +92,7 @@ class ModelSettings(Settings):
     base: str | None = Field(
         default="smollm2-135m-instruct",
         description="Model that the seeds were fine-tuned from: a folder, a hub id, a .gguf file "
-        "or smollm2-135m-instruct (built in); none takes the mean of the seeds",
+        "or smollm2-135m-instruct (built in); unset: the mean of the seeds",
     )
     seeds: tuple[SeedSettings, ...] = Field(
         default=(
@@ -116,9 +117,9 @@ class ModelSettings(Settings):
         names = [BASE_NAME, *(s.name for s in self.seeds), *(m.name for m in self.merges)]
         double = sorted({name for name in names if names.count(name) > 1})
         if double:
-            raise ValueError(f"seed name {double[0]!r} is taken twice ({BASE_NAME!r} is the base)")
+            raise ValueError(f"seed name {double[0]!r} is used twice ({BASE_NAME!r} is the base)")
         if self.base is None and not self.seeds:
-            raise ValueError("give a base, or at least one seed")
+            raise ValueError("set a base, or at least one seed")
         return self
 
     @model_validator(mode="after")
@@ -142,7 +143,7 @@ class SpectralSettings(Settings):
     rank: int = Field(
         default=64,
         ge=0,
-        description="Singular triplets per matrix; 0 switches mutation of them off",
+        description="Singular triplets per matrix; 0 disables spectral mutation",
     )
     method: Literal["auto", "exact", "randomised"] = Field(
         default="auto",

@@ -45,7 +45,7 @@ def locate(path: str, cache_dir: Path, dtype: torch.dtype) -> Path:
         dtype: of the experts; a GGUF file is dequantised to it.
 
     Raises:
-        CheckpointError: nothing is there, or it cannot be read or downloaded.
+        CheckpointError: it does not exist, or cannot be read or downloaded.
     """
     if path == BUILT_IN_BASE:
         return _dequantised(_wheel_file(), cache_dir, dtype)
@@ -61,7 +61,7 @@ def locate(path: str, cache_dir: Path, dtype: torch.dtype) -> Path:
     if _HUB_ID.match(path) and not path.startswith("."):
         fetched = _download(path)
         return _dequantised(fetched, cache_dir, dtype) if fetched.suffix == ".gguf" else fetched
-    raise CheckpointError(f"no checkpoint at {path}: no such folder or file, and no hub id")
+    raise CheckpointError(f"no checkpoint at {path}: no such folder or file, and not a hub id")
 
 
 def resolved_source(path: str, cache_dir: Path, dtype: str) -> str:
@@ -97,9 +97,7 @@ def _built_in_seed(name: str) -> Path:
     folder = _BUILT_IN_SEEDS / name
     if not name or not (folder / "adapter_config.json").is_file():
         known = sorted(path.parent.name for path in _BUILT_IN_SEEDS.glob("*/adapter_config.json"))
-        raise CheckpointError(
-            f"no built-in seed {name!r} (there are: {', '.join(known) or 'none'})"
-        )
+        raise CheckpointError(f"no built-in seed {name!r} (known: {', '.join(known) or 'none'})")
     return folder
 
 
@@ -163,7 +161,7 @@ def _download(path: str) -> Path:
         )
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(
-            f"{path} is no local folder, and cannot be fetched from the hub: {first_line(error)}"
+            f"{path} is not a local folder, and cannot be fetched from the hub: {first_line(error)}"
         ) from error
 
 

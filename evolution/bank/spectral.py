@@ -20,7 +20,7 @@ from memory.records import Json
 _EXACT_UP_TO = 2048
 _OVERSAMPLING, _ITERATIONS = 16, 4
 _DIGITS = 1e-8
-"""Smallest squared singular value, of the largest, that float64 still tells to eight digits."""
+"""Smallest squared singular value, of the largest, that float64 still resolves to eight digits."""
 _PARTS = ("left", "values", "right")
 
 

@@ -1,4 +1,4 @@
-"""Bounds, the last step of every breeding: without them a population drifts until it babbles."""
+"""Bounds, the last step of every breeding: without them a population drifts into gibberish."""
 
 from __future__ import annotations
 

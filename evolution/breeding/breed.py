@@ -62,7 +62,7 @@ def breed(
 
 
 def random_genome(bank: Bank, rng_seed: int, settings: BreedingSettings) -> Genome:
-    """An expert that nobody bred: the baseline that breeding and selection have to beat.
+    """A random genome, not bred: the baseline that breeding and selection have to beat.
 
     One coefficient per anchor for the whole model, uniform in [0, 1.2], then the same mutations and
     the same bounds as a child. That covers averages (0.5 + 0.5), seeds (1 + 0), their sum (1 + 1)

@@ -1,4 +1,4 @@
-"""How children are made of their parents, and how often two archive members are grafted."""
+"""How children are bred from their parents, and how often two archive members are grafted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from memory.settings import Settings
 class GraftSettings(Settings):
     """Merges of two archive members, by mergekit, that join the bank while a run goes on."""
 
-    every: int = Field(default=0, ge=0, description="Generations between two grafts; 0: never")
+    every: int = Field(default=0, ge=0, description="Generations between two grafts; 0: none")
     probability: float = Field(
         default=1.0, ge=0.0, le=1.0, description="Chance of a graft when it is due"
     )
@@ -38,7 +38,7 @@ class GraftSettings(Settings):
 
 
 class BreedingSettings(Settings):
-    """How children are made of their parents."""
+    """How children are bred from their parents."""
 
     crossovers: dict[str, float] = Field(
         default={"slerp": 0.5, "linear": 0.25, "task_arithmetic": 0.25},
@@ -68,13 +68,13 @@ class BreedingSettings(Settings):
     noise_bound: float = Field(
         default=0.04,
         ge=0.0,
-        description="Longest gaussian noise of a block, relative to the norm of its matrices",
+        description="Largest Gaussian noise of a block, relative to the norm of its matrices",
     )
     noise_fields: int = Field(
         default=8,
         ge=0,
-        description="Most seeds of gaussian noise in a genome, the strongest; each is drawn again "
-        "in every swap",
+        description="Largest number of Gaussian noise seeds in a genome; the strongest are kept, "
+        "and each is regenerated at every swap",
     )
 
     @field_validator("crossovers")

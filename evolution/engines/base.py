@@ -45,7 +45,7 @@ class Lease(Protocol):
 
         Raises:
             PromptTooLongError: a prompt and its answer do not fit the model's context.
-            EngineError: the engine cannot go on, or the lease has ended.
+            EngineError: the engine cannot continue, or the lease has ended.
         """
         ...
 
@@ -61,7 +61,7 @@ class Lease(Protocol):
 
         Raises:
             PromptTooLongError: a prompt and its text do not fit the model's context.
-            EngineError: the engine cannot go on, or the lease has ended.
+            EngineError: the engine cannot continue, or the lease has ended.
         """
         ...
 
@@ -71,13 +71,13 @@ class Engine(Protocol):
 
     @property
     def profile(self) -> str:
-        """JSON of everything beside genome, prompt and sampling that can change an answer."""
+        """JSON of everything besides genome, prompt and sampling that can change an answer."""
         ...
 
     def lease(self, genome: Genome) -> AbstractAsyncContextManager[Lease]:
-        """Materialise an expert; nobody else can answer, or be answered as, meanwhile."""
+        """Materialise an expert; until the lease ends, no other expert can answer."""
         ...
 
     async def close(self) -> None:
-        """Stop, after the current lease has ended; no lease is given any more."""
+        """Stop, after the current lease has ended; no further lease is given."""
         ...

@@ -18,7 +18,7 @@ _TURNS = 16
 
 @dataclass(eq=False)
 class _Request:
-    """What one caller asked, and where it waits."""
+    """What one caller asked, and the future that it awaits."""
 
     genome: Genome
     ask: Ask
@@ -36,7 +36,7 @@ class _Request:
 class Broker:
     """Gathers requests per expert, so that swaps and batches are shared by concurrent callers.
 
-    The expert in the engine is served while it has work (but not for ever, while others wait), then
+    The expert in the engine is served while it has work (for a limited number of batches), then
     the one with the most waiting prompts. Replies do not depend on who else asks: that is the
     engine's promise.
 
@@ -64,7 +64,7 @@ class Broker:
 
         Raises:
             PromptTooLongError: a prompt and its answer do not fit the model's context.
-            EngineError: the engine cannot go on, or the broker is closed.
+            EngineError: the engine cannot continue, or the broker is closed.
         """
         if self._closing:
             raise EngineError("the broker is closed")
@@ -78,10 +78,10 @@ class Broker:
         return await request.replies
 
     async def close(self) -> None:
-        """Answer what waits, refuse what comes, and close the engine.
+        """Answer pending requests, refuse new ones, and close the engine.
 
         The engine is closed as well where the work was cancelled, as by a signal: it may hold
-        processes that nobody else would end.
+        processes that would go on running.
         """
         self._closing = True
         self._arrival.set()
@@ -114,7 +114,7 @@ class Broker:
         )
 
     def _pending(self, genome_id: str) -> list[_Request]:
-        """Requests for an expert that somebody still waits for."""
+        """Requests for an expert whose callers still wait."""
         return [r for r in self._waiting.get(genome_id, []) if not r.replies.done()]
 
     async def _session(self, genome_id: str) -> None:

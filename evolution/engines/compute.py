@@ -56,7 +56,7 @@ def device_of(name: str) -> torch.device:
     """The device that a setting names; `auto` is the first GPU if there is one, else the CPU.
 
     Raises:
-        EngineError: it is not there.
+        EngineError: it does not exist.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -64,11 +64,11 @@ def device_of(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise EngineError(
-            f"engine.device = {name!r} names no device; take auto, cpu or cuda:1"
+            f"engine.device = {name!r} is not a device: use auto, cpu or cuda:1"
         ) from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise EngineError(
-            f"device {name!r} is not there ({torch.cuda.device_count()} GPUs): set engine.device "
+            f"device {name!r} does not exist ({torch.cuda.device_count()} GPUs): set engine.device "
             "to auto or cpu"
         )
     return device
@@ -83,13 +83,13 @@ def choose_compute(engine: EngineSettings, weights: str, cache_dir: Path) -> Com
         cache_dir: speeds are measured once per machine and kept there.
 
     Raises:
-        EngineError: the device is not there.
+        EngineError: the device does not exist.
     """
     device = device_of(engine.device)
     threads = engine.threads or usual_threads()
     speeds = _speeds(device, _formats(engine, weights), threads, cache_dir)
     if engine.compute != "auto":
-        return Compute(engine.compute, "engine.compute says so", speeds)
+        return Compute(engine.compute, "set by engine.compute", speeds)
     if weights == "float32":
         return Compute(weights, "the format of the weights", speeds)
     native = _is_native(device, getattr(torch, weights))
@@ -98,7 +98,7 @@ def choose_compute(engine: EngineSettings, weights: str, cache_dir: Path) -> Com
         reason = f"this {device.type.upper()} {verb} {weights} natively"
     else:
         native = speeds[weights] >= speeds["float32"]
-        reason = "the faster one in a measurement"
+        reason = "the faster of the two when measured"
     return Compute(weights if native else "float32", reason, speeds)
 
 
@@ -117,7 +117,7 @@ def _is_native(device: torch.device, dtype: torch.dtype) -> bool | None:
     capabilities = _capabilities()
     endings = {torch.bfloat16: "bf16", torch.float16: "fp16"}
     flags = [value for name, value in capabilities.items() if name.endswith(endings[dtype])]
-    # oneDNN, which multiplies, may have been told to leave instructions unused.
+    # oneDNN, which multiplies, may be configured to leave instructions unused.
     if device.type != "cpu" or not flags or "ONEDNN_MAX_CPU_ISA" in os.environ:
         return None
     return any(flags)
@@ -134,7 +134,7 @@ def _speeds(
         stored = json.loads(file.read_text(encoding="utf-8"))
         found = {name: float(speed) for name, speed in stored.items()}
     except (OSError, ValueError, AttributeError, TypeError):
-        pass  # it is not there, or damaged
+        pass  # missing or damaged
     new = {
         name: measure_gflops(getattr(torch, name), device, threads)
         for name in formats

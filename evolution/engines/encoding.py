@@ -100,9 +100,9 @@ class Encoder:
             PromptTooLongError: prompt and reply exceed the context.
             EngineError: the chat template refuses the conversation.
         """
-        said: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        prompt = self.encode(chat, len(said) + 1)
-        return [*prompt.tokens, *said], len(said)
+        reply: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        prompt = self.encode(chat, len(reply) + 1)
+        return [*prompt.tokens, *reply], len(reply)
 
     def decode(self, tokens: list[int]) -> str:
         """The text of a reply, without special tokens."""
@@ -115,7 +115,7 @@ class Encoder:
         """A reply token by token; joined, the pieces are its text, whatever the tokens are.
 
         What a token adds is what the text of the few tokens before it grows by. Nothing is added
-        while a character is incomplete; the token that completes it says all of it.
+        while a character is incomplete; the token that completes it adds all of it.
 
         Args:
             tokens: of the reply, without the end token.
@@ -131,7 +131,7 @@ class Encoder:
                 ends[-1] += max(len(grown) - len(shown), 0)
                 window, before = before, place
                 shown = self.decode(tokens[window:place])
-        # What is still incomplete at the end is said by the last token.
+        # What is still incomplete at the end is added by the last token.
         ends[-1] = len(text)
         pieces = (text[start:end] for start, end in pairwise(ends))
         return tuple(map(Token, pieces, logprobs))
@@ -163,7 +163,7 @@ class Encoder:
                 text = self._render(_without_system(chat))
             except TemplateError as error:
                 raise EngineError(
-                    f"the chat template refuses this conversation: {error}"
+                    f"the chat template rejects this conversation: {error}"
                 ) from error
         tokens: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return tokens

@@ -24,14 +24,13 @@ T = TypeVar("T")
 
 
 class Stopped(Exception):
-    """Nobody waits for the replies any more."""
+    """The replies are no longer wanted."""
 
 
 class HeldEngine(ABC):
     """Holds one expert at a time; a lease swaps another one in.
 
-    All work happens in one thread of its own: so a swap never overtakes replies that nobody waits
-    for any more.
+    All work happens in a single thread, so a swap never overtakes replies that were abandoned.
 
     Args:
         bank: that the genomes belong to.
@@ -48,11 +47,11 @@ class HeldEngine(ABC):
     @property
     @abstractmethod
     def profile(self) -> str:
-        """JSON of everything beside genome, prompt and sampling that can change an answer."""
+        """JSON of everything besides genome, prompt and sampling that can change an answer."""
 
     @abstractmethod
     def _swap(self, genome: Genome) -> None:
-        """Put an expert in the place of the one before."""
+        """Replace the loaded expert by another."""
 
     @abstractmethod
     def _complete(self, ask: Ask, stop: threading.Event) -> list[Reply]:
@@ -63,11 +62,11 @@ class HeldEngine(ABC):
         """Log-probabilities of given replies."""
 
     def _release(self) -> None:  # noqa: B027
-        """Let go of what the engine holds outside of this process."""
+        """Release what the engine holds outside of this process."""
 
     @asynccontextmanager
     async def lease(self, genome: Genome) -> AsyncIterator[HeldLease]:
-        """Materialise an expert, unless it is the one at hand; nobody else answers meanwhile.
+        """Materialise an expert, unless it is loaded already; no other one answers until the end.
 
         Raises:
             EngineError: the engine is closed, or the swap failed.
@@ -93,7 +92,7 @@ class HeldEngine(ABC):
         genome_id = self._bank.genome_id(genome)
         if genome_id == self._loaded:
             return
-        # Until the swap is complete the weights are nobody's.
+        # Until the swap is complete the weights belong to no expert.
         self._loaded = None
         with span("swap", genome_id):
             await self._in_thread(lambda: self._swap(genome))
@@ -144,7 +143,7 @@ class HeldLease:
 
     def _check(self) -> None:
         if self._ended:
-            raise EngineError("the lease has ended: another expert may be in the engine")
+            raise EngineError("the lease has ended: another expert may be loaded now")
 
 
 def processor(device: torch.device) -> str:

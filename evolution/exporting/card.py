@@ -32,7 +32,7 @@ class Skill:
 
 @dataclass(frozen=True)
 class About:
-    """Who an expert is.
+    """What an expert is and where it comes from.
 
     Attributes:
         run: name of the run.
@@ -51,7 +51,7 @@ def model_card(
 ) -> str:
     """The text of README.md, with the metadata that the hub reads."""
     merged = (
-        f"There is no mergekit recipe of it: {obstacle}."
+        f"There is no mergekit recipe for it: {obstacle}."
         if obstacle
         else f"`mergekit.yml` is the same merge for mergekit: `{mergekit_command(sources)}`."
     )
@@ -69,7 +69,7 @@ def model_card(
         _skills(about.skills),
         "## Use",
         "```python\nfrom transformers import AutoModelForCausalLM, AutoTokenizer\n\n"
-        'folder = "."  # that this card lies in\n'
+        'folder = "."  # the folder of this card\n'
         'model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")\n'
         "tokenizer = AutoTokenizer.from_pretrained(folder)\n"
         'messages = [{"role": "user", "content": "What is 7 times 8?"}]\n'

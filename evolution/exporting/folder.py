@@ -57,7 +57,7 @@ def export_expert(
     Args:
         bank: that the genome belongs to.
         genome: the expert.
-        about: who it is, for recipe and card.
+        about: for recipe and card.
         sources: where base and seeds are, for the mergekit recipe.
         out: an empty or missing folder; with `force` one whose model may be replaced.
         force: replace files of the same names; others in the folder stay.
@@ -95,12 +95,14 @@ def check_place(out: Path, force: bool) -> None:
             is a run, or anything else whose configuration is called alike, is never replaced.
     """
     if out.exists() and not out.is_dir():
-        raise ExportError(f"{out} is a file; name a folder")
+        raise ExportError(f"{out} is a file: choose a folder")
     config = out / "config.json"
     if config.exists() and not _is_of_a_model(config):
-        raise ExportError(f"{config} is not a model's: name another folder")
+        raise ExportError(f"{config} does not belong to a model: choose another folder")
     if out.is_dir() and any(out.iterdir()) and not force:
-        raise ExportError(f"{out} is not empty: name another folder, or replace it with --force")
+        raise ExportError(
+            f"{out} is not empty: choose another folder, or replace its model with --force"
+        )
 
 
 def _is_of_a_model(config: Path) -> bool:
@@ -140,7 +142,7 @@ def write_checkpoint(
 
 @contextmanager
 def _beside(out: Path) -> Iterator[Path]:
-    """A hidden folder on the same disk, which is gone at the end whatever happens."""
+    """A hidden folder on the same disk, which is removed at the end in any case."""
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
         dir=out.parent, prefix=f".{out.name}.", suffix=".part", ignore_cleanup_errors=True
@@ -152,7 +154,7 @@ def _beside(out: Path) -> Iterator[Path]:
 
 
 def _move(draft: Path, out: Path) -> None:
-    """Take the place of an empty folder at once, or of an earlier model file by file."""
+    """Replace an empty folder in one step, or an earlier model file by file."""
     if not out.is_dir() or not any(out.iterdir()):
         os.replace(draft, out)
         return

@@ -36,7 +36,7 @@ class Sources:
 
 
 def recipe(bank: Bank, genome: Genome, about: About) -> dict[str, Json]:
-    """Everything that the weights follow from, beside the checkpoints themselves."""
+    """Everything that the weights follow from, besides the checkpoints themselves."""
     fitted = bank.geometry.fit(genome)
     anchors: list[Json] = [
         {
@@ -88,7 +88,7 @@ def genome_of(bank: Bank, written: Mapping[str, Any]) -> Genome:
 
 
 def mergekit_recipe(bank: Bank, genome: Genome, sources: Sources) -> tuple[str | None, str | None]:
-    """A mergekit configuration of the same merge; or None, and why there is none.
+    """A mergekit configuration of the same merge; or None, and the reason.
 
     Args:
         bank: that the genome belongs to.
@@ -103,10 +103,13 @@ def mergekit_recipe(bank: Bank, genome: Genome, sources: Sources) -> tuple[str |
     }
     if fitted.displacements or fitted.noise:
         what = "singular values" if fitted.displacements else "single weights"
-        return None, f"mutations of {what} are beyond mergekit"
+        return None, f"mergekit cannot express mutations of {what}"
     strange = [name for name in used if name not in sources.seeds]
     if strange:
-        return None, f"the anchor {strange[0]} was merged here and is no checkpoint of its own"
+        return (
+            None,
+            f"the anchor {strange[0]} was merged by this run and is not a published checkpoint",
+        )
     return _dump(bank, _merge(bank, used, sources)), None
 
 
@@ -145,7 +148,7 @@ def _around_the_mean(bank: Bank, used: Mapping[str, np.ndarray]) -> dict[str, np
 
 
 def _setting(bank: Bank, values: np.ndarray) -> float | list[dict[str, Any]]:
-    """One number, or a number for each block, told by a part of its tensors' names."""
+    """One number, or a number for each block, selected by a part of its tensors' names."""
     if len(set(values.tolist())) == 1:
         return float(values[0])
     filters: dict[str, float] = {}

@@ -1,7 +1,7 @@
 """Safetensors files written as their tensors come: header first, then one tensor after another.
 
-The library's own writer takes a whole shard at once. Here names, shapes and dtype are known before
-the first weight is made, so no more than one tensor is ever held.
+The writers of safetensors and mergekit hold a whole shard in memory. Here names, shapes and dtype
+are known before the first weight is made, so no more than one tensor is ever held.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def write_shards(
             for name in names:
                 _append(out, name, shapes[name], dtype, next(coming, None))
     if next(coming, None) is not None:
-        raise ExportError("more tensors came than were announced")
+        raise ExportError("more tensors were given than announced")
     total = width * sum(math.prod(shape) for shape in shapes.values())
     if len(plan) > 1:
         _write_index(folder, files, plan, total)

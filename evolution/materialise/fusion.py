@@ -83,7 +83,7 @@ def combine_all(ranges: Sequence[Range]) -> None:
         combine(each, fused=True)
 
 
-def adds_in_passing(*tensors: Tensor) -> bool:
+def adds_in_one_pass(*tensors: Tensor) -> bool:
     """Whether residuals of such tensors take no memory of their own: a compiled loop adds them."""
     return takes(*tensors) and proven_loop(_combine_plainly) is not None
 
@@ -177,7 +177,7 @@ def _kernel(count: int, device: torch.device, out: torch.dtype, base: torch.dtyp
         _log.info("experts are summed without a compiled kernel: %s", first_line(error))
         return None
     if not torch.equal(found, expected):
-        _log.info("experts are summed without a compiled kernel: it rounds otherwise")
+        _log.info("experts are summed without a compiled kernel: it rounds differently")
         return None
     return cast(Kernel, compiled)
 

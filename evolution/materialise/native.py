@@ -1,6 +1,6 @@
 """The loop that sums task vectors on a CPU, compiled from `sums.cpp` by the system's C++ compiler.
 
-What a graph compiler makes of the same sum has to be called again for each piece, and cannot add
+The code of a graph compiler for this sum has to be called again for each piece, and cannot add
 residuals while a chunk is in the cache. The loop is used only after it has shown, on samples of
 every dtype, that it gives the bits of plain operations; where there is no compiler, nothing is
 lost but time. Each process builds its own, in about a second: what is built for this processor
@@ -152,7 +152,7 @@ def proven_loop(plain: Callable[[Range], None]) -> Loop | None:
             plain(given._replace(out=expected))
             loop([given._replace(out=found)])
             if not torch.equal(found, expected):
-                _log.info("experts are summed without a compiled loop: it rounds otherwise")
+                _log.info("experts are summed without a compiled loop: it rounds differently")
                 return None
     return loop
 
@@ -166,7 +166,7 @@ def _compiled() -> ctypes.CDLL:
     Raises:
         subprocess.SubprocessError: it does not compile.
         OSError: there is no compiler, or what it made cannot be loaded.
-        ValueError: the environment's CXX is no command line.
+        ValueError: the environment's CXX is not a command line.
     """
     # A compiler may be named with words before and behind it: "ccache g++ -m64".
     compiler = shlex.split(os.environ.get("CXX", "")) or ["c++"]
@@ -181,11 +181,11 @@ def _compiled() -> ctypes.CDLL:
                 # The linker may have an OpenMP library where the loader finds none.
                 if not faster:
                     raise
-    raise AssertionError("the last flags are none")
+    raise AssertionError("the last attempt adds no flags")
 
 
 def _reason(error: Exception) -> str:
-    """Why there is no loop, in the compiler's words where it said any."""
+    """Why there is no loop: the compiler's own message, if it gave one."""
     said = error.stderr if isinstance(error, subprocess.CalledProcessError) else None
     lines = (said or b"").decode(errors="replace").strip().splitlines()
     return lines[0] if lines else first_line(error)

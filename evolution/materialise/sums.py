@@ -18,7 +18,7 @@ from torch import Tensor
 
 from evolution.bank.task_vectors import Dense
 from evolution.genome.noise import Noise
-from evolution.materialise.fusion import adds_in_passing, combine, combine_all
+from evolution.materialise.fusion import adds_in_one_pass, combine, combine_all
 from evolution.materialise.native import Range, Residual
 
 PIECE = 1 << 20
@@ -52,7 +52,7 @@ class Sum:
     def write(self, out: Float[Tensor, " ..."], fused: bool = False) -> None:
         """Evaluate into a contiguous tensor on the same device, rounding once to its dtype."""
         scratch = Scratch()
-        whole = fused and adds_in_passing(out, self.base)
+        whole = fused and adds_in_one_pass(out, self.base)
         for piece in pieces(self, out, whole=whole):
             piece.evaluate(fused, scratch)
 
@@ -106,9 +106,9 @@ class Piece:
             scratch: shared by pieces that are evaluated one after the other.
         """
         product, device = self._product(scratch), self.out.device
-        in_passing = product is None or (fused and adds_in_passing(self.out, self.base))
+        in_one_pass = product is None or (fused and adds_in_one_pass(self.out, self.base))
         total = self.out
-        if total.dtype != torch.float32 and (self.noise is not None or not in_passing):
+        if total.dtype != torch.float32 and (self.noise is not None or not in_one_pass):
             total = scratch.take("total", total.numel(), device)
         combine(self._range()._replace(out=total, product=product), fused)
         if self.noise is not None:
@@ -134,7 +134,7 @@ class Piece:
 
 
 def evaluate_all(work: Iterable[Piece], fused: bool) -> None:
-    """Evaluate pieces that all are in memory; nobody waits for a single one of them.
+    """Evaluate pieces that are all in memory; the caller needs no single one early.
 
     Plain sums are left to the end and go to the compiled loop together, see `combine_all`. A
     product is added at once, while it is in the cache.
@@ -161,9 +161,9 @@ def pieces(
     Args:
         total: what goes there.
         out: contiguous, in the shape of the base; may be on another device.
-        most: elements of a piece; by default `PIECE`, or everything at once where no buffer is
+        most: elements of a piece; by default `PIECE`, or everything in one piece where no buffer is
             needed.
-        whole: residuals need none either, as `adds_in_passing` says.
+        whole: residuals need none either, see `adds_in_one_pass`.
     """
     size = out.numel()
     if not size:

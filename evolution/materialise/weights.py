@@ -25,7 +25,7 @@ from evolution.bank.spectral import SpectralBasis
 from evolution.bank.task_vectors import Dense, LowRank
 from evolution.genome.genome import Genome
 from evolution.genome.noise import Noise
-from evolution.materialise.fusion import adds_in_passing
+from evolution.materialise.fusion import adds_in_one_pass
 from evolution.materialise.native import takes
 from evolution.materialise.streaming import STAGED, moved, staged
 from evolution.materialise.sums import Piece, Scratch, Sum, evaluate_all, pieces
@@ -147,7 +147,7 @@ def expected_checksum(
 def lacks_loop(bank: Bank) -> bool:
     """Whether a compiled loop would save time with this bank on a CPU, and none can be made."""
     sample = torch.empty(0, dtype=bank.dtype)
-    return takes(sample) and _is_worth_compiling(bank) and not adds_in_passing(sample)
+    return takes(sample) and _is_worth_compiling(bank) and not adds_in_one_pass(sample)
 
 
 def _made(
@@ -194,7 +194,7 @@ def _in_place(work: Iterator[tuple[Sum, Tensor]], fused: bool) -> Iterator[Piece
 
     def cut(most: int | None) -> Iterator[Piece]:
         for total, out in chain([first], work):
-            yield from pieces(total, out, most, fused and adds_in_passing(out, total.base))
+            yield from pieces(total, out, most, fused and adds_in_one_pass(out, total.base))
 
     if here == there:
         yield from cut(None)

@@ -47,7 +47,7 @@ def merged(
         label: what the merge is called in messages.
         bank: that the members belong to.
         members: name -> genome, written as checkpoints under these names.
-        configuration: of mergekit, in which models go by these names.
+        configuration: of mergekit, in which models have these names.
         rng_seed: of methods that draw at random.
         scratch: where there is room for the members and the result.
 
@@ -92,9 +92,9 @@ def _run(label: str, place: Path, rng_seed: int) -> None:
 
 
 def _reason(code: int, stderr: str) -> str:
-    """What mergekit said last; a process that was killed said nothing of it."""
+    """The last error line of mergekit; a killed process leaves none."""
     if code < 0:
-        hint = ": too little memory, perhaps" if -code == signal.SIGKILL else ""
+        hint = ", perhaps for lack of memory" if -code == signal.SIGKILL else ""
         return f"it was killed by signal {-code}{hint}"
     said = [line.strip() for line in stderr.splitlines() if line.strip()]
     return said[-1] if said else f"exit code {code}"

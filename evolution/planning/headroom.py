@@ -10,7 +10,7 @@ import psutil
 
 
 class _Files(NamedTuple):
-    """Where a control group tells its limit, its use, and the file pages that it would give up."""
+    """Where a control group reports its limit, its use, and file pages that can be reclaimed."""
 
     limit: str
     used: str
@@ -30,7 +30,7 @@ def free_memory(
 
     Args:
         groups: names the control groups, of the first or the second version, as Linux does.
-        root: where they are mounted; elsewhere than on Linux there are none.
+        root: where they are mounted; they exist on Linux only.
     """
     return min([psutil.virtual_memory().available, *_allowed(groups, root)])
 

@@ -19,7 +19,7 @@ BankPlace = Literal["host", "device", "pinned"]
 Fit = Literal["fits", "tight", "too large"]
 
 _SPARE = 0.9
-"""Share of what is free that may be planned with; the rest is for what nobody counts."""
+"""Share of what is free that may be planned with; the rest is for what is not counted."""
 
 _FLOAT32 = 4
 
@@ -64,7 +64,7 @@ class MemoryNeed:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Who needs how much memory, and whether it is there.
+    """How much memory each part needs, and whether it is available.
 
     Attributes:
         needs: of all parts of a run.
@@ -191,7 +191,7 @@ def _judged(needs: tuple[MemoryNeed, ...], machine: Machine, bank: BankPlace) ->
         )
         return MemoryPlan(needs, machine, bank, "too large", advice)
     if any(taken[place] > _SPARE * free[place] for place in free):
-        advice = "it fits with less than a tenth to spare: end other programs, or lower engine.rows"
+        advice = "it fits, with less than a tenth to spare: close programs, or lower engine.rows"
         return MemoryPlan(needs, machine, bank, "tight", advice)
     advice = {
         "host": "bank and engine share main memory"
@@ -203,9 +203,9 @@ def _judged(needs: tuple[MemoryNeed, ...], machine: Machine, bank: BankPlace) ->
     return MemoryPlan(needs, machine, bank, "fits", advice)
 
 
-_SMALLER = "take a smaller family of models, or a larger machine"
+_SMALLER = "use smaller models, or a larger machine"
 _REMEDIES = (
-    ("bank", "take fewer full seeds or merges, LoRA seeds, or a smaller spectral.rank"),
+    ("bank", "use fewer full seeds or merges, LoRA seeds, or a smaller spectral.rank"),
     ("keys and values (engine", "lower engine.kv_cache_gib"),
     ("keys and values", "lower engine.rows, or judge.max_tokens"),
     ("activations", "lower engine.rows, engine.prefill_tokens or engine.context"),

@@ -26,9 +26,9 @@ class TaskForce:
 
 @dataclass(frozen=True)
 class Passes:
-    """Skill vectors as bit masks: bit i stands for the i-th family that anybody was graded on.
+    """Skill vectors as bit masks: bit i stands for the i-th family that any expert was graded on.
 
-    A missing entry passes nothing. A family on which nobody was graded is no failure of anybody's
+    A missing entry passes nothing. A family on which no expert was graded counts as no failure
     and has no bit, so the denominator is the same for all choices of experts.
 
     Attributes:
@@ -111,7 +111,7 @@ def greedy(passes: Passes, n: int, forced: Sequence[str] = ()) -> tuple[str, ...
     while len(chosen) < min(n, len(passes.masks)):
         layer = _layer(passes, chosen, covered, n - len(chosen))
         if not layer and not covered:
-            # Nobody who is left passes anything.
+            # None of those left passes anything.
             layer = [expert for expert in passes.masks if expert not in chosen]
         chosen += layer
         covered = 0
@@ -119,7 +119,7 @@ def greedy(passes: Passes, n: int, forced: Sequence[str] = ()) -> tuple[str, ...
 
 
 def _layer(passes: Passes, chosen: Sequence[str], covered: int, room: int) -> list[str]:
-    """Experts that add to what is covered, the one that adds most first, until nobody adds.
+    """Experts that add to what is covered, the one that adds most first, until none adds anything.
 
     Lazily: a gain only ever shrinks (Minoux, 1978), so an expert's last known gain bounds its
     present one, and one that leads the queue with a gain that is up to date leads for certain,

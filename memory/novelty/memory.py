@@ -73,7 +73,7 @@ class NoveltyMemory:
             folder: the run folder; the data go to `memory/` in it.
             embedder: makes all vectors.
             settings: `chroma_url` names a Chroma server that keeps the data instead.
-            run_id: tells the collections of several runs on such a server apart; `store.run_id()`.
+            run_id: keeps the collections of several runs on such a server apart; `store.run_id()`.
 
         Raises:
             NoveltyError: if Chroma cannot open its data or reach its server.
@@ -96,7 +96,9 @@ class NoveltyMemory:
             raise ValueError("a Chroma server needs the run's id")
         address = urlsplit(url)
         if address.scheme not in ("http", "https") or address.hostname is None:
-            raise NoveltyError(f"novelty.chroma_url: {url} is no URL like http://localhost:8000")
+            raise NoveltyError(
+                f"novelty.chroma_url: {url} is not a URL such as http://localhost:8000"
+            )
         secure = address.scheme == "https"
         port = address.port or (443 if secure else 8000)
         with _guard(url):
@@ -146,7 +148,7 @@ class NoveltyMemory:
             self.flush()
         except NoveltyError as error:
             log.warning(
-                "%d families were not stored, the next run makes up for it: %s",
+                "%d families were not stored; the next run stores them: %s",
                 len(self._waiting),
                 error,
             )
@@ -240,13 +242,13 @@ def _guard(place: str) -> Iterator[None]:
     from chromadb.errors import ChromaError
 
     advice = (
-        "start that Chroma server, or drop novelty.chroma_url"
+        "start that Chroma server, or remove novelty.chroma_url"
         if "://" in place
-        else "delete that folder, it is rebuilt from run.db"
+        else "delete that folder; it is rebuilt from run.db"
     )
     try:
         yield
-    # A server that is not there is a ValueError in Chroma.
+    # An unreachable server is a ValueError in Chroma.
     except (ChromaError, httpx.HTTPError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         raise NoveltyError(f"the novelty memory {place} failed ({reason}): {advice}") from error

@@ -8,7 +8,7 @@ import numpy as np
 
 from memory.hashing import text_hash
 from memory.novelty.embedding import Embedder, Vectors
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 
 class RecordedEmbedder:

@@ -37,7 +37,7 @@ class TranscriptTables(Database):
     def put_call(self, call: Call) -> None:
         """Keep a call. A success replaces a failure under the same key; nothing replaces a success.
 
-        The count of cached uses is kept, whatever `call.cached` says.
+        The count of cached uses is kept, whatever `call.cached` is.
         """
         with self.transaction():
             stored = self._one("SELECT seq, failed FROM calls WHERE key = ?", (call.key,))

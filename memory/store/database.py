@@ -37,7 +37,7 @@ _ADVICE = {
     sqlite3.SQLITE_CANTOPEN: "cannot be opened: check the permissions of its folder",
     sqlite3.SQLITE_NOTADB: "is not a database: choose another folder",
     sqlite3.SQLITE_CORRUPT: "is damaged: restore the run folder from a copy",
-    sqlite3.SQLITE_BUSY: "is busy: another process keeps it locked, wait for it and try again",
+    sqlite3.SQLITE_BUSY: "is locked by another process: wait for it, and try again",
 }
 
 
@@ -259,7 +259,7 @@ def _lock_folder(folder: Path) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
-        raise StoreError(f"{folder}: cannot write there ({error.strerror})") from error
+        raise StoreError(f"{folder}: no permission to write there ({error.strerror})") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(handle, 0)
@@ -311,8 +311,8 @@ def _connect_to_read(folder: Path) -> sqlite3.Connection:
     if not place.is_file():
         raise StoreError(f"there is no run in {folder}: start one with `acdc run {folder}`")
     address = place.absolute().as_uri() + "?mode=ro"
-    # A folder that cannot be written to holds no live run. SQLite then has to be told not to ask
-    # for its shared-memory file; it must not be told so while a writer may be at work.
+    # A folder that cannot be written to holds no live run. SQLite then must be set not to use
+    # its shared-memory file; that would be wrong while a writer may be at work.
     if not os.access(folder, os.W_OK) and not place.with_name(DATABASE + "-wal").exists():
         address += "&immutable=1"
     try:
@@ -326,6 +326,6 @@ def _connect_to_read(folder: Path) -> sqlite3.Connection:
         connection.close()
         raise SchemaError(
             f"{place} has schema {version}, this acdc reads {len(schema.MIGRATIONS)}: "
-            f"go on with the run once (`acdc run {folder}`) to bring it up to date"
+            f"continue the run once (`acdc run {folder}`) to upgrade it"
         )
     return connection

@@ -110,7 +110,7 @@ class PopulationTables(Database):
                 self._write(sql, row)
 
     def archive(self, generation: int) -> list[ArchiveEntry]:
-        """The archive of one generation, best rank first; empty if there is none."""
+        """The archive of one generation, best rank first; empty before its selection."""
         sql = (
             "SELECT expert, rank, fitness, novelty FROM archive_entries "
             "WHERE generation = ? ORDER BY rank, expert"
@@ -128,7 +128,7 @@ class PopulationTables(Database):
         return row[0], self.archive(row[0])
 
     def archive_experts(self) -> list[Expert]:
-        """The experts of the latest archive by rank, or the founders while there is none."""
+        """The experts of the latest archive by rank, or the founders before the first selection."""
         latest = self.latest_archive()
         if latest is None:
             return self.experts(0)

@@ -145,7 +145,7 @@ def check(connection: sqlite3.Connection, place: str) -> int:
     mark = int(connection.execute("PRAGMA application_id").fetchone()[0])
     tables = int(connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0])
     if mark != APPLICATION_ID and (tables or version):
-        raise SchemaError(f"{place} is not the database of a run: choose another folder")
+        raise SchemaError(f"{place} is not a run database: choose another folder")
     if version > len(MIGRATIONS):
         raise SchemaError(
             f"{place} was written by a newer acdc (schema {version}; this one knows up to "

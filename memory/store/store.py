@@ -1,4 +1,4 @@
-"""The run store: everything that a run has to remember, in one SQLite file. The room's door.
+"""The run store: everything that a run has to remember, in one SQLite file.
 
 `run.db` is the truth about a run. Chroma, the family folders and the checkpoints of the graph can
 be made anew from it, or are checked against it. Writes are idempotent: the same key with the same

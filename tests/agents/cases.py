@@ -6,7 +6,7 @@ from typing import Any
 
 from agents.config import RunConfig
 from agents.context import RunContext
-from memory.store.store import RunStore
+from memory.store import RunStore
 from prompts import PromptLibrary
 
 

@@ -141,7 +141,7 @@ def finished_run(acdc: Acdc, tiny_config: Path, tmp_path_factory: pytest.TempPat
 
 def outcome_of(folder: Path) -> dict[str, Any]:
     """What must be equal between two runs: archive by genome, and all skill vectors."""
-    from memory.store.store import RunStore
+    from memory.store import RunStore
 
     with RunStore.open(folder, read_only=True) as store:
         latest = store.latest_archive()

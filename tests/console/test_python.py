@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import acdc
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
 

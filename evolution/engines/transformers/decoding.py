@@ -32,7 +32,7 @@ from evolution.engines.transformers.slots import Slots, Span
 
 @dataclass(eq=False)
 class DecodingTask:
-    """A prompt, and what has been said to it so far.
+    """A prompt, and the reply so far.
 
     Attributes:
         stream: where its random numbers come from; None if greedy.
@@ -113,8 +113,8 @@ class Decoder:
     ) -> None:
         """Complete tasks whose replies need the same number of slots.
 
-        A batch is read when a row is free and nobody is ready to take it: no row idles while there
-        is work, and at most one batch waits with all its keys and values.
+        A batch is read when a row is free and no reply is ready to take it: no row idles while
+        there is work, and at most one batch waits with all its keys and values.
         """
         ready: deque[Ready] = deque()
         rows: list[DecodingTask | None] = [None] * self._rows

@@ -52,7 +52,7 @@ class TransformersEngine(HeldEngine):
         settings: device, threads and batch shape.
 
     Raises:
-        EngineError: the device is not there.
+        EngineError: the device does not exist.
     """
 
     def __init__(self, bank: Bank, settings: EngineSettings) -> None:
@@ -79,7 +79,7 @@ class TransformersEngine(HeldEngine):
 
     @property
     def profile(self) -> str:
-        """JSON of everything beside genome, prompt and sampling that can change an answer."""
+        """JSON of everything besides genome, prompt and sampling that can change an answer."""
         on_cpu = self._device.type == "cpu"
         return json.dumps(
             {

@@ -98,7 +98,7 @@ class ModelWeights:
                 self._as_base.add(name)
 
     def _replace_layers(self) -> None:
-        """Tied weights go by the name of their first owner, as in the bank."""
+        """Tied weights have the name of their first owner, as in the bank."""
         names = {id(weight): name for name, weight in self._model.named_parameters()}
         for owner in list(self._model.modules()):
             for name, layer in list(owner.named_children()):

@@ -90,7 +90,7 @@ def remembered(file: Path, tried: PassSizes, find: Callable[[], PassSizes]) -> P
         ):
             return sizes
     except (OSError, ValueError, AttributeError, TypeError):
-        pass  # it is not there, or damaged
+        pass  # missing or damaged
     sizes = find()
     keep_json(file, asdict(sizes))
     return sizes
@@ -113,7 +113,7 @@ def _alike(sizes: Sequence[int], results_of: Callable[[int], Sequence[Tensor]]) 
             found.append(size)
             expected = ones
     if not found:
-        _log.warning("replies may differ in the last bit with what else is asked")
+        _log.warning("no batch size gives equal bits: replies may vary slightly with their batch")
         found = [sizes[-1]]
     return tuple(reversed(found))
 

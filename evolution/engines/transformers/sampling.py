@@ -24,7 +24,7 @@ def choose(
     Args:
         logits: scores, one row per reply.
         sampling: temperature 0 is greedy.
-        streams: one per row; None for rows that nobody reads.
+        streams: one per row; None for rows that are not read.
     """
     if sampling.temperature == 0.0:
         return logits.argmax(-1)

@@ -1,8 +1,8 @@
 """Wiping what an expert leaves in vLLM's key-value cache.
 
-vLLM hands blocks on as they are, and its attention multiplies what lies behind the end of a
-sequence by zero. If that is not a number, since the weights of the expert before overflowed, the
-next expert's answers are none either.
+vLLM reuses blocks as they are, and its attention multiplies what lies behind the end of a sequence
+by zero. If that is NaN, since the weights of the previous expert overflowed, the next expert's
+results are NaN too.
 """
 
 from __future__ import annotations

@@ -63,8 +63,8 @@ class VllmEngine(HeldEngine):
         settings: device, threads and memory.
 
     Attributes:
-        swapped: what the worker said of the last swap: how (packed, copied, reloaded), seconds, and
-            how many tensors were seen.
+        swapped: what the worker reported of the last swap: how (packed, copied, reloaded), seconds,
+            and how many tensors were seen.
 
     Raises:
         EngineError: vLLM cannot serve this model here.
@@ -84,7 +84,7 @@ class VllmEngine(HeldEngine):
 
     @property
     def profile(self) -> str:
-        """JSON of everything beside genome, prompt and sampling that can change an answer."""
+        """JSON of everything besides genome, prompt and sampling that can change an answer."""
         return json.dumps(
             {
                 "engine": "vllm",
@@ -102,7 +102,7 @@ class VllmEngine(HeldEngine):
         )
 
     def swap_through_folders(self) -> None:
-        """From now on leave the worker's bank aside, as if it had failed."""
+        """From now on swap through folders, as if the worker's bank had failed."""
         self._ways = [self._through_folder]
         self._loaded = None
 
@@ -123,14 +123,14 @@ class VllmEngine(HeldEngine):
             except WorkerError as error:
                 if len(self._ways) == 1:
                     raise EngineError(
-                        f"{error}; no other way to swap is left: set engine.kind to transformers"
+                        f"{error}; no way to swap weights is left: set engine.kind to transformers"
                     ) from error
-                _log.warning("%s: the next way to swap is taken", error)
+                _log.warning("%s: trying another way to swap weights", error)
                 self._ways.remove(way)
         with self._alive():
-            # Replies that nobody waits for may still be in flight: they let go of their blocks.
+            # Abandoned replies may still be in flight: they release their blocks.
             if not self._llm.llm_engine.reset_prefix_cache(reset_running_requests=True):
-                raise EngineError("vLLM keeps keys of the expert before: its cache is in use")
+                raise EngineError("vLLM still holds keys of the previous expert: cache in use")
 
     def _restart(self) -> None:
         if self._llm is not None:
@@ -149,7 +149,7 @@ class VllmEngine(HeldEngine):
         self._send_bank()
         swapped = self._call("acdc_swap", genome.to_bytes(), in_place)
         if swapped["genome"] != self._bank.genome_id(genome):
-            raise WorkerError("the worker's bank is another one: did a seed change on disk?")
+            raise WorkerError("the worker loaded a different bank: did a seed change on disk?")
         return swapped
 
     def _through_folder(self, genome: Genome) -> dict[str, Any]:
@@ -177,15 +177,15 @@ class VllmEngine(HeldEngine):
         """Call the worker.
 
         Raises:
-            WorkerError: with what it says.
+            WorkerError: with the error that it reports.
             EngineError: vLLM has died.
         """
         with self._alive():
             [said] = self._llm.collective_rpc(method, args=arguments)
-        told: dict[str, Any] = json.loads(said)
-        if "error" in told:
-            raise WorkerError(told["error"])
-        return told
+        reported: dict[str, Any] = json.loads(said)
+        if "error" in reported:
+            raise WorkerError(reported["error"])
+        return reported
 
     def _complete(self, ask: Ask, stop: threading.Event) -> list[Reply]:
         sampling = ask.sampling

@@ -78,13 +78,13 @@ def plan(bank: Bank, settings: EngineSettings) -> LaunchPlan:
     if any(len(shape) > 2 for shape in bank.layout.shapes.values()):
         raise EngineError(
             "a mixture-of-experts model, or one with convolutions, cannot be swapped in vLLM: "
-            "nobody sees what it computes with there; set engine.kind to transformers"
+            "its weights cannot be verified there; set engine.kind to transformers"
         )
     kind: str = current_platform.device_type
     device = torch.device(kind if settings.device == "auto" else settings.device)
     if device.type != kind:
         raise EngineError(
-            f"the vLLM that is installed computes on {kind}, not on {settings.device}: set "
+            f"the installed vLLM runs on {kind}, not on {settings.device}: set "
             "engine.device to auto"
         )
     longest = longest_context(bank.config)
@@ -179,7 +179,7 @@ def _variables(plan: LaunchPlan, log: Path) -> dict[str, str]:
         names = visible.split(",") if visible else [str(i) for i in range(plan.device.index + 1)]
         if plan.device.index >= min(len(names), torch.cuda.device_count()):
             raise EngineError(
-                f"device {str(plan.device)!r} is not there: set engine.device to auto"
+                f"device {str(plan.device)!r} does not exist: set engine.device to auto"
             )
         variables["CUDA_VISIBLE_DEVICES"] = names[plan.device.index]
     return variables
@@ -218,5 +218,5 @@ def last_cause(folder: Path) -> str | None:
     """The last error in vLLM's log, where the reason of a failure stands."""
     log = folder / LOG
     causes = _CAUSE.findall(log.read_text(errors="replace")) if log.is_file() else []
-    told = [cause for cause in causes if not any(echo in cause for echo in _ECHOES)]
-    return told[-1] if told else None
+    reported = [cause for cause in causes if not any(echo in cause for echo in _ECHOES)]
+    return reported[-1] if reported else None

@@ -1,4 +1,4 @@
-"""Noticing that vLLM has died: its client would wait for ever for what a killed process owes it."""
+"""Detecting that vLLM has died: its client would otherwise wait forever for a killed process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SECONDS = 0.5
 def watch(llm: Any) -> None:
     """Fail what is waited for as soon as vLLM's processes are dead; ends with them.
 
-    vLLM's own monitor notes the death, and refuses what is asked from then on, but wakes nobody who
+    vLLM's own monitor notes the death, and refuses later requests, but does not wake whoever
     waits already.
     """
     core = llm.llm_engine.engine_core

@@ -1,4 +1,4 @@
-"""A witness of swaps: compares what an engine computes with to what it was fed.
+"""A witness of swaps: compares the weights in use with those that were given.
 
 On a CPU vLLM packs the weights of linear layers into opaque blobs and throws the originals away, so
 there is nothing left to hash. But a unit vector that goes through a layer comes out as one column
@@ -39,8 +39,8 @@ class Findings:
         seen: number of tensors that the engine was seen to compute with.
         unseen: tensors for which it has no place that the witness knows.
         differing: tensors that are others than those that were fed.
-        unclear: tensors whose layer gave something that is no number. One infinite weight makes
-            nonsense of its whole row, so this is right if what was fed is not finite either.
+        unclear: tensors whose layer gave values that are not finite. One infinite weight spoils
+            its whole row, so this is right if what was fed is not finite either.
     """
 
     seen: int
@@ -96,7 +96,7 @@ class Witness:
 def sources_of(name: str, packed: Mapping[str, list[str]]) -> list[str]:
     """Names of the tensors that a parameter of vLLM was put together of."""
     owner, _, part = name.rpartition(".")
-    # A head is owned by nobody: its name has no dot in front.
+    # A head has no owner: its name has no dot in front.
     parent, dot, module = owner.rpartition(".")
     return [f"{parent}{dot}{piece}.{part}" for piece in packed.get(module, [module])]
 

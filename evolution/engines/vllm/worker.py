@@ -35,11 +35,11 @@ _WORKER_ERRORS = (RuntimeError, ValueError, KeyError, AttributeError, OSError)
 cannot load in this way. What else happens is a fault and ends the worker's call as such."""
 
 
-def _told(method: Callable[..., dict[str, Any]]) -> Callable[..., str]:
+def _reported(method: Callable[..., dict[str, Any]]) -> Callable[..., str]:
     """Answer in JSON, errors included: vLLM hands an exception on without its type."""
 
     @functools.wraps(method)
-    def telling(*args: Any) -> str:
+    def reporting(*args: Any) -> str:
         try:
             return json.dumps(method(*args))
         except EvolutionError as error:
@@ -47,7 +47,7 @@ def _told(method: Callable[..., dict[str, Any]]) -> Callable[..., str]:
         except _WORKER_ERRORS as error:
             return json.dumps({"error": f"{type(error).__name__}: {error}".splitlines()[0]})
 
-    return telling
+    return reporting
 
 
 class BankWorker:
@@ -60,7 +60,7 @@ class BankWorker:
     _acdc_packer: Packer
     _acdc_loads_plainly: bool = False
 
-    @_told
+    @_reported
     def acdc_load_bank(self, models: str, spectral: str, cache_dir: str) -> dict[str, Any]:
         """Load the bank that the engine's process holds too, from the same settings and cache.
 
@@ -79,7 +79,7 @@ class BankWorker:
         self._acdc_bank = bank
         return {"anchors": len(bank.anchors), "device": str(bank.device)}
 
-    @_told
+    @_reported
     def acdc_append_anchor(self, name: str, path: str) -> dict[str, Any]:
         """Take up an anchor that joined the bank in the engine's process."""
         bank = self._acdc_held()
@@ -89,7 +89,7 @@ class BankWorker:
         bank.append(anchor)
         return {"anchors": len(bank.anchors)}
 
-    @_told
+    @_reported
     def acdc_swap(self, payload: bytes, in_place: bool) -> dict[str, Any]:
         """Materialise an expert in the model, and see that the model computes with it.
 
@@ -112,7 +112,7 @@ class BankWorker:
             done = self._acdc_install(weights, in_place and self.device.type != "cpu")
         return {"genome": bank.genome_id(genome)} | done
 
-    @_told
+    @_reported
     def acdc_read_folder(self, folder: str) -> dict[str, Any]:
         """Take over the weights of a folder that the engine's process has written."""
         return self._acdc_install(lambda: _stored(Path(folder)), in_place=False)
@@ -172,11 +172,11 @@ class BankWorker:
 
 def _check(verdict: Findings, weights: Callable[[], Tensors]) -> None:
     """Raises:
-    EngineError: the model computes with other weights than it was given, or nobody can tell.
+    EngineError: the model does not compute with the weights it was given, or it is unknown.
     """
     if verdict.unseen:
         raise EngineError(
-            f"vLLM keeps {len(verdict.unseen)} tensors where nobody sees what it computes with: "
+            f"vLLM keeps {len(verdict.unseen)} tensors that cannot be verified after a swap: "
             f"{', '.join(verdict.unseen[:3])}"
         )
     others = set(verdict.differing)
@@ -185,7 +185,7 @@ def _check(verdict: Findings, weights: Callable[[], Tensors]) -> None:
     if others or not verdict.seen:
         named = ", ".join(sorted(others)[:3]) or "all tensors"
         raise EngineError(
-            f"vLLM computes with other weights than it was given ({len(others)} tensors differ: "
+            f"vLLM does not compute with the weights it was given ({len(others)} tensors differ: "
             f"{named})"
         )
 

@@ -21,7 +21,7 @@ from agents.chat.structured import Completion
 from agents.critic.critique import CritiqueReply
 from agents.errors import BudgetExhausted, ContextLengthError, EndpointError
 from memory.records import ChatMessage
-from memory.store.store import RunStore
+from memory.store import RunStore
 from tests.agents.chat.scripted_server import (
     Act,
     Body,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from agents.errors import CurationError
 from agents.families.lifecycle import TRANSITIONS, Happening, move
 from memory.records import Family, FamilyStatus
-from memory.store.store import RunStore
+from memory.store import RunStore
 from tests.agents.pool.test_curation import family
 
 

@@ -18,7 +18,7 @@ from agents.sandbox import Submission, open_sandbox
 from agents.settings import SandboxSettings
 from memory.hashing import text_hash
 from memory.records import Answer, Reply
-from memory.store.store import RunStore
+from memory.store import RunStore
 from prompts import PromptLibrary
 from tests.agents.chat.scripted_server import Act, Body, Fail, Say, ScriptedServer
 

@@ -15,7 +15,7 @@ from evolution.errors import EngineError, PromptTooLongError
 from evolution.genome.genome import Genome
 from memory.hashing import text_hash
 from memory.records import ChatMessage, Reply
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 GENOME = Genome(coefficients=np.zeros((1, 1), dtype=np.float32), displacements={})
 CODE = """

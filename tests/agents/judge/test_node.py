@@ -15,7 +15,7 @@ from agents.judge.node import examine_experts
 from agents.sandbox import Score
 from evolution.genome.genome import Genome
 from memory.records import Expert, Family
-from memory.store.store import RunStore
+from memory.store import RunStore
 from tests.agents.cases import run_context
 from tests.agents.judge.test_examiner import ScriptedBroker, ScriptedSandbox
 from tests.agents.pool.test_curation import family

@@ -28,7 +28,7 @@ from agents.settings import GateSettings, SandboxSettings
 from agents.trial import run_gates
 from memory.hashing import text_hash
 from memory.records import Answer, Expert, Reply
-from memory.store.store import RunStore
+from memory.store import RunStore
 from prompts import PromptLibrary
 from tests.agents.chat.scripted_server import Act, Body, Fail, Say, ScriptedServer
 

@@ -20,7 +20,7 @@ from agents.settings import GateSettings, SandboxSettings, ScientistSettings
 from agents.trial import run_gates
 from memory.hashing import text_hash
 from memory.records import Assignment, AssignmentKind, Family, GateReport, TrialAnswer
-from memory.store.store import RunStore
+from memory.store import RunStore
 from prompts import PromptLibrary, worked_example
 
 Passes = Callable[[Proposal, str, str], bool]

@@ -24,7 +24,7 @@ from memory.novelty.embedding import Vectors, unit_rows
 from memory.novelty.memory import NoveltyMemory
 from memory.records import Assignment, AssignmentKind, Draft, GateReport, Rejection
 from memory.settings import NoveltySettings
-from memory.store.store import RunStore
+from memory.store import RunStore
 from prompts import worked_example
 from tests.agents.cases import run_context
 from tests.agents.pool.test_curation import family

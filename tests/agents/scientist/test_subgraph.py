@@ -31,7 +31,7 @@ from memory.records import (
     Role,
     TrialAnswer,
 )
-from memory.store.store import RunStore
+from memory.store import RunStore
 from prompts import PromptLibrary, worked_example
 
 ASSIGNMENT = Assignment(id="g0-a00", generation=0, index=0, kind="novel", rng_seed=7)

@@ -25,7 +25,7 @@ from agents.settings import GateSettings, SandboxSettings
 from agents.trial import run_gates
 from agents.trial.clock import years_later
 from memory.records import Assignment, Draft, TrialAnswer
-from memory.store.store import RunStore
+from memory.store import RunStore
 from prompts import PromptLibrary
 
 FOLDER = Path(__file__).parent / "proposals"

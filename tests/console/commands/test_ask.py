@@ -23,7 +23,7 @@ from console.commands.status import collect
 from console.run.folder import RunFolder
 from console.run.reading import open_reading
 from memory.records import Sampling
-from memory.store.store import RunStore
+from memory.store import RunStore
 from tests.conftest import SHAPE, make_tokenizer
 from tests.console.conftest import Acdc
 

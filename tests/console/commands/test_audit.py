@@ -15,7 +15,7 @@ from console.commands.audit_questions import read_questions
 from console.errors import UsageError
 from console.run.folder import RunFolder
 from memory.records import Family
-from memory.store.store import RunStore
+from memory.store import RunStore
 from tests.console.conftest import Acdc
 
 FAR = "Which painter of the Dutch golden age made a portrait of a girl with an earring of pearl?"

@@ -24,7 +24,7 @@ from console.commands.evaluate import (
 )
 from console.errors import UsageError
 from console.run.folder import RunFolder
-from memory.store.store import RunStore
+from memory.store import RunStore
 from tests.agents.evaluation.test_harness import sample, write
 from tests.console.conftest import Acdc
 from tests.console.scientist_server import VERDICT

@@ -108,7 +108,7 @@ def test_the_merges_of_the_page_are_ones_that_mergekit_takes() -> None:
         (
             "from evolution.registry import crossover\n"
             "@crossover('slerp')\ndef mine(parents, geometry, rng):\n    return parents[0], {}\n",
-            "there is a built-in crossover 'slerp': take another name",
+            "'slerp' is the name of a built-in crossover: choose another",
         ),
     ],
 )

@@ -13,7 +13,7 @@ from agents.progress import ProgressEvent, silent
 from console.commands.study import conduct, show
 from console.commands.study_file import FULL, VARIANTS, StudySettings, read_study
 from console.errors import ConfigError
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 
 def write_study(folder: Path, run: dict[str, Any], **keys: Any) -> Path:

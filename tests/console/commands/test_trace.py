@@ -21,7 +21,7 @@ from memory.records import (
     Json,
     Rejection,
 )
-from memory.store.store import RunStore
+from memory.store import RunStore
 
 
 def _folder(tmp_path: Path, fill: Callable[[RunStore], object]) -> RunFolder:

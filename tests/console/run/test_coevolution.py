@@ -12,7 +12,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from memory.store.store import RunStore
+from memory.store import RunStore
 from tests.console.conftest import Acdc, Process, outcome_of
 
 

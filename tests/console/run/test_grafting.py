@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from memory.records import Graft
-from memory.store.store import RunStore
+from memory.store import RunStore
 from tests.console.conftest import Acdc, Process, outcome_of
 from tests.console.test_bad_input import the_line
 
@@ -51,7 +51,7 @@ def test_a_killed_run_has_the_same_anchors_and_a_moved_one_exports_them(
     moved = killed.rename(tmp_path / "moved")
     written = acdc.json("export", moved, "g1-1", tmp_path / "out")
     assert written["no_mergekit_because"] == (
-        "the anchor graft-g1 was merged here and is no checkpoint of its own"
+        "the anchor graft-g1 was merged by this run and is not a published checkpoint"
     )
     with RunStore.open(moved, read_only=True) as store:
         assert store.expert("g1-1").operator == "graft"
@@ -89,7 +89,7 @@ def test_an_expert_is_exported_from_the_command_line(
     assert set(written["files"]) == {path.name for path in out.iterdir()}
     assert {"config.json", "model.safetensors", "recipe.json", "README.md"} <= set(written["files"])
     line = the_line(acdc("export", finished_run, best, out, code=2).stderr)
-    assert "is not empty: name another folder, or replace it with --force" in line
+    assert "is not empty: choose another folder, or replace its model with --force" in line
     assert "wrote" in acdc("export", finished_run, best, out, "--force").stdout
 
 

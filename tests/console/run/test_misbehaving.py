@@ -14,7 +14,7 @@ from typing import Any
 
 from console.commands import status
 from console.run.folder import RunFolder
-from memory.store.store import RunStore
+from memory.store import RunStore
 from tests.agents.chat.scripted_server import Act, Body, Cut, Fail, Hang, Raw, Say, ScriptedServer
 from tests.console.conftest import Acdc
 from tests.console.scientist_server import reply_to

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from memory.store.store import RunStore
+from memory.store import RunStore
 from tests.agents.chat.scripted_server import Act, Body, Fail, Say
 from tests.console.conftest import Acdc
 from tests.console.run.test_misbehaving import endpoint, finished, is_proposal, words

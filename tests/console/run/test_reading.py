@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from memory.store.store import RunStore
+from memory.store import RunStore
 from tests.console.conftest import Acdc
 
 TASKS = [

@@ -19,7 +19,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from memory.store.store import RunStore
+from memory.store import RunStore
 from seeds.base_model import load_base
 from tests.console.conftest import Acdc
 

@@ -72,7 +72,7 @@ def test_a_graft_changes_no_earlier_id_and_no_earlier_weights(
     assert bank.geometry.anchors == 5
     child = breed(bank, [old[2], bank.seed_genome("epsilon")], 0, BreedingSettings()).genome
     assert child.coefficients[:, 4].any()
-    with pytest.raises(BankError, match="an anchor 'epsilon' already"):
+    with pytest.raises(BankError, match="already has an anchor 'epsilon'"):
         bank.graft("epsilon", str(tmp_path / "epsilon"))
     with pytest.raises(BankError, match="no checkpoint at"):
         bank.graft("zeta", str(tmp_path / "zeta"))
@@ -161,7 +161,7 @@ def test_an_unknown_anchor_is_named(bank: Bank) -> None:
 
 
 def test_settings_refuse_a_name_that_is_taken() -> None:
-    with pytest.raises(ValueError, match="'base' is taken twice"):
+    with pytest.raises(ValueError, match="'base' is used twice"):
         ModelSettings(seeds=(SeedSettings(name="base", path="x"),))
-    with pytest.raises(ValueError, match="give a base, or at least one seed"):
+    with pytest.raises(ValueError, match="set a base, or at least one seed"):
         ModelSettings(base=None, seeds=())

@@ -112,7 +112,7 @@ def test_other_numbers_for_the_same_tokens_are_refused(
     turned = dict(zip(vocabulary, numbers[:3] + numbers[:2:-1], strict=True))
     tokenizer["model"]["vocab"] = turned
     (seed / "tokenizer.json").write_text(json.dumps(tokenizer))
-    refused(load, seed, IncompatibleError, "another vocabulary", "token")
+    refused(load, seed, IncompatibleError, "different vocabularies", "token")
 
 
 def test_truncated_weights_name_the_file(

@@ -270,8 +270,11 @@ def test_a_new_operator_needs_a_decorator_and_nothing_else(bank: Bank) -> None:
         (lambda genome: genome, r"must return \(Genome, what it drew as a dict\), got Genome"),
         (lambda genome: None, "got NoneType"),
         (lambda genome: (genome.coefficients, {}), "must return"),
-        (lambda genome: (genome, {"by": np.float32(2.0)}), "must tell what it drew in plain JSON"),
-        (lambda genome: (genome, {"by": float("nan")}), "must tell what it drew in plain JSON"),
+        (
+            lambda genome: (genome, {"by": np.float32(2.0)}),
+            "must report what it drew in plain",
+        ),
+        (lambda genome: (genome, {"by": float("nan")}), "must report what it drew in plain"),
         (lambda genome: (Genome(genome.coefficients * np.nan), {}), "not finite, in coefficients"),
     ],
 )

@@ -70,7 +70,7 @@ REFUSED = {
     "MixtralForCausalLM": r"mixture-of-experts .* engine\.kind",
     "Qwen2MoeForCausalLM": r"mixture-of-experts .* engine\.kind",
     # vLLM brings the rows of its tensors into another order when it loads them.
-    "BloomForCausalLM": r"other weights than it was given .*query_key_value.* engine\.kind",
+    "BloomForCausalLM": r"compute with the weights it was given .*query_key_value.* engine\.kind",
 }
 """Class of a model -> what the vLLM engine says of it, at the latest when it is to answer."""
 

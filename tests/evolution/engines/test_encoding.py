@@ -87,7 +87,7 @@ def test_a_template_without_system_role_gets_its_text_with_the_question(tokenize
 
 def test_a_template_that_refuses_is_an_error_of_the_engine(tokenizer: Any) -> None:
     tokenizer.chat_template = "{{ raise_exception('never') }}"
-    with pytest.raises(EngineError, match="refuses this conversation: never"):
+    with pytest.raises(EngineError, match="rejects this conversation: never"):
         Encoder(tokenizer, 1000).encode([user("one")], 8)
 
 

@@ -184,7 +184,7 @@ def test_the_card_tells_recipe_lineage_and_skills(
     assert "| g2-1 | 2 | linear+spectral | alpha, beta |" in card
     assert "passes 1 of the 2" in card
     assert "Passed: sum (adds numbers)" in card
-    assert "mutations of singular values are beyond mergekit" in card
+    assert "mergekit cannot express mutations of singular values" in card
     assert f"| base | {tiny_family.base.name}, content hash" in card
 
 
@@ -207,7 +207,7 @@ def test_a_place_that_is_taken_is_left_alone(
     out.mkdir()
     (out / "thesis.tex").write_text("keep me")
     place, genome = sources(tiny_family), bank.base_genome()
-    with pytest.raises(ExportError, match="not empty: name another folder, or replace it with"):
+    with pytest.raises(ExportError, match="not empty: choose another folder, or replace its model"):
         export_expert(bank, genome, ABOUT, place, out)
     assert [path.name for path in out.iterdir()] == ["thesis.tex"]
     with pytest.raises(ExportError, match="is a file"):
@@ -222,7 +222,7 @@ def test_a_run_is_never_replaced(bank: Bank, tiny_family: TinyFamily, tmp_path: 
     (tmp_path / "config.json").write_text('{"config": {}}')
     for force in (False, True):
         with pytest.raises(
-            ExportError, match=r"config.json is not a model's: name another folder$"
+            ExportError, match=r"config.json does not belong to a model: choose another folder$"
         ):
             export_expert(
                 bank, bank.base_genome(), ABOUT, sources(tiny_family), tmp_path, force=force

@@ -13,7 +13,7 @@ from evolution.bank.task_vectors import Dense, difference
 from evolution.genome.genome import NoiseTerm
 from evolution.genome.noise import Noise
 from evolution.materialise import fusion
-from evolution.materialise.fusion import adds_in_passing, combine, combine_all
+from evolution.materialise.fusion import adds_in_one_pass, combine, combine_all
 from evolution.materialise.native import Loop, Range, Residual, proven_loop
 from evolution.materialise.sums import Sum
 
@@ -250,11 +250,11 @@ def test_the_loop_takes_ranges_that_begin_anywhere(loop: Loop, shift: int) -> No
         loop([Range(whole[shift:-5], begun, ranges, [0.5, -0.25, 1.5])])
         wanted = torch.zeros_like(whole)
         combine(Range(wanted[shift:-5], begun, ranges, [0.5, -0.25, 1.5]), False)
-        # What lies around the range is nobody's to write.
+        # What lies around the range must not be written.
         assert torch.equal(bits(whole), bits(wanted))
 
 
-def test_what_the_compiler_says_is_told(
+def test_what_the_compiler_reports_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("CXX", "sh -c 'echo this compiler is broken >&2; exit 1' c++")
@@ -361,7 +361,7 @@ def test_extra_memory_stays_small_beside_the_tensor(dtype: torch.dtype, fused: b
     base = base.to(dtype)
     factors = torch.randn(4096, 16), torch.randn(16, 1024)
     out = torch.empty_like(base)
-    adds_in_passing(out)  # proving the loop takes memory of its own
+    adds_in_one_pass(out)  # proving the loop takes memory of its own
     for total in (Sum(base, ((0.5, vectors[0]),)), Sum(base, ((0.5, vectors[0]),), factors)):
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
             total.write(out, fused)
@@ -371,7 +371,7 @@ def test_extra_memory_stays_small_beside_the_tensor(dtype: torch.dtype, fused: b
                 held += event.nbytes()
                 most = max(most, held)
         assert most < 0.7 * 4 * base.numel()
-        assert most > 0 or (fused and adds_in_passing(out))
+        assert most > 0 or (fused and adds_in_one_pass(out))
 
 
 def test_a_tensor_without_elements_is_a_sum_of_nothing() -> None:

@@ -18,7 +18,7 @@ from evolution.bank.task_vectors import difference, inner
 from evolution.breeding.mutation import gaussian, spectral
 from evolution.errors import GenomeError
 from evolution.genome.genome import Genome
-from evolution.materialise.fusion import adds_in_passing
+from evolution.materialise.fusion import adds_in_one_pass
 from evolution.materialise.sums import Sum
 from evolution.materialise.weights import (
     checksum,
@@ -198,7 +198,7 @@ def test_a_bank_that_would_be_summed_faster_with_a_compiler_is_told_from_others(
 ) -> None:
     assert not lacks_loop(bank)  # tiny: not worth it
     monkeypatch.setattr("evolution.materialise.weights._WORTH_COMPILING", 1)
-    assert lacks_loop(bank) is not adds_in_passing(torch.empty(0, dtype=bank.dtype))
+    assert lacks_loop(bank) is not adds_in_one_pass(torch.empty(0, dtype=bank.dtype))
     monkeypatch.setattr("evolution.materialise.fusion.proven_loop", lambda plain: None)
     assert lacks_loop(bank)
     # The loop knows nothing of float16, with or without a compiler.

@@ -167,7 +167,7 @@ def test_a_wheel_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_folder_that_is_none_is_refused() -> None:
-    with pytest.raises(EmbeddingError, match="no sentence-transformers folder"):
+    with pytest.raises(EmbeddingError, match="not a sentence-transformers folder"):
         open_embedder(NoveltySettings(embedder="MiniLM"))
 
 
@@ -175,7 +175,7 @@ def test_a_folder_that_is_none_is_refused() -> None:
     ("model", "text", "message"),
     [
         ("unknown", "a", "failed for model unknown"),
-        ("forgets", "a", "sent 1 vectors"),
+        ("forgets", "a", "returned 1 vectors"),
         ("letters", "xyz", "zero or not finite"),
     ],
 )
@@ -188,7 +188,7 @@ def test_an_endpoint_that_fails_never_gives_a_vector(
 
 @pytest.mark.parametrize("model", ODD)
 def test_a_reply_without_embeddings_is_one_line(url: str, model: str) -> None:
-    with pytest.raises(EmbeddingError, match=r"^the embeddings endpoint http.* sent (no|0) "):
+    with pytest.raises(EmbeddingError, match=r"^the embeddings endpoint http.* returned (no|0) "):
         endpoint(url, model).embed(["a", "b"])
 
 

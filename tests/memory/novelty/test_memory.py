@@ -152,7 +152,7 @@ def test_storing_that_fails_at_the_end_of_a_run_does_not_make_it_fail(
         memory.add(pool[0])
         for file in tmp_path.rglob("chroma.sqlite3"):
             file.write_bytes(b"no database" * 1000)
-    assert "1 families were not stored, the next run makes up for it" in caplog.text
+    assert "1 families were not stored; the next run stores them" in caplog.text
     assert "delete that folder" in caplog.text
 
 
@@ -211,14 +211,14 @@ def test_no_absolute_path_is_stored(tmp_path: Path, pool: list[Family]) -> None:
 def test_a_damaged_folder_says_what_to_do(tmp_path: Path, pool: list[Family]) -> None:
     (tmp_path / "memory").mkdir()
     (tmp_path / "memory" / "chroma.sqlite3").write_text("no database" * 1000)
-    with pytest.raises(NoveltyError, match="delete that folder, it is rebuilt"):
+    with pytest.raises(NoveltyError, match="delete that folder; it is rebuilt"):
         NoveltyMemory.open(tmp_path, WordEmbedder())
 
 
 def test_a_server_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(NoveltyError, match="start that Chroma server, or drop"):
+    with pytest.raises(NoveltyError, match="start that Chroma server, or remove"):
         NoveltyMemory.open(tmp_path, WordEmbedder(), at("http://127.0.0.1:9"), run_id="one")
-    with pytest.raises(NoveltyError, match="no URL"):
+    with pytest.raises(NoveltyError, match="is not a URL"):
         NoveltyMemory.open(tmp_path, WordEmbedder(), at("localhost:8000"), run_id="one")
     with pytest.raises(ValueError, match="needs the run's id"):
         NoveltyMemory.open(tmp_path, WordEmbedder(), at("http://127.0.0.1:9"))

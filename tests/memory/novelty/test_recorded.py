@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from memory.novelty.embedding import Vectors, unit_rows
 from memory.novelty.recorded import RecordedEmbedder
 from memory.novelty.similarity import nearest
-from memory.store import schema
-from memory.store.store import RunStore
+from memory.store import RunStore, schema
 
 
 class Counting:

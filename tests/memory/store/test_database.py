@@ -84,12 +84,12 @@ def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
     file.write_text("")
     with pytest.raises(StoreError, match="is a file: choose a folder"):
         RunStore.open(file)
-    with pytest.raises(StoreError, match="cannot write there"):
+    with pytest.raises(StoreError, match="no permission to write there"):
         RunStore.open(file / "below")
 
 
 def test_a_place_that_cannot_be_written_is_refused() -> None:
-    with pytest.raises(StoreError, match="cannot write there"):
+    with pytest.raises(StoreError, match="no permission to write there"):
         RunStore.open(Path("/proc/no-such-run"))
 
 
@@ -134,7 +134,7 @@ def test_an_older_schema_is_migrated_by_a_writer_only(
     two = (*schema.MIGRATIONS, "ALTER TABLE meta ADD COLUMN note TEXT;")
     monkeypatch.setattr(schema, "MIGRATIONS", two)
     monkeypatch.setattr(schema, "OLDEST_READABLE", len(two))
-    with pytest.raises(SchemaError, match="bring it up to date"):
+    with pytest.raises(SchemaError, match="to upgrade it"):
         RunStore.open(folder, read_only=True)
     with RunStore.open(folder) as store:
         assert store._one("SELECT value, note FROM meta WHERE key = 'kept'") == ("1", None)

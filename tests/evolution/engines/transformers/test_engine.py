@@ -184,8 +184,8 @@ async def test_logprob_and_certainty_are_means_over_the_reply(
     assert reply.logprob == pytest.approx(total / reply.tokens_out, abs=1e-3)
     assert reply.certainty == pytest.approx(certainty / reply.tokens_out, abs=1e-3)
     assert reply.tokens is not None
-    told = [token.logprob for token in reply.tokens]
-    assert told == pytest.approx(each[: len(told)], abs=1e-3)
+    found = [token.logprob for token in reply.tokens]
+    assert found == pytest.approx(each[: len(found)], abs=1e-3)
 
 
 async def test_seeds_make_samples_differ_and_repeat(engine: TransformersEngine, bank: Bank) -> None:

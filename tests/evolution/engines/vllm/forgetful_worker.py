@@ -1,4 +1,4 @@
-"""A worker that goes wrong in the ways it is told to."""
+"""A worker that goes wrong in the ways that a test asks for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from evolution.engines.vllm.worker import BankWorker
 
 
 class ForgetfulWorker(BankWorker):
-    """Does nothing wrong until it is told to."""
+    """Does nothing wrong until a test asks for it."""
 
     def fail_once_in_packing(self) -> str:
         """Once, in the middle of an expert."""

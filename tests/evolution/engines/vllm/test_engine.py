@@ -90,9 +90,9 @@ async def test_every_way_to_the_weights_makes_the_same_expert(engine: Engine, ba
     for way in (*ways, ways[0]):
         held._ways = [way]
         for name, genome in genomes(bank).items():
-            told = await scores(engine, genome, prompts, said)
+            seen = await scores(engine, genome, prompts, said)
             # The last round is the first way again, after the others have put layers together anew.
-            assert told == found.setdefault(name, told)
+            assert seen == found.setdefault(name, seen)
         hows.append(held.swapped["how"])
         held._loaded = None
     held._ways = ways
@@ -143,15 +143,15 @@ async def test_what_goes_wrong_in_the_worker_is_noticed_and_another_way_taken(
         first = await scores(engine, alpha, prompts, said)
         for order, reason in (
             ("fail_once_in_packing", "no memory is left"),
-            ("forget_heads_in_packing", "other weights .*model.embed_tokens"),
+            ("forget_heads_in_packing", "weights it was given .*model.embed_tokens"),
         ):
             caplog.clear()
             await held._in_thread(partial(held._call, order))
             found = await scores(engine, beta, prompts, said)
             assert apart(found, plain_scores(bank, beta, prompts, said)) < TOLERANCE
             assert held.swapped["how"] == "reloaded"
-            told = [each.message for each in caplog.records if "next way" in each.message]
-            assert [bool(re.search(reason, message)) for message in told] == [True]
+            warned = [each.message for each in caplog.records if "another way" in each.message]
+            assert [bool(re.search(reason, message)) for message in warned] == [True]
             held._ways = list(ways)
             held._loaded = None
             if order == "fail_once_in_packing":
@@ -159,7 +159,7 @@ async def test_what_goes_wrong_in_the_worker_is_noticed_and_another_way_taken(
                 assert held.swapped["how"] == "packed"
         await held._in_thread(partial(held._call, "forget_heads_in_reloading"))
         with pytest.raises(
-            EngineError, match=r"other weights .*model\.embed_tokens.* engine\.kind"
+            EngineError, match=r"weights it was given .*model\.embed_tokens.* engine\.kind"
         ):
             await ask(engine, alpha, prompts)
     finally:
@@ -197,7 +197,7 @@ def test_a_tensor_that_the_witness_did_not_find_fails_the_swap() -> None:
     from evolution.engines.vllm.worker import _check
 
     _check(Findings(12, (), (), ()), list)
-    with pytest.raises(EngineError, match=r"1 tensors where nobody sees .*: mlp\.experts"):
+    with pytest.raises(EngineError, match=r"1 tensors that cannot be verified .*: mlp\.experts"):
         _check(Findings(12, ("mlp.experts",), (), ()), list)
 
 
