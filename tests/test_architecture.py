@@ -1,8 +1,10 @@
-"""The rooms import one way only: console -> agents -> evolution -> memory; agents -> prompts."""
+"""Imports point one way only: between rooms, between folders of agents/, between modules."""
 
 from __future__ import annotations
 
 import ast
+import graphlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,19 @@ MAY_IMPORT = {
     "agents": {"memory", "evolution", "prompts"},
     "console": {"memory", "evolution", "prompts", "agents"},
 }
+LAYERS = (
+    {"errors", "progress", "concurrency", "settings"},
+    {"chat", "sandbox", "offline", "families"},
+    {"config"},
+    {"context"},
+    {"judge", "critic"},
+    {"trial", "task_force"},
+    {"scientist", "evaluation"},
+    {"pool"},
+    {"archive"},
+    {"graph"},
+)
+"""Of agents/, the lowest first: services, what nodes work with, nodes, the run's graph."""
 
 
 def imported_rooms(file: Path) -> set[str]:
@@ -43,3 +58,59 @@ def test_the_direction_is_a_chain_without_cycles() -> None:
     for room, below in MAY_IMPORT.items():
         for other in below:
             assert room not in MAY_IMPORT[other]
+
+
+def test_every_folder_of_agents_has_its_layer() -> None:
+    found = {path.stem for path in (ROOT / "agents").glob("*") if not path.name.startswith("__")}
+    assert found == set[str]().union(*LAYERS)
+
+
+def test_folders_of_agents_import_only_from_the_layers_below() -> None:
+    level = {name: number for number, layer in enumerate(LAYERS) for name in layer}
+    upwards = {
+        f"{file.relative_to(ROOT)} -> {module}"
+        for file in sorted((ROOT / "agents").rglob("*.py"))
+        for module in modules_imported(ast.walk(ast.parse(file.read_text())))
+        if module.startswith("agents.")
+        if (own := file.relative_to(ROOT / "agents").parts[0].removesuffix(".py")) != "__init__"
+        if (other := module.split(".")[1]) != own and level[other] >= level[own]
+    }
+    assert upwards == set()
+
+
+def test_no_modules_import_each_other() -> None:
+    """Of what is imported when a module is; functions may import what imports them."""
+    files = [file for room in MAY_IMPORT for file in (ROOT / room).rglob("*.py")]
+    names = {name_of(file): file for file in files}
+    graph = {
+        name: {
+            module
+            for module in modules_imported(when_imported(ast.parse(file.read_text())))
+            if module in names and not name.startswith(f"{module}.")
+        }
+        for name, file in names.items()
+    }
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+def name_of(file: Path) -> str:
+    parts = file.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def when_imported(tree: ast.Module) -> Iterator[ast.AST]:
+    """The statements that run when a module is imported."""
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield node
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" not in ast.unparse(node.test):
+            yield from ast.walk(node)
+
+
+def modules_imported(nodes: Iterator[ast.AST]) -> Iterator[str]:
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)

@@ -1,0 +1,10 @@
+"""The archive: which experts are kept, and which breed.
+
+    founding   the first experts: base, seeds, merges, and children of seeds
+    breeding   parents are chosen and genomes bred; no weights are read
+    grafting   two members are merged by mergekit into a new anchor of the bank
+    selection  survival after judging; families over capacity leave the pool
+
+It owns the tables of genomes, experts and archives. How a child is made and who survives are
+functions of `evolution`.
+"""

@@ -1,0 +1,11 @@
+"""Task families: programs in the form of METR's task standard, drafted and accepted.
+
+    proposal   Proposal: a family as a scientist writes it
+    candidate  from an assignment's last draft to the record of a family
+    items      Item, Rubric: gradable instances
+    folders    tasks/<id>/task.py and task.json, written from the run store
+    lifecycle  active, held, retired: what can happen to a family, as a state machine
+    views      what prompts show of records
+
+It owns the table of families; programs run in `agents.sandbox` only.
+"""

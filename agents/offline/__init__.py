@@ -1,4 +1,11 @@
-"""The offline scientist: it writes, mends and criticises families over reasoning-gym's generators.
+"""The offline model: plays scientist and critic over reasoning-gym's generators.
+
+    transport      an httpx transport that speaks the chat completions API
+    prompt_blocks  what a rendered prompt asks for
+    writer         proposes and refines families
+    reviewer       criticises them
+    author, sketches, near_misses, answer_kinds   how a family's program is written
+    catalogue, entries   the generators, by kind
 
 It makes a first run possible without any endpoint, and is called `offline` wherever it is shown.
 """

@@ -1,4 +1,13 @@
-"""Where the code of families runs: never in our process, and by default where it can do no harm."""
+"""The sandbox: where the code of families runs, never in our process.
+
+base         Sandbox, Submission, Score, Fault: the interface
+bubblewrap, docker, process   three ways to start a guest; the last one only limits it
+pool         GuestPool: guests that are kept warm, a process for each submission
+on_demand    a sandbox that is opened by the first score
+known_scores scores that are not to be computed again
+channel, decoding, questions, warm_guest   how host and guest speak
+guest        the program inside; it imports nothing of ours
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,8 @@
+"""A run on disk.
+
+folder       RunFolder: where things lie, config.json, beginning and going on
+config       resolve: command line, environment, TOML or config.json into one RunConfig
+opening      open_context: every room for work; the only process that writes
+reading      open_reading: what answering needs; no lock, no sandbox, nothing written
+coevolution  coevolve: drives the graph to its end
+"""

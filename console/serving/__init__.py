@@ -1,14 +1,14 @@
 """The collective as an OpenAI-compatible server: `acdc serve`.
 
-guard.py      who may come in: host, bearer token, size of the body, a free seat
-seats.py      how many requests are under way, and the drain at the end
-protocol.py   what may be asked
-asking.py     from a request to the collective's choices
-forms.py      the choices in OpenAI's words
-replying.py   as one object or as server-sent events; a client that leaves cancels its work
-failures.py   errors in OpenAI's form
-routes.py     the application
-server.py     uvicorn, ready line, signals
+guard      who may come in: host, bearer token, size of the body, a free seat
+queue      how many requests are under way, and the drain at the end
+protocol   what may be asked
+choices    from a request to the collective's choices
+replies    the choices in OpenAI's words
+streams    as one object or as server-sent events; a client that leaves cancels its work
+failures   errors in OpenAI's form
+routes     the application
+server     uvicorn, ready line, signals
 """
 
 from console.serving.routes import build_app
