@@ -12,9 +12,11 @@ again after a crash without doing anything twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypedDict
+from functools import wraps
+from inspect import iscoroutinefunction
+from typing import Any, TypedDict, cast
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.graph import END, START, StateGraph
@@ -67,46 +69,73 @@ def phase(context: RunContext, name: str) -> Iterator[None]:
 
 
 def build_graph(
-    checkpointer: BaseCheckpointSaver[Any] | None = None,
+    checkpointer: BaseCheckpointSaver[Any] | None = None, context: RunContext | None = None
 ) -> CompiledStateGraph[RunState, RunContext, RunState, RunState]:
     """Compile the run's graph.
 
     Args:
         checkpointer: where LangGraph keeps its checkpoints; None for `langgraph dev`, which
             brings its own.
+        context: what the nodes work with, for callers that cannot pass it to each invocation.
     """
-    graph = StateGraph(RunState, context_schema=RunContext)
-    graph.add_node("opening", opening)
-    graph.add_node("founding", found)
-    graph.add_node("scientist", scientist, input_schema=AssignmentState)
-    graph.add_node("admission", admission)
-    graph.add_node("judge", judge)
-    graph.add_node("selection", selection)
-    graph.add_node("curation", curation)
-    graph.add_node("evolution", evolution)
-    graph.add_node("report", report)
+    # With a context of its own the graph takes none: a server would try to build one from JSON.
+    schema: Any = RunContext if context is None else None
+    graph = StateGraph[RunState, RunContext, RunState, RunState](RunState, context_schema=schema)
+    graph.add_node("opening", _bound(opening, context))
+    graph.add_node("founding", _bound(founding, context))
+    graph.add_node("scientist", _bound(scientist, context), input_schema=AssignmentState)
+    graph.add_node("admission", _bound(admission, context))
+    graph.add_node("judge", _bound(judge, context))
+    graph.add_node("selection", _bound(selection, context))
+    graph.add_node("curation", _bound(curation, context))
+    graph.add_node("evolution", _bound(evolution, context))
+    graph.add_node("report", _bound(report, context))
 
-    graph.add_conditional_edges(START, where_to_begin)
-    graph.add_conditional_edges("opening", to_founding_and_scientists)
+    def branch(source: str, choose: Callable[..., Any], targets: list[str]) -> None:
+        graph.add_conditional_edges(source, _bound(choose, context), targets)
+
+    graph.add_edge(START, "opening")
+    branch("opening", after_opening, ["founding", "scientist", "curation", "evolution", "report"])
     graph.add_edge("founding", "admission")
     graph.add_edge("scientist", "admission")
-    graph.add_conditional_edges("admission", after_admission)
+    branch("admission", after_admission, ["opening", "evolution", "judge"])
     graph.add_edge("judge", "selection")
-    graph.add_conditional_edges("selection", after_selection)
-    graph.add_conditional_edges("curation", to_scientists)
+    branch("selection", after_selection, ["curation", "evolution", "report"])
+    branch("curation", to_scientists, ["scientist", "evolution"])
     graph.add_edge("evolution", "judge")
     graph.add_edge("report", END)
-    return graph.compile(checkpointer=checkpointer, name="acdc")
+    compiled = graph.compile(checkpointer=checkpointer, name="acdc")
+    # It keeps no checkpoints, so LangGraph does not find it; drawings and Studio should show it.
+    compiled.nodes["scientist"].subgraphs = [cast(Any, build_scientist())]
+    return compiled
+
+
+def _bound(step: Callable[..., Any], context: RunContext | None) -> Callable[..., Any]:
+    """A node or a branch with its context, where the caller of the graph cannot pass one."""
+    if context is None:
+        return step
+
+    async def asynchronous(state: Any, runtime: Handles) -> Any:
+        return await step(state, runtime.override(context=context))
+
+    def synchronous(state: Any, runtime: Handles) -> Any:
+        return step(state, runtime.override(context=context))
+
+    return wraps(step)(asynchronous if iscoroutinefunction(step) else synchronous)
 
 
 async def opening(state: RunState, runtime: Handles) -> RunState:
-    """Take in the families that were given, and write a wave of founding assignments."""
-    await adopt_given(runtime.context)
-    open_founding_wave(runtime.context)
+    """Begin, or go on behind the last generation; a new run gets a wave of founding assignments."""
+    context = runtime.context
+    latest = context.store.latest_archive()
+    if latest is not None:
+        return {"generation": latest[0] + 1}
+    await adopt_given(context)
+    open_founding_wave(context)
     return {"generation": 0}
 
 
-async def found(state: RunState, runtime: Handles) -> None:
+async def founding(state: RunState, runtime: Handles) -> None:
     """Load the bank and make the first experts."""
     with phase(runtime.context, "founding"):
         await make_founders(runtime.context)
@@ -162,13 +191,10 @@ async def report(state: RunState, runtime: Handles) -> None:
         await summarise_run(runtime.context)
 
 
-def where_to_begin(state: RunState, runtime: Handles) -> str:
-    """A new run opens; a finished one that was given more generations goes on behind its last."""
-    return "opening" if state["generation"] == 0 else after_selection(state, runtime)
-
-
-def to_founding_and_scientists(state: RunState, runtime: Handles) -> list[Send]:
-    """Founders are made while the first families are drafted."""
+def after_opening(state: RunState, runtime: Handles) -> list[Send] | str:
+    """Founders are made while the first families are drafted; an old run goes on."""
+    if state["generation"] > 0:
+        return after_selection(state, runtime)
     return [Send("founding", state), *_open_assignments(state, runtime)]
 
 

@@ -3,31 +3,46 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from langgraph.config import get_stream_writer
-from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
+from langgraph_sdk.runtime import ServerRuntime
 
-from agents.graph import RunState
-from console.run.coevolution import coevolve
+from agents.context import RunContext
+from agents.graph import RunState, build_graph
+from agents.progress import ProgressEvent
+from console.run.coevolution import open_to_run
 from console.run.folder import RunFolder
 
 
-async def coevolution(state: RunState) -> RunState:
-    """Run to the end; the events of the run are what the thread streams as custom data."""
-    write = get_stream_writer()
+@asynccontextmanager
+async def make_graph(
+    runtime: ServerRuntime[Any],
+) -> AsyncIterator[CompiledStateGraph[RunState, RunContext, RunState, RunState]]:
+    """The run's own graph; only where it is to be executed, with the run opened behind it.
+
+    The server asks for the graph to draw it or to read a thread, too. Clients cannot pass stores
+    and engines, so the nodes are bound to theirs here.
+    """
+    if runtime.execution_runtime is None:
+        yield build_graph()
+        return
     folder = RunFolder(Path(os.environ.get("ACDC_RUN", "runs/studio")))
     config = folder.begin(None, ())
-    await coevolve(folder, config, lambda event: write(asdict(event)))
-    return {"generation": config.generations}
+    async with open_to_run(folder, config, _stream) as context:
+        yield build_graph(context=context)
 
 
-def make_graph() -> CompiledStateGraph[RunState, None, RunState, RunState]:
-    """One node: the stores and engines of a run are its own, and no client could pass them."""
-    graph = StateGraph(RunState)
-    graph.add_node("coevolution", coevolution)
-    graph.add_edge(START, "coevolution")
-    graph.add_edge("coevolution", END)
-    return graph.compile(name="acdc")
+def _stream(event: ProgressEvent) -> None:
+    """Events of the run are what the thread streams as custom data."""
+    try:
+        write = get_stream_writer()
+    except (RuntimeError, AttributeError):
+        # Loading happens before the first node, where there is no stream yet.
+        return
+    write(asdict(event))

@@ -108,8 +108,10 @@ def build_scientist() -> CompiledStateGraph[
     graph.add_node("critique", critique)
     graph.add_node("refine", refine)
     graph.add_edge(START, "propose")
-    for name in ("propose", "trial", "critique", "refine"):
-        graph.add_conditional_edges(name, next_step, ["trial", "critique", "refine", END])
+    graph.add_conditional_edges("propose", next_step, ["trial", "refine", END])
+    graph.add_conditional_edges("trial", next_step, ["critique", "refine", END])
+    graph.add_conditional_edges("critique", next_step, ["refine", END])
+    graph.add_conditional_edges("refine", next_step, ["trial", "refine", END])
     return graph.compile(checkpointer=False, name="scientist")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiosqlite
@@ -43,24 +45,20 @@ RECURSION_LIMIT = 100_000
 
 
 async def coevolve(
-    folder: RunFolder, config: RunConfig, progress: Progress, shelf: Path | None = None
+    folder: RunFolder, config: RunConfig, progress: Progress, shared: Path | None = None
 ) -> None:
     """Run, or go on with, a coevolution until its report is stored.
 
     Args:
         folder: of the run.
         config: of the run.
-        progress: where it tells what it does.
-        shelf: folder of the answers that it shares with other runs, if it does.
+        progress: where events are reported.
+        shared: folder of the answers that it shares with other runs, if it does.
 
     Raises:
         AcdcError: see the message; the same command goes on where the run stands.
     """
-    progress(ProgressEvent("step", "loading: base model"))
-    await done_in_own_thread(lambda: _check_context(config))
-    async with open_context(folder, config, progress, shelf) as context:
-        await _check_endpoints(context, config)
-        folder.keep(config)
+    async with open_to_run(folder, config, progress, shared) as context:
         if context.store.meta("finished") and not _extended(context):
             progress(ProgressEvent("line", f"{folder.path} is finished; nothing is left to do"))
             return
@@ -70,6 +68,23 @@ async def coevolve(
         async with aiosqlite.connect(folder.checkpoints) as connection:
             saver = AsyncSqliteSaver(connection, serde=serializer)
             await _drive(context, saver)
+
+
+@asynccontextmanager
+async def open_to_run(
+    folder: RunFolder, config: RunConfig, progress: Progress, shared: Path | None = None
+) -> AsyncIterator[RunContext]:
+    """Open a run for work, after what can be checked before any work is done.
+
+    Raises:
+        AcdcError: an endpoint does not answer, answers cannot fit the model, or `open_context`.
+    """
+    progress(ProgressEvent("step", "loading: base model"))
+    await done_in_own_thread(lambda: _check_context(config))
+    async with open_context(folder, config, progress, shared) as context:
+        await _check_endpoints(context, config)
+        folder.keep(config)
+        yield context
 
 
 def _computed(config: RunConfig) -> str:
@@ -120,8 +135,7 @@ async def _drive(context: RunContext, saver: AsyncSqliteSaver) -> None:
         "recursion_limit": RECURSION_LIMIT,
     }
     snapshot = await graph.aget_state(settings)
-    latest = context.store.latest_archive()
-    begin: RunState = {"generation": latest[0] + 1 if latest else 0}
+    begin: RunState = {"generation": 0}
     await graph.ainvoke(None if snapshot.next else begin, settings, context=context)
 
 

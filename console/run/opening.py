@@ -36,7 +36,7 @@ async def open_context(
     folder: RunFolder,
     config: RunConfig,
     progress: Progress = silent,
-    shelf: Path | None = None,
+    shared: Path | None = None,
 ) -> AsyncIterator[RunContext]:
     """Open every room of a run for work; the only process that may write to it.
 
@@ -44,7 +44,7 @@ async def open_context(
         folder: of the run.
         config: of the run.
         progress: where it tells what it does.
-        shelf: folder of the answers that it shares with other runs, if it does.
+        shared: folder of the answers that it shares with other runs, if it does.
 
     Raises:
         AcdcError: the run is open elsewhere, a part cannot be opened, or something is missing.
@@ -88,6 +88,8 @@ async def open_context(
             prompts=prompts,
             sandbox=sandbox,
             population=population,
-            shared_answers=stack.enter_context(RunStore.open(shelf)) if shelf is not None else None,
+            shared_answers=stack.enter_context(RunStore.open(shared))
+            if shared is not None
+            else None,
             progress=progress,
         )
