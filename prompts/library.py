@@ -136,6 +136,10 @@ class PromptLibrary:
                     f"{self._find(name)}: there is no variable {', '.join(extra)} in this prompt; "
                     f"there are {', '.join(sorted(own.variables))}"
                 )
+            if prompt.role != own.role:
+                raise PromptFileError(
+                    f"{self._find(name)}: role must be {own.role!r}, not {prompt.role!r}"
+                )
             if prompt.schema != own.schema:
                 raise PromptFileError(
                     f"{self._find(name)}: schema must be {own.schema!r}, not {prompt.schema!r}"

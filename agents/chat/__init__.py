@@ -1,9 +1,8 @@
 """The chat client: how the agents reach their models.
 
     endpoints     EndpointsSettings: who answers for each role
-    client        ChatClient: cached, budgeted, limited, and recorded in full
+    client        ChatClient, Place: cached, budgeted, limited, and recorded in full
     structured    Completion: the object that was asked for, found in what came back
-    conversation  Conversation: messages, and the prompt file that wrote them
     check         check_endpoint: one token, to see whether somebody is there
     attempts, connection, dialect, failures, replies, budget   what a call is made of
 

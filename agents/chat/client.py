@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
 from weakref import WeakValueDictionary
 
 import httpx
@@ -22,8 +24,26 @@ from agents.errors import BudgetExhausted, ContextLengthError, EndpointError
 from memory.records import Call, ChatMessage, Role, Sampling
 from memory.spans import span
 from memory.store import RunStore
+from prompts import PromptLibrary, Rendered
 
 log = logging.getLogger("acdc.chat")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a call is made for; it is found again by this and by all that is sent.
+
+    Attributes:
+        assignment: of a scientist, or what else the call belongs to.
+        round: of the assignment.
+        sample: tells apart several answers to the same question.
+        seed: for the server's sampling, where it takes one.
+    """
+
+    assignment: str | None
+    round: int = 0
+    sample: int = 0
+    seed: int | None = None
 
 
 class ChatClient:
@@ -37,6 +57,7 @@ class ChatClient:
         self,
         settings: EndpointsSettings,
         store: RunStore,
+        prompts: PromptLibrary | None = None,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
@@ -45,15 +66,56 @@ class ChatClient:
         Args:
             settings: endpoints and budgets by role.
             store: the run store, for cache, transcripts and what the budgets have left.
+            prompts: what models are asked; those of this package if None.
             transport: what answers for the roles whose base_url is "offline".
         """
         self._settings = settings
         self._store = store
+        self.prompts = prompts or PromptLibrary()
         self._connections = Connections(transport)
         self._budgets: dict[Role, Budget] = {}
         self._under_way = CallsUnderWay()
         self._sent: set[str] = set()
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def ask(
+        self,
+        prompt: str,
+        place: Place,
+        variables: Mapping[str, object],
+        reply: type[T] | None = None,
+        *,
+        before: Sequence[ChatMessage] = (),
+    ) -> Completion[T]:
+        """Ask with a prompt of the library, which says whose model is asked.
+
+        Args:
+            prompt: its name.
+            place: what the call is made for.
+            variables: of the prompt.
+            reply: the object that the prompt asks for; None for free text.
+            before: the conversation that it goes on with.
+
+        Raises:
+            EndpointError, ContextLengthError, BudgetExhausted: as `complete`.
+            PromptError: the prompt does not take these variables.
+        """
+        asked = self.prompts.prompt(prompt)
+        wanted = reply.__name__ if reply is not None else None
+        if wanted != asked.schema:
+            raise AssertionError(f"prompt {prompt!r} asks for {asked.schema}, not for {wanted}")
+        rendered = self.prompts.render(prompt, **variables)
+        return await self.complete(
+            cast(Role, asked.role),
+            prompt,
+            [*before, *messages_of(rendered)],
+            reply,
+            assignment=place.assignment,
+            round=place.round,
+            sample=place.sample,
+            seed=place.seed,
+            prompt_hash=rendered.hash,
+        )
 
     async def complete(
         self,
@@ -255,3 +317,8 @@ async def _traced(endpoint: Endpoint, blank: Call, request: ChatRequest) -> tupl
         reply, attempts = await endpoint.ask(request)
         work.set(output=reply.text, tokens_in=reply.tokens_in, tokens_out=reply.tokens_out)
     return reply, attempts
+
+
+def messages_of(rendered: Rendered) -> list[ChatMessage]:
+    """A rendered prompt as a conversation."""
+    return [ChatMessage(role=role, content=content) for role, content in rendered.messages]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from agents.chat.conversation import Conversation
+from agents.chat.client import ChatClient, Place
+from agents.chat.structured import Completion
 from agents.families.proposal import Proposal
 from agents.families.views import (
     answers_view,
@@ -14,9 +15,12 @@ from agents.families.views import (
     parent_of,
     proposal_view,
 )
+from memory.randomness import derive_seed
 from memory.records import Assignment, Draft, Verdict
 from memory.store import RunStore
-from prompts import PromptLibrary
+
+CRITIC_ATTEMPTS = 2
+"""How often a critic is asked before its unreadable replies end an assignment."""
 
 
 class CritiqueReply(BaseModel):
@@ -28,20 +32,34 @@ class CritiqueReply(BaseModel):
     problems: list[str]
 
 
-def criticising(
-    store: RunStore, prompts: PromptLibrary, assignment: Assignment, draft: Draft
-) -> Conversation:
-    """Shows a critic the draft, what the gates found and what experts answered."""
+def shown_to_critic(store: RunStore, assignment: Assignment, draft: Draft) -> dict[str, object]:
+    """The variables of the prompt: the draft, what the gates found and what experts answered."""
     proposal = Proposal.model_validate(draft.proposal)
     parent = parent_of(store, assignment)
     assert draft.gates is not None
-    rendered = prompts.render(
-        "critique",
-        assignment=assignment_view(assignment),
-        parent=family_view(parent) if parent else None,
-        family=proposal_view(proposal),
-        code=proposal.code,
-        gates=gates_view(draft.gates),
-        answers=answers_view(draft.answers),
-    )
-    return Conversation.of(rendered)
+    return {
+        "assignment": assignment_view(assignment),
+        "parent": family_view(parent) if parent else None,
+        "family": proposal_view(proposal),
+        "code": proposal.code,
+        "gates": gates_view(draft.gates),
+        "answers": answers_view(draft.answers),
+    }
+
+
+async def criticise(
+    chat: ChatClient, store: RunStore, assignment: Assignment, draft: Draft
+) -> Completion[CritiqueReply]:
+    """Ask the critic for a verdict; an unreadable reply is asked for once more.
+
+    Raises:
+        EndpointError, ContextLengthError, BudgetExhausted: as the chat client.
+    """
+    variables = shown_to_critic(store, assignment, draft)
+    for sample in range(CRITIC_ATTEMPTS):
+        seed = derive_seed(assignment.rng_seed, draft.round, "critique", sample)
+        place = Place(assignment.id, draft.round, sample, seed)
+        reply = await chat.ask("critique", place, variables, CritiqueReply)
+        if reply.parsed is not None:
+            break
+    return reply

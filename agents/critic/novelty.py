@@ -7,69 +7,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from agents.chat.client import ChatClient
+from agents.chat.client import ChatClient, Place
 from agents.context import RunContext
 from agents.errors import ContextLengthError, EndpointError
 from agents.families.views import family_view
-from memory.records import Assignment, ChatMessage, Family, Rejection
-from prompts import PromptLibrary
-
-
-async def interestingly_new(
-    chat: ChatClient,
-    prompts: PromptLibrary,
-    family: Family,
-    neighbours: Sequence[Family],
-    *,
-    assignment: str | None = None,
-    seed: int | None = None,
-) -> NoveltyReply | None:
-    """Ask the critic's model; None if its reply is unreadable.
-
-    Neighbours that are too many for the model's context are reduced to the nearest.
-
-    Args:
-        chat: how the agents speak.
-        prompts: where the prompt `novelty` is found.
-        family: the candidate.
-        neighbours: families of the pool that lie nearest to it, the nearest first.
-        assignment: that the candidate grew out of.
-        seed: for the sampling of the reply.
-
-    Raises:
-        EndpointError, ContextLengthError, BudgetExhausted: as the chat client.
-    """
-    try:
-        return await _ask(chat, prompts, family, neighbours, assignment, seed)
-    except ContextLengthError:
-        if len(neighbours) < 2:
-            raise
-        return await _ask(chat, prompts, family, neighbours[:1], assignment, seed)
-
-
-async def _ask(
-    chat: ChatClient,
-    prompts: PromptLibrary,
-    family: Family,
-    neighbours: Sequence[Family],
-    assignment: str | None,
-    seed: int | None,
-) -> NoveltyReply | None:
-    rendered = prompts.render(
-        "novelty",
-        family=family_view(family),
-        neighbours=[family_view(neighbour) for neighbour in neighbours],
-    )
-    completion = await chat.complete(
-        "critic",
-        "novelty",
-        [ChatMessage(role=role, content=content) for role, content in rendered.messages],
-        NoveltyReply,
-        assignment=assignment,
-        seed=seed,
-        prompt_hash=rendered.hash,
-    )
-    return completion.parsed
+from memory.records import Assignment, Family, Rejection
 
 
 class NoveltyReply(BaseModel):
@@ -81,7 +23,46 @@ class NoveltyReply(BaseModel):
     reason: str
 
 
-async def _novelty_verdict(
+async def interestingly_new(
+    chat: ChatClient, family: Family, neighbours: Sequence[Family], place: Place
+) -> NoveltyReply | None:
+    """Ask the critic's model; None if its reply is unreadable.
+
+    Neighbours that are too many for the model's context are reduced to the nearest.
+
+    Args:
+        chat: how the agents speak.
+        family: the candidate.
+        neighbours: families of the pool that lie nearest to it, the nearest first.
+        place: the assignment that the candidate grew out of.
+
+    Raises:
+        EndpointError, ContextLengthError, BudgetExhausted: as the chat client.
+    """
+    try:
+        return await _ask(chat, family, neighbours, place)
+    except ContextLengthError:
+        if len(neighbours) < 2:
+            raise
+        return await _ask(chat, family, neighbours[:1], place)
+
+
+async def _ask(
+    chat: ChatClient, family: Family, neighbours: Sequence[Family], place: Place
+) -> NoveltyReply | None:
+    completion = await chat.ask(
+        "novelty",
+        place,
+        {
+            "family": family_view(family),
+            "neighbours": [family_view(neighbour) for neighbour in neighbours],
+        },
+        NoveltyReply,
+    )
+    return completion.parsed
+
+
+async def novelty_verdict(
     context: RunContext, assignment: Assignment, family: Family
 ) -> Rejection | None:
     """None for a new family, else why it is none."""
@@ -97,14 +78,8 @@ async def _novelty_verdict(
         return None
     similar = [context.store.family(neighbour.family_id) for neighbour in neighbours]
     try:
-        reply = await interestingly_new(
-            context.chat,
-            context.prompts,
-            family,
-            similar,
-            assignment=assignment.id,
-            seed=assignment.rng_seed,
-        )
+        place = Place(assignment.id, seed=assignment.rng_seed)
+        reply = await interestingly_new(context.chat, family, similar, place)
     except ContextLengthError as error:
         return Rejection(reason="context_length", detail=str(error))
     except EndpointError as error:

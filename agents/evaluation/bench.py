@@ -64,7 +64,7 @@ class Bench:
         self._max_tokens = max_tokens
         chat = context.chat if context.has_rater else None
         self._sandbox = sandbox
-        self._scorer = TaskScorer(sandbox, chat, context.prompts)
+        self._scorer = TaskScorer(sandbox, chat)
         self._sheets: dict[tuple[str, float, int], Sheet] = {}
 
     async def answer_all(self, lines: Sequence[Line]) -> None:

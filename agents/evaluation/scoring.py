@@ -10,14 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from agents.chat.client import ChatClient
+from agents.chat.client import ChatClient, Place
+from agents.chat.structured import Completion
 from agents.errors import AnsweringError, SandboxError
 from agents.judge.examiner import Scorer
 from agents.sandbox import Score, Submission
 from agents.task_force.ballot import normalise
 from memory.hashing import json_hash
-from memory.records import ChatMessage
-from prompts import PromptLibrary
 
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+|(?<=\d))(?:[eE][-+]?\d+)?")
 _DECISION = re.compile(r"^\W*decision\W*?:\W*(right|wrong)\b", re.IGNORECASE | re.MULTILINE)
@@ -88,10 +87,9 @@ class TaskScorer:
         chat: asks the rater, None if there is none.
     """
 
-    def __init__(self, sandbox: Scorer, chat: ChatClient | None, prompts: PromptLibrary) -> None:
+    def __init__(self, sandbox: Scorer, chat: ChatClient | None) -> None:
         self._sandbox = sandbox
         self._chat = chat
-        self._prompts = prompts
         self._waiting: dict[str, list[_Pending]] = {}
 
     async def score(self, code: str, submissions: Sequence[Submission]) -> list[Score]:
@@ -119,15 +117,8 @@ class TaskScorer:
                 "endpoints.rater.base_url and model"
             )
         variables = {"question": rule["question"], "reference": rule["answer"], "answer": text}
-        rendered = self._prompts.render("mark", **variables)
-        completion = await self._chat.complete(
-            "rater",
-            "mark",
-            [ChatMessage(role=role, content=content) for role, content in rendered.messages],
-            None,
-            assignment=f"mark-{json_hash(variables)}",
-            prompt_hash=rendered.hash,
-        )
+        place = Place(f"mark-{json_hash(variables)}")
+        completion: Completion = await self._chat.ask("mark", place, variables)
         found = _DECISION.findall(completion.text)
         # No verdict is no grade: the answer stays ungraded.
         return Score(float(found[-1].lower() == "right") if found else None)

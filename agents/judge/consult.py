@@ -11,51 +11,42 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from agents.chat.client import ChatClient
+from agents.chat.client import ChatClient, Place
 from agents.concurrency import all_of
 from agents.errors import SandboxError
 from agents.judge.votes import majority
 from agents.sandbox import Judge, JudgeQuestion
 from memory.hashing import json_hash
 from memory.randomness import derive_seed
-from memory.records import ChatMessage
 from memory.spans import span
-from prompts import PromptLibrary
 
 
-def consulted(chat: ChatClient, prompts: PromptLibrary, votes: int, seed: int = 0) -> Judge:
+def consulted(chat: ChatClient, votes: int, seed: int = 0) -> Judge:
     """A judge for scorers: a question gets several votes of the rater, and more than half decide.
 
     A vote that could not be read in an earlier sitting is asked for anew.
 
     Args:
         chat: whose `rater` is asked; the same question is asked once in a run.
-        prompts: with the prompt `consult`.
         votes: how many there are.
         seed: root of the seeds of sampling.
     """
 
     async def judge(question: JudgeQuestion) -> bool:
         asked = json_hash([question.instructions, question.submission, list(question.criteria)])
-        rendered = prompts.render(
-            "consult",
-            instructions=question.instructions,
-            criteria=list(question.criteria),
-            submission=question.submission,
-        )
-        messages = [ChatMessage(role=role, content=content) for role, content in rendered.messages]
 
         async def vote(number: int) -> bool | None:
             for sample in count(number, votes):
-                completion = await chat.complete(
-                    "rater",
+                drawn = derive_seed(seed, 0, f"consult/{asked}", sample)
+                completion = await chat.ask(
                     "consult",
-                    messages,
+                    Place(asked, sample=sample, seed=drawn),
+                    {
+                        "instructions": question.instructions,
+                        "criteria": list(question.criteria),
+                        "submission": question.submission,
+                    },
                     ConsultingReply,
-                    assignment=asked,
-                    sample=sample,
-                    seed=derive_seed(seed, 0, f"consult/{asked}", sample),
-                    prompt_hash=rendered.hash,
                 )
                 reply = completion.parsed
                 if reply is not None:

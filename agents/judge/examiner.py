@@ -256,7 +256,7 @@ def rater_of(context: RunContext) -> Rater | None:
     if not context.has_rater:
         return None
     config = context.config
-    return Rater(context.chat, context.prompts, config.judge.votes, config.seed)
+    return Rater(context.chat, config.judge.votes, config.seed)
 
 
 async def examiner_of(context: RunContext) -> Examiner:

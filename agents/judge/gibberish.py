@@ -15,11 +15,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from agents.chat.client import ChatClient
+from agents.chat.client import ChatClient, Place
+from agents.chat.structured import Completion
 from agents.context import RunContext
 from agents.errors import ContextLengthError, EndpointError
-from memory.records import ChatMessage, Expert
-from prompts import PromptLibrary
+from memory.records import Expert
 
 Label = Literal["coherent", "gibberish", "unclear"]
 
@@ -122,23 +122,14 @@ SHOWN_REPLIES = 3
 _EMPHASIS = str.maketrans("", "", "*_`\"'")
 
 
-async def rater_says_gibberish(
-    chat: ChatClient, prompts: PromptLibrary, expert: Expert, replies: Sequence[str]
-) -> bool:
+async def rater_says_gibberish(chat: ChatClient, expert: Expert, replies: Sequence[str]) -> bool:
     """Whether the rater finds that an expert has lost its language.
 
     An unreachable rater and a reply without a verdict count as coherent: a failure is no verdict.
     """
-    rendered = prompts.render("gibberish", replies=list(replies)[:SHOWN_REPLIES])
-    messages = [ChatMessage(role=role, content=content) for role, content in rendered.messages]
     try:
-        completion = await chat.complete(
-            "rater",
-            "gibberish",
-            messages,
-            None,
-            assignment=expert.id,
-            prompt_hash=rendered.hash,
+        completion: Completion = await chat.ask(
+            "gibberish", Place(expert.id), {"replies": list(replies)[:SHOWN_REPLIES]}
         )
     except (EndpointError, ContextLengthError):
         return False
@@ -163,7 +154,7 @@ async def babbling(context: RunContext, experts: Iterable[Expert]) -> dict[str, 
         if verdict.label == "gibberish" or (
             verdict.label == "unclear"
             and context.has_rater
-            and await rater_says_gibberish(context.chat, context.prompts, expert, replies)
+            and await rater_says_gibberish(context.chat, expert, replies)
         ):
             found[expert.id] = verdict.reason
     return found

@@ -17,16 +17,14 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from agents.chat.client import ChatClient
+from agents.chat.client import ChatClient, Place
 from agents.concurrency import all_of
 from agents.errors import ChatError, ContextLengthError, EndpointError
 from agents.families.items import Item, Rubric
 from agents.judge.votes import agreement, majority
 from memory.hashing import json_hash
 from memory.randomness import derive_seed
-from memory.records import ChatMessage
 from memory.spans import span
-from prompts import PromptLibrary
 
 TRIES = 2
 """How often a vote is asked for in one sitting until one is valid."""
@@ -81,16 +79,15 @@ class Rating:
 class Rater:
     """Rates answers by the rubric of their family."""
 
-    def __init__(self, chat: ChatClient, prompts: PromptLibrary, votes: int, seed: int = 0) -> None:
+    def __init__(self, chat: ChatClient, votes: int, seed: int = 0) -> None:
         """A rater that casts so many votes on each answer."""
         self._chat = chat
-        self._prompts = prompts
         self._seed = seed
         self.votes = votes
 
     def scorer_hash(self, rubric: Rubric) -> str:
         """Content hash of what decides a vote: the rubric, the known answers and the prompt."""
-        prompt = self._prompts.prompt("rate").hash
+        prompt = self._chat.prompts.prompt("rate").hash
         return json_hash([rubric.text, rubric.reference, rubric.foil, prompt])
 
     async def rate(
@@ -151,21 +148,16 @@ class Rater:
             "foil": item.rubric.foil,
         }
         order = _ORDERS[sample % len(_ORDERS)]
-        rendered = self._prompts.render(
+        drawn = derive_seed(self._seed, 0, f"rate/{item.instance_hash}", sample)
+        completion = await self._chat.ask(
             "rate",
-            instructions=item.instructions,
-            rubric=item.rubric.text,
-            answers={label: known[who] for label, who in zip(_LABELS, order, strict=True)},
-        )
-        completion = await self._chat.complete(
-            "rater",
-            "rate",
-            [ChatMessage(role=role, content=content) for role, content in rendered.messages],
+            Place(item.instance_hash, sample=sample, seed=drawn),
+            {
+                "instructions": item.instructions,
+                "rubric": item.rubric.text,
+                "answers": {label: known[who] for label, who in zip(_LABELS, order, strict=True)},
+            },
             RatingReply,
-            assignment=item.instance_hash,
-            sample=sample,
-            seed=derive_seed(self._seed, 0, f"rate/{item.instance_hash}", sample),
-            prompt_hash=rendered.hash,
         )
         if completion.parsed is None:
             unread = f"the rater's vote could not be read: {completion.problem}"

@@ -7,7 +7,7 @@ after another in assignment order, so that the outcome never depends on which ar
 from __future__ import annotations
 
 from agents.context import RunContext
-from agents.critic.novelty import _novelty_verdict
+from agents.critic.novelty import novelty_verdict
 from agents.families.folders import write_family
 from agents.families.lifecycle import move
 from agents.progress import ProgressEvent
@@ -21,7 +21,7 @@ async def admit(context: RunContext, generation: int) -> None:
         status, _, _ = context.store.assignment_status(assignment.id)
         if status == "candidate":
             family = candidate_family(context.store, assignment)
-            rejection = await _novelty_verdict(context, assignment, family)
+            rejection = await novelty_verdict(context, assignment, family)
             _settle(context, assignment, family, rejection)
         _release_parent_of_rejected(context, assignment)
 

@@ -18,16 +18,20 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.runtime import Runtime
 
-from agents.chat.client import ChatClient
-from agents.chat.conversation import Conversation
-from agents.chat.structured import Completion, T
+from agents.chat.client import ChatClient, Place, messages_of
+from agents.chat.structured import Completion
 from agents.context import RunContext
-from agents.critic.critique import CritiqueReply, criticising
+from agents.critic.critique import criticise
 from agents.errors import ContextLengthError, EndpointError, FamilyFault
 from agents.families.candidate import candidate_family
 from agents.families.proposal import Proposal
 from agents.judge.examiner import rater_of
-from agents.scientist.messages import proposing, refining, without_extras
+from agents.scientist.messages import (
+    last_words,
+    shown_to_proposer,
+    shown_to_refiner,
+    without_extras,
+)
 from agents.settings import ScientistSettings
 from agents.trial import run_gates
 from agents.trial.panel import answer_trial
@@ -38,17 +42,13 @@ from memory.records import (
     Draft,
     GateReport,
     Rejection,
-    Role,
     TrialAnswer,
 )
 from memory.store import RunStore
-from prompts import PromptLibrary
 
 __all__ = ["ScientistContext", "build_scientist", "candidate_family"]
 
 Step = Literal["trial", "critique", "refine", "done"]
-CRITIC_ATTEMPTS = 2
-"""How often a critic is asked before its unreadable replies end an assignment."""
 
 
 class ScientistState(TypedDict):
@@ -71,7 +71,6 @@ class ScientistContext:
 
     store: RunStore
     chat: ChatClient
-    prompts: PromptLibrary
     settings: ScientistSettings
     gates: Callable[[Proposal], Awaitable[GateReport]]
     trial: Callable[[Proposal, GateReport], Awaitable[tuple[TrialAnswer, ...]]]
@@ -89,9 +88,8 @@ class ScientistContext:
             with run.drafts.at("in the trial"):
                 return await answer_trial(run, proposal, report)
 
-        return cls(
-            run.store, run.chat, run.prompts, run.config.scientist, gates, trial, run.has_rater
-        )
+        scientist = run.config.scientist
+        return cls(run.store, run.chat, scientist, gates, trial, run.has_rater)
 
 
 Handles = Runtime[ScientistContext]
@@ -126,10 +124,11 @@ async def propose(state: ScientistState, runtime: Handles) -> dict[str, Any]:
     context = runtime.context
     assignment = context.store.assignment(state["assignment"])
 
-    def opening(view: Assignment) -> Conversation:
-        return proposing(context.store, context.prompts, view, can_rate=context.can_rate)
+    async def ask(view: Assignment) -> Completion[Proposal]:
+        shown = shown_to_proposer(context.store, view, can_rate=context.can_rate)
+        return await context.chat.ask("propose", _place(view, 0, "propose"), shown, Proposal)
 
-    return await _write(context, assignment, 0, "propose", opening)
+    return await _write(context, assignment, 0, ask)
 
 
 async def refine(state: ScientistState, runtime: Handles) -> dict[str, Any]:
@@ -138,11 +137,18 @@ async def refine(state: ScientistState, runtime: Handles) -> dict[str, Any]:
     assignment = context.store.assignment(state["assignment"])
     last, rounds_left = _draft(context, state), context.settings.max_refinements - number
 
-    def answer(view: Assignment) -> Conversation:
-        opening = proposing(context.store, context.prompts, view, can_rate=context.can_rate)
-        return refining(context.store, context.prompts, opening, last, rounds_left)
+    async def ask(view: Assignment) -> Completion[Proposal]:
+        shown = shown_to_proposer(context.store, view, can_rate=context.can_rate)
+        opening = messages_of(context.chat.prompts.render("propose", **shown))
+        return await context.chat.ask(
+            "refine",
+            _place(view, number, "refine"),
+            shown_to_refiner(last, rounds_left),
+            Proposal,
+            before=[*opening, last_words(context.store, last)],
+        )
 
-    return await _write(context, assignment, number, "refine", answer)
+    return await _write(context, assignment, number, ask)
 
 
 async def trial(state: ScientistState, runtime: Handles) -> dict[str, Any]:
@@ -174,24 +180,11 @@ async def critique(state: ScientistState, runtime: Handles) -> dict[str, Any]:
     """Ask the critic for a verdict."""
     context, draft = runtime.context, _draft(runtime.context, state)
     assignment = context.store.assignment(draft.assignment)
-    conversation = criticising(context.store, context.prompts, assignment, draft)
-    for sample in range(CRITIC_ATTEMPTS):
-        try:
-            reply = await _ask(
-                context,
-                "critic",
-                "critique",
-                conversation,
-                CritiqueReply,
-                draft.round,
-                assignment,
-                sample,
-            )
-        except (EndpointError, ContextLengthError) as error:
-            return _reject(context, assignment.id, await _unanswered(context, error))
-        if reply.parsed is not None:
-            break
-    else:
+    try:
+        reply = await criticise(context.chat, context.store, assignment, draft)
+    except (EndpointError, ContextLengthError) as error:
+        return _reject(context, assignment.id, await _unanswered(context, error))
+    if reply.parsed is None:
         problem = f"critic: {reply.problem}"
         return _reject(context, draft.assignment, Rejection(reason="malformed", detail=problem))
     verdict = Critique(verdict=reply.parsed.verdict, problems=reply.parsed.problems)
@@ -214,8 +207,7 @@ async def _write(
     context: ScientistContext,
     assignment: Assignment,
     number: int,
-    purpose: str,
-    conversation: Callable[[Assignment], Conversation],
+    ask: Callable[[Assignment], Awaitable[Completion[Proposal]]],
 ) -> dict[str, Any]:
     """Let the scientist speak, and keep what it proposes as the draft of this round.
 
@@ -224,10 +216,9 @@ async def _write(
     """
     try:
         try:
-            reply = await _propose(context, purpose, conversation(assignment), number, assignment)
+            reply = await ask(assignment)
         except ContextLengthError:
-            bare = conversation(without_extras(assignment))
-            reply = await _propose(context, purpose, bare, number, assignment)
+            reply = await ask(without_extras(assignment))
     except (EndpointError, ContextLengthError) as error:
         return _reject(context, assignment.id, await _unanswered(context, error))
     proposal = reply.parsed.model_dump(mode="json", by_alias=True) if reply.parsed else None
@@ -239,38 +230,9 @@ async def _write(
     return {"round": number, "step": "trial"}
 
 
-async def _propose(
-    context: ScientistContext,
-    purpose: str,
-    conversation: Conversation,
-    number: int,
-    assignment: Assignment,
-) -> Completion[Proposal]:
-    return await _ask(context, "scientist", purpose, conversation, Proposal, number, assignment)
-
-
-async def _ask(
-    context: ScientistContext,
-    role: Role,
-    purpose: str,
-    conversation: Conversation,
-    schema: type[T],
-    number: int,
-    assignment: Assignment,
-    sample: int = 0,
-) -> Completion[T]:
-    seed = derive_seed(assignment.rng_seed, number, purpose, sample)
-    return await context.chat.complete(
-        role,
-        purpose,
-        conversation.messages,
-        schema,
-        assignment=assignment.id,
-        round=number,
-        sample=sample,
-        seed=seed,
-        prompt_hash=conversation.prompt_hash,
-    )
+def _place(assignment: Assignment, number: int, purpose: str) -> Place:
+    seed = derive_seed(assignment.rng_seed, number, purpose, 0)
+    return Place(assignment.id, number, seed=seed)
 
 
 def _draft(context: ScientistContext, state: ScientistState) -> Draft:

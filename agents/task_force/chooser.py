@@ -7,13 +7,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agents.chat.client import ChatClient
+from agents.chat.client import ChatClient, Place
+from agents.chat.structured import Completion
 from agents.task_force.ballot import Ballot, Choice, Vote, elect
 from agents.task_force.methods import Aids, Judge, method
 from memory.hashing import json_hash
 from memory.randomness import stream
-from memory.records import ChatMessage, Role
-from prompts import PromptLibrary
 
 _VERDICT = re.compile(r"^\W*(?:choice|score)\W*?:\W*?(\d+(?:\.\d+)?)", re.IGNORECASE | re.MULTILINE)
 
@@ -27,41 +26,30 @@ class ChatJudge:
     """
 
     chat: ChatClient
-    prompts: PromptLibrary
     shown: int = 4000
 
     async def choose(self, question: str, answers: list[str], turn: int) -> int | None:
         """Ask the chooser which of several answers is right."""
         shown = [self._cut(answer) for answer in answers]
-        number = await self._ask("chooser", "choose", turn, question=question, answers=shown)
+        number = await self._ask("choose", turn, question=question, answers=shown)
         whole = number is not None and number.is_integer() and 1 <= number <= len(answers)
         return int(number) - 1 if number is not None and whole else None
 
     async def compare(self, question: str, first: str, second: str) -> int | None:
         """Ask the chooser which of two answers is right."""
         shown = {"first": self._cut(first), "second": self._cut(second)}
-        number = await self._ask("chooser", "compare", 0, question=question, **shown)
+        number = await self._ask("compare", 0, question=question, **shown)
         return int(number) - 1 if number in (1.0, 2.0) else None
 
     async def appraise(self, question: str, answer: str, turn: int) -> float | None:
         """Ask the rater for a score."""
         shown = self._cut(answer)
-        number = await self._ask("rater", "appraise", turn, question=question, answer=shown)
+        number = await self._ask("appraise", turn, question=question, answer=shown)
         return number if number is not None and 1 <= number <= 10 else None
 
-    async def _ask(self, role: Role, prompt: str, turn: int, **variables: object) -> float | None:
-        rendered = self.prompts.render(prompt, **variables)
-        messages = [ChatMessage(role=who, content=content) for who, content in rendered.messages]
-        completion = await self.chat.complete(
-            role,
-            prompt,
-            messages,
-            None,
-            assignment=f"answer-{json_hash(variables)}",
-            sample=turn,
-            seed=turn,
-            prompt_hash=rendered.hash,
-        )
+    async def _ask(self, prompt: str, turn: int, **variables: object) -> float | None:
+        place = Place(f"answer-{json_hash(variables)}", sample=turn, seed=turn)
+        completion: Completion = await self.chat.ask(prompt, place, variables)
         found = _VERDICT.findall(completion.text)
         return float(found[-1]) if found else None
 

@@ -184,7 +184,7 @@ async def ask(
 def aids_of(context: ReadContext) -> Aids:
     """What the methods of a run may use."""
     settings = context.config.answering
-    judge = ChatJudge(context.chat, context.prompts, settings.shown)
+    judge = ChatJudge(context.chat, settings.shown)
     reward = None
     if settings.reward_model is not None:
         reward = RewardModel(settings.reward_model, settings.reward_device)

@@ -61,14 +61,14 @@ async def open_context(
         novelty = stack.enter_context(
             NoveltyMemory.open(folder.path, embedder, config.novelty, run_id=store.run_id())
         )
-        chat = ChatClient(config.endpoints, store, transport=OfflineTransport())
+        chat = ChatClient(config.endpoints, store, prompts, transport=OfflineTransport())
         stack.push_async_callback(chat.close)
         has_rater = config.endpoints.is_live("rater")
         sandbox = await asyncio.to_thread(
             open_sandbox,
             config.sandbox,
             trusted=is_all_ours(config, store),
-            judge=consulted(chat, prompts, config.judge.votes, config.seed) if has_rater else None,
+            judge=consulted(chat, config.judge.votes, config.seed) if has_rater else None,
         )
         stack.push_async_callback(sandbox.close)
         population = open_population(folder, config, store, progress)

@@ -59,7 +59,7 @@ async def open_reading(
         if calls is None:
             place = stack.enter_context(tempfile.TemporaryDirectory(prefix="acdc-calls-"))
             calls = stack.enter_context(RunStore.open(Path(place)))
-        chat = ChatClient(config.endpoints, calls, transport=OfflineTransport())
+        chat = ChatClient(config.endpoints, calls, prompts, transport=OfflineTransport())
         stack.push_async_callback(chat.close)
         population = open_population(folder, config, store, progress)
         stack.push_async_callback(population.close)

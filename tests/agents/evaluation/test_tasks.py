@@ -14,7 +14,6 @@ from agents.evaluation.scoring import TaskScorer, same_answer, same_number
 from agents.evaluation.tasks import GymScore, read_tasks
 from agents.sandbox import Sandbox, Score, Submission, open_sandbox
 from agents.settings import SandboxSettings
-from prompts import PromptLibrary
 
 
 def write(folder: Path, *lines: object) -> Path:
@@ -128,7 +127,7 @@ async def test_a_datasets_own_scorer_runs_in_the_sandbox_in_one_program(
 ) -> None:
     tasks = read_tasks([write(tmp_path, GYM, {**GYM, "reasoning_gym": "gcd"})])
     place = Counting(sandbox)
-    scorer = TaskScorer(place, None, PromptLibrary())
+    scorer = TaskScorer(place, None)
     right = [scorer.score(t.item().code, [Submission("1", t.answer)]) for t in tasks]
     wrong = [scorer.score(t.item().code, [Submission("1", "nothing")]) for t in tasks]
     found = await asyncio.gather(*right, *wrong)
@@ -138,7 +137,7 @@ async def test_a_datasets_own_scorer_runs_in_the_sandbox_in_one_program(
 
 async def test_a_sandbox_that_fails_leaves_answers_ungraded(tmp_path: Path) -> None:
     tasks = read_tasks([write(tmp_path, GYM)])
-    scorer = TaskScorer(Counting(None), None, PromptLibrary())
+    scorer = TaskScorer(Counting(None), None)
     asked = [scorer.score(t.item().code, [Submission("1", t.answer)]) for t in tasks]
     found = await asyncio.gather(*asked, return_exceptions=True)
     assert all(isinstance(error, SandboxError) for error in found)
@@ -152,7 +151,7 @@ async def test_rules_without_a_sandbox(tmp_path: Path) -> None:
         {"id": "c", "instructions": "?", "answer": "7", "score": "rated"},
     )
     exact, number, rated = (task.item().code for task in read_tasks([file]))
-    scorer = TaskScorer(Counting(None), None, PromptLibrary())
+    scorer = TaskScorer(Counting(None), None)
     texts = [Submission("1", "red,  green."), Submission("1", "green, red")]
     assert [s.value for s in await scorer.score(exact, texts)] == [1.0, 0.0]
     assert [s.value for s in await scorer.score(number, [Submission("1", "7.0 cm")])] == [1.0]

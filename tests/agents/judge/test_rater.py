@@ -29,7 +29,6 @@ from agents.trial import run_gates
 from memory.hashing import text_hash
 from memory.records import Answer, Expert, Reply
 from memory.store import RunStore
-from prompts import PromptLibrary
 from tests.agents.chat.scripted_server import Act, Body, Fail, Say, ScriptedServer
 
 CODE = """
@@ -118,7 +117,7 @@ def rater_chat(store: RunStore, server: ScriptedServer, **own: Any) -> ChatClien
 
 
 def rater(store: RunStore, server: ScriptedServer, votes: int = 3, **own: Any) -> Rater:
-    return Rater(rater_chat(store, server, **own), PromptLibrary(), votes)
+    return Rater(rater_chat(store, server, **own), votes)
 
 
 async def test_every_vote_is_a_call_and_the_answer_stands_at_every_place(
@@ -327,7 +326,7 @@ async def test_void_votes_are_cast_anew_when_a_sitting_begins_in_the_same_proces
     mood: list[Callable[[Body], Act]] = [lambda _: Say("no")]
     server = serve(lambda body: mood[-1](body))
     chat, pairs = rater_chat(store, server), [answered(store, THANKS)]
-    grader = Grader(store, CountingSandbox(), Rater(chat, PromptLibrary(), 3))
+    grader = Grader(store, CountingSandbox(), Rater(chat, 3))
     for _ in range(2):
         assert (await grader.grade(pairs))["a"].passed is None
         assert len(server.requests) == 6, "a regrade within a generation replays"
@@ -453,7 +452,7 @@ async def test_a_verdict_of_gibberish_is_read_in_the_forms_that_models_write(
 ) -> None:
     expert = Expert(id="g1-0", genome_id="g", generation=1, birth=0, operator="linear")
     chat = rater_chat(store, serve([Say(said)]))
-    assert await rater_says_gibberish(chat, PromptLibrary(), expert, ["la la la"]) is lost
+    assert await rater_says_gibberish(chat, expert, ["la la la"]) is lost
     await chat.close()
 
 
@@ -462,6 +461,6 @@ async def test_a_rater_that_cannot_be_reached_calls_nobody_gibberish(
 ) -> None:
     expert = Expert(id="g1-0", genome_id="g", generation=1, birth=0, operator="linear")
     chat = rater_chat(store, serve([Fail(400)]))
-    assert not await rater_says_gibberish(chat, PromptLibrary(), expert, ["la la la"])
+    assert not await rater_says_gibberish(chat, expert, ["la la la"])
     assert store.call_totals()["rater"]["failed"] == 1
     await chat.close()

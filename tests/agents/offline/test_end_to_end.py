@@ -21,7 +21,7 @@ from agents.trial import run_gates
 from memory.hashing import text_hash
 from memory.records import Assignment, AssignmentKind, Family, GateReport, TrialAnswer
 from memory.store import RunStore
-from prompts import PromptLibrary, worked_example
+from prompts import worked_example
 
 Passes = Callable[[Proposal, str, str], bool]
 EXPERTS = ("numbers", "words", "logic")
@@ -75,7 +75,7 @@ async def work(
     store.put_assignment(assignment)
     chat = ChatClient(EndpointsSettings(), store, transport=OfflineTransport())
     settings = ScientistSettings(critic=critic)
-    context = ScientistContext(store, chat, PromptLibrary(), settings, gates, trial)
+    context = ScientistContext(store, chat, settings, gates, trial)
     await build_scientist().ainvoke({"assignment": assignment.id, "round": 0}, context=context)
     await chat.close()
     return store.assignment_status(assignment.id).status

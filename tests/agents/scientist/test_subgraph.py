@@ -10,16 +10,19 @@ from typing import Any
 
 import pytest
 
-from agents.chat.client import ChatClient
+from agents.chat.client import ChatClient, Place
 from agents.chat.endpoints import EndpointsSettings
 from agents.chat.structured import Completion, T, parse_object
 from agents.critic.novelty import interestingly_new
 from agents.errors import BudgetExhausted, ContextLengthError, EndpointError, FamilyFault
 from agents.families.candidate import generators, revisions, slug
 from agents.families.proposal import Proposal
+from agents.offline import OfflineTransport
+from agents.scientist.messages import shown_to_proposer
 from agents.scientist.subgraph import ScientistContext, build_scientist, candidate_family
 from agents.settings import ScientistSettings
 from memory.hashing import json_hash
+from memory.randomness import derive_seed
 from memory.records import (
     Assignment,
     Call,
@@ -122,7 +125,7 @@ def context(
         return ANSWERS
 
     chosen = ScientistSettings(**settings)
-    return ScientistContext(store, chat, PromptLibrary(), chosen, run_gates, trial)
+    return ScientistContext(store, chat, chosen, run_gates, trial)
 
 
 async def work(context: ScientistContext) -> None:
@@ -419,9 +422,7 @@ async def test_novelty_is_asked_of_the_critic(
     reply = {"decision": said, "reason": "because"} if said else "who knows"
     chat = scripted(store, [], [reply])
     neighbours: list[Family] = [family.model_copy(update={"name": "A neighbour"})]
-    verdict = await interestingly_new(
-        chat, PromptLibrary(), family, neighbours, assignment="g0-a00", seed=1
-    )
+    verdict = await interestingly_new(chat, family, neighbours, Place("g0-a00", seed=1))
     assert (verdict.decision if verdict else None) == decision
     assert "A neighbour" in chat.asked[0][1][1].content
 
@@ -433,9 +434,29 @@ async def test_novelty_beside_too_many_neighbours_is_asked_beside_the_nearest(
     family = candidate_family(store, ASSIGNMENT)
     neighbours = [family.model_copy(update={"name": name}) for name in ("Nearest", "Second")]
     chat = scripted(store, [], [TOO_LONG, {"decision": "new", "reason": "because"}, TOO_LONG])
-    verdict = await interestingly_new(chat, PromptLibrary(), family, neighbours)
+    verdict = await interestingly_new(chat, family, neighbours, Place(None))
     assert verdict is not None
     assert "Nearest" in chat.asked[1][1][1].content
     assert "Second" not in chat.asked[1][1][1].content
     with pytest.raises(ContextLengthError):
-        await interestingly_new(chat, PromptLibrary(), family, neighbours[1:])
+        await interestingly_new(chat, family, neighbours[1:], Place(None))
+
+
+async def test_calls_of_runs_that_were_begun_earlier_are_found_again(store: RunStore) -> None:
+    """The key is that of the first release: whoever changes it asks every scientist anew."""
+    chat = ChatClient(EndpointsSettings(), store, transport=OfflineTransport())
+    assignment = ASSIGNMENT.model_copy(
+        update={"index": 0, "kind": "novel", "parent": None, "inspirations": (), "rng_seed": 7}
+    )
+    seed = derive_seed(assignment.rng_seed, 0, "propose", 0)
+    shown = shown_to_proposer(store, assignment)
+    await chat.ask("propose", Place("g0-a00", seed=seed), shown, Proposal)
+    await chat.close()
+    assert [call.key for call in store.calls()] == ["3800008a23a379d9e21b6bd93e71fb24"]
+
+
+async def test_a_reply_that_the_prompt_does_not_ask_for_is_a_fault(store: RunStore) -> None:
+    chat = ChatClient(EndpointsSettings(), store, transport=OfflineTransport())
+    with pytest.raises(AssertionError, match="asks for Proposal"):
+        await chat.ask("propose", Place("g0-a00"), shown_to_proposer(store, ASSIGNMENT))
+    await chat.close()

@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
+from agents.chat.client import messages_of
 from agents.chat.structured import parse_object
-from agents.critic.critique import criticising
+from agents.critic.critique import shown_to_critic
 from agents.families.proposal import Proposal
 from agents.sandbox import Sandbox, Submission, open_sandbox
 from agents.settings import GateSettings, SandboxSettings
@@ -111,14 +112,15 @@ async def test_a_critic_sees_what_it_needs_to_find_what_gates_cannot(
         gates=gates,
         answers=answers,
     )
-    system, asked = criticising(store, PromptLibrary(), assignment, draft).messages
+    shown = shown_to_critic(store, assignment, draft)
+    system, asked = messages_of(PromptLibrary().render("critique", **shown))
     assert (system.role, asked.role) == ("system", "user")
     assert proposal.code.strip() in asked.content
     blocks = dict(re.findall(r"^## ([^\n]+)\n\n`+json\n(.*?)\n`+$", asked.content, re.M | re.S))
     assert json.loads(blocks["Gate report"])["instructions"] == gates.instructions
-    shown = json.loads(blocks["Answers of current models"])
-    assert {answer["expert"] for answer in shown} == {"words", "logic", "numbers"}
-    assert [(a["text"], a["passed"]) for a in shown] == [(a.text, a.passed) for a in answers]
+    answered = json.loads(blocks["Answers of current models"])
+    assert {answer["expert"] for answer in answered} == {"words", "logic", "numbers"}
+    assert [(a["text"], a["passed"]) for a in answered] == [(a.text, a.passed) for a in answers]
     drafted = json.loads(blocks["Draft under review"])
     assert drafted["reference_answers"] == references.model_dump(by_alias=True)
     for duty in ("Solve both instances yourself", "exactly one right answer", "never instructions"):
