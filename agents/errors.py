@@ -20,7 +20,7 @@ AcdcError
 from __future__ import annotations
 
 from memory.errors import AcdcError
-from memory.records import Role
+from memory.records import GateCode, Role
 
 
 class AgentError(AcdcError):
@@ -39,11 +39,11 @@ class FamilyFault(AgentError):
     """A family's own code is at fault, twice in a row.
 
     Attributes:
-        code: reason code, one of `agents.sandbox.FaultCode`.
+        code: reason code.
         detail: one line for the scientist.
     """
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: GateCode, detail: str) -> None:
         super().__init__(f"{code}: {detail}")
         self.code = code
         self.detail = detail

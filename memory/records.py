@@ -203,6 +203,68 @@ class Assignment(Record):
     rng_seed: int
 
 
+GateCode = Literal[
+    "rubric_missing",
+    "no_rater",
+    "length_tells",
+    "instance_count",
+    "instruction_empty",
+    "instruction_unstable",
+    "leaked",
+    "executes_submission",
+    "import_error",
+    "timeout",
+    "memory",
+    "crash",
+    "judge_limit",
+    "prompt_too_long",
+    "skipped",
+    "score_range",
+    "score_unstable",
+    "time_bomb",
+    "reference_fails",
+    "wrong_passes",
+    "empty_passes",
+    "echo_passes",
+    "constant_answer",
+]
+"""Why a draft did not pass the gates, or could not grade an expert's answer."""
+
+RejectionReason = (
+    GateCode
+    | Literal[
+        "malformed",
+        "rounds_exhausted",
+        "critic_reject",
+        "duplicate",
+        "not_novel",
+        "context_length",
+        "endpoint",
+    ]
+)
+"""Why an assignment came to nothing: its draft, the critic, the novelty memory, or the endpoint."""
+
+EventKind = Literal[
+    "founding_wave", "founding_in_vain", "missing", "gibberish", "graft", "graft refused"
+]
+"""What a run records besides the tables, in the order in which it happened."""
+
+
+class MissingGrade(Record):
+    """Payload of the event `missing`: an expert could not be graded on a family."""
+
+    expert: str
+    family: str
+    reason: str
+
+
+class GibberishFound(Record):
+    """Payload of the event `gibberish`: a bred expert has lost its language."""
+
+    expert: str
+    reason: str
+
+
 class GateReport(Record):
     """Outcome of the gates for one draft.
 
@@ -212,7 +274,7 @@ class GateReport(Record):
         instructions: instance -> text, as far as the sandbox got.
     """
 
-    code: str | None
+    code: GateCode | None
     detail: str = ""
     instructions: dict[str, str] = Field(default_factory=dict)
 
@@ -260,7 +322,7 @@ class Draft(Record):
 class Rejection(Record):
     """Why an assignment came to nothing. `reason` is a code that is counted, `detail` one line."""
 
-    reason: str
+    reason: RejectionReason
     detail: str = ""
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pydantic import ValidationError
 
@@ -30,8 +30,9 @@ from memory.threads import done_in_own_thread
 FOLDER = "anchors"
 """Folder of a run in which the differences of grafted anchors are kept."""
 
-STEP = OPERATOR = "graft"
-REFUSED = "graft refused"
+STEP: Final = "graft"
+OPERATOR = STEP
+REFUSED: Final = "graft refused"
 
 
 class Plan(NamedTuple):
@@ -153,7 +154,7 @@ def _record(context: RunContext, bank: Bank, anchor: Anchor, plan: Plan, generat
         parents=plan.parents,
         parameters={OPERATOR: {"anchor": anchor.name, "method": plan.method, **plan.parameters}},
     )
-    context.store.add_event(STEP, kept.model_dump(mode="json"))
+    context.store.add_event(STEP, kept)
     context.store.put_genome(expert.genome_id, genome.to_bytes())
     context.store.put_expert(expert)
 

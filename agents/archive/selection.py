@@ -11,7 +11,7 @@ from agents.pool.rates import pass_rates
 from agents.progress import ProgressEvent
 from evolution.selection import survive
 from evolution.selection.coverage import coverage
-from memory.records import ArchiveEntry, Expert
+from memory.records import ArchiveEntry, Expert, GibberishFound
 
 
 async def select(context: RunContext, generation: int) -> None:
@@ -21,7 +21,8 @@ async def select(context: RunContext, generation: int) -> None:
     with context.store.once("selection", generation) as due:
         if due:
             for expert_id, reason in gibberish.items():
-                context.store.add_event("gibberish", {"expert": expert_id, "reason": reason})
+                found = GibberishFound(expert=expert_id, reason=reason)
+                context.store.add_event("gibberish", found)
             _trim_pool(context, experts)
             coherent = [expert for expert in experts if expert.id not in gibberish]
             _survive(context, generation, coherent)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -56,37 +56,28 @@ class Item:
 
 def items_of(family: Family) -> list[Item]:
     """The gradable instances of a family of the pool."""
-    return [
-        Item(
-            code=family.code,
-            code_hash=family.code_hash,
-            instance=instance,
-            instructions=instructions,
-            rubric=Rubric.of(
-                family.rubric or "",
-                family.reference_answers[instance],
-                family.wrong_answers[instance],
-            )
-            if family.rated
-            else None,
+    rubrics = {
+        name: Rubric.of(
+            family.rubric or "", family.reference_answers[name], family.wrong_answers[name]
         )
-        for instance, instructions in sorted(family.instructions.items())
-    ]
+        for name in (family.instructions if family.rated else ())
+    }
+    return _items(family.code, family.code_hash, family.instructions, rubrics)
 
 
-def drafted_items(proposal: Proposal, instructions: dict[str, str]) -> list[Item]:
+def drafted_items(proposal: Proposal, instructions: Mapping[str, str]) -> list[Item]:
     """The gradable instances of a draft whose instructions the sandbox has read."""
-    references = proposal.reference_answers.model_dump(by_alias=True)
-    wrong = proposal.wrong_answers.model_dump(by_alias=True)
+    rubrics = {
+        name: Rubric.of(proposal.rubric or "", proposal.references[name], proposal.wrong[name])
+        for name in (instructions if proposal.rated else ())
+    }
+    return _items(proposal.code, text_hash(proposal.code), instructions, rubrics)
+
+
+def _items(
+    code: str, code_hash: str, instructions: Mapping[str, str], rubrics: Mapping[str, Rubric]
+) -> list[Item]:
     return [
-        Item(
-            code=proposal.code,
-            code_hash=text_hash(proposal.code),
-            instance=instance,
-            instructions=text,
-            rubric=Rubric.of(proposal.rubric or "", references[instance], wrong[instance])
-            if proposal.rated
-            else None,
-        )
-        for instance, text in sorted(instructions.items())
+        Item(code, code_hash, name, text, rubrics.get(name))
+        for name, text in sorted(instructions.items())
     ]

@@ -52,6 +52,16 @@ _REASONS: dict[Happening, str] = {
 }
 
 
+def condemned(store: RunStore) -> set[str]:
+    """The families whose own code broke at some time: nobody can be graded on them."""
+    reason = _REASONS["condemned"]
+    return {
+        event.family
+        for event in store.family_events()
+        if event.reason == reason or event.reason.startswith(f"{reason}: ")
+    }
+
+
 def move(
     store: RunStore, family: Family, happening: Happening, *, detail: str = "", rate: float = 0.5
 ) -> FamilyStatus:

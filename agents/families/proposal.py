@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from memory.records import Family
 
 
 class PairOfAnswers(BaseModel):
@@ -52,6 +55,25 @@ class Proposal(BaseModel):
     wrong_answers: PairOfWrongAnswers
     rated: bool = False
     rubric: str | None = None
+
+    @classmethod
+    def of(cls, family: Family) -> Self:
+        """An accepted family as its scientist would have proposed it.
+
+        Raises:
+            ValidationError: no scientist may propose such a family.
+        """
+        return cls.model_validate(family.model_dump(include=set(cls.model_fields)))
+
+    @property
+    def references(self) -> dict[str, str]:
+        """Instance -> the answer that is right."""
+        return {"1": self.reference_answers.first, "2": self.reference_answers.second}
+
+    @property
+    def wrong(self) -> dict[str, list[str]]:
+        """Instance -> answers that are wrong."""
+        return {"1": self.wrong_answers.first, "2": self.wrong_answers.second}
 
     @field_validator("name", "capability")
     @classmethod

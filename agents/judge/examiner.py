@@ -17,6 +17,7 @@ from agents.families.items import Item
 from agents.judge.extraction import extract
 from agents.judge.grader import Failure, Grader, Scorer, Verdict, VoteBook
 from agents.judge.rater import Rater
+from agents.sandbox import Fault
 from agents.sandbox.known_scores import KnownScores
 from agents.settings import JudgeSettings
 from evolution.engines.base import Ask
@@ -172,7 +173,9 @@ class Examiner:
             replies = await self._broker.answer(genome_id, genome, ask)
         except PromptTooLongError as error:
             if len(questions) == 1:
-                failures[questions[0].key] = Failure(str(error), f"prompt_too_long: {error}")
+                failures[questions[0].key] = Failure(
+                    str(error), Fault("prompt_too_long", str(error))
+                )
                 return {}
         except EngineError as error:
             failures.update({question.key: Failure(str(error)) for question in questions})
@@ -247,7 +250,7 @@ class Result:
     answer: Answer | None
     passed: bool | None
     error: str = ""
-    condemned: str | None = None
+    condemned: Fault | None = None
     agreement: float | None = None
 
 

@@ -16,7 +16,7 @@ from agents.errors import ContextLengthError, EndpointError, SandboxError
 from agents.families.items import Item
 from agents.judge.rater import Rater
 from agents.judge.votes import agreement, majority
-from agents.sandbox import Score, Submission
+from agents.sandbox import Fault, Score, Submission
 from agents.sandbox.known_scores import KnownScores
 from memory.hashing import json_hash
 from memory.records import Answer, Grade
@@ -51,7 +51,7 @@ class Failure:
     """Why an answer, or its grade, is missing."""
 
     error: str
-    condemned: str | None = None
+    condemned: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class Grader:
             except (SandboxError, EndpointError, ContextLengthError) as error:
                 return {answer.key: Verdict(failure=Failure(str(error))) for _, answer in group}
         condemned = next(filter(None, map(_condemnation, scores)), None)
-        failure = None if condemned is None else Failure(condemned, condemned)
+        failure = None if condemned is None else Failure(str(condemned), condemned)
         for submission, score in zip(unknown, scores, strict=True):
             values[submission] = score.value
             if score.value in (0, 1):
@@ -209,10 +209,10 @@ def _grade(
     )
 
 
-def _condemnation(score: Score) -> str | None:
+def _condemnation(score: Score) -> Fault | None:
     """What a score says against its family."""
     if score.fault is not None:
-        return str(score.fault)
+        return score.fault
     if score.value not in (0, 1):
-        return f"score_range: score gave {score.value}, not 0 or 1"
+        return Fault("score_range", f"score gave {score.value}, not 0 or 1")
     return None

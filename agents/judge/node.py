@@ -12,7 +12,7 @@ from agents.families.lifecycle import move
 from agents.judge.examiner import Result, examiner_of, family_outcome
 from agents.progress import ProgressEvent
 from evolution.selection import undergraded
-from memory.records import Expert, Family, Json
+from memory.records import Expert, Family, MissingGrade
 
 REGRADES = 2
 """How often experts with too few grades are examined again before the run stops."""
@@ -109,12 +109,12 @@ def _write_outcome(
 ) -> None:
     condemned = next((result.condemned for result in results if result.condemned), None)
     if condemned is not None:
-        move(context.store, family, "condemned", detail=condemned)
+        move(context.store, family, "condemned", detail=str(condemned))
         return
     outcome = family_outcome(results)
     if outcome is not None:
         context.store.set_skill(expert.id, family.id, outcome)
     else:
         reason = next((result.error for result in results if result.error), "no result")
-        gap: dict[str, Json] = {"expert": expert.id, "family": family.id, "reason": reason}
+        gap = MissingGrade(expert=expert.id, family=family.id, reason=reason)
         context.store.add_event("missing", gap)

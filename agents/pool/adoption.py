@@ -71,7 +71,7 @@ def family_folders(paths: Sequence[str]) -> list[Path]:
 async def _checked(context: RunContext, family: Family, folder: Path) -> Family:
     """The family as the run keeps it, its instructions as the sandbox has read them."""
     try:
-        proposal = Proposal.model_validate(family.model_dump(include=set(Proposal.model_fields)))
+        proposal = Proposal.of(family)
     except ValidationError as error:
         raise FamilyFolderError(f"{folder}: {first_problem(error)}") from error
     check_id(f"given-{family.id}")

@@ -9,9 +9,9 @@ from agents.context import RunContext
 from agents.errors import JudgingError
 from agents.pool.rates import pass_rates
 from memory.randomness import derive_seed, stream
-from memory.records import Assignment, AssignmentKind
+from memory.records import Assignment, AssignmentKind, EventKind
 
-IN_VAIN = "founding_in_vain"
+IN_VAIN: EventKind = "founding_in_vain"
 
 
 FOUNDING_MARGIN = 1.4

@@ -22,6 +22,7 @@ FaultCode = Literal[
     "crash",
     "no_rater",
     "judge_limit",
+    "prompt_too_long",
     "skipped",
 ]
 """What a family did wrong while it ran.
@@ -29,8 +30,9 @@ FaultCode = Literal[
 `executes_submission` uses `eval`, `exec` or `compile`, with which an answer could run inside its
 scorer and give itself a score; `crash` covers an exception as well as a process that died;
 `score_range` is a score that is no finite number (None is no zero); `no_rater` asked for an LLM
-judge where there is none, and `judge_limit` too often or with too long a text; `skipped` was not
-run because an earlier submission of the same request failed twice.
+judge where there is none, and `judge_limit` too often or with too long a text; `prompt_too_long` is
+an instruction that does not fit the experts' context; `skipped` was not run because an earlier
+submission of the same request failed twice.
 """
 
 

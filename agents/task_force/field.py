@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from agents.families.lifecycle import condemned
 from evolution.selection.coverage import TaskForce, task_force
-from memory.records import Expert, Family, Skills
+from memory.records import Expert, Family, GibberishFound, Skills
 from memory.store import RunStore
 
 
@@ -14,24 +15,20 @@ def field_of(store: RunStore) -> list[Expert]:
     ties are broken: the latest archive by rank, the seeds, then the others, the youngest first.
     """
     everybody = store.experts()
-    babbling = {
-        event.payload["expert"]
-        for event in store.events("gibberish")
-        if isinstance(event.payload, dict)
+    lost = {
+        GibberishFound.model_validate(event.payload).expert for event in store.events("gibberish")
     }
     order = {expert.id: expert for expert in store.archive_experts()}
     order |= {expert.id: expert for expert in everybody if expert.is_seed}
     for expert in reversed(everybody):
         order.setdefault(expert.id, expert)
-    return [expert for name, expert in order.items() if name not in babbling]
+    return [expert for name, expert in order.items() if name not in lost]
 
 
 def history_of(store: RunStore) -> list[Family]:
     """Every family that ever graded, but for those whose own scorer broke."""
-    condemned = {
-        event.family for event in store.family_events() if event.reason.startswith("condemned")
-    }
-    return [family for family in store.families() if family.id not in condemned]
+    broken = condemned(store)
+    return [family for family in store.families() if family.id not in broken]
 
 
 def eligible(store: RunStore) -> dict[str, Skills]:

@@ -10,6 +10,7 @@ from agents.families.proposal import Proposal
 from agents.judge.extraction import extract
 from agents.sandbox import Inspection
 from agents.settings import GateSettings
+from memory.records import GateCode
 
 INSTANCES = ("1", "2")
 SHOWN = 80
@@ -34,15 +35,13 @@ class Claims:
     @property
     def references(self) -> dict[str, str]:
         """Instance -> the reference answer as it is read out of an expert's reply."""
-        answers = self.proposal.reference_answers
-        return {"1": as_read(answers.first), "2": as_read(answers.second)}
+        return {name: as_read(text) for name, text in self.proposal.references.items()}
 
     @property
     def wrong(self) -> list[tuple[str, str]]:
         """Pairs of instance and wrong answer."""
-        wrong = self.proposal.wrong_answers
-        pairs = [("1", text) for text in wrong.first] + [("2", text) for text in wrong.second]
-        return [(instance, as_read(text)) for instance, text in pairs]
+        wrong = self.proposal.wrong.items()
+        return [(instance, as_read(text)) for instance, texts in wrong for text in texts]
 
     @property
     def echoes(self) -> list[tuple[str, str]]:
@@ -141,7 +140,7 @@ def leaked(claims: Claims) -> str:
     return ""
 
 
-CLAIM_GATES: tuple[tuple[str, Callable[[Claims], str]], ...] = (
+CLAIM_GATES: tuple[tuple[GateCode, Callable[[Claims], str]], ...] = (
     ("instance_count", instance_count),
     ("instruction_empty", instruction_empty),
     ("instruction_unstable", instruction_unstable),

@@ -42,8 +42,7 @@ async def _answers(
     results = await examiner.examine(genome_id, genome, items)
     condemned = next((result.condemned for result in results if result.condemned), None)
     if condemned is not None:
-        code, _, detail = condemned.partition(": ")
-        raise FamilyFault(code, f"an answer of {name}: {detail}")
+        raise FamilyFault(condemned.code, f"an answer of {name}: {condemned.detail}")
     return [
         TrialAnswer(
             expert=name,

@@ -39,12 +39,8 @@ def text_complaint(proposal: Proposal, *, can_rate: bool) -> GateReport | None:
         return GateReport(
             code="no_rater", detail="no rater grades answers: let score decide, and rated be false"
         )
-    pairs = (
-        ("1", proposal.reference_answers.first, proposal.wrong_answers.first),
-        ("2", proposal.reference_answers.second, proposal.wrong_answers.second),
-    )
-    for instance, reference, wrong in pairs:
-        if max(map(len, wrong)) < len(reference):
+    for instance, reference in proposal.references.items():
+        if max(map(len, proposal.wrong[instance])) < len(reference):
             return GateReport(
                 code="length_tells",
                 detail=f"instance {instance} needs a wrong answer that is at least as long as its "

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from agents.trial.claims import INSTANCES, Claims, medley, quoted
+from memory.records import GateCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +43,9 @@ def score_unstable(scored: Scored) -> str:
 
 def reference_fails(scored: Scored) -> str:
     """Each reference answer scores 1."""
-    written = scored.claims.proposal.reference_answers
     for instance, reference in scored.claims.references.items():
         if not scored.passes(instance, reference):
-            original = written.first if instance == "1" else written.second
+            original = scored.claims.proposal.references[instance]
             read = "" if reference == original else f", which is read as {quoted(reference)},"
             return f"the reference {quoted(original)}{read} of instance {instance} scores 0"
     return ""
@@ -87,7 +87,7 @@ def constant_answer(scored: Scored) -> str:
     return ""
 
 
-SCORE_GATES: tuple[tuple[str, Callable[[Scored], str]], ...] = (
+SCORE_GATES: tuple[tuple[GateCode, Callable[[Scored], str]], ...] = (
     ("score_range", score_range),
     ("score_unstable", score_unstable),
     ("reference_fails", reference_fails),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from memory.records import Json, Record
+from memory.records import EventKind, Json, Record
 from memory.store.codec import dump_json, load_json
 from memory.store.database import Database
 
@@ -82,14 +82,16 @@ class JournalTables(Database):
         row = self._one("SELECT value FROM meta WHERE key = ?", (key,))
         return None if row is None else load_json(row[0])
 
-    def add_event(self, kind: str, payload: Json) -> None:
+    def add_event(self, kind: EventKind, payload: Record | Json) -> None:
         """Append an event; inside `once` it is appended exactly once."""
+        if isinstance(payload, Record):
+            payload = payload.model_dump(mode="json")
         self._write(
             "INSERT INTO events (at, generation, kind, payload) VALUES (?, ?, ?, ?)",
             (time.time(), self._generation, kind, dump_json(payload)),
         )
 
-    def events(self, kind: str | None = None) -> list[Event]:
+    def events(self, kind: EventKind | None = None) -> list[Event]:
         """All events, or those of one kind, in order."""
         sql = (
             "SELECT kind, payload, generation, at FROM events "

@@ -22,7 +22,7 @@ from agents.settings import (
 )
 from memory.novelty.embedding import Vectors, unit_rows
 from memory.novelty.memory import NoveltyMemory
-from memory.records import Assignment, AssignmentKind, Draft, GateReport, Rejection
+from memory.records import Assignment, AssignmentKind, Draft, GateReport, Rejection, RejectionReason
 from memory.settings import NoveltySettings
 from memory.store import RunStore
 from prompts import worked_example
@@ -169,7 +169,8 @@ def test_an_empty_founding_pool_is_an_error_and_the_next_sitting_tries_again(
 
 
 def test_scientists_are_told_what_was_lately_rejected_and_why(run: RunContext) -> None:
-    for index, reason in enumerate(("leaked", "duplicate", "echo_passes")):
+    reasons: tuple[RejectionReason, ...] = ("leaked", "duplicate", "echo_passes")
+    for index, reason in enumerate(reasons):
         candidate(run, index, name=f"Family {index}")
         run.store.finish_assignment(
             f"g1-a{index:02d}", "rejected", Rejection(reason=reason, detail=f"for {index}")
@@ -197,7 +198,7 @@ def test_each_finished_draft_moves_the_bar(run: RunContext) -> None:
     total = len(waiting)
     for assignment in waiting[:2]:
         run.store.finish_assignment(
-            assignment.id, "rejected", Rejection(reason="critic", detail="too easy")
+            assignment.id, "rejected", Rejection(reason="critic_reject", detail="too easy")
         )
         report_finished(run, assignment.id)
     assert [(event.kind, event.done, event.total) for event in told] == [

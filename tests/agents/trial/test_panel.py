@@ -10,6 +10,7 @@ import pytest
 from agents.errors import FamilyFault
 from agents.families.items import Item
 from agents.judge.examiner import Examiner, Result
+from agents.sandbox import Fault, FaultCode
 from agents.trial.panel import _answers
 from evolution.genome.genome import Genome
 
@@ -36,8 +37,8 @@ async def test_what_an_engine_could_not_answer_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("code", ["crash", "timeout", "prompt_too_long"])
-async def test_what_the_judge_would_condemn_is_a_fault_already(code: str) -> None:
+async def test_what_the_judge_would_condemn_is_a_fault_already(code: FaultCode) -> None:
     detail = "KeyError: 'x' (task.py line 3, in score)"
     with pytest.raises(FamilyFault) as caught:
-        await tried(Result(ITEM, None, None, detail, condemned=f"{code}: {detail}"))
+        await tried(Result(ITEM, None, None, detail, condemned=Fault(code, detail)))
     assert (caught.value.code, caught.value.detail) == (code, f"an answer of words: {detail}")

@@ -23,6 +23,7 @@ from memory.records import (
     Expert,
     Family,
     GateReport,
+    GibberishFound,
     Grade,
     Rejection,
 )
@@ -250,13 +251,13 @@ def test_meta_and_events(store: RunStore) -> None:
     store.put_meta("summary", {"coverage": [2, None]})
     assert store.meta("summary") == {"coverage": [2, None]}
     with store.once("selection", 4):
-        store.add_event("pulse", {"best": 0.5})
-    store.add_event("note", "by hand")
+        store.add_event("founding_wave", {"wave": 0})
+    store.add_event("gibberish", GibberishFound(expert="g1-0", reason="loops"))
     assert [(event.payload, event.generation) for event in store.events()] == [
-        ({"best": 0.5}, 4),
-        ("by hand", None),
+        ({"wave": 0}, 4),
+        ({"expert": "g1-0", "reason": "loops"}, None),
     ]
-    assert [event.kind for event in store.events("note")] == ["note"]
+    assert [event.kind for event in store.events("gibberish")] == ["gibberish"]
     assert store.run_id() == store.run_id()
 
 
