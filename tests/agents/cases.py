@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from agents.chat.client import ChatClient
+from agents.chat.endpoints import EndpointsSettings
+from agents.chat.structured import Completion, T, parse_object
 from agents.config import RunConfig
 from agents.context import RunContext
+from agents.errors import EndpointError
+from agents.sandbox import Inspection, Score, Submission
+from evolution.engines.base import Ask
+from evolution.errors import PromptTooLongError
+from evolution.genome.genome import Genome
+from memory.hashing import json_hash
+from memory.records import AssignmentKind, Call, ChatMessage, Family, Reply, Role
 from memory.store import RunStore
 from prompts import PromptLibrary
 
@@ -20,3 +33,124 @@ def run_context(store: RunStore, config: RunConfig | None = None, **rooms: Any) 
         prompts=PromptLibrary(),
         **(absent | rooms),
     )
+
+
+def family(number: int, kind: AssignmentKind = "novel", parents: tuple[str, ...] = ()) -> Family:
+    return Family(
+        id=f"f{number}",
+        generation=0,
+        name=f"family {number}",
+        description="a family for this test",
+        capability="counting",
+        difficulty=1,
+        code="class TaskFamily: ...",
+        code_hash=str(number),
+        instructions={"1": "a", "2": "b"},
+        reference_answers={"1": "a", "2": "b"},
+        wrong_answers={"1": ["b"], "2": ["a"]},
+        kind=kind,
+        scientist="test",
+        parents=parents,
+    )
+
+
+class ScriptedChat(ChatClient):
+    """Says what it is told to, in order, role by role; keeps calls as the real client does."""
+
+    def __init__(self, store: RunStore, scripts: dict[str, list[Any]], *, up: bool = True) -> None:
+        super().__init__(EndpointsSettings(), store)
+        self.store = store
+        self.scripts = scripts
+        self.up = up
+        self.asked: list[tuple[str, tuple[ChatMessage, ...]]] = []
+
+    async def raise_if_down(self, error: EndpointError) -> None:
+        if not self.up:
+            raise error
+
+    async def complete(
+        self,
+        role: Role,
+        purpose: str,
+        messages: Sequence[ChatMessage],
+        schema: type[T] | None,
+        *,
+        assignment: str | None,
+        round: int = 0,
+        sample: int = 0,
+        seed: int | None = None,
+        prompt_hash: str = "",
+    ) -> Completion[T]:
+        turns = [message.model_dump() for message in messages]
+        key = json_hash([role, purpose, turns, assignment, round, sample, seed])
+        call = self.store.call(key)
+        if call is None:
+            self.asked.append((purpose, tuple(messages)))
+            said = self.scripts[role].pop(0)
+            if isinstance(said, Exception):
+                raise said
+            call = Call(
+                key=key,
+                role=role,
+                purpose=purpose,
+                model=f"scripted-{role}",
+                endpoint="none",
+                assignment=assignment,
+                round=round,
+                messages=tuple(messages),
+                response=said if isinstance(said, str) else json.dumps(said),
+                prompt_hash=prompt_hash,
+            )
+            self.store.put_call(call)
+        assert schema is not None
+        text = call.response or ""
+        parsed, problem = parse_object(text, schema, truncated=False)
+        return Completion(key, text, parsed, problem)
+
+
+@dataclass
+class ScriptedBroker:
+    """Answers by a table; `refused` prompts are too long, and `error` stops everything."""
+
+    replies: dict[str, str] = field(default_factory=dict)
+    profile: str = "{}"
+    refused: set[str] = field(default_factory=set)
+    error: Exception | None = None
+    asked: list[list[str]] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=list)
+
+    async def answer(self, genome_id: str, genome: Genome, ask: Ask) -> list[Reply]:
+        texts = [prompt[-1].content for prompt in ask.prompts]
+        self.asked.append(texts)
+        self.seeds += ask.seeds or []
+        if self.error is not None:
+            raise self.error
+        if self.refused & set(texts):
+            raise PromptTooLongError(5000, ask.sampling.max_tokens, 2048)
+        return [self._reply(self.replies.get(text, "Answer: yes")) for text in texts]
+
+    def _reply(self, text: str) -> Reply:
+        return Reply(text=text, tokens_in=9, tokens_out=3, finish_reason="stop", seconds=0.1)
+
+
+@dataclass
+class ScriptedSandbox:
+    """Scores by a table, 0 for what is not in it, and counts."""
+
+    scores: dict[str, Score | Exception] = field(default_factory=dict)
+    requests: list[list[Submission]] = field(default_factory=list)
+    isolated: bool = True
+
+    async def inspect(self, code: str) -> Inspection:
+        raise NotImplementedError
+
+    async def score(self, code: str, submissions: Sequence[Submission]) -> list[Score]:
+        self.requests.append(list(submissions))
+        found = [self.scores.get(item.text, Score(0.0)) for item in submissions]
+        for score in found:
+            if isinstance(score, Exception):
+                raise score
+        return [score for score in found if isinstance(score, Score)]
+
+    async def close(self) -> None:
+        pass

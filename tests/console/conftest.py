@@ -157,3 +157,9 @@ def outcome_of(folder: Path) -> dict[str, Any]:
                 (family.id, store.family_status(family.id)) for family in store.families()
             ],
         }
+
+
+def the_line(stderr: str) -> str:
+    lines = [line for line in stderr.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1, stderr
+    return " ".join(stderr[stderr.index("error:") :].split())

@@ -12,13 +12,7 @@ import pytest
 
 from console.run.config import resolve
 from tests.conftest import TinyFamily
-from tests.console.conftest import Acdc, outcome_of
-
-
-def the_line(stderr: str) -> str:
-    lines = [line for line in stderr.splitlines() if line.startswith("error:")]
-    assert len(lines) == 1, stderr
-    return " ".join(stderr[stderr.index("error:") :].split())
+from tests.console.conftest import Acdc, outcome_of, the_line
 
 
 def test_unknown_key_names_the_nearest_known_one(acdc: Acdc, tmp_path: Path) -> None:

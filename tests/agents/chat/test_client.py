@@ -175,9 +175,11 @@ async def test_slow_server_times_out_and_is_tried_again(
 ) -> None:
     server = serve([mishap, Say(GOOD)])
     async with opened(store, server.url, timeout=0.2) as client:
-        begun = time.monotonic()
-        assert (await critique(client)).parsed is not None
-    assert time.monotonic() - begun < 2
+        completion = await critique(client)
+    assert completion.parsed is not None
+    call = store.call(completion.call_key)
+    assert call is not None
+    assert call.attempts == 2
 
 
 @pytest.mark.parametrize("as_date", [False, True])
@@ -186,14 +188,13 @@ async def test_retry_after_is_honoured(store: RunStore, serve: Serve, as_date: b
     server = serve([Fail(429, headers={"Retry-After": wait}), Say(GOOD)])
     async with opened(store, server.url, longest_pause=10) as client:
         await critique(client)
-    assert 0.3 <= server.times[1] - server.times[0] < 2.5
+    assert server.times[1] - server.times[0] >= 0.3
 
 
 async def test_retry_after_is_capped(store: RunStore, serve: Serve) -> None:
     server = serve([Fail(429, headers={"Retry-After": "3600"}), Say(GOOD)])
-    async with opened(store, server.url) as client:
-        await critique(client)
-    assert server.times[1] - server.times[0] < 1
+    async with asyncio.timeout(60), opened(store, server.url) as client:
+        assert (await critique(client)).parsed is not None
 
 
 async def test_exhausted_attempts_name_everything_and_a_new_run_tries_again(

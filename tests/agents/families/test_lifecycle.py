@@ -14,7 +14,7 @@ from agents.errors import CurationError
 from agents.families.lifecycle import TRANSITIONS, Happening, move
 from memory.records import Family, FamilyStatus
 from memory.store import RunStore
-from tests.agents.pool.test_curation import family
+from tests.agents.cases import family
 
 
 @pytest.fixture

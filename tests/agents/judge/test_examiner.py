@@ -1,5 +1,4 @@
-from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +7,14 @@ import pytest
 
 from agents.errors import SandboxError
 from agents.judge.examiner import Examiner, Item, Result, Scorer, family_outcome
-from agents.sandbox import Fault, Inspection, Sandbox, Score, Submission, open_sandbox
+from agents.sandbox import Fault, Sandbox, Score, Submission, open_sandbox
 from agents.settings import JudgeSettings, SandboxSettings
-from evolution.engines.base import Ask
-from evolution.errors import EngineError, PromptTooLongError
+from evolution.errors import EngineError
 from evolution.genome.genome import Genome
 from memory.hashing import text_hash
-from memory.records import ChatMessage, Reply
+from memory.records import ChatMessage
 from memory.store import RunStore
+from tests.agents.cases import ScriptedBroker, ScriptedSandbox
 
 GENOME = Genome(coefficients=np.zeros((1, 1), dtype=np.float32), displacements={})
 CODE = """
@@ -38,54 +37,6 @@ def items_of(code: str = CODE) -> list[Item]:
         Item(code, text_hash(code), instance, f"Say {word}.")
         for instance, word in (("1", "yes"), ("2", "no"))
     ]
-
-
-@dataclass
-class ScriptedBroker:
-    """Answers by a table; `refused` prompts are too long, and `error` stops everything."""
-
-    replies: dict[str, str] = field(default_factory=dict)
-    profile: str = "{}"
-    refused: set[str] = field(default_factory=set)
-    error: Exception | None = None
-    asked: list[list[str]] = field(default_factory=list)
-    seeds: list[int] = field(default_factory=list)
-
-    async def answer(self, genome_id: str, genome: Genome, ask: Ask) -> list[Reply]:
-        texts = [prompt[-1].content for prompt in ask.prompts]
-        self.asked.append(texts)
-        self.seeds += ask.seeds or []
-        if self.error is not None:
-            raise self.error
-        if self.refused & set(texts):
-            raise PromptTooLongError(5000, ask.sampling.max_tokens, 2048)
-        return [self._reply(self.replies.get(text, "Answer: yes")) for text in texts]
-
-    def _reply(self, text: str) -> Reply:
-        return Reply(text=text, tokens_in=9, tokens_out=3, finish_reason="stop", seconds=0.1)
-
-
-@dataclass
-class ScriptedSandbox:
-    """Scores by a table, 0 for what is not in it, and counts."""
-
-    scores: dict[str, Score | Exception] = field(default_factory=dict)
-    requests: list[list[Submission]] = field(default_factory=list)
-    isolated: bool = True
-
-    async def inspect(self, code: str) -> Inspection:
-        raise NotImplementedError
-
-    async def score(self, code: str, submissions: Sequence[Submission]) -> list[Score]:
-        self.requests.append(list(submissions))
-        found = [self.scores.get(item.text, Score(0.0)) for item in submissions]
-        for score in found:
-            if isinstance(score, Exception):
-                raise score
-        return [score for score in found if isinstance(score, Score)]
-
-    async def close(self) -> None:
-        pass
 
 
 @pytest.fixture

@@ -16,9 +16,7 @@ from agents.sandbox import Score
 from evolution.genome.genome import Genome
 from memory.records import Expert, Family
 from memory.store import RunStore
-from tests.agents.cases import run_context
-from tests.agents.judge.test_examiner import ScriptedBroker, ScriptedSandbox
-from tests.agents.pool.test_curation import family
+from tests.agents.cases import ScriptedBroker, ScriptedSandbox, family, run_context
 
 EXPERTS = [
     Expert(id=name, genome_id=name, generation=0, birth=birth, operator="seed")

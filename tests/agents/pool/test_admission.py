@@ -26,9 +26,7 @@ from memory.records import Assignment, AssignmentKind, Draft, GateReport, Reject
 from memory.settings import NoveltySettings
 from memory.store import RunStore
 from prompts import worked_example
-from tests.agents.cases import run_context
-from tests.agents.pool.test_curation import family
-from tests.agents.scientist.test_subgraph import ScriptedChat
+from tests.agents.cases import ScriptedChat, family, run_context
 
 NEW = {"decision": "new", "reason": "another skill"}
 KNOWN = {"decision": "known", "reason": "only numbers differ"}
@@ -205,4 +203,4 @@ def test_each_finished_draft_moves_the_bar(run: RunContext) -> None:
         ("step", 1, total),
         ("step", 2, total),
     ]
-    assert told[0].text == f"draft: {waiting[0].id} rejected, critic"
+    assert told[0].text == f"draft: {waiting[0].id} rejected, critic_reject"

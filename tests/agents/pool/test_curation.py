@@ -10,26 +10,7 @@ import pytest
 from agents.pool.curation import over_capacity, plan_adaptation
 from agents.pool.rates import discrimination, pass_rates
 from agents.settings import PoolSettings
-from memory.records import AssignmentKind, Family
-
-
-def family(number: int, kind: AssignmentKind = "novel", parents: tuple[str, ...] = ()) -> Family:
-    return Family(
-        id=f"f{number}",
-        generation=0,
-        name=f"family {number}",
-        description="a family for this test",
-        capability="counting",
-        difficulty=1,
-        code="class TaskFamily: ...",
-        code_hash=str(number),
-        instructions={"1": "a", "2": "b"},
-        reference_answers={"1": "a", "2": "b"},
-        wrong_answers={"1": ["b"], "2": ["a"]},
-        kind=kind,
-        scientist="test",
-        parents=parents,
-    )
+from tests.agents.cases import family
 
 
 def test_pass_rate_is_over_graded_experts_only() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import pytest
 
 from agents.chat.client import ChatClient, Place
 from agents.chat.endpoints import EndpointsSettings
-from agents.chat.structured import Completion, T, parse_object
+from agents.chat.structured import parse_object
 from agents.critic.novelty import interestingly_new
 from agents.errors import BudgetExhausted, ContextLengthError, EndpointError, FamilyFault
 from agents.families.candidate import generators, revisions, slug
@@ -21,12 +21,9 @@ from agents.offline import OfflineTransport
 from agents.scientist.messages import shown_to_proposer
 from agents.scientist.subgraph import ScientistContext, build_scientist, candidate_family
 from agents.settings import ScientistSettings
-from memory.hashing import json_hash
 from memory.randomness import derive_seed
 from memory.records import (
     Assignment,
-    Call,
-    ChatMessage,
     Family,
     GateReport,
     Json,
@@ -36,6 +33,7 @@ from memory.records import (
 )
 from memory.store import RunStore
 from prompts import PromptLibrary, worked_example
+from tests.agents.cases import ScriptedChat
 
 ASSIGNMENT = Assignment(id="g0-a00", generation=0, index=0, kind="novel", rng_seed=7)
 ACCEPT = {"verdict": "accept", "problems": []}
@@ -49,60 +47,6 @@ FAILED = GateReport(code="wrong_passes", detail="the wrong answer '5' scores 1")
 def proposal(mark: str = "", **changes: Json) -> dict[str, Json]:
     example = worked_example()
     return example | {"code": example["code"] + f"# {mark}\n"} | changes
-
-
-class ScriptedChat(ChatClient):
-    """Says what it is told to, in order, role by role; keeps calls as the real client does."""
-
-    def __init__(self, store: RunStore, scripts: dict[str, list[Any]], *, up: bool = True) -> None:
-        super().__init__(EndpointsSettings(), store)
-        self.store = store
-        self.scripts = scripts
-        self.up = up
-        self.asked: list[tuple[str, tuple[ChatMessage, ...]]] = []
-
-    async def raise_if_down(self, error: EndpointError) -> None:
-        if not self.up:
-            raise error
-
-    async def complete(
-        self,
-        role: Role,
-        purpose: str,
-        messages: Sequence[ChatMessage],
-        schema: type[T] | None,
-        *,
-        assignment: str | None,
-        round: int = 0,
-        sample: int = 0,
-        seed: int | None = None,
-        prompt_hash: str = "",
-    ) -> Completion[T]:
-        turns = [message.model_dump() for message in messages]
-        key = json_hash([role, purpose, turns, assignment, round, sample, seed])
-        call = self.store.call(key)
-        if call is None:
-            self.asked.append((purpose, tuple(messages)))
-            said = self.scripts[role].pop(0)
-            if isinstance(said, Exception):
-                raise said
-            call = Call(
-                key=key,
-                role=role,
-                purpose=purpose,
-                model=f"scripted-{role}",
-                endpoint="none",
-                assignment=assignment,
-                round=round,
-                messages=tuple(messages),
-                response=said if isinstance(said, str) else json.dumps(said),
-                prompt_hash=prompt_hash,
-            )
-            self.store.put_call(call)
-        assert schema is not None
-        text = call.response or ""
-        parsed, problem = parse_object(text, schema, truncated=False)
-        return Completion(key, text, parsed, problem)
 
 
 @pytest.fixture

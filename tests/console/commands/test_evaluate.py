@@ -25,7 +25,7 @@ from console.commands.evaluate import (
 from console.errors import UsageError
 from console.run.folder import RunFolder
 from memory.store import RunStore
-from tests.agents.evaluation.test_harness import sample, write
+from tests.agents.evaluation.log_cases import sample, write
 from tests.console.conftest import Acdc
 from tests.console.scientist_server import VERDICT
 

@@ -11,8 +11,7 @@ import pytest
 
 from memory.records import Graft
 from memory.store import RunStore
-from tests.console.conftest import Acdc, Process, outcome_of
-from tests.console.test_bad_input import the_line
+from tests.console.conftest import Acdc, Process, outcome_of, the_line
 
 GRAFTING = """
 [breeding.graft]

@@ -10,7 +10,7 @@ from typing import Any
 from memory.store import RunStore
 from tests.agents.chat.scripted_server import Act, Body, Fail, Say
 from tests.console.conftest import Acdc
-from tests.console.run.test_misbehaving import endpoint, finished, is_proposal, words
+from tests.console.endpoint_cases import endpoint, finished, is_proposal, words
 from tests.console.scientist_server import reply_to
 
 LENIENT = "        return 1.0 if submission.strip() else 0.0\n"
