@@ -37,10 +37,10 @@ def silent(event: ProgressEvent) -> None:
 
 
 class DraftProgress:
-    """Where the scientists at work stand, told in one line.
+    """Where the scientists at work stand, in one line.
 
     Args:
-        progress: where it is told.
+        progress: where it is reported.
     """
 
     def __init__(self, progress: Progress) -> None:

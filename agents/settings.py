@@ -36,10 +36,10 @@ class PoolSettings(Settings):
     adapt_every: int = Field(default=2, ge=1, description="generations between two adaptations")
     adaptations: int = Field(default=32, ge=0, description="assignments of one adaptation")
     inspirations: int = Field(default=3, ge=0, description="families shown for contrast")
-    weak_spots: int = Field(default=5, ge=0, description="failing capabilities told to scientists")
-    lately_rejected: int = Field(default=5, ge=0, description="late rejections told to scientists")
+    weak_spots: int = Field(default=5, ge=0, description="failing capabilities shown to scientists")
+    lately_rejected: int = Field(default=5, ge=0, description="late rejections shown to scientists")
     taken_names: int = Field(
-        default=100, ge=0, description="names of the newest families told to scientists"
+        default=100, ge=0, description="names of the newest families shown to scientists"
     )
     easy_above: float = Field(
         default=0.5, ge=0, le=1, description="a pass rate above this asks for a harder family"
@@ -68,7 +68,7 @@ class SandboxSettings(Settings):
     allow_unsafe: bool = Field(
         default=False,
         description="run code that an LLM wrote even without isolation (never do this on a machine "
-        "that holds anything of value); for one sitting, a run does not remember it",
+        "that holds anything of value); for this command only; a run does not remember it",
     )
     guests: int = Field(default=2, ge=1, description="sandbox processes that run at a time")
     seconds: float = Field(

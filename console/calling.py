@@ -1,4 +1,4 @@
-"""How the user called the command, so that what we tell to type next works where it is pasted."""
+"""How the user called the command, so that commands in messages work where they are pasted."""
 
 from __future__ import annotations
 

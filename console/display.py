@@ -31,7 +31,7 @@ class Pace:
         self._begun: dict[str, tuple[float, int, int, int]] = {}
 
     def seconds_left(self, event: ProgressEvent) -> float | None:
-        """Until the last step; None while a tenth is not done: the first ones tell nothing."""
+        """Until the last step; None while a tenth is not done: the first ones say nothing."""
         what, now = event.text.partition(":")[0], time.monotonic()
         start = now, event.done, event.done, event.total
         begun, first, last, total = self._begun.get(what, start)
@@ -126,7 +126,7 @@ class Display:
         )
 
     def _plain_step(self, event: ProgressEvent) -> None:
-        """A stage that cannot be counted is told when it begins, the others now and then."""
+        """A stage that cannot be counted is shown when it begins, the others now and then."""
         if event.total:
             late = time.monotonic() - self._last_plain >= PLAIN_EVERY_S
             due = late or event.done == event.total
@@ -152,7 +152,7 @@ class Display:
         )
 
     def _tell_what_is_pending(self) -> None:
-        """What came too soon after a line is told later, should nothing else come."""
+        """What came too soon after a line is shown later, should nothing else come."""
         while not self._over.wait(PLAIN_EVERY_S):
             if self._pending is not None and self._pending.total:
                 self._print_pending()

@@ -1,4 +1,4 @@
-"""What goes wrong at the doors: usage and configuration, answered with exit code 2."""
+"""Usage and configuration errors, which end with exit code 2."""
 
 from __future__ import annotations
 

@@ -207,6 +207,7 @@ GateCode = Literal[
     "rubric_missing",
     "no_rater",
     "length_tells",
+    "rater_undecided",
     "instance_count",
     "instruction_empty",
     "instruction_unstable",

@@ -44,7 +44,7 @@ class Plan(NamedTuple):
 
 
 async def graft(context: RunContext, generation: int) -> None:
-    """Graft in a generation in which it is due, once; a merge that fails is told and left out."""
+    """Graft once in a generation that is due; a merge that fails is reported and left out."""
     if context.store.step_done(STEP, generation):
         return
     plan = _plan(context, generation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agents.context import RunContext
 from agents.families.lifecycle import move
-from agents.judge.gibberish import babbling
+from agents.judge.gibberish import gibberish_experts
 from agents.judge.node import competitors
 from agents.pool.curation import over_capacity
 from agents.pool.rates import pass_rates
@@ -17,7 +17,7 @@ from memory.records import ArchiveEntry, Expert, GibberishFound
 async def select(context: RunContext, generation: int) -> None:
     """Trim the pool, apply the minimal criterion and keep the survivors, as one decision."""
     experts = competitors(context, generation)
-    gibberish = await babbling(context, [e for e in experts if e.generation == generation])
+    gibberish = await gibberish_experts(context, [e for e in experts if e.generation == generation])
     with context.store.once("selection", generation) as due:
         if due:
             for expert_id, reason in gibberish.items():
@@ -30,7 +30,7 @@ async def select(context: RunContext, generation: int) -> None:
 
 
 def _trim_pool(context: RunContext, experts: list[Expert]) -> None:
-    """A pool over capacity loses the families that tell experts apart the least."""
+    """A pool over capacity loses the families that discriminate least between experts."""
     active = [family.id for family in context.store.families("active")]
     skills = {expert.id: context.store.skills(expert.id) for expert in experts}
     rates = pass_rates(active, skills)

@@ -36,7 +36,7 @@ class Place:
     Attributes:
         assignment: of a scientist, or what else the call belongs to.
         round: of the assignment.
-        sample: tells apart several answers to the same question.
+        sample: number of the answer, where a question is asked several times.
         seed: for the server's sampling, where it takes one.
     """
 
@@ -139,7 +139,7 @@ class ChatClient:
             schema: the object that is wanted, None for free text.
             assignment: what the call is made for; part of the cache key, as are the next two.
             round: of the assignment.
-            sample: tells apart several answers to the same question.
+            sample: number of the answer, where a question is asked several times.
             seed: for the server's sampling, where it takes one.
             prompt_hash: of the prompt file, kept with the transcript.
 
@@ -171,7 +171,7 @@ class ChatClient:
                 self._store.count_cached(key)
         return completion_of(call, schema, replayed=key not in self._sent)
 
-    def begin_sitting(self) -> None:
+    def begin_session(self) -> None:
         """From here on, all that is on record counts as replayed; a new client begins so, too."""
         self._sent.clear()
 
@@ -191,7 +191,7 @@ class ChatClient:
         """Tell a server that is down from one that fails at a single conversation.
 
         The role's endpoint is asked for one token. If it gives it, that conversation is at fault
-        and whoever asked may give it up; if not, nothing else would be answered either.
+        and the caller may give it up; if not, nothing else would be answered either.
 
         Raises:
             EndpointError: the given one, if the endpoint does not answer now.
@@ -241,7 +241,7 @@ class ChatClient:
         """Count a call, or end the run, but not before the calls under way are on record.
 
         Raises:
-            BudgetExhausted: the role may not call any more. Whoever hears of it cancels the other
+            BudgetExhausted: the budget of the role is used up. The caller cancels the other
                 agents, and what their calls have cost already would be lost.
         """
         try:

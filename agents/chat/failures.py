@@ -22,7 +22,7 @@ _UNKNOWN_MODEL = re.compile(
 
 
 class TransientFailure(Exception):
-    """A failure that another attempt may mend.
+    """A failure that another attempt may not have.
 
     Attributes:
         detail: one line.

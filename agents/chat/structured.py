@@ -48,7 +48,7 @@ def parse_object(text: str, model: type[T], *, truncated: bool) -> tuple[T | Non
     holds was said on the way.
 
     Returns:
-        The parsed object and None, or None and one paragraph that tells the model what to mend.
+        The parsed object and None, or None and one paragraph that says what the model has to fix.
     """
     if not text:
         end = "at the token limit" if truncated else "before it answered"
@@ -171,8 +171,8 @@ class Completion(Generic[T]):
         call_key: under which the run store holds the transcript.
         text: what the model said, reasoning left out.
         parsed: the object that was asked for; None if there is none, or none was asked for.
-        problem: why the reply is of no use, in words for the model that has to mend it.
-        replayed: whether the call was made in an earlier sitting, and found on record.
+        problem: why the reply is of no use, in words for the model that has to fix it.
+        replayed: whether the call was made in an earlier session and found on record.
     """
 
     call_key: str

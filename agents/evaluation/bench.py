@@ -26,7 +26,7 @@ class Outcome:
 
     Attributes:
         answer: None if the engine could not answer.
-        passed: None if it could not be graded, which counts as not solved, and is told.
+        passed: None if it could not be graded, which counts as not solved and is reported.
     """
 
     answer: Answer | None

@@ -12,7 +12,7 @@ from agents.task_force.methods import Aids, method_named, select
 from memory.hashing import text_hash
 
 VOTES = "majority"
-"""The one method that needs nothing but the answers; logs tell no more."""
+"""The one method that needs nothing but the answers; logs hold no more."""
 
 
 async def measure_logs(

@@ -1,7 +1,7 @@
 """Sample logs of lm-evaluation-harness (`--log_samples`): Coverage of runs made elsewhere.
 
 One JSON line per document and filter, in `samples_TASK_TIME.jsonl`, mostly in a folder named after
-the model. Items are told apart by task *and* document, and aligned by that, not by position; an
+the model. Items are identified by task *and* document, and aligned by that, not by position; an
 item that a log lacks is missing, which solves nothing.
 """
 

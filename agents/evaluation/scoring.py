@@ -48,7 +48,7 @@ class TaskFamily:
 def same_answer(one: str, other: str) -> bool:
     """Whether two texts are equal after normalisation; where that leaves nothing, as they stand."""
     plain = normalise(other)
-    # Of "!" nothing is left, and silence would be right.
+    # Of "!" nothing is left, and an empty answer would be right.
     return normalise(one) == plain if plain else one.strip() == other.strip()
 
 

@@ -57,7 +57,7 @@ class Task(Record):
     @model_validator(mode="after")
     def _refuse_silence(self) -> Task:
         if not isinstance(self.score, GymScore) and not self.answer.strip():
-            raise ValueError("the reference answer is empty, so silence would be right")
+            raise ValueError("the reference answer is empty: any empty reply would be right")
         return self
 
     @property

@@ -12,7 +12,7 @@ JsonObject = dict[str, Json]
 
 
 def assignment_view(assignment: Assignment) -> JsonObject:
-    """What is asked for. The index lets scientists at work beside each other take other shelves."""
+    """What is asked for. The index lets parallel scientists take different parts of a catalogue."""
     return {
         "id": assignment.id,
         "kind": assignment.kind,

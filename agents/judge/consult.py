@@ -24,7 +24,7 @@ from memory.spans import span
 def consulted(chat: ChatClient, votes: int, seed: int = 0) -> Judge:
     """A judge for scorers: a question gets several votes of the rater, and more than half decide.
 
-    A vote that could not be read in an earlier sitting is asked for anew.
+    A vote that could not be read in an earlier session is asked for again.
 
     Args:
         chat: whose `rater` is asked; the same question is asked once in a run.

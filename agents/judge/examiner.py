@@ -144,7 +144,7 @@ class Examiner:
         questions: Sequence[_Question],
         failures: dict[str, Failure],
     ) -> dict[str, Answer]:
-        """Answers by key: those on record, and new ones, which are put on record at once."""
+        """Answers by key: those on record, and new ones, which are recorded as they come."""
         found = self._store.answers([question.key for question in questions])
         open_ones = {q.key: q for q in questions if q.key not in found}
         if open_ones:

@@ -1,8 +1,8 @@
 """Whether an expert still speaks: cheap statistics over its replies, no model asked.
 
-Merging and mutation can push weights so far that a model only babbles. What shows without reading
-is decided here: nothing said, the same thing over and over, signs instead of words. Replies that
-could be language but hold none of its commonest words are left to a rater. A wrong answer is not
+Merging and mutation can push weights so far that a model writes gibberish. What shows without
+reading is decided here: nothing said, the same thing over and over, signs instead of words. Replies
+that could be language but hold none of its commonest words are left to a rater. A wrong answer is not
 gibberish, and a short one such as `Answer: 42` is a perfectly good reply.
 """
 
@@ -24,7 +24,7 @@ from memory.records import Expert
 Label = Literal["coherent", "gibberish", "unclear"]
 
 GIBBERISH_SHARE = 0.5
-"""Share of bad replies from which an expert counts as babbling."""
+"""Share of bad replies from which an expert counts as lost."""
 COHERENT_SHARE = 0.75
 """Share of good replies from which an expert counts as coherent."""
 
@@ -137,7 +137,7 @@ async def rater_says_gibberish(chat: ChatClient, expert: Expert, replies: Sequen
     return said.endswith("decision: gibberish")
 
 
-async def babbling(context: RunContext, experts: Iterable[Expert]) -> dict[str, str]:
+async def gibberish_experts(context: RunContext, experts: Iterable[Expert]) -> dict[str, str]:
     """Bred experts whose answers are gibberish, each with the reason; seeds are exempt.
 
     Cheap statistics decide what they can; the rater decides what they leave open, and without a

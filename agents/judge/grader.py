@@ -151,7 +151,9 @@ class Grader:
         assert item.rubric is not None
         if self._rater is None:
             return Verdict(
-                failure=Failure("nobody rates: give endpoints.rater a model, and run again")
+                failure=Failure(
+                    "no rater is configured: set endpoints.rater.base_url and model, and run again"
+                )
             )
         scorer = self._rater.scorer_hash(item.rubric)
         keys = {n: json_hash([answer.key, scorer, n]) for n in range(self._rater.votes)}

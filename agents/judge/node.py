@@ -21,12 +21,12 @@ REGRADES = 2
 async def judge_generation(context: RunContext, generation: int) -> None:
     """Examine the archive and the children of a generation on the active pool.
 
-    Each generation is a sitting of its own to the rater, who is asked anew what was left open.
+    Each generation is a session of its own for the rater, who is asked again what was left open.
 
     Raises:
         JudgingError: so many answers stayed ungraded, twice, that selection would be a guess.
     """
-    context.chat.begin_sitting()
+    context.chat.begin_session()
     experts = competitors(context, generation)
     for _ in range(1 + REGRADES):
         families = context.store.families("active")
@@ -42,7 +42,7 @@ async def judge_generation(context: RunContext, generation: int) -> None:
             return
     raise JudgingError(
         f"generation {generation}: {', '.join(missing)} could not be graded on 90 % of the pool; "
-        f"`acdc trace DIR --expert {missing[0]}` tells why; the same command tries again"
+        f"`acdc trace DIR --expert {missing[0]}` shows why; the same command tries again"
     )
 
 

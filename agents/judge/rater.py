@@ -4,7 +4,7 @@ An answer to a rated family gets several *votes*, each a call of its own. A vote
 calibrated: the rater sees the answer among two that are known, the reference and the longest wrong
 answer, and does not know which is which. A vote that fails the reference or passes the wrong answer
 is void. The places rotate from vote to vote, so that a rater with a liking for a place has no
-say; the known wrong answer is at least as long as the reference, so that length tells nothing.
+say; the known wrong answer is at least as long as the reference, so that length gives nothing away.
 Position and length bias of LLM judges: Zheng et al. 2023 (arXiv:2306.05685), section 3.3.
 """
 
@@ -27,7 +27,7 @@ from memory.randomness import derive_seed
 from memory.spans import span
 
 TRIES = 2
-"""How often a vote is asked for in one sitting until one is valid."""
+"""How often a vote is asked for in one session until one is valid."""
 
 _LABELS = ("A", "B", "C")
 _ORDERS = (
@@ -99,7 +99,7 @@ class Rater:
             item: a rated instance.
             answer: as extracted from an expert's reply. The empty one fails without a call.
             numbers: the votes that are wanted, all by default.
-            again: whether votes that were void in an earlier sitting are cast anew.
+            again: whether votes that were void in an earlier session are cast again.
 
         Raises:
             BudgetExhausted: the rater may not call any more.
@@ -121,9 +121,9 @@ class Rater:
     async def _vote(
         self, item: Item, answer: str, number: int, again: bool
     ) -> Vote | ChatError | str:
-        """One vote, or why there is none; a void vote is cast once more in each sitting.
+        """One vote, or why there is none; a void vote is cast once more in each session.
 
-        Void votes of earlier sittings stay on record and are passed over: each is found in the
+        Void votes of earlier sessions stay on record and are passed over: each is found in the
         cache, and the first question beyond them is a new one.
         """
         tries_left = TRIES
@@ -140,7 +140,7 @@ class Rater:
     async def _ask(
         self, item: Item, answer: str, number: int, sample: int
     ) -> tuple[Vote | str, bool]:
-        """A vote, or why it is void; and whether it is one of an earlier sitting."""
+        """A vote, or why it is void; and whether it is one of an earlier session."""
         assert item.rubric is not None
         known = {
             "answer": answer,

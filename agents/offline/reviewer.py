@@ -15,7 +15,7 @@ MOST_WORDS = 130
 INSTANCES = 2
 """So many instances has a family; an expert passes it with all of them."""
 FEWEST_EXPERTS = 2
-"""Fewer experts than this tell nothing about difficulty."""
+"""Fewer experts than this say nothing about difficulty."""
 _FORM_IS_SAID = re.compile(r"\b(alone|just|nothing else|only|one word|as in)\b", re.IGNORECASE)
 _TOKEN = re.compile(r"-?\d+(?:[./:]\d+)*|[^\W\d_]+|[-+*/=\u00d7]")
 _FILLER = 4
@@ -110,7 +110,7 @@ def _length(shown: Mapping[str, Any]) -> list[str]:
 
 
 def _difficulty(shown: Mapping[str, Any]) -> dict[str, Json]:
-    """All experts pass, none does, or the family tells them apart."""
+    """All experts pass, none does, or the family separates them."""
     answers, level = shown[prompt_blocks.ANSWERS], shown[prompt_blocks.DRAFT]["difficulty"]
     by_expert: dict[str, list[bool]] = {}
     for answer in answers:

@@ -98,11 +98,11 @@ def refine(request: str, last_proposal: str, feedback: str, seed: int) -> dict[s
     """
     sketch = read_sketch(json.loads(last_proposal)["code"])
     assert sketch is not None
-    asked, told = prompt_blocks.blocks(request), prompt_blocks.blocks(feedback)
+    asked, answered = prompt_blocks.blocks(request), prompt_blocks.blocks(feedback)
     rng = Random(seed)
-    if prompt_blocks.GATES in told:
-        return write(_mended(sketch, told[prompt_blocks.GATES]["code"], rng))
-    revised = _revised(sketch, told[prompt_blocks.CRITIQUE]["problems"], rng)
+    if prompt_blocks.GATES in answered:
+        return write(_fixed(sketch, answered[prompt_blocks.GATES]["code"], rng))
+    revised = _revised(sketch, answered[prompt_blocks.CRITIQUE]["problems"], rng)
     revised = _unlike(revised, asked, rng)
     parent = read_sketch(prompt_blocks.code_in(request))
     if asked[prompt_blocks.ASSIGNMENT]["kind"] == "related" and parent is not None:
@@ -135,7 +135,7 @@ def _place(assignment: Mapping[str, Any]) -> int:
 
 
 def _at(place: int, taken: Collection[str], names: Collection[str], rng: Random) -> Sketch:
-    """What is written at a place: one shelf after the other, each time in another form.
+    """What is written at a place: the parts of the catalogue in turn, each time in another form.
 
     Generators that are taken are passed over, names that are taken are not given again.
     """
@@ -227,7 +227,7 @@ def _easier(sketch: Sketch) -> Sketch:
     return _helped(sketch) or replace(sketch, explicit=True)
 
 
-def _mended(sketch: Sketch, code: str, rng: Random) -> Sketch:
+def _fixed(sketch: Sketch, code: str, rng: Random) -> Sketch:
     """What to change after a gate: the scorer if it is borrowed and at fault, else the data."""
     if code in _SCORER_FAULTS and not sketch.own_scorer:
         return replace(sketch, own_scorer=True)

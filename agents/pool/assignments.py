@@ -15,7 +15,7 @@ IN_VAIN: EventKind = "founding_in_vain"
 
 
 FOUNDING_MARGIN = 1.4
-"""Assignments per free place of the pool: about one proposal in four is turned down, and a second
+"""Assignments per free place of the pool: about one proposal in four is rejected, and a second
 wave takes longer than a few more proposals in the first."""
 
 
@@ -24,8 +24,8 @@ def needs_another_wave(context: RunContext) -> bool:
     store, pool = context.store, context.config.pool
     if store.assignments(0, "open") or store.assignments(0, "candidate"):
         return False
-    waves, sittings = len(store.events("founding_wave")), 1 + len(store.events(IN_VAIN))
-    return len(store.families("active")) < pool.capacity and waves < pool.founding_waves * sittings
+    waves, sessions = len(store.events("founding_wave")), 1 + len(store.events(IN_VAIN))
+    return len(store.families("active")) < pool.capacity and waves < pool.founding_waves * sessions
 
 
 def require_families(context: RunContext) -> None:

@@ -77,7 +77,7 @@ def open_sandbox(
         raise SandboxUnavailable(reason)
     if not (trusted or settings.allow_unsafe):
         raise SandboxUnavailable(
-            f"{reason}; code that an LLM wrote must not run without isolation: mend that, or "
+            f"{reason}; code that an LLM wrote must not run without isolation: fix that, or "
             "accept the risk with --allow-unsafe-sandbox (sandbox.allow_unsafe = true)"
         )
     log.warning("families run without isolation: %s", reason)

@@ -1,4 +1,4 @@
-"""What a sandbox is: it runs the code of a family, and tells its faults from our own."""
+"""What a sandbox is: it runs the code of a family, and separates its faults from our own."""
 
 from __future__ import annotations
 

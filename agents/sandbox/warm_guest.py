@@ -36,7 +36,7 @@ Answering = Callable[[bytes], Awaitable[bytes | Refusal]]
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One run of a request, as the guest told it.
+    """One run of a request, as the guest reported it.
 
     Attributes:
         results: results of the steps that ended well: the word of foreign code.

@@ -45,11 +45,11 @@ class CollectiveAnswer:
     seconds: float
 
     def as_json(self) -> dict[str, Json]:
-        """The record for programs; texts are not told once more token by token."""
-        told = asdict(self)
-        for candidate in told["answers"]:
+        """The record for programs; without the list of tokens."""
+        record = asdict(self)
+        for candidate in record["answers"]:
             del candidate["spelled"]
-        return told
+        return record
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,12 @@ class Collective:
         """Let every member answer a conversation, and choose one answer.
 
         Args:
-            question: what judges and router are told that was asked.
+            question: the question as judges and router see it.
             chat: what the experts see.
             sampling: the same for all.
             seed: of sampling, and of the order in which answers are shown to a judge.
             stop: texts before which a reply ends; what an expert said behind one is not read.
-            tokens: whether candidates tell their tokens, each with its log-probability.
+            tokens: whether candidates carry their tokens, each with its log-probability.
         """
         broker = await self.context.population.broker()
         started = time.perf_counter()

@@ -7,7 +7,7 @@ A method is an async function from a ballot to a choice, registered under its na
         return elect([-candidate.tokens for candidate in ballot.candidates])
 
 `select` calls it with candidates that said something, and never where all of them agree; what it
-needs beside the ballot it declares, so that a lack is told before anything is answered.
+needs beside the ballot it declares, so that a gap is reported before anything is answered.
 """
 
 from __future__ import annotations
@@ -140,7 +140,7 @@ def method_named(name: str) -> Method:
     """The method of that name.
 
     Raises:
-        AnsweringError: there is none; tells the nearest.
+        AnsweringError: there is none; names the nearest.
     """
     known = methods()
     if name in known:

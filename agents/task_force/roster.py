@@ -59,7 +59,7 @@ class Roster:
         """Who answers under a name.
 
         Raises:
-            UnknownModelError: nobody does; tells why, or the nearest name.
+            UnknownModelError: there is no such model; says why, or names the nearest.
         """
         if name in self.voices:
             return self.voices[name]

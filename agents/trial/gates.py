@@ -158,7 +158,7 @@ async def _only_later(sandbox: Sandbox, scored: Scored) -> str:
 async def _left_to_chance(sandbox: Sandbox, scored: Scored) -> str:
     """Which submission scores otherwise now and then, or "".
 
-    Two values tell too little of a scorer that is nearly always steady. One that names a source of
+    Two values say little about a scorer that is nearly always steady. One that names a source of
     chance is asked more often; `random.Random(7)` is none, and stands the test.
 
     Raises:

@@ -4,7 +4,7 @@
 - `no_rater`: no model is configured that can rate;
 - `length_tells`: every wrong answer of an instance is shorter than its reference, so that a rater
   with a liking for long answers would look right;
-- `rater_undecided`: the rater cannot tell the reference from the longest wrong answer;
+- `rater_undecided`: the rater does not separate the reference from the longest wrong answer;
 - `wrong_passes`, `echo_passes`, `constant_answer`: as for code, by the rater's votes. The empty
   answer fails without being rated.
 """
@@ -44,7 +44,7 @@ def text_complaint(proposal: Proposal, *, can_rate: bool) -> GateReport | None:
             return GateReport(
                 code="length_tells",
                 detail=f"instance {instance} needs a wrong answer that is at least as long as its "
-                f"reference ({len(reference)} characters), so that length tells nothing",
+                f"reference ({len(reference)} characters), so that length gives nothing away",
             )
     return None
 

@@ -74,7 +74,7 @@ async def answer(
     method: str,
     progress: Progress,
 ) -> CollectiveAnswer:
-    """Let the task force of a run answer a question; an unknown method is told at once.
+    """Let the task force of a run answer a question; an unknown method is refused first.
 
     Experts may say as much as when they were graded, unless `max_tokens` says otherwise: an answer
     that is cut off before its end is none.

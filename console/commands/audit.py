@@ -42,7 +42,7 @@ SIMILARITY = 0.8
 SHOWN_ROWS = 20
 SHOWN_CHARACTERS = 60
 BATCH = 16
-"""Texts after whose embedding it is told how many there are."""
+"""Texts between two progress reports of the embedder."""
 
 
 @app.command()
@@ -77,7 +77,7 @@ def audit(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Find families that repeat a benchmark, and tell how diverse and open-ended a run is."""
+    """Find families that repeat a benchmark, and report how diverse and open-ended a run is."""
 
     def action() -> None:
         place = opened(folder)
@@ -118,7 +118,7 @@ def collect(
         folder: the run.
         against: files of benchmark questions; none leaves leakage out.
         limits: what counts as a repeat.
-        progress: where to tell what takes long.
+        progress: where events are reported.
 
     Raises:
         UsageError: no run, or a file that holds no questions.
@@ -150,7 +150,7 @@ def collect(
 
 
 class _Told:
-    """An embedder that tells how far it is, and embeds each text once."""
+    """An embedder that reports progress and embeds each text once."""
 
     def __init__(self, embedder: Embedder, progress: Progress) -> None:
         self.name = embedder.name
@@ -282,7 +282,7 @@ def _show_leakage(leakage: Json, console: Console) -> None:
     console.print(_pairs_table(leakage["pairs"][:SHOWN_ROWS]))
     if len(leakage["pairs"]) > SHOWN_ROWS:
         more = len(leakage["pairs"]) - SHOWN_ROWS
-        console.print(f"... and {more} more; --json tells all", style="dim", highlight=False)
+        console.print(f"... and {more} more; --json shows all", style="dim", highlight=False)
     console.print()
 
 

@@ -194,7 +194,7 @@ async def evaluate(
     Args:
         folders: of the runs.
         plan: what to measure.
-        progress: where to tell it.
+        progress: where events are reported.
         book: folder in which answers are kept; one for each run in the cache if None.
     """
     from agents.evaluation.run import evaluate_run
@@ -361,7 +361,7 @@ def show(found: dict[str, Any], console: Console) -> None:
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
-    """In 80 columns; how tokens were drawn is told below it, once for all rows."""
+    """In 80 columns; how tokens were drawn is printed below it, once for all rows."""
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for column in ("row", "N", "Coverage", "95 %", "best of N, by", "tokens", "s"):
         right = column in ("N", "tokens", "s")

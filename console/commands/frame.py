@@ -46,7 +46,7 @@ Overrides = Annotated[
 
 
 def opened(folder: Path) -> RunFolder:
-    """A run that is there: a wrong word is told before anything heavy is loaded.
+    """A run that is there: a mistyped folder is reported before anything heavy is loaded.
 
     Raises:
         UsageError: there is none.

@@ -126,7 +126,7 @@ def _example(example: dict[str, Any], console: Console) -> None:
 def _next_steps(folder: RunFolder, console: Console) -> None:
     steps = {
         f'{calling.line("ask", folder.path)} "What is 7 times 8?"': "ask the collective",
-        f"{calling.line('trace', folder.path)} --rejected": "read why tasks were turned down",
+        f"{calling.line('trace', folder.path)} --rejected": "read why tasks were rejected",
         f"{calling.line('status', folder.path)} --json": "the same for programs",
     }
     width = max(map(len, steps))

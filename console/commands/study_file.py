@@ -61,7 +61,7 @@ class StudySettings(BaseModel):
         """Dotted key -> value of one variant.
 
         Raises:
-            ConfigError: there is no such variant; tells the nearest.
+            ConfigError: there is no such variant; names the nearest.
         """
         known = {FULL: {}, **VARIANTS, **self.define}
         if variant in known:

@@ -124,7 +124,7 @@ def _expert_trace(store: RunStore, expert_id: str) -> dict[str, Any]:
         "passes": sorted(family for family, passed in skills.items() if passed),
         "fails": sorted(family for family, passed in skills.items() if not passed),
         "missing": [
-            event.payload for event in store.events("missing") if _tells_of(event, expert_id)
+            event.payload for event in store.events("missing") if _is_about(event, expert_id)
         ],
         "answers": [
             answer.model_dump(mode="json") for answer in store.answers_of(expert.genome_id)
@@ -132,7 +132,7 @@ def _expert_trace(store: RunStore, expert_id: str) -> dict[str, Any]:
     }
 
 
-def _tells_of(event: Event, expert_id: str) -> bool:
+def _is_about(event: Event, expert_id: str) -> bool:
     return isinstance(event.payload, dict) and event.payload.get("expert") == expert_id
 
 

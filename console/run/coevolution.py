@@ -116,7 +116,7 @@ def _check_context(config: RunConfig) -> None:
 
 
 async def _check_endpoints(context: RunContext, config: RunConfig) -> None:
-    """Ask each endpoint once before any work is done, so that a dead one is known at once."""
+    """Ask each endpoint once before any work is done, so that one that is down is known first."""
     for role in config.endpoints.distinct():
         if config.endpoints.of(role).base_url != OFFLINE:
             await context.chat.check(role)

@@ -181,7 +181,7 @@ def _as_begun(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stored(config: RunConfig) -> dict[str, Any]:
-    """The configuration as it is kept: leave to run without isolation is for one sitting only."""
+    """The configuration as it is kept, without permission to run code that is not isolated."""
     tree = as_tree(config)
     return {**tree, "sandbox": {**tree["sandbox"], "allow_unsafe": False}}
 

@@ -43,7 +43,7 @@ async def open_context(
     Args:
         folder: of the run.
         config: of the run.
-        progress: where it tells what it does.
+        progress: where events are reported.
         shared: folder of the answers that it shares with other runs, if it does.
 
     Raises:

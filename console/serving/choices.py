@@ -23,7 +23,7 @@ class Question:
     """One conversation that waits for an answer.
 
     Attributes:
-        text: what judges and router are told that was asked.
+        text: the question as judges and router see it.
         chat: what the experts see.
     """
 
@@ -52,7 +52,7 @@ class Chosen:
     def tokens(self) -> tuple[Token, ...]:
         """The reply token by token; to be read only where that was asked for."""
         spelled = self._winner.spelled
-        assert spelled is not None, "every engine tells tokens that were asked for"
+        assert spelled is not None, "every engine returns tokens that were asked for"
         return spelled
 
     @property
@@ -171,7 +171,7 @@ class Work:
 
 
 def _read(task: asyncio.Task[CollectiveAnswer]) -> None:
-    """Take note of an error that nobody is told any more."""
+    """Log an error that no client waits for any more."""
     if not task.cancelled():
         task.exception()
 

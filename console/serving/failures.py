@@ -78,7 +78,7 @@ def shutting_down() -> Refusal:
 
 
 def of_error(error: AcdcError) -> Refusal:
-    """What the rooms raise, as the client is told it."""
+    """What the rooms raise, as the client receives it."""
     if isinstance(error, UnknownModelError):
         return Refusal(404, str(error), code="model_not_found", param="model")
     if isinstance(error, PromptTooLongError):

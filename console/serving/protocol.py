@@ -48,12 +48,12 @@ Stop = Annotated[str, Field(min_length=1)]
 
 def _none_beside(count: int | None) -> int | None:
     if count:
-        raise ValueError("the engine tells the chosen tokens alone, no likely others: ask for 0")
+        raise ValueError("only log-probabilities of the chosen tokens are available: set it to 0")
     return count
 
 
 NoAlternatives = Annotated[int | None, Field(ge=0), AfterValidator(_none_beside)]
-"""How many likely tokens to tell beside each chosen one: none can be told."""
+"""How many likely tokens are wanted beside each chosen one: only 0 is supported."""
 
 
 class _Strict(BaseModel):
@@ -63,7 +63,7 @@ class _Strict(BaseModel):
 
 
 class Details(_Strict):
-    """Our own field: what the answer shall tell beside OpenAI's words.
+    """Our own field: what the answer carries beside OpenAI's fields.
 
     Attributes:
         details: who said what, the scores and the votes.
@@ -73,7 +73,7 @@ class Details(_Strict):
 
 
 class StreamOptions(_Strict):
-    """What a stream tells at its end.
+    """What a stream carries at its end.
 
     Attributes:
         include_obfuscation: accepted, and without an effect.

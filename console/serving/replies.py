@@ -23,8 +23,8 @@ class Form:
         kind: which endpoint was asked.
         model: the name that was asked for.
         n: choices per question.
-        details: whether each choice tells who said what.
-        logprobs: whether each choice tells its tokens with their log-probabilities.
+        details: whether each choice says which expert said what.
+        logprobs: whether each choice has its tokens with their log-probabilities.
     """
 
     kind: Literal["chat", "text"]

@@ -52,7 +52,7 @@ class ServeSettings:
         """The bearer token, None if there is none.
 
         Raises:
-            UsageError: whoever reaches that address could ask, since there is none.
+            UsageError: there is none, and the address can be reached from other machines.
         """
         token = os.environ.get(self.token_variable, "").strip() or None
         if token is None and not is_loopback(self.host):
@@ -81,7 +81,7 @@ async def serve(
     with listen(settings.host, settings.port) as listener:
         async with open_reading(folder, config, silent) as context:
             roster = Roster.open(context, settings.size, settings.select_by)
-            # Loaded now: who is told that the server is ready shall not wait for the models.
+            # Loaded now: a client of a ready server should not wait for the models.
             await context.population.broker()
             seats = Seats(settings.queue)
             longest = settings.max_tokens or context.config.judge.max_tokens
@@ -111,12 +111,12 @@ class DrainingServer(uvicorn.Server):
         await super().serve(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and tell it."""
+        """Listen, and report it."""
         await super().startup(sockets)
         self._ready()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """SIGTERM or SIGINT: the first one drains, a second one ends at once."""
+        """SIGTERM or SIGINT: the first one drains, a second one ends immediately."""
         assert self._loop is not None
         if self._seats.draining:
             self._loop.call_soon_threadsafe(self._abandon)

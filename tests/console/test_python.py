@@ -1,9 +1,10 @@
-"""The command's work from Python; the examples of docs/python.md run as they stand."""
+"""The command's work from Python; the examples of README and docs/python.md run as they stand."""
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ import torch
 import acdc
 from memory.store import RunStore
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "python.md"
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "python.md"
 
 
 @pytest.fixture
@@ -85,6 +87,16 @@ def test_the_page_s_examples_run_as_they_stand(
     assert given in code
     exec(compile(code.replace(given, f'"{tiny_config}"'), str(PAGE), "exec"), {})
     assert (tmp_path / "runs/mine-best/config.json").is_file()
+
+
+def test_the_readme_s_example_runs_as_it_stands(
+    finished_run: Path, acdc_home: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "runs").mkdir()
+    shutil.copytree(finished_run, tmp_path / "runs" / "quickstart")
+    monkeypatch.chdir(tmp_path)
+    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    exec(compile(code, "README.md", "exec"), {})
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 It runs in an interpreter that may see nothing else of this project, so it imports the standard
 library only. The host speaks to it over standard input and output, in frames of a four-byte length
-(big endian) and as many bytes, of which the first tells the kind:
+(big endian) and as many bytes, of which the first is the kind:
 
     host -> guest   a request: JSON {"code", "steps": [step], "limits": {...}} where a step is
                     {"op": "inspect"}, {"op": "score", "instance", "text"} or

@@ -331,7 +331,7 @@ async def test_void_votes_are_cast_anew_when_a_sitting_begins_in_the_same_proces
         assert (await grader.grade(pairs))["a"].passed is None
         assert len(server.requests) == 6, "a regrade within a generation replays"
     mood.append(says(thanks))
-    chat.begin_sitting()
+    chat.begin_session()
     assert (await grader.grade(pairs))["a"].passed is True
     assert len(server.requests) == 9
 

@@ -87,8 +87,8 @@ async def test_everybody_coherent_was_graded_on_the_history_and_may_be_in_the_fo
     context: ReadContext,
 ) -> None:
     told = [event.payload for event in context.store.events("gibberish")]
-    babbling = {each["expert"] for each in told if isinstance(each, dict)}
-    everybody = {expert.id for expert in context.store.experts()} - babbling
+    gibberish_experts = {each["expert"] for each in told if isinstance(each, dict)}
+    everybody = {expert.id for expert in context.store.experts()} - gibberish_experts
     archive = {expert.id for expert in context.store.archive_experts()}
     assert {expert.id for expert in field_of(context.store)} == everybody > archive
     history = {family.id for family in history_of(context.store)}
