@@ -136,14 +136,18 @@ class PromptLibrary:
                     f"{self._find(name)}: there is no variable {', '.join(extra)} in this prompt; "
                     f"there are {', '.join(sorted(own.variables))}"
                 )
-            if prompt.role != own.role:
-                raise PromptFileError(
-                    f"{self._find(name)}: role must be {own.role!r}, not {prompt.role!r}"
-                )
             if prompt.schema != own.schema:
                 raise PromptFileError(
                     f"{self._find(name)}: schema must be {own.schema!r}, not {prompt.schema!r}"
                 )
+
+    def role(self, name: str) -> str:
+        """Whose model a prompt is for: as this package has it, whatever a user's file says.
+
+        Raises:
+            PromptFileError: there is no such prompt.
+        """
+        return (self._own(name) or self.prompt(name)).role
 
     def _own(self, name: str) -> Prompt | None:
         """The prompt of this package that goes by a name."""

@@ -106,7 +106,7 @@ class ChatClient:
             raise AssertionError(f"prompt {prompt!r} asks for {asked.schema}, not for {wanted}")
         rendered = self.prompts.render(prompt, **variables)
         return await self.complete(
-            cast(Role, asked.role),
+            cast(Role, self.prompts.role(prompt)),
             prompt,
             [*before, *messages_of(rendered)],
             reply,

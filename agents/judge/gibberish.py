@@ -2,8 +2,8 @@
 
 Merging and mutation can push weights so far that a model writes gibberish. What shows without
 reading is decided here: nothing said, the same thing over and over, signs instead of words. Replies
-that could be language but hold none of its commonest words are left to a rater. A wrong answer is not
-gibberish, and a short one such as `Answer: 42` is a perfectly good reply.
+that could be language but hold none of its commonest words are left to a rater. A wrong answer is
+not gibberish, and a short one such as `Answer: 42` is a perfectly good reply.
 """
 
 from __future__ import annotations

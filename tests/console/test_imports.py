@@ -9,14 +9,16 @@ from pathlib import Path
 import pytest
 
 HEAVY = {"torch", "transformers", "chromadb", "openai", "langgraph", "mergekit"}
-SHOW_LOADED = "import sys; print('loaded', *sorted({} & set(sys.modules)), file=sys.stderr)"
+SHOW_LOADED = """import atexit, sys
+atexit.register(lambda: print('loaded', *sorted({} & set(sys.modules)), file=sys.stderr))
+"""
 
 
 def loaded(program: str) -> set[str]:
     """Which of the heavy libraries are loaded when a program ends."""
     show = SHOW_LOADED.format(HEAVY)
     done = subprocess.run(
-        [sys.executable, "-c", f"import atexit\natexit.register(exec, {show!r})\n{program}"],
+        [sys.executable, "-c", show + program],
         capture_output=True,
         text=True,
         check=False,

@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 
-import agents.families.proposal
+from agents.critic.critique import CritiqueReply
+from agents.critic.novelty import NoveltyReply
+from agents.families.proposal import Proposal
+from agents.judge.consult import ConsultingReply
+from agents.judge.rater import RatingReply
 from prompts import PromptFileError, PromptLibrary, PromptVariableError, worked_example
+
+REPLIES = (Proposal, CritiqueReply, NoveltyReply, ConsultingReply, RatingReply)
 
 FAMILY = {"name": "Sums", "description": "Add.", "capability": "adding", "difficulty": 1}
 VARIABLES: dict[str, dict[str, object]] = {
@@ -75,7 +81,7 @@ def test_every_prompt_renders_with_what_it_declares(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(VARIABLES))
 def test_schemas_that_prompts_name_exist(name: str) -> None:
     schema = PromptLibrary().prompt(name).schema
-    assert schema is None or hasattr(agents.families.proposal, schema)
+    assert schema in {None, *(reply.__name__ for reply in REPLIES)}
 
 
 @pytest.mark.parametrize("kind", ["novel", "related", "harder", "easier"])
@@ -92,7 +98,7 @@ def test_propose_words_each_kind_of_its_own(kind: str) -> None:
 
 def test_the_scientist_is_told_every_field_of_a_proposal() -> None:
     system = PromptLibrary().render("propose", **VARIABLES["propose"]).messages[0][1]
-    for field in agents.families.proposal.Proposal.model_fields:
+    for field in Proposal.model_fields:
         assert f'"{field}"' in system
 
 
@@ -147,6 +153,7 @@ def test_a_users_file_need_not_show_everything(tmp_path: Path) -> None:
         tmp_path, brief.replace('= "mine"', '= "mine"\nschema = "NoveltyReply"'), "novelty"
     )
     library.check()
+    assert library.role("novelty") == "critic", "whatever the file says"
     assert library.render("novelty", family="F", neighbours=[]).messages == (("user", "Mine: F"),)
     with pytest.raises(PromptVariableError, match="neighbours"):
         library.render("novelty", family="F")

@@ -271,7 +271,7 @@ WRONG: list[tuple[str, dict[str, Any], int, Any, str]] = [
         {"logprobs": True, "top_logprobs": 2},
         400,
         "top_logprobs",
-        "ask for 0",
+        "set it to 0",
     ),
     ("a wrong logprobs", {"logprobs": "yes please"}, 400, "logprobs", "boolean"),
     ("json mode", {"response_format": {"type": "json_object"}}, 400, None, "response_format"),
