@@ -21,7 +21,6 @@ from agents.offline import OfflineTransport
 from agents.scientist.messages import shown_to_proposer
 from agents.scientist.subgraph import ScientistContext, build_scientist, candidate_family
 from agents.settings import ScientistSettings
-from memory.randomness import derive_seed
 from memory.records import (
     Assignment,
     Family,
@@ -384,19 +383,6 @@ async def test_novelty_beside_too_many_neighbours_is_asked_beside_the_nearest(
     assert "Second" not in chat.asked[1][1][1].content
     with pytest.raises(ContextLengthError):
         await interestingly_new(chat, family, neighbours[1:], Place(None))
-
-
-async def test_calls_of_runs_that_were_begun_earlier_are_found_again(store: RunStore) -> None:
-    """The key is that of the first release: whoever changes it asks every scientist anew."""
-    chat = ChatClient(EndpointsSettings(), store, transport=OfflineTransport())
-    assignment = ASSIGNMENT.model_copy(
-        update={"index": 0, "kind": "novel", "parent": None, "inspirations": (), "rng_seed": 7}
-    )
-    seed = derive_seed(assignment.rng_seed, 0, "propose", 0)
-    shown = shown_to_proposer(store, assignment)
-    await chat.ask("propose", Place("g0-a00", seed=seed), shown, Proposal)
-    await chat.close()
-    assert [call.key for call in store.calls()] == ["3800008a23a379d9e21b6bd93e71fb24"]
 
 
 async def test_a_reply_that_the_prompt_does_not_ask_for_is_a_fault(store: RunStore) -> None:
