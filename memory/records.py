@@ -11,7 +11,7 @@ serialises to JSON. Identifiers are plain strings that read well in a terminal:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -20,6 +20,9 @@ Skills = Mapping[str, bool]
 """Skill vector of one expert: family id -> passed. An absent family is *missing*, not failed."""
 
 AssignmentKind = Literal["novel", "related", "harder", "easier"]
+EventKind = Literal[
+    "founding_wave", "founding_in_vain", "missing", "gibberish", "graft", "graft refused"
+]
 AssignmentStatus = Literal["open", "candidate", "accepted", "rejected"]
 FamilyStatus = Literal["active", "held", "retired"]
 FinishReason = Literal["stop", "length"]
@@ -124,6 +127,7 @@ class Graft(Record):
         method: of mergekit; `parameters` are its own.
     """
 
+    kind: ClassVar[EventKind] = "graft"
     anchor: str
     content_hash: str
     path: str
@@ -245,25 +249,48 @@ RejectionReason = (
 )
 """Why an assignment came to nothing: its draft, the critic, the novelty memory, or the endpoint."""
 
-EventKind = Literal[
-    "founding_wave", "founding_in_vain", "missing", "gibberish", "graft", "graft refused"
-]
-"""What a run records besides the tables, in the order in which it happened."""
+
+class FoundingWave(Record):
+    """Assignments were written to fill the founding pool; waves are numbered from 0."""
+
+    kind: ClassVar[EventKind] = "founding_wave"
+    wave: int
+    assignments: int
+
+
+class FoundingInVain(Record):
+    """All founding waves ended without a family."""
+
+    kind: ClassVar[EventKind] = "founding_in_vain"
+    waves: int
+
+
+class GraftRefused(Record):
+    """A graft was due, and the merge failed."""
+
+    kind: ClassVar[EventKind] = "graft refused"
+    reason: str
 
 
 class MissingGrade(Record):
-    """Payload of the event `missing`: an expert could not be graded on a family."""
+    """An expert could not be graded on a family."""
 
+    kind: ClassVar[EventKind] = "missing"
     expert: str
     family: str
     reason: str
 
 
 class GibberishFound(Record):
-    """Payload of the event `gibberish`: a bred expert has lost its language."""
+    """The replies of a bred expert are gibberish."""
 
+    kind: ClassVar[EventKind] = "gibberish"
     expert: str
     reason: str
+
+
+Happened = FoundingWave | FoundingInVain | MissingGrade | GibberishFound | Graft | GraftRefused
+"""What a run records besides the tables, in the order in which it happened."""
 
 
 class GateReport(Record):

@@ -23,7 +23,7 @@ from evolution.merging.merges import merge_experts
 from evolution.selection.parents import choose_parents
 from memory.messages import first_problem
 from memory.randomness import derive_seed, stream
-from memory.records import Expert, Graft, Json
+from memory.records import Expert, Graft, GraftRefused, Json
 from memory.store import RunStore
 from memory.threads import done_in_own_thread
 
@@ -32,7 +32,6 @@ FOLDER = "anchors"
 
 STEP: Final = "graft"
 OPERATOR = STEP
-REFUSED: Final = "graft refused"
 
 
 class Plan(NamedTuple):
@@ -154,7 +153,7 @@ def _record(context: RunContext, bank: Bank, anchor: Anchor, plan: Plan, generat
         parents=plan.parents,
         parameters={OPERATOR: {"anchor": anchor.name, "method": plan.method, **plan.parameters}},
     )
-    context.store.add_event(STEP, kept)
+    context.store.add_event(kept)
     context.store.put_genome(expert.genome_id, genome.to_bytes())
     context.store.put_expert(expert)
 
@@ -162,5 +161,5 @@ def _record(context: RunContext, bank: Bank, anchor: Anchor, plan: Plan, generat
 def _refuse(context: RunContext, generation: int, reason: str) -> None:
     with context.store.once(STEP, generation) as due:
         if due:
-            context.store.add_event(REFUSED, {"reason": reason})
+            context.store.add_event(GraftRefused(reason=reason))
     context.progress(ProgressEvent("line", f"no graft in generation {generation}: {reason}"))

@@ -21,8 +21,7 @@ async def select(context: RunContext, generation: int) -> None:
     with context.store.once("selection", generation) as due:
         if due:
             for expert_id, reason in gibberish.items():
-                found = GibberishFound(expert=expert_id, reason=reason)
-                context.store.add_event("gibberish", found)
+                context.store.add_event(GibberishFound(expert=expert_id, reason=reason))
             _trim_pool(context, experts)
             coherent = [expert for expert in experts if expert.id not in gibberish]
             _survive(context, generation, coherent)

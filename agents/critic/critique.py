@@ -34,7 +34,7 @@ class CritiqueReply(BaseModel):
 
 def shown_to_critic(store: RunStore, assignment: Assignment, draft: Draft) -> dict[str, object]:
     """The variables of the prompt: the draft, what the gates found and what experts answered."""
-    proposal = Proposal.model_validate(draft.proposal)
+    proposal = Proposal.of(draft)
     parent = parent_of(store, assignment)
     assert draft.gates is not None
     return {

@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 
 from agents.families.proposal import Proposal
-from memory.hashing import text_hash
 from memory.records import Assignment, Draft, Family
 from memory.store import RunStore
 
@@ -19,25 +18,15 @@ _SLUG_LENGTH = 40
 def candidate_family(store: RunStore, assignment: Assignment) -> Family:
     """The family that an assignment has grown into; equal drafts give equal records."""
     drafts = store.drafts(assignment.id)
-    proposal = Proposal.model_validate(drafts[-1].proposal)
+    proposal = Proposal.of(drafts[-1])
     gates = drafts[-1].gates
     assert gates is not None
     calls = [c for c in store.calls(assignment=assignment.id) if c.purpose in PURPOSES]
     scientists = [call.model for call in calls if call.role == "scientist" and call.response]
-    return Family(
+    return proposal.to_family(
+        gates.instructions,
         id=f"{assignment.id}-{slug(proposal.name)}",
         generation=assignment.generation,
-        name=proposal.name,
-        description=proposal.description,
-        capability=proposal.capability,
-        difficulty=proposal.difficulty,
-        code=proposal.code,
-        code_hash=text_hash(proposal.code),
-        instructions=dict(gates.instructions),
-        reference_answers=proposal.references,
-        wrong_answers=proposal.wrong,
-        rated=proposal.rated,
-        rubric=proposal.rubric,
         parents=(assignment.parent,) if assignment.parent is not None else (),
         kind=assignment.kind,
         scientist=scientists[-1] if scientists else "unknown",

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from agents.families.proposal import Proposal
-from memory.hashing import json_hash, text_hash
+from memory.hashing import json_hash
 from memory.records import Family
 
 
@@ -55,29 +54,15 @@ class Item:
 
 
 def items_of(family: Family) -> list[Item]:
-    """The gradable instances of a family of the pool."""
-    rubrics = {
-        name: Rubric.of(
-            family.rubric or "", family.reference_answers[name], family.wrong_answers[name]
-        )
-        for name in (family.instructions if family.rated else ())
-    }
-    return _items(family.code, family.code_hash, family.instructions, rubrics)
-
-
-def drafted_items(proposal: Proposal, instructions: Mapping[str, str]) -> list[Item]:
-    """The gradable instances of a draft whose instructions the sandbox has read."""
-    rubrics = {
-        name: Rubric.of(proposal.rubric or "", proposal.references[name], proposal.wrong[name])
-        for name in (instructions if proposal.rated else ())
-    }
-    return _items(proposal.code, text_hash(proposal.code), instructions, rubrics)
-
-
-def _items(
-    code: str, code_hash: str, instructions: Mapping[str, str], rubrics: Mapping[str, Rubric]
-) -> list[Item]:
+    """The gradable instances of a family, accepted or drafted."""
     return [
-        Item(code, code_hash, name, text, rubrics.get(name))
-        for name, text in sorted(instructions.items())
+        Item(family.code, family.code_hash, name, text, _rubric(family, name))
+        for name, text in sorted(family.instructions.items())
     ]
+
+
+def _rubric(family: Family, name: str) -> Rubric | None:
+    if not family.rated:
+        return None
+    references, wrong = family.reference_answers, family.wrong_answers
+    return Rubric.of(family.rubric or "", references[name], wrong[name])

@@ -19,6 +19,7 @@ from typing import Literal
 from agents.errors import CurationError
 from memory.records import Family, FamilyStatus
 from memory.store import RunStore
+from memory.store.families import FamilyEvent
 
 Happening = Literal[
     "harder_tried",
@@ -50,16 +51,17 @@ _REASONS: dict[Happening, str] = {
     "least_telling": "least discrimination",
     "condemned": "condemned",
 }
+_HAPPENINGS = {reason: happening for happening, reason in _REASONS.items()}
+
+
+def happening_of(event: FamilyEvent) -> Happening | None:
+    """What happened to a family, by the reason that `move` stored; None for its acceptance."""
+    return _HAPPENINGS.get(event.reason.partition(": ")[0])
 
 
 def condemned(store: RunStore) -> set[str]:
-    """The families whose own code broke at some time: nobody can be graded on them."""
-    reason = _REASONS["condemned"]
-    return {
-        event.family
-        for event in store.family_events()
-        if event.reason == reason or event.reason.startswith(f"{reason}: ")
-    }
+    """The families whose own code broke at some time: no expert can be graded on them."""
+    return {e.family for e in store.family_events() if happening_of(e) == "condemned"}
 
 
 def move(

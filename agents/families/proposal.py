@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Self
+from collections.abc import Mapping
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from memory.records import Family
+from memory.hashing import text_hash
+from memory.records import Draft, Family, Json
 
 
 class PairOfAnswers(BaseModel):
@@ -57,13 +59,31 @@ class Proposal(BaseModel):
     rubric: str | None = None
 
     @classmethod
-    def of(cls, family: Family) -> Self:
-        """An accepted family as its scientist would have proposed it.
+    def of(cls, source: Family | Draft) -> Self:
+        """The proposal of an accepted family, or of a round in which one was parsed.
 
         Raises:
             ValidationError: no scientist may propose such a family.
         """
-        return cls.model_validate(family.model_dump(include=set(cls.model_fields)))
+        if isinstance(source, Draft):
+            return cls.model_validate(source.proposal)
+        return cls.model_validate(source.model_dump(include=set(cls.model_fields)))
+
+    def to_json(self) -> dict[str, Json]:
+        """As a draft stores it, and as scientists are asked to write it."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def to_family(self, instructions: Mapping[str, str], **facts: Any) -> Family:
+        """The record of this family.
+
+        Args:
+            instructions: instance -> text, as read in the sandbox.
+            facts: the fields that a proposal does not have; without them, those of a draft that is
+                not in the pool.
+        """
+        drafted = {"id": "draft", "generation": 0, "kind": "novel", "scientist": "unknown"}
+        own = {"code_hash": text_hash(self.code), "instructions": dict(instructions)}
+        return Family.model_validate(self.to_json() | own | drafted | facts)
 
     @property
     def references(self) -> dict[str, str]:

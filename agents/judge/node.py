@@ -117,4 +117,4 @@ def _write_outcome(
     else:
         reason = next((result.error for result in results if result.error), "no result")
         gap = MissingGrade(expert=expert.id, family=family.id, reason=reason)
-        context.store.add_event("missing", gap)
+        context.store.add_event(gap)

@@ -9,10 +9,7 @@ from agents.context import RunContext
 from agents.errors import JudgingError
 from agents.pool.rates import pass_rates
 from memory.randomness import derive_seed, stream
-from memory.records import Assignment, AssignmentKind, EventKind
-
-IN_VAIN: EventKind = "founding_in_vain"
-
+from memory.records import Assignment, AssignmentKind, FoundingInVain, FoundingWave
 
 FOUNDING_MARGIN = 1.4
 """Assignments per free place of the pool: about one proposal in four is rejected, and a second
@@ -24,7 +21,8 @@ def needs_another_wave(context: RunContext) -> bool:
     store, pool = context.store, context.config.pool
     if store.assignments(0, "open") or store.assignments(0, "candidate"):
         return False
-    waves, sessions = len(store.events("founding_wave")), 1 + len(store.events(IN_VAIN))
+    waves = len(store.events("founding_wave"))
+    sessions = 1 + len(store.events("founding_in_vain"))
     return len(store.families("active")) < pool.capacity and waves < pool.founding_waves * sessions
 
 
@@ -38,7 +36,7 @@ def require_families(context: RunContext) -> None:
     if store.families("active") or needs_another_wave(context):
         return
     waves = len(store.events("founding_wave"))
-    store.add_event(IN_VAIN, {"waves": waves})
+    store.add_event(FoundingInVain(waves=waves))
     reasons = ", ".join(f"{reason} {n}" for reason, n in store.rejection_counts().items())
     raise JudgingError(
         f"no family came of {waves} founding waves ({reasons}): `acdc trace DIR --rejected` shows "
@@ -57,7 +55,7 @@ def open_founding_wave(context: RunContext) -> None:
     with store.once(f"founding-wave-{wave}", 0) as due:
         if due:
             _write_assignments(context, 0, [("novel", None)] * count)
-            store.add_event("founding_wave", {"wave": wave, "assignments": count})
+            store.add_event(FoundingWave(wave=wave, assignments=count))
 
 
 def _write_assignments(

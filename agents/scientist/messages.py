@@ -69,7 +69,7 @@ def last_words(store: RunStore, last: Draft) -> ChatMessage:
 
 def _last_words(store: RunStore, last: Draft) -> str:
     if last.proposal is not None:
-        return Proposal.model_validate(last.proposal).model_dump_json(by_alias=True, indent=2)
+        return Proposal.of(last).model_dump_json(by_alias=True, indent=2)
     replies = [
         call.response
         for call in store.calls("scientist", last.assignment)

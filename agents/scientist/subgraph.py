@@ -154,7 +154,7 @@ async def refine(state: ScientistState, runtime: Handles) -> dict[str, Any]:
 async def trial(state: ScientistState, runtime: Handles) -> dict[str, Any]:
     """Run the gates; what passes them is answered by current experts for the critic to see."""
     context, draft = runtime.context, _draft(runtime.context, state)
-    proposal = Proposal.model_validate(draft.proposal)
+    proposal = Proposal.of(draft)
     try:
         gates = await context.gates(proposal)
     except (EndpointError, ContextLengthError) as error:  # of the rater, for a rated family
@@ -221,7 +221,7 @@ async def _write(
             reply = await ask(without_extras(assignment))
     except (EndpointError, ContextLengthError) as error:
         return _reject(context, assignment.id, await _unanswered(context, error))
-    proposal = reply.parsed.model_dump(mode="json", by_alias=True) if reply.parsed else None
+    proposal = reply.parsed.to_json() if reply.parsed else None
     problem = None if reply.parsed else reply.problem
     draft = Draft(assignment=assignment.id, round=number, proposal=proposal, problem=problem)
     context.store.put_draft(draft)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from agents.concurrency import all_of
 from agents.context import RunContext
 from agents.errors import FamilyFault
-from agents.families.items import Item, drafted_items
+from agents.families.items import Item, items_of
 from agents.families.proposal import Proposal
 from agents.judge.examiner import Examiner, examiner_of
 from evolution.genome.genome import Genome
@@ -26,7 +26,7 @@ async def answer_trial(
         FamilyFault: the family could not grade such an answer, twice, or its question is too long
             for the experts: the judge would condemn it.
     """
-    items = drafted_items(proposal, gates.instructions)
+    items = items_of(proposal.to_family(gates.instructions))
     examiner = await examiner_of(run)
     panel = await _panel(run)
     answered = await all_of(

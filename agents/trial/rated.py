@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from agents.families.items import Item, drafted_items
+from agents.families.items import Item, items_of
 from agents.families.proposal import Proposal
 from agents.judge.rater import Rater
-from memory.records import GateReport
+from memory.records import GateCode, GateReport
 
 
 class _Trap(NamedTuple):
@@ -25,7 +25,7 @@ class _Trap(NamedTuple):
 
     item: Item
     answer: str
-    code: str
+    code: GateCode
     detail: str
 
 
@@ -63,7 +63,7 @@ async def rated_gates(rater: Rater, proposal: Proposal, passed: GateReport) -> G
     Raises:
         EndpointError, ContextLengthError, BudgetExhausted: nothing is known about the proposal.
     """
-    for trap in _traps(drafted_items(proposal, passed.instructions)):
+    for trap in _traps(items_of(proposal.to_family(passed.instructions))):
         rating = await rater.rate(trap.item, trap.answer)
         if rating.failure is not None:
             raise rating.failure

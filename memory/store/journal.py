@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
-from memory.records import EventKind, Json, Record
+from memory.records import EventKind, Happened, Json, Record
 from memory.store.codec import dump_json, load_json
 from memory.store.database import Database
 
@@ -82,13 +82,11 @@ class JournalTables(Database):
         row = self._one("SELECT value FROM meta WHERE key = ?", (key,))
         return None if row is None else load_json(row[0])
 
-    def add_event(self, kind: EventKind, payload: Record | Json) -> None:
+    def add_event(self, event: Happened) -> None:
         """Append an event; inside `once` it is appended exactly once."""
-        if isinstance(payload, Record):
-            payload = payload.model_dump(mode="json")
         self._write(
             "INSERT INTO events (at, generation, kind, payload) VALUES (?, ?, ?, ?)",
-            (time.time(), self._generation, kind, dump_json(payload)),
+            (time.time(), self._generation, event.kind, dump_json(event.model_dump(mode="json"))),
         )
 
     def events(self, kind: EventKind | None = None) -> list[Event]:

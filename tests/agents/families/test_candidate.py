@@ -1,4 +1,4 @@
-"""Names of families."""
+"""From proposals to families and back, and the names of families."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.families.candidate import slug
+from agents.families.items import items_of
+from agents.families.proposal import Proposal
+from memory.records import Draft
+from prompts import worked_example
 
 
 def test_a_long_name_ends_with_a_whole_word() -> None:
@@ -21,3 +25,12 @@ def test_every_name_gives_a_short_folder_name(name: str) -> None:
     assert 1 <= len(found) <= 40
     assert not found.startswith("-")
     assert not found.endswith("-")
+
+
+def test_a_family_is_its_proposal_and_facts() -> None:
+    proposal = Proposal.model_validate(worked_example() | {"rated": True, "rubric": "Be kind."})
+    draft = Draft(assignment="g0-a00", round=0, proposal=proposal.to_json())
+    accepted = proposal.to_family({"1": "One?", "2": "Two?"}, id="f0", scientist="model")
+    assert Proposal.of(accepted) == Proposal.of(draft) == proposal
+    assert (accepted.id, accepted.scientist, accepted.kind) == ("f0", "model", "novel")
+    assert items_of(accepted) == items_of(proposal.to_family({"2": "Two?", "1": "One?"}))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.errors import CurationError
-from agents.families.lifecycle import TRANSITIONS, Happening, move
+from agents.families.lifecycle import TRANSITIONS, Happening, condemned, happening_of, move
 from memory.records import Family, FamilyStatus
 from memory.store import RunStore
 from tests.agents.cases import family
@@ -92,3 +92,14 @@ def test_a_condemned_family_says_why_and_once(store: RunStore) -> None:
         move(store, family(0), "condemned", detail="timeout: 10 s")
     events = [(event.status, event.reason) for event in store.family_events("f0")]
     assert events == [("active", "accepted"), ("retired", "condemned: timeout: 10 s")]
+
+
+def test_what_happened_is_read_from_the_reason_of_any_version(store: RunStore) -> None:
+    """These texts are in the databases of runs: another text would forget what they record."""
+    reasons = ("condemned: crash: KeyError: 'x'", "condemned", "least discrimination")
+    for number, reason in enumerate(reasons):
+        store.put_family(family(number))
+        store.set_family_status(f"f{number}", "retired", reason)
+    found = [happening_of(event) for event in store.family_events() if event.status == "retired"]
+    assert found == ["condemned", "condemned", "least_telling"]
+    assert condemned(store) == {"f0", "f1"}

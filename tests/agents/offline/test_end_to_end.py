@@ -18,7 +18,6 @@ from agents.sandbox import Sandbox, open_sandbox
 from agents.scientist.subgraph import ScientistContext, build_scientist, candidate_family
 from agents.settings import GateSettings, SandboxSettings, ScientistSettings
 from agents.trial import run_gates
-from memory.hashing import text_hash
 from memory.records import Assignment, AssignmentKind, Family, GateReport, TrialAnswer
 from memory.store import RunStore
 from prompts import worked_example
@@ -106,15 +105,7 @@ def child_of(parent: Family, kind: AssignmentKind) -> Assignment:
 def stored(store: RunStore, sketch: Sketch) -> Family:
     """A family of the pool that the offline scientist wrote earlier."""
     proposal = Proposal.model_validate(write(sketch))
-    family = Family(
-        **proposal.model_dump(by_alias=True),
-        id="g0-a99-parent",
-        generation=0,
-        code_hash=text_hash(proposal.code),
-        instructions={"1": "One?", "2": "Two?"},
-        kind="novel",
-        scientist=MODEL,
-    )
+    family = proposal.to_family({"1": "One?", "2": "Two?"}, id="g0-a99-parent", scientist=MODEL)
     store.put_family(family)
     return family
 

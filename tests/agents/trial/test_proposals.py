@@ -108,7 +108,7 @@ async def test_a_critic_sees_what_it_needs_to_find_what_gates_cannot(
     draft = Draft(
         assignment="g0-a00",
         round=0,
-        proposal=proposal.model_dump(mode="json", by_alias=True),
+        proposal=proposal.to_json(),
         gates=gates,
         answers=answers,
     )

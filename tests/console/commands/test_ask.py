@@ -22,7 +22,7 @@ from console.commands.ask import answer
 from console.commands.status import collect
 from console.run.folder import RunFolder
 from console.run.reading import open_reading
-from memory.records import Sampling
+from memory.records import GibberishFound, Sampling
 from memory.store import RunStore
 from tests.conftest import SHAPE, make_tokenizer
 from tests.console.conftest import Acdc
@@ -130,7 +130,7 @@ async def test_gibberish_and_what_a_broken_scorer_graded_stay_out(context: ReadC
     victim = next(expert.id for expert in field_of(context.store) if not expert.is_seed)
     broken = context.store.families("active")[0]
     with RunStore.open(context.folder) as writer:
-        writer.add_event("gibberish", {"expert": victim, "reason": "one token, repeated"})
+        writer.add_event(GibberishFound(expert=victim, reason="one token, repeated"))
         move(writer, broken, "condemned", detail="ZeroDivisionError")
     assert victim not in {expert.id for expert in field_of(context.store)}
     assert victim not in {member.expert.id for member in force_of(context, 99)}

@@ -24,6 +24,7 @@ from console.commands.evaluate import (
 )
 from console.errors import UsageError
 from console.run.folder import RunFolder
+from memory.records import GibberishFound
 from memory.store import RunStore
 from tests.agents.evaluation.log_cases import sample, write
 from tests.console.conftest import Acdc
@@ -89,7 +90,7 @@ async def test_there_are_as_many_random_genomes_as_bred_experts(folder: RunFolde
     with RunStore.open(folder.path) as store:
         seed = next(expert for expert in store.experts(0) if expert.is_seed)
         # A seed that babbles is in no field, and is no bred expert all the same.
-        store.add_event("gibberish", {"expert": seed.id, "reason": "one token, repeated"})
+        store.add_event(GibberishFound(expert=seed.id, reason="one token, repeated"))
         bred = sum(not expert.is_seed for expert in store.experts())
     told: list[ProgressEvent] = []
     await evaluate([folder], Plan(TASKS[:1], (1,), True), told.append)

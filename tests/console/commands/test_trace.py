@@ -19,6 +19,7 @@ from memory.records import (
     Draft,
     Expert,
     Json,
+    MissingGrade,
     Rejection,
 )
 from memory.store import RunStore
@@ -97,9 +98,9 @@ def test_an_expert_that_could_not_be_graded_says_why(tmp_path: Path) -> None:
         store.put_expert(
             Expert(id="g1-0", genome_id="0" * 32, generation=1, birth=0, operator="linear")
         )
-        gap = {"expert": "g1-0", "family": "g0-a01", "reason": "the sandbox did not start"}
-        store.add_event("missing", {**gap})
-        store.add_event("missing", {**gap, "expert": "g1-1"})
+        for expert in ("g1-0", "g1-1"):
+            reason = "the sandbox did not start"
+            store.add_event(MissingGrade(expert=expert, family="g0-a01", reason=reason))
 
     found = trace.collect(_folder(tmp_path, fill), expert="g1-0")
     assert [gap["family"] for gap in found["experts"][0]["missing"]] == ["g0-a01"]

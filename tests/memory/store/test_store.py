@@ -21,6 +21,7 @@ from memory.records import (
     Draft,
     Expert,
     Family,
+    FoundingWave,
     GateReport,
     GibberishFound,
     Grade,
@@ -248,10 +249,10 @@ def test_meta_and_events(store: RunStore) -> None:
     store.put_meta("summary", {"coverage": [2, None]})
     assert store.meta("summary") == {"coverage": [2, None]}
     with store.once("selection", 4):
-        store.add_event("founding_wave", {"wave": 0})
-    store.add_event("gibberish", GibberishFound(expert="g1-0", reason="loops"))
+        store.add_event(FoundingWave(wave=0, assignments=4))
+    store.add_event(GibberishFound(expert="g1-0", reason="loops"))
     assert [(event.payload, event.generation) for event in store.events()] == [
-        ({"wave": 0}, 4),
+        ({"wave": 0, "assignments": 4}, 4),
         ({"expert": "g1-0", "reason": "loops"}, None),
     ]
     assert [event.kind for event in store.events("gibberish")] == ["gibberish"]
