@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-EventKind = Literal["phase", "step", "line", "pulse"]
+ProgressKind = Literal["phase", "step", "line", "pulse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class ProgressEvent:
         total: steps that this phase has, 0 where it is not known.
     """
 
-    kind: EventKind
+    kind: ProgressKind
     text: str
     done: int = 0
     total: int = 0

@@ -34,7 +34,7 @@ STEP: Final = "graft"
 OPERATOR = STEP
 
 
-class Plan(NamedTuple):
+class GraftPlan(NamedTuple):
     """What is to be grafted: the parents' ids, and how they are merged."""
 
     parents: tuple[str, ...]
@@ -87,7 +87,7 @@ def restore(store: RunStore, folder: Path, bank: Bank) -> None:
         bank.append(anchor)
 
 
-def _plan(context: RunContext, generation: int) -> Plan | None:
+def _plan(context: RunContext, generation: int) -> GraftPlan | None:
     """Whether a graft is due, of whom, and by which method; drawn from streams of its own."""
     settings = context.config.breeding.graft
     if not settings.every or generation % settings.every:
@@ -104,10 +104,10 @@ def _plan(context: RunContext, generation: int) -> Plan | None:
         return None
     methods = sorted(settings.methods)
     method = methods[int(rng.integers(len(methods)))]
-    return Plan(parents, method, settings.methods[method])
+    return GraftPlan(parents, method, settings.methods[method])
 
 
-def _merge(context: RunContext, bank: Bank, name: str, plan: Plan, generation: int) -> Anchor:
+def _merge(context: RunContext, bank: Bank, name: str, plan: GraftPlan, generation: int) -> Anchor:
     """The merge, kept in the run folder under its content hash before anything refers to it."""
     parents = {each: context.genome(context.store.expert(each)) for each in plan.parents}
     folder = context.folder / FOLDER
@@ -132,7 +132,9 @@ def _file(anchor: Anchor) -> str:
     return f"{anchor.content_hash}.safetensors"
 
 
-def _record(context: RunContext, bank: Bank, anchor: Anchor, plan: Plan, generation: int) -> None:
+def _record(
+    context: RunContext, bank: Bank, anchor: Anchor, plan: GraftPlan, generation: int
+) -> None:
     """Write the graft and its expert; to be called within the step."""
     genome = bank.seed_genome(anchor.name)
     kept = Graft(

@@ -21,7 +21,7 @@ CHUNK = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TaskOutcome:
     """One answer to one task.
 
     Attributes:
@@ -33,7 +33,7 @@ class Outcome:
     passed: bool | None
 
 
-Sheet = Mapping[str, Outcome]
+Sheet = Mapping[str, TaskOutcome]
 """Task id -> what one voice made of it."""
 
 
@@ -111,13 +111,13 @@ class Bench:
         examiner = await self._examiner(
             self._scorer, voice.temperature, voice.sample, contender.answerer
         )
-        sheet: dict[str, Outcome] = {}
+        sheet: dict[str, TaskOutcome] = {}
         for start in range(0, len(self.tasks), CHUNK):
             chunk = self.tasks[start : start + CHUNK]
             items = [task.item() for task in chunk]
             results = await examiner.examine(contender.genome_id, contender.genome, items)
             for task, result in zip(chunk, results, strict=True):
-                sheet[task.id] = Outcome(result.answer, result.passed)
+                sheet[task.id] = TaskOutcome(result.answer, result.passed)
         self._sheets[_place(voice)] = sheet
 
     async def _examiner(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from agents.errors import TaskFileError
-from agents.evaluation.rows import Place, Row, RunRows
+from agents.evaluation.rows import Row, RowKey, RunRows
 from agents.evaluation.sample_logs import Log, Sample
 from agents.task_force.ballot import Ballot
 from agents.task_force.methods import Aids, method_named, select
@@ -37,7 +37,7 @@ async def measure_logs(
     if len(set(clusters.values())) == 1:
         # One benchmark alone: its documents are all the units there are.
         clusters = {item: item for item in items}
-    rows: dict[Place, Row] = {}
+    rows: dict[RowKey, Row] = {}
     for n in sorted({size for size in sizes if size <= len(order)}):
         members = tuple(order[:n])
         rows[name, n] = await _row(name, members, {m: logs[m] for m in members}, items)

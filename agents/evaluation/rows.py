@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.evaluation.bench import Bench, Outcome
+from agents.evaluation.bench import Bench, TaskOutcome
 from agents.evaluation.contenders import Line
 from agents.evaluation.intervals import Interval, paired_intervals, ratio_interval
 from agents.evaluation.tasks import Task
@@ -16,7 +16,7 @@ from agents.task_force.ballot import Ballot, CandidateAnswer
 from agents.task_force.methods import Aids, Method, lacking, select
 from memory.hashing import text_hash
 
-Place = tuple[str, int]
+RowKey = tuple[str, int]
 """Name and N of a row."""
 
 
@@ -46,7 +46,7 @@ class Row:
     ungraded: int
 
     @property
-    def place(self) -> Place:
+    def place(self) -> RowKey:
         """What it is compared by."""
         return (self.name, self.n)
 
@@ -64,7 +64,7 @@ class RunRows:
     run: str
     seed: int
     clusters: Mapping[str, str]
-    rows: Mapping[Place, Row] = field(default_factory=dict)
+    rows: Mapping[RowKey, Row] = field(default_factory=dict)
 
 
 async def measure(bench: Bench, line: Line, methods: Sequence[Method], aids: Aids) -> Row:
@@ -107,7 +107,7 @@ async def measure(bench: Bench, line: Line, methods: Sequence[Method], aids: Aid
     )
 
 
-def _ballot(task: Task, said: Sequence[tuple[str, float, Outcome]]) -> Ballot:
+def _ballot(task: Task, said: Sequence[tuple[str, float, TaskOutcome]]) -> Ballot:
     candidates = []
     for name, fitness, outcome in said:
         assert outcome.answer is not None
@@ -124,14 +124,14 @@ class Difference:
         by_run: the same difference in each run alone.
     """
 
-    ours: Place
-    theirs: Place
+    ours: RowKey
+    theirs: RowKey
     measure: str
     interval: Interval
     by_run: tuple[float, ...]
 
 
-Column = tuple[Place, str]
+Column = tuple[RowKey, str]
 """A row and what is measured of it: `coverage`, or a method."""
 
 

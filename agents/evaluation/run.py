@@ -22,7 +22,7 @@ from agents.evaluation.contenders import (
     seed_lines,
 )
 from agents.evaluation.endpoint import EndpointAnswerer
-from agents.evaluation.rows import Place, Row, RunRows, measure
+from agents.evaluation.rows import Row, RowKey, RunRows, measure
 from agents.evaluation.tasks import Task
 from agents.judge.grader import Scorer
 from agents.progress import ProgressEvent
@@ -76,7 +76,7 @@ async def evaluate_run(
         await bench.answer_all(lines)
     router = open_router(context, {c.name: c.skills for c in everybody})
     aids = dataclasses.replace(aids, router=router)
-    rows: dict[Place, Row] = {}
+    rows: dict[RowKey, Row] = {}
     for line in lines:
         context.progress(
             ProgressEvent("step", f"choose: {line.name} {line.n}", len(rows), len(lines))

@@ -35,7 +35,7 @@ class GymScore(Record):
     entry: dict[str, Json]
 
 
-Score = Literal["exact", "number", "rated"] | GymScore
+ScoringRule = Literal["exact", "number", "rated"] | GymScore
 
 
 class Task(Record):
@@ -51,7 +51,7 @@ class Task(Record):
     id: str = Field(min_length=1)
     instructions: str = Field(min_length=1)
     answer: str
-    score: Score = "exact"
+    score: ScoringRule = "exact"
     generator: str = ""
 
     @model_validator(mode="after")

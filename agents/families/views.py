@@ -8,10 +8,10 @@ from agents.families.proposal import Proposal
 from memory.records import Assignment, Critique, Family, GateReport, Json, TrialAnswer
 from memory.store import RunStore
 
-JsonObject = dict[str, Json]
+View = dict[str, Json]
 
 
-def assignment_view(assignment: Assignment) -> JsonObject:
+def assignment_view(assignment: Assignment) -> View:
     """What is asked for. The index lets parallel scientists take different parts of a catalogue."""
     return {
         "id": assignment.id,
@@ -21,7 +21,7 @@ def assignment_view(assignment: Assignment) -> JsonObject:
     }
 
 
-def family_view(family: Family) -> JsonObject:
+def family_view(family: Family) -> View:
     """A family of the pool without its code."""
     return {
         "name": family.name,
@@ -32,13 +32,13 @@ def family_view(family: Family) -> JsonObject:
     }
 
 
-def proposal_view(proposal: Proposal) -> JsonObject:
+def proposal_view(proposal: Proposal) -> View:
     """A drafted family without its code."""
-    view: JsonObject = proposal.model_dump(mode="json", by_alias=True, exclude={"code"})
+    view: View = proposal.model_dump(mode="json", by_alias=True, exclude={"code"})
     return view
 
 
-def gates_view(gates: GateReport) -> JsonObject:
+def gates_view(gates: GateReport) -> View:
     """What the gates found: a reason code and one line, or that all were passed."""
     return {
         "passed": gates.passed,
@@ -48,7 +48,7 @@ def gates_view(gates: GateReport) -> JsonObject:
     }
 
 
-def answers_view(answers: Sequence[TrialAnswer]) -> list[JsonObject]:
+def answers_view(answers: Sequence[TrialAnswer]) -> list[View]:
     """What current experts answered, and what the program made of it."""
     return [
         {
@@ -62,7 +62,7 @@ def answers_view(answers: Sequence[TrialAnswer]) -> list[JsonObject]:
     ]
 
 
-def critique_view(critique: Critique) -> JsonObject:
+def critique_view(critique: Critique) -> View:
     """A critic's verdict and reasons."""
     return {"verdict": critique.verdict, "problems": list(critique.problems)}
 

@@ -15,7 +15,7 @@ from typing import Protocol
 from agents.context import RunContext
 from agents.families.items import Item
 from agents.judge.extraction import extract
-from agents.judge.grader import Failure, Grader, Scorer, Verdict, VoteBook
+from agents.judge.grader import Failure, Grader, GradingResult, Scorer, VoteBook
 from agents.judge.rater import Rater
 from agents.sandbox import Fault
 from agents.sandbox.known_scores import KnownScores
@@ -192,10 +192,10 @@ class Examiner:
 def _result(
     question: _Question,
     answers: Mapping[str, Answer],
-    verdicts: Mapping[str, Verdict],
+    verdicts: Mapping[str, GradingResult],
     failures: Mapping[str, Failure],
 ) -> Result:
-    verdict = verdicts.get(question.key, Verdict())
+    verdict = verdicts.get(question.key, GradingResult())
     failure = failures.get(question.key, verdict.failure)
     return Result(
         item=question.item,

@@ -55,7 +55,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class GradingResult:
     """What came of grading one answer: `passed`, or the failure that left it missing."""
 
     passed: bool | None = None
@@ -88,21 +88,21 @@ class Grader:
         self._rater = rater
         self._known = KnownScores() if known is None else known
 
-    async def grade(self, answered: Sequence[Answered]) -> dict[str, Verdict]:
+    async def grade(self, answered: Sequence[Answered]) -> dict[str, GradingResult]:
         """Verdicts by answer key.
 
         Raises:
             BudgetExhausted: the rater may not call any more.
         """
         found = self._store.grades([_code_key(item, answer) for item, answer in answered])
-        verdicts: dict[str, Verdict] = {}
+        verdicts: dict[str, GradingResult] = {}
         families: dict[str, list[Answered]] = {}
         for item, answer in answered:
             grade = found.get(_code_key(item, answer))
             if grade is None:
                 families.setdefault(item.code_hash, []).append((item, answer))
             else:
-                verdicts[answer.key] = Verdict(grade.passed)
+                verdicts[answer.key] = GradingResult(grade.passed)
         for scored in await all_of(self._score(group) for group in families.values()):
             verdicts.update(scored)
         let_through = [
@@ -115,7 +115,7 @@ class Grader:
             verdicts[answer.key] = verdict
         return verdicts
 
-    async def _score(self, group: Sequence[Answered]) -> dict[str, Verdict]:
+    async def _score(self, group: Sequence[Answered]) -> dict[str, GradingResult]:
         """Score answers to one family in one request; equal submissions are scored once."""
         submissions = {
             answer.key: Submission(item.instance, answer.extracted) for item, answer in group
@@ -129,7 +129,9 @@ class Grader:
                 with span("grade", "score", family=family.code_hash, submissions=len(unknown)):
                     scores = await self._sandbox.score(family.code, unknown)
             except (SandboxError, EndpointError, ContextLengthError) as error:
-                return {answer.key: Verdict(failure=Failure(str(error))) for _, answer in group}
+                return {
+                    answer.key: GradingResult(failure=Failure(str(error))) for _, answer in group
+                }
         condemned = next(filter(None, map(_condemnation, scores)), None)
         failure = None if condemned is None else Failure(str(condemned), condemned)
         for submission, score in zip(unknown, scores, strict=True):
@@ -140,17 +142,17 @@ class Grader:
         for item, answer in group:
             value = values[submissions[answer.key]]
             passed = value == 1 if value in (0, 1) else None
-            verdicts[answer.key] = Verdict(passed, failure=failure)
+            verdicts[answer.key] = GradingResult(passed, failure=failure)
             if passed is not None:
                 grades.append(_grade(_code_key(item, answer), answer, item.code_hash, passed))
         self._store.put_grades(grades)
         return verdicts
 
-    async def _rate(self, item: Item, answer: Answer) -> Verdict:
+    async def _rate(self, item: Item, answer: Answer) -> GradingResult:
         """Collect the votes on record and those that are still to be cast."""
         assert item.rubric is not None
         if self._rater is None:
-            return Verdict(
+            return GradingResult(
                 failure=Failure(
                     "no rater is configured: set endpoints.rater.base_url and model, and run again"
                 )
@@ -179,10 +181,10 @@ class Grader:
             grades.update({grade.key: grade for grade in cast})
         votes = [grade.passed for grade in grades.values()]
         failure = None if votes else Failure(error)
-        return Verdict(majority(votes), agreement(votes), failure)
+        return GradingResult(majority(votes), agreement(votes), failure)
 
 
-def _lets_through(verdict: Verdict) -> bool:
+def _lets_through(verdict: GradingResult) -> bool:
     return verdict.passed is True and verdict.failure is None
 
 

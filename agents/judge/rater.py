@@ -42,7 +42,7 @@ _ORDERS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Vote:
+class RaterVote:
     """One valid vote: the rater knew the two known answers for what they are."""
 
     number: int
@@ -61,7 +61,7 @@ class Rating:
         failure: the endpoint's error, where that is why.
     """
 
-    votes: tuple[Vote, ...]
+    votes: tuple[RaterVote, ...]
     error: str = ""
     failure: ChatError | None = None
 
@@ -106,13 +106,13 @@ class Rater:
         """
         wanted = range(self.votes) if numbers is None else numbers
         if not answer.strip():
-            return Rating(tuple(Vote(n, False, "an empty answer", "none") for n in wanted))
+            return Rating(tuple(RaterVote(n, False, "an empty answer", "none") for n in wanted))
         with span("grade", "rate", family=item.code_hash, votes=len(wanted)) as work:
             cast = await all_of(self._vote(item, answer, number, again) for number in wanted)
-            votes = tuple(vote for vote in cast if isinstance(vote, Vote))
+            votes = tuple(vote for vote in cast if isinstance(vote, RaterVote))
             rating = Rating(
                 votes,
-                next((str(vote) for vote in cast if not isinstance(vote, Vote)), ""),
+                next((str(vote) for vote in cast if not isinstance(vote, RaterVote)), ""),
                 next((vote for vote in cast if isinstance(vote, ChatError)), None),
             )
             work.set(output=f"{rating.passed}, agreement {rating.agreement}")
@@ -120,7 +120,7 @@ class Rater:
 
     async def _vote(
         self, item: Item, answer: str, number: int, again: bool
-    ) -> Vote | ChatError | str:
+    ) -> RaterVote | ChatError | str:
         """One vote, or why there is none; a void vote is cast once more in each session.
 
         Void votes of earlier sessions stay on record and are passed over: each is found in the
@@ -133,13 +133,13 @@ class Rater:
             except (EndpointError, ContextLengthError) as error:
                 return error
             tries_left -= not (again and replayed)
-            if isinstance(vote, Vote) or tries_left == 0:
+            if isinstance(vote, RaterVote) or tries_left == 0:
                 return vote
         raise AssertionError("counting has no end")
 
     async def _ask(
         self, item: Item, answer: str, number: int, sample: int
-    ) -> tuple[Vote | str, bool]:
+    ) -> tuple[RaterVote | str, bool]:
         """A vote, or why it is void; and whether it is one of an earlier session."""
         assert item.rubric is not None
         known = {
@@ -165,13 +165,13 @@ class Rater:
         vote = self._read(completion.parsed, order, number)
         return vote, completion.replayed
 
-    def _read(self, reply: RatingReply, order: Sequence[str], number: int) -> Vote | str:
+    def _read(self, reply: RatingReply, order: Sequence[str], number: int) -> RaterVote | str:
         said = dict(zip(order, (reply.A, reply.B, reply.C), strict=True))
         if said["reference"] != "pass":
             return "the vote is void: the rater failed the reference answer"
         if said["foil"] != "fail":
             return "the vote is void: the rater passed a wrong answer"
-        return Vote(number, said["answer"] == "pass", reply.reason, self._chat.model("rater"))
+        return RaterVote(number, said["answer"] == "pass", reply.reason, self._chat.model("rater"))
 
 
 class RatingReply(BaseModel):

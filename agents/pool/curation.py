@@ -23,7 +23,7 @@ from memory.records import AssignmentKind, Family
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class AdaptationPlan:
     """What one adaptation does.
 
     Attributes:
@@ -58,7 +58,7 @@ def plan_adaptation(
     settings: PoolSettings,
     rng: np.random.Generator,
     replaced: Collection[str] = (),
-) -> Plan:
+) -> AdaptationPlan:
     """Decide one adaptation of the pool.
 
     Args:
@@ -69,7 +69,7 @@ def plan_adaptation(
         replaced: active families whose parent rests behind them, and returns if they retire as
             impossible: the pool grows no smaller by them.
     """
-    plan = Plan()
+    plan = AdaptationPlan()
     graded = [family for family in active if family.id in rates]
     _retire_impossible(plan, graded, len(active), rates, settings, rng, replaced)
     alive = [family for family in graded if family.id not in plan.retired]
@@ -90,7 +90,7 @@ def plan_adaptation(
 
 
 def _retire_impossible(
-    plan: Plan,
+    plan: AdaptationPlan,
     graded: Sequence[Family],
     active: int,
     rates: Mapping[str, float],
@@ -141,7 +141,7 @@ def curate(context: RunContext, generation: int) -> None:
     )
 
 
-def _apply(context: RunContext, plan: Plan) -> None:
+def _apply(context: RunContext, plan: AdaptationPlan) -> None:
     for family in plan.retired:
         move(context.store, context.store.family(family), "impossible")
     for family in plan.held:

@@ -48,7 +48,7 @@ from memory.store import RunStore
 
 __all__ = ["ScientistContext", "build_scientist", "candidate_family"]
 
-Step = Literal["trial", "critique", "refine", "done"]
+NextStep = Literal["trial", "critique", "refine", "done"]
 
 
 class ScientistState(TypedDict):
@@ -56,7 +56,7 @@ class ScientistState(TypedDict):
 
     assignment: str
     round: int
-    step: NotRequired[Step]
+    step: NotRequired[NextStep]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class ScientistContext:
         return cls(run.store, run.chat, scientist, gates, trial, run.has_rater)
 
 
-Handles = Runtime[ScientistContext]
+ScientistRuntime = Runtime[ScientistContext]
 
 
 @cache
@@ -119,7 +119,7 @@ def next_step(state: ScientistState) -> str:
     return END if step == "done" else step
 
 
-async def propose(state: ScientistState, runtime: Handles) -> dict[str, Any]:
+async def propose(state: ScientistState, runtime: ScientistRuntime) -> dict[str, Any]:
     """Ask for the first form of the family."""
     context = runtime.context
     assignment = context.store.assignment(state["assignment"])
@@ -131,7 +131,7 @@ async def propose(state: ScientistState, runtime: Handles) -> dict[str, Any]:
     return await _write(context, assignment, 0, ask)
 
 
-async def refine(state: ScientistState, runtime: Handles) -> dict[str, Any]:
+async def refine(state: ScientistState, runtime: ScientistRuntime) -> dict[str, Any]:
     """Ask for a changed form, in the light of what came of the last one."""
     context, number = runtime.context, state["round"] + 1
     assignment = context.store.assignment(state["assignment"])
@@ -151,7 +151,7 @@ async def refine(state: ScientistState, runtime: Handles) -> dict[str, Any]:
     return await _write(context, assignment, number, ask)
 
 
-async def trial(state: ScientistState, runtime: Handles) -> dict[str, Any]:
+async def trial(state: ScientistState, runtime: ScientistRuntime) -> dict[str, Any]:
     """Run the gates; what passes them is answered by current experts for the critic to see."""
     context, draft = runtime.context, _draft(runtime.context, state)
     proposal = Proposal.of(draft)
@@ -176,7 +176,7 @@ async def trial(state: ScientistState, runtime: Handles) -> dict[str, Any]:
     return {"step": "critique"}
 
 
-async def critique(state: ScientistState, runtime: Handles) -> dict[str, Any]:
+async def critique(state: ScientistState, runtime: ScientistRuntime) -> dict[str, Any]:
     """Ask the critic for a verdict."""
     context, draft = runtime.context, _draft(runtime.context, state)
     assignment = context.store.assignment(draft.assignment)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from agents.chat.client import ChatClient, Place
 from agents.chat.structured import Completion
 from agents.task_force.ballot import Ballot, Choice, Vote, elect
-from agents.task_force.methods import Aids, Judge, method
+from agents.task_force.methods import Aids, AnswerJudge, method
 from memory.hashing import json_hash
 from memory.randomness import stream
 
@@ -103,7 +103,7 @@ async def knockout(ballot: Ballot, aids: Aids) -> Choice:
 
 
 async def _duel(
-    judge: Judge, ballot: Ballot, one: int, other: int, round_: int
+    judge: AnswerJudge, ballot: Ballot, one: int, other: int, round_: int
 ) -> tuple[int, list[Vote]]:
     """Who goes on; a judge that wavers with the order leaves it to the earlier on the ballot."""
     texts = {place: ballot.candidates[place].text for place in (one, other)}

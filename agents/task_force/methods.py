@@ -33,7 +33,7 @@ LACKS: dict[Need, str] = {
 }
 
 
-class Judge(Protocol):
+class AnswerJudge(Protocol):
     """A language model that is asked about answers."""
 
     async def choose(self, question: str, answers: list[str], turn: int) -> int | None:
@@ -57,7 +57,7 @@ class Router(Protocol):
         ...
 
 
-class Scorer(Protocol):
+class RewardScorer(Protocol):
     """A reward model."""
 
     async def score(self, question: str, answers: list[str]) -> list[float]:
@@ -77,10 +77,10 @@ class Aids:
         passes: how often a judge is asked about the same thing.
     """
 
-    chooser: Judge | None = None
-    rater: Judge | None = None
+    chooser: AnswerJudge | None = None
+    rater: AnswerJudge | None = None
     router: Router | None = None
-    reward: Scorer | None = None
+    reward: RewardScorer | None = None
     passes: int = 3
 
 

@@ -37,7 +37,7 @@ from memory.messages import first_problem
 from memory.store import RunStore
 
 if TYPE_CHECKING:
-    from agents.evaluation.rows import Column, Difference, Place, Row, RunRows
+    from agents.evaluation.rows import Column, Difference, Row, RowKey, RunRows
     from agents.evaluation.run import Plan
     from agents.evaluation.sample_logs import Log
 
@@ -240,7 +240,7 @@ def report(runs: Sequence[RunRows], max_tokens: int | None) -> dict[str, Any]:
     }
 
 
-def rows_of(runs: Sequence[RunRows], places: Sequence[Place]) -> list[dict[str, Any]]:
+def rows_of(runs: Sequence[RunRows], places: Sequence[RowKey]) -> list[dict[str, Any]]:
     """Rows with their intervals; over several runs, tokens and seconds are means of a run."""
     from agents.evaluation.rows import intervals
 
@@ -251,7 +251,7 @@ def rows_of(runs: Sequence[RunRows], places: Sequence[Place]) -> list[dict[str, 
     return [_row(runs, place, found) for place in places]
 
 
-def _row(runs: Sequence[RunRows], place: Place, found: dict[Column, Interval]) -> dict[str, Any]:
+def _row(runs: Sequence[RunRows], place: RowKey, found: dict[Column, Interval]) -> dict[str, Any]:
     rows: list[Row] = [run.rows[place] for run in runs]
     coverage = found[place, "coverage"]
     return {
@@ -275,7 +275,7 @@ def _row(runs: Sequence[RunRows], place: Place, found: dict[Column, Interval]) -
     }
 
 
-def compare(runs: Sequence[RunRows], places: Sequence[Place]) -> list[Difference]:
+def compare(runs: Sequence[RunRows], places: Sequence[RowKey]) -> list[Difference]:
     """The comparisons that matter, all at equal N but for best-of-N against the best expert."""
     from agents.evaluation.rows import differences
 
@@ -299,7 +299,7 @@ def compare(runs: Sequence[RunRows], places: Sequence[Place]) -> list[Difference
     return differences(runs, pairs)
 
 
-def _methods(runs: Sequence[RunRows], place: Place) -> list[str]:
+def _methods(runs: Sequence[RunRows], place: RowKey) -> list[str]:
     """Methods by which a row was chosen from in every run."""
     first, *others = (run.rows[place].chosen for run in runs)
     return [name for name in first if all(name in other for other in others)]

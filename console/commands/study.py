@@ -23,7 +23,7 @@ from console.run.folder import RunFolder
 from memory.files import replace_file
 
 if TYPE_CHECKING:
-    from agents.evaluation.rows import Column, Place, RunRows
+    from agents.evaluation.rows import Column, RowKey, RunRows
     from agents.evaluation.tasks import Task
     from console.commands.study_file import StudySettings
 
@@ -122,7 +122,7 @@ def _differences(ours: Sequence[RunRows], full: Sequence[RunRows]) -> list[dict[
     ]
 
 
-def _shared(runs: Sequence[RunRows]) -> list[Place]:
+def _shared(runs: Sequence[RunRows]) -> list[RowKey]:
     return [place for place in runs[0].rows if all(place in run.rows for run in runs)]
 
 
