@@ -298,7 +298,8 @@ class GateReport(Record):
 
     Attributes:
         code: reason code of the first gate that failed, None if all passed.
-        detail: one line for the scientist: what was expected, what came, of which instance.
+        detail: one line for the scientist: what was expected and found, for which instance. It is
+            sent to the model, so rewording it changes the keys of calls.
         instructions: instance -> text, as far as the sandbox got.
     """
 

@@ -33,8 +33,9 @@ def _trim_pool(context: RunContext, experts: list[Expert]) -> None:
     active = [family.id for family in context.store.families("active")]
     skills = {expert.id: context.store.skills(expert.id) for expert in experts}
     rates = pass_rates(active, skills)
-    for family in over_capacity(active, rates, context.config.pool.capacity):
-        move(context.store, context.store.family(family), "least_telling", rate=rates[family])
+    for name in over_capacity(active, rates, context.config.pool.capacity):
+        family = context.store.family(name)
+        move(context.store, family, "least_discriminating", rate=rates[name])
 
 
 def _survive(context: RunContext, generation: int, experts: list[Expert]) -> None:

@@ -1,4 +1,4 @@
-"""The critic: an agent of its own that looks at what a scientist drafted.
+"""The critic: an agent that reviews what a scientist drafted.
 
 critique  the verdict on a draft: accept, refine or reject, with problems
 novelty   whether a family is interestingly new beside its nearest neighbours

@@ -20,7 +20,7 @@ from memory.records import Assignment, Draft, Verdict
 from memory.store import RunStore
 
 CRITIC_ATTEMPTS = 2
-"""How often a critic is asked before its unreadable replies end an assignment."""
+"""How often a critic is asked before unparsable replies end an assignment."""
 
 
 class CritiqueReply(BaseModel):
@@ -50,7 +50,7 @@ def shown_to_critic(store: RunStore, assignment: Assignment, draft: Draft) -> di
 async def criticise(
     chat: ChatClient, store: RunStore, assignment: Assignment, draft: Draft
 ) -> Completion[CritiqueReply]:
-    """Ask the critic for a verdict; an unreadable reply is asked for once more.
+    """Ask the critic for a verdict; a reply that cannot be parsed is requested once more.
 
     Raises:
         EndpointError, ContextLengthError, BudgetExhausted: as the chat client.

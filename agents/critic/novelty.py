@@ -26,15 +26,15 @@ class NoveltyReply(BaseModel):
 async def interestingly_new(
     chat: ChatClient, family: Family, neighbours: Sequence[Family], place: Place
 ) -> NoveltyReply | None:
-    """Ask the critic's model; None if its reply is unreadable.
+    """Ask the critic's model; None if its reply cannot be parsed.
 
     Neighbours that are too many for the model's context are reduced to the nearest.
 
     Args:
-        chat: how the agents speak.
+        chat: the client that is asked.
         family: the candidate.
-        neighbours: families of the pool that lie nearest to it, the nearest first.
-        place: the assignment that the candidate grew out of.
+        neighbours: the most similar families of the pool, the nearest first.
+        place: the assignment of the candidate.
 
     Raises:
         EndpointError, ContextLengthError, BudgetExhausted: as the chat client.
@@ -65,7 +65,7 @@ async def _ask(
 async def novelty_verdict(
     context: RunContext, assignment: Assignment, family: Family
 ) -> Rejection | None:
-    """None for a new family, else why it is none."""
+    """None for a new family, else why it is rejected."""
     neighbours = context.novelty.nearest(family, k=context.config.novelty.neighbours)
     if not neighbours:
         return None
@@ -87,5 +87,5 @@ async def novelty_verdict(
         return Rejection(reason="endpoint", detail=str(error))
     if reply is not None and reply.decision == "new":
         return None
-    reason = reply.reason if reply is not None else "the novelty check gave no readable verdict"
+    reason = reply.reason if reply is not None else "the critic's reply could not be parsed"
     return Rejection(reason="not_novel", detail=f"{detail}: {reason}"[:300])

@@ -4,7 +4,7 @@
     candidate  from an assignment's last draft to the record of a family
     items      Item, Rubric: gradable instances
     folders    tasks/<id>/task.py and task.json, written from the run store
-    lifecycle  active, held, retired: what can happen to a family, as a state machine
+    lifecycle  active, held, retired: the status of a family, as a state machine
     views      what prompts show of records
 
 It owns the table of families; programs run in `agents.sandbox` only.

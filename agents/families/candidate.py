@@ -1,4 +1,4 @@
-"""The family record of an assignment whose last draft found acceptance."""
+"""The family record of an assignment whose last draft was accepted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SLUG_LENGTH = 40
 
 
 def candidate_family(store: RunStore, assignment: Assignment) -> Family:
-    """The family that an assignment has grown into; equal drafts give equal records."""
+    """The family that an assignment resulted in; equal drafts give equal records."""
     drafts = store.drafts(assignment.id)
     proposal = Proposal.of(drafts[-1])
     gates = drafts[-1].gates
@@ -43,7 +43,7 @@ def generators(code: str) -> str:
 
 
 def revisions(drafts: Sequence[Draft]) -> int:
-    """Rounds in which the program changed, after a gate or a critic had turned it down."""
+    """Rounds in which the program changed after a gate or the critic rejected it."""
     programs = [draft.proposal["code"] for draft in drafts if draft.proposal is not None]
     return sum(before != after for before, after in itertools.pairwise(programs))
 
@@ -52,7 +52,7 @@ def slug(name: str) -> str:
     """Lower-case letters and digits joined by hyphens, short enough for a folder name."""
     words = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
     if len(words) > _SLUG_LENGTH:
-        # Whole words, but for a first one that is too long itself.
+        # Whole words, unless the first one alone is too long.
         short = words[: _SLUG_LENGTH + 1]
         words = short.rpartition("-")[0] or short[:_SLUG_LENGTH]
     return words or "family"

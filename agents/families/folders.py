@@ -1,9 +1,9 @@
-"""Family folders: what a scientist wrote, as files that people and other programs can read.
+"""Family folders: families as files that people and other programs can read.
 
     tasks/<family id>/task.py      the program
     tasks/<family id>/task.json    everything else
 
-The run store is the truth; folders are written from it and may be written again at any time.
+The run store is authoritative; folders are written from it and can be rewritten at any time.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 def write_family(folder: Path, family: Family) -> Path:
     """Write the folder of a family; writing the same again changes nothing.
 
-    Each file is replaced in one step, the metadata last: a folder that has it is complete.
+    Each file is replaced atomically, the metadata last: a folder that has it is complete.
 
     Args:
-        folder: where family folders lie, as in `runs/quickstart/tasks`.
+        folder: the parent of family folders, as in `runs/quickstart/tasks`.
         family: what to write; its id names the folder.
 
     Returns:
         The folder of this family.
 
     Raises:
-        FamilyFolderError: the id is no plain name, or the files cannot be written.
+        FamilyFolderError: the id is not a valid folder name, or the files cannot be written.
     """
     check_id(family.id)
     own = folder / family.id
@@ -56,13 +56,13 @@ def write_family(folder: Path, family: Family) -> Path:
 
 
 def check_id(family_id: str) -> None:
-    """Refuse an id that cannot name a folder.
+    """Reject an id that is not a valid folder name.
 
     Raises:
-        FamilyFolderError: it is no plain name.
+        FamilyFolderError: it is not a valid folder name.
     """
     if not _SAFE_ID.fullmatch(family_id):
-        raise FamilyFolderError(f"{family_id!r} cannot name a family folder")
+        raise FamilyFolderError(f"{family_id!r} is not a valid name for a family folder")
 
 
 def read_family(folder: Path) -> Family:
@@ -72,7 +72,7 @@ def read_family(folder: Path) -> Family:
         folder: the folder of this family.
 
     Raises:
-        FamilyFolderError: it is no family folder, or its metadata are not as they should be.
+        FamilyFolderError: it is not a family folder, or its metadata is invalid.
     """
     try:
         code = (folder / PROGRAM).read_bytes().decode()
@@ -80,15 +80,15 @@ def read_family(folder: Path) -> Family:
         metadata.pop("example_instruction", None)
         return Family.model_validate(metadata | {"code": code, "code_hash": text_hash(code)})
     except (OSError, UnicodeDecodeError) as error:
-        raise FamilyFolderError(f"{folder} is no readable family folder: {error}") from error
+        raise FamilyFolderError(f"{folder} is not a readable family folder: {error}") from error
     except ValidationError as error:
         raise FamilyFolderError(f"{folder / METADATA}: {first_problem(error)}") from error
     except (ValueError, AttributeError, TypeError) as error:
-        raise FamilyFolderError(f"{folder / METADATA} holds no JSON object: {error}") from error
+        raise FamilyFolderError(f"{folder / METADATA} is not a JSON object: {error}") from error
 
 
 def _replace(path: Path, text: str) -> None:
-    """Write a file in one step, unless it holds this text already. Line ends stay as they are."""
+    """Replace a file atomically unless it has this content already; line endings are kept."""
     content = text.encode()
     if path.exists() and path.read_bytes() == content:
         return

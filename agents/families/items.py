@@ -1,4 +1,4 @@
-"""What experts are examined on: gradable instances, and what came of them."""
+"""Gradable instances of families: what experts are examined on."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from memory.records import Family
 
 @dataclass(frozen=True, slots=True)
 class Rubric:
-    """What a rater grades the answers to one instance of a rated family by.
+    """How a rater grades the answers to one instance of a rated family.
 
     Attributes:
         text: when an answer passes.
         reference: an answer that passes.
-        foils: answers that are known to fail, the longest first; that one is at least as long as
-            the reference.
+        foils: answers that are known to fail, the longest first; the first is at least as long
+            as the reference.
     """
 
     text: str
@@ -33,7 +33,7 @@ class Rubric:
 
     @property
     def foil(self) -> str:
-        """The wrong answer that stands beside the reference in every vote."""
+        """The wrong answer that is shown beside the reference in every vote."""
         return self.foils[0]
 
 

@@ -1,15 +1,15 @@
 """The life of a family in the pool, as a state machine.
 
-    active --harder_tried------> held        it is easy, and rests behind a harder child
-    held   --child_rejected----> active      no harder child came of it
-    held   --child_impossible--> active      nobody passes the child: too big a step
-    held   --child_condemned---> active      the child's own code broke
-    active --impossible--------> retired     nobody passes it
-    active --least_telling-----> retired     the pool is full, and it tells experts apart the least
-    any    --condemned---------> retired     its own code broke; nobody can be graded on it
+    active --harder_tried----------> held        it is easy; a harder child is tried instead
+    held   --child_rejected--------> active      the harder child was rejected
+    held   --child_impossible------> active      no expert passes the child: too big a step
+    held   --child_condemned-------> active      the child's own code failed
+    active --impossible------------> retired     no expert passes it
+    active --least_discriminating--> retired     the pool is full; it discriminates least
+    any    --condemned-------------> retired     its own code failed; it cannot grade any expert
 
-Whatever retires a harder child because it cannot be passed or graded brings back the parent that
-rests behind it; a harder child that leaves as one that everybody passes does not.
+When a harder child is retired because no expert passes it or it cannot grade, its held parent
+returns; when it is retired because all experts pass it, the parent does not.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Happening = Literal[
     "child_impossible",
     "child_condemned",
     "impossible",
-    "least_telling",
+    "least_discriminating",
     "condemned",
 ]
 
@@ -37,7 +37,7 @@ TRANSITIONS: dict[tuple[FamilyStatus, Happening], FamilyStatus] = {
     ("held", "child_impossible"): "active",
     ("held", "child_condemned"): "active",
     ("active", "impossible"): "retired",
-    ("active", "least_telling"): "retired",
+    ("active", "least_discriminating"): "retired",
     ("active", "condemned"): "retired",
     ("held", "condemned"): "retired",
     ("retired", "condemned"): "retired",
@@ -48,7 +48,7 @@ _REASONS: dict[Happening, str] = {
     "child_impossible": "its harder child proved impossible",
     "child_condemned": "its harder child was condemned",
     "impossible": "impossible",
-    "least_telling": "least discrimination",
+    "least_discriminating": "least discrimination",
     "condemned": "condemned",
 }
 _HAPPENINGS = {reason: happening for happening, reason in _REASONS.items()}
@@ -60,27 +60,27 @@ def happening_of(event: FamilyEvent) -> Happening | None:
 
 
 def condemned(store: RunStore) -> set[str]:
-    """The families whose own code broke at some time: no expert can be graded on them."""
+    """The families whose own code has failed: no expert can be graded on them."""
     return {e.family for e in store.family_events() if happening_of(e) == "condemned"}
 
 
 def move(
     store: RunStore, family: Family, happening: Happening, *, detail: str = "", rate: float = 0.5
 ) -> FamilyStatus:
-    """Let something happen to a family, and to the parent that rests behind it.
+    """Apply a transition to a family, and to the parent that is held for it.
 
     Args:
         store: where the status is kept, with the reason.
-        family: whom it happens to.
-        happening: what.
-        detail: said after the reason, as in `condemned: timeout: ...`.
-        rate: pass rate of a family that leaves as `least_telling`; with 0 it was impossible.
+        family: the family.
+        happening: the transition.
+        detail: appended to the reason, as in `condemned: timeout: ...`.
+        rate: pass rate of a family that leaves as `least_discriminating`; with 0 it was impossible.
 
     Returns:
         The new status.
 
     Raises:
-        CurationError: this cannot happen to a family of that status.
+        CurationError: the family's status does not allow it.
     """
     present = store.family_status(family.id)
     try:
@@ -92,13 +92,13 @@ def move(
         store.set_family_status(family.id, status, reason)
         if happening == "condemned":
             _bring_back_parent(store, family, "child_condemned")
-        elif happening == "impossible" or (happening == "least_telling" and rate == 0):
+        elif happening == "impossible" or (happening == "least_discriminating" and rate == 0):
             _bring_back_parent(store, family, "child_impossible")
     return status
 
 
-def resting_parent(store: RunStore, child: Family) -> Family | None:
-    """The parent that rests behind a harder child, if one does."""
+def held_parent(store: RunStore, child: Family) -> Family | None:
+    """The parent that is held for a harder child, if there is one."""
     if child.kind != "harder":
         return None
     held = (parent for parent in child.parents if store.family_status(parent) == "held")
@@ -106,5 +106,5 @@ def resting_parent(store: RunStore, child: Family) -> Family | None:
 
 
 def _bring_back_parent(store: RunStore, child: Family, happening: Happening) -> None:
-    if (parent := resting_parent(store, child)) is not None:
+    if (parent := held_parent(store, child)) is not None:
         move(store, parent, happening)

@@ -23,7 +23,7 @@ class PairOfAnswers(BaseModel):
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 MOST_WRONG_ANSWERS = 20
-"""For one instance. Each is scored several times."""
+"""Per instance. Each is scored several times."""
 
 
 class PairOfWrongAnswers(BaseModel):
@@ -98,7 +98,7 @@ class Proposal(BaseModel):
     @field_validator("name", "capability")
     @classmethod
     def _one_line(cls, text: str) -> str:
-        """They are printed among other lines, where control characters could rewrite them."""
+        """They are printed among other lines, which control characters could overwrite."""
         if _CONTROL.search(text):
             raise ValueError("must be one line without control characters")
         return text

@@ -3,8 +3,8 @@
     assignments  when assignments are written, and what each shows a scientist
     admission    the join of the scientists: novelty and acceptance, in assignment order
     adoption     families that a run begins with
-    curation     which families retire or rest, on pass rates
-    rates        pass rates, and how well a family tells experts apart
+    curation     which families are retired or held, by pass rate
+    rates        pass rates, and how well a family discriminates between experts
 
 It owns the table of assignments, and writes accepted families to run store, folder and memory.
 """

@@ -1,7 +1,7 @@
-"""Assignments for scientists, and the decision which of their families are admitted.
+"""Admission: which of the scientists' families enter the pool.
 
-Scientists work at the same time and finish in any order; novelty is decided here, one family
-after another in assignment order, so that the outcome never depends on which arrived first.
+Scientists work concurrently and finish in any order; novelty is decided here, one family at a
+time in assignment order, so that the outcome does not depend on the order of arrival.
 """
 
 from __future__ import annotations

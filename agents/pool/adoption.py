@@ -1,7 +1,6 @@
-"""Families that a run begins with: folders that people, or other runs, have written.
+"""Families that a run begins with: folders written by people or by other runs.
 
-They pass the same gates as a scientist's draft, but nobody criticises them: who names them wants
-them.
+They pass the same gates as a scientist's draft, but are not reviewed by the critic.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ async def adopt_given(context: RunContext) -> None:
     """Put the families of `pool.families` into the founding pool, once.
 
     Raises:
-        FamilyFolderError: a folder holds no family, or one that fails a gate (which, and why).
+        FamilyFolderError: a folder contains no family, or one that fails a gate (named, with why).
         SandboxError: the sandbox itself failed.
     """
     if not context.config.pool.families or context.store.step_done(STEP, 0):
         return
     folders = family_folders(context.config.pool.families)
-    # One after another: the first that is refused ends it, and nothing else is under way then.
+    # In sequence: the first failure ends it, with no other check still running.
     checked = [await _checked(context, read_family(folder), folder) for folder in folders]
     families = _without_repetitions(checked)
     with context.store.once(STEP, 0) as due:
@@ -46,7 +45,9 @@ async def adopt_given(context: RunContext) -> None:
         context.novelty.add(family)
     repeated = len(checked) - len(families)
     context.progress(
-        ProgressEvent("line", f"given: {len(families)} families, {repeated} repetitions left out")
+        ProgressEvent(
+            "line", f"pool.families: {len(families)} added, {repeated} duplicates skipped"
+        )
     )
 
 
@@ -54,7 +55,7 @@ def family_folders(paths: Sequence[str]) -> list[Path]:
     """Family folders: each path is one, or a folder of some, as in `runs/quickstart/tasks`.
 
     Raises:
-        FamilyFolderError: there is none at a path.
+        FamilyFolderError: a path contains none.
     """
     found: list[Path] = []
     for path in map(Path, paths):
@@ -63,7 +64,7 @@ def family_folders(paths: Sequence[str]) -> list[Path]:
             continue
         below = sorted(entry.parent for entry in path.glob(f"*/{METADATA}"))
         if not below:
-            raise FamilyFolderError(f"pool.families: {path} holds no family folder")
+            raise FamilyFolderError(f"pool.families: {path} contains no family folder")
         found += below
     return found
 
@@ -83,7 +84,7 @@ async def _checked(context: RunContext, family: Family, folder: Path) -> Family:
 
 
 def _without_repetitions(families: Sequence[Family]) -> list[Family]:
-    """The families less those whose id, name or program an earlier one has."""
+    """The families without those that share id, name or program with an earlier one."""
     kept: list[Family] = []
     for family in families:
         if not any(_same(family, other) for other in kept):

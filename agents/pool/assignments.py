@@ -1,4 +1,4 @@
-"""Assignments for scientists: when they are written, what each is shown, how many are done."""
+"""Assignments for scientists: when they are written, what each contains, how many are done."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def needs_another_wave(context: RunContext) -> bool:
 
 
 def require_families(context: RunContext) -> None:
-    """Refuse to begin with an empty pool; the same command tries as many waves once more.
+    """Refuse to start with an empty pool; running the same command again tries as many waves.
 
     Raises:
-        JudgingError: all founding waves are over, and no family came of them.
+        JudgingError: all founding waves are over without an accepted family.
     """
     store = context.store
     if store.families("active") or needs_another_wave(context):
@@ -39,8 +39,9 @@ def require_families(context: RunContext) -> None:
     store.add_event(FoundingInVain(waves=waves))
     reasons = ", ".join(f"{reason} {n}" for reason, n in store.rejection_counts().items())
     raise JudgingError(
-        f"no family came of {waves} founding waves ({reasons}): `acdc trace DIR --rejected` shows "
-        "why; a better scientist or pool.families helps, and the same command tries again"
+        f"no family was accepted in {waves} founding waves ({reasons}): `acdc trace DIR "
+        "--rejected` shows why; set a stronger scientist or pool.families, then run the same "
+        "command again"
     )
 
 
@@ -113,12 +114,12 @@ def _lately_rejected(context: RunContext) -> tuple[str, ...]:
 
 
 def expect_drafts(context: RunContext, assignment_id: str) -> None:
-    """Count the assignments that a scientist's belongs to, for the display."""
+    """Set the display to the progress of the assignment's generation."""
     context.drafts.expect(*_counts(context, assignment_id))
 
 
 def _counts(context: RunContext, assignment_id: str) -> tuple[int, int]:
-    """How many assignments of the same generation are done with, and how many there are."""
+    """How many assignments of the same generation are done, and how many there are."""
     store = context.store
     generation = store.assignment(assignment_id).generation
     total = len(store.assignments(generation))
@@ -126,7 +127,8 @@ def _counts(context: RunContext, assignment_id: str) -> tuple[int, int]:
 
 
 def report_finished(context: RunContext, assignment_id: str) -> None:
-    """Say that a scientist has done its work: drafts take minutes where an endpoint is slow."""
+    """Report a finished assignment: drafts take minutes where an endpoint is slow."""
     outcome = context.store.assignment_status(assignment_id)
-    said = outcome.status if outcome.rejection is None else f"rejected, {outcome.rejection.reason}"
-    context.drafts.finished(f"{assignment_id} {said}", *_counts(context, assignment_id))
+    why = f", {outcome.rejection.reason}" if outcome.rejection is not None else ""
+    text = f"{assignment_id} {outcome.status}{why}"
+    context.drafts.finished(text, *_counts(context, assignment_id))

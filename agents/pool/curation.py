@@ -1,4 +1,4 @@
-"""Curation of the task pool: which families leave, which rest, and what scientists are asked for.
+"""Curation of the task pool: which families are retired or held, and what is asked of scientists.
 
 Pure functions of pass rates; the node applies what they decide in one transaction, by the state
 machine in `agents.families.lifecycle`. A pass rate is the share of archive experts that pass among
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from agents.context import RunContext
-from agents.families.lifecycle import move, resting_parent
+from agents.families.lifecycle import held_parent, move
 from agents.pool.assignments import _write_assignments
 from agents.pool.rates import discrimination, pass_rates
 from agents.progress import ProgressEvent
@@ -27,8 +27,8 @@ class AdaptationPlan:
     """What one adaptation does.
 
     Attributes:
-        retired: families that nobody passes.
-        held: parents that rest while a harder child is tried.
+        retired: families that no expert passes.
+        held: parents for which a harder child is tried.
         requests: (kind, parent id or None) in assignment order.
     """
 
@@ -66,8 +66,8 @@ def plan_adaptation(
         rates: pass rates of the graded ones.
         settings: shares and limits.
         rng: the stream of this decision.
-        replaced: active families whose parent rests behind them, and returns if they retire as
-            impossible: the pool grows no smaller by them.
+        replaced: active families with a held parent, which returns if they are retired as
+            impossible: retiring them does not shrink the pool.
     """
     plan = AdaptationPlan()
     graded = [family for family in active if family.id in rates]
@@ -98,7 +98,7 @@ def _retire_impossible(
     rng: np.random.Generator,
     replaced: Collection[str],
 ) -> None:
-    """Retire what nobody passes, as long as half of the capacity stays active."""
+    """Retire what no expert passes, as long as half of the capacity stays active."""
     floor = settings.capacity / 2
     for family in graded:
         if rates[family.id] > 0:
@@ -119,7 +119,7 @@ def _kind(rate: float, settings: PoolSettings, rng: np.random.Generator) -> Assi
 
 
 def curate(context: RunContext, generation: int) -> None:
-    """Retire and hold back families, and write the assignments of an adaptation, all at once."""
+    """Retire and hold families, and write the assignments of an adaptation, in one transaction."""
     store = context.store
     with store.once("curation", generation) as due:
         if not due:
@@ -128,14 +128,14 @@ def curate(context: RunContext, generation: int) -> None:
         archive = context.archive_skills()
         rates = pass_rates([family.id for family in active], archive)
         rng = stream(context.config.seed, generation, "curation")
-        replaced = [family.id for family in active if resting_parent(store, family) is not None]
+        replaced = [family.id for family in active if held_parent(store, family) is not None]
         plan = plan_adaptation(active, rates, context.config.pool, rng, replaced)
         _apply(context, plan)
         _write_assignments(context, generation, plan.requests)
     context.progress(
         ProgressEvent(
             "line",
-            f"curation: {len(plan.retired)} families retired, {len(plan.held)} rest behind a "
+            f"curation: {len(plan.retired)} families retired, {len(plan.held)} held for a "
             f"harder child, {len(plan.requests)} assignments",
         )
     )

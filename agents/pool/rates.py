@@ -1,4 +1,4 @@
-"""Pass rates of families, and how well they tell experts apart."""
+"""Pass rates of families, and how well they discriminate between experts."""
 
 from __future__ import annotations
 

@@ -16,11 +16,11 @@ from memory.store import RunStore
 from prompts import worked_example
 
 EMPTY_REPLY = "(an empty reply)"
-"""Stands for a reply without text, since servers refuse empty messages."""
+"""Replaces a reply without text, since servers reject empty messages."""
 
 
 def without_extras(assignment: Assignment) -> Assignment:
-    """The assignment without all that is shown only to inspire or to warn."""
+    """The assignment without the parts that only inspire or warn."""
     bare: dict[str, tuple[str, ...]] = dict.fromkeys(
         ("inspirations", "weak_spots", "lately_rejected", "taken_names"), ()
     )
@@ -30,7 +30,7 @@ def without_extras(assignment: Assignment) -> Assignment:
 def shown_to_proposer(
     store: RunStore, assignment: Assignment, *, can_rate: bool = False
 ) -> dict[str, object]:
-    """The variables of `propose`, for the first form of a family.
+    """The variables of `propose`, for the first draft of a family.
 
     Args:
         store: of the run.
@@ -52,7 +52,7 @@ def shown_to_proposer(
 
 
 def shown_to_refiner(last: Draft, rounds_left: int) -> dict[str, object]:
-    """The variables of `refine`: what came of the last form."""
+    """The variables of `refine`: the results of the last draft."""
     return {
         "problem": last.problem,
         "gates": gates_view(last.gates) if last.gates else None,
@@ -62,12 +62,12 @@ def shown_to_refiner(last: Draft, rounds_left: int) -> dict[str, object]:
     }
 
 
-def last_words(store: RunStore, last: Draft) -> ChatMessage:
-    """The scientist's own reply of a round: as parsed, or verbatim where it was unreadable."""
-    return ChatMessage(role="assistant", content=_last_words(store, last) or EMPTY_REPLY)
+def last_reply(store: RunStore, last: Draft) -> ChatMessage:
+    """The scientist's reply of a round: as parsed, or verbatim where it could not be parsed."""
+    return ChatMessage(role="assistant", content=_last_reply(store, last) or EMPTY_REPLY)
 
 
-def _last_words(store: RunStore, last: Draft) -> str:
+def _last_reply(store: RunStore, last: Draft) -> str:
     if last.proposal is not None:
         return Proposal.of(last).model_dump_json(by_alias=True, indent=2)
     replies = [

@@ -2,9 +2,9 @@
 
     propose -> trial -> critique -> (refine -> trial -> critique)* -> candidate | rejected
 
-The state holds ids and counters; proposals, gate reports, trial answers and critiques lie in the
-run store as drafts. A scientist that is run again after a kill finds its calls in the chat cache
-and writes the same drafts once more.
+The state holds ids and counters; proposals, gate reports, trial answers and critiques are kept in
+the run store as drafts. A scientist that is run again after a kill finds its calls in the chat
+cache and writes the same drafts again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from agents.families.candidate import candidate_family
 from agents.families.proposal import Proposal
 from agents.judge.examiner import rater_of
 from agents.scientist.messages import (
-    last_words,
+    last_reply,
     shown_to_proposer,
     shown_to_refiner,
     without_extras,
@@ -61,7 +61,7 @@ class ScientistState(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class ScientistContext:
-    """What a scientist works with.
+    """Services and settings of a scientist.
 
     Attributes:
         gates: runs the gates on a proposal, in the sandbox.
@@ -114,13 +114,13 @@ def build_scientist() -> CompiledStateGraph[
 
 
 def next_step(state: ScientistState) -> str:
-    """Where the last step sent the work."""
+    """The next node, as chosen by the last step."""
     step = state.get("step", "done")
     return END if step == "done" else step
 
 
 async def propose(state: ScientistState, runtime: ScientistRuntime) -> dict[str, Any]:
-    """Ask for the first form of the family."""
+    """Ask for the first draft of the family."""
     context = runtime.context
     assignment = context.store.assignment(state["assignment"])
 
@@ -132,7 +132,7 @@ async def propose(state: ScientistState, runtime: ScientistRuntime) -> dict[str,
 
 
 async def refine(state: ScientistState, runtime: ScientistRuntime) -> dict[str, Any]:
-    """Ask for a changed form, in the light of what came of the last one."""
+    """Ask for a changed draft, given the results of the last one."""
     context, number = runtime.context, state["round"] + 1
     assignment = context.store.assignment(state["assignment"])
     last, rounds_left = _draft(context, state), context.settings.max_refinements - number
@@ -145,14 +145,14 @@ async def refine(state: ScientistState, runtime: ScientistRuntime) -> dict[str, 
             _place(view, number, "refine"),
             shown_to_refiner(last, rounds_left),
             Proposal,
-            before=[*opening, last_words(context.store, last)],
+            before=[*opening, last_reply(context.store, last)],
         )
 
     return await _write(context, assignment, number, ask)
 
 
 async def trial(state: ScientistState, runtime: ScientistRuntime) -> dict[str, Any]:
-    """Run the gates; what passes them is answered by current experts for the critic to see."""
+    """Run the gates; current experts answer a draft that passes, for the critic to see."""
     context, draft = runtime.context, _draft(runtime.context, state)
     proposal = Proposal.of(draft)
     try:
@@ -167,7 +167,7 @@ async def trial(state: ScientistState, runtime: ScientistRuntime) -> dict[str, A
         return _accept(context, draft)
     try:
         answers = await context.trial(proposal, gates)
-    except FamilyFault as fault:  # what no gate tried, an expert did
+    except FamilyFault as fault:  # an expert's answer triggered what no gate had tried
         found = gates.model_copy(update={"code": fault.code, "detail": fault.detail})
         draft = draft.model_copy(update={"gates": found})
         context.store.put_draft(draft)
@@ -194,7 +194,7 @@ async def critique(state: ScientistState, runtime: ScientistRuntime) -> dict[str
 
 
 def _follow(context: ScientistContext, draft: Draft, verdict: Critique) -> dict[str, Any]:
-    """Do as the critic says."""
+    """Act on the critic's verdict."""
     problems = " ".join(verdict.problems)
     if verdict.verdict == "accept":
         return _accept(context, draft)
@@ -209,10 +209,10 @@ async def _write(
     number: int,
     ask: Callable[[Assignment], Awaitable[Completion[Proposal]]],
 ) -> dict[str, Any]:
-    """Let the scientist speak, and keep what it proposes as the draft of this round.
+    """Ask the scientist, and store its proposal as the draft of this round.
 
-    A conversation that is too long for the model is held again without what is only there to
-    inspire; if it is too long even then, this assignment has failed.
+    A conversation that is too long for the model is sent again without the parts that only inspire
+    or warn; if it is still too long, the assignment is rejected.
     """
     try:
         try:
@@ -260,7 +260,7 @@ def _reject(context: ScientistContext, assignment: str, rejection: Rejection) ->
 async def _unanswered(
     context: ScientistContext, error: EndpointError | ContextLengthError
 ) -> Rejection:
-    """The end of an assignment whose question has no answer.
+    """The rejection of an assignment whose call failed.
 
     Raises:
         EndpointError: the endpoint is down. The assignment stays open, for the same command.

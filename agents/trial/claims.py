@@ -1,4 +1,4 @@
-"""What a family says of itself, and the gates on that."""
+"""What a family states about itself, and the gates on that."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from memory.records import GateCode
 INSTANCES = ("1", "2")
 SHOWN = 80
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-BABBLE = "I am not sure, but let me think about it once more. " * 10
-"""What a model hands in that goes on and on: a scorer that likes length would let it pass."""
+RAMBLING = "I am not sure, but let me think about it once more. " * 10
+"""A long answer without content: a scorer that rewards length would pass it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The proposal and what its program says of itself."""
+    """The proposal and what its program states about itself."""
 
     proposal: Proposal
     inspection: Inspection
@@ -34,7 +34,7 @@ class Claims:
 
     @property
     def references(self) -> dict[str, str]:
-        """Instance -> the reference answer as it is read out of an expert's reply."""
+        """Instance -> the reference answer as it is extracted from an expert's reply."""
         return {name: as_read(text) for name, text in self.proposal.references.items()}
 
     @property
@@ -45,7 +45,7 @@ class Claims:
 
     @property
     def echoes(self) -> list[tuple[str, str]]:
-        """Pairs of instance and what an expert that repeats the instruction would hand in."""
+        """Pairs of instance and the submission of an expert that repeats the instruction."""
         return [
             (instance, text)
             for instance, instruction in self.instructions.items()
@@ -54,24 +54,24 @@ class Claims:
 
     @property
     def constants(self) -> list[str]:
-        """Answers of which none may do for both instances."""
+        """Answers of which none may pass both instances."""
         references = self.references.values()
-        texts = [*references, *self.settings.trivial_answers, medley(*references), BABBLE]
+        texts = [*references, *self.settings.trivial_answers, medley(*references), RAMBLING]
         return list(dict.fromkeys(texts))
 
 
 def medley(first: str, second: str) -> str:
     """Both references in one text: as lines, behind commas and among words.
 
-    A scorer that looks for the right answer somewhere in a text lets it pass for both instances.
+    A scorer that searches a text for the right answer passes it for both instances.
     """
     return f"{first}\n{second}\n, {first}, {second}, \n{first} {second} ."
 
 
 def as_read(answer: str) -> str:
-    """An answer as it arrives at the scorer after an expert wrote it behind the marker.
+    """An answer as it reaches the scorer when an expert writes it after the marker.
 
-    One that brings a marker of its own is read from there, as it would be in any reply.
+    One that contains a marker itself is extracted from there, as in any reply.
     """
     marked = extract(answer)
     if not marked.unmarked:
@@ -116,27 +116,27 @@ def _comparable(task: object) -> object:
     return _ADDRESS.sub("", task) if isinstance(task, str) else task
 
 
-_TELLING = r"\b(?:answer|solution)[\s*_`\"']*(?::|=|\bis\b:?)"
-"""What comes before an answer that is given away."""
+_GIVEAWAY = r"\b(?:answer|solution)[\s*_`\"']*(?::|=|\bis\b:?)"
+"""What precedes an answer that is leaked."""
 _KEY = r"""["'](?:\w*answer|solution|expected\w*|target|result)["']\s*:"""
-"""A key of the task's own data, which an instruction shows that was made of all of them."""
+"""A key of the task's own data, as in an instruction that prints all of it."""
 
 
 def leaked(claims: Claims) -> str:
-    """No instruction gives its own answer away."""
+    """No instruction contains its own answer."""
     for instance, reference in claims.references.items():
         instruction = claims.instructions[instance]
         if len(reference) >= claims.settings.leak_length and reference in instruction:
             return f"the instruction of instance {instance} contains its reference answer"
         ending = r"(?=[\s*_`\"')\]]*(?:$|[.;!](?:\s|$)))"
-        told = rf"{_TELLING}[\s*_`\"'(\[]*{re.escape(reference)}{ending}"
+        stated = rf"{_GIVEAWAY}[\s*_`\"'(\[]*{re.escape(reference)}{ending}"
         dumped = rf"{_KEY}[\s\"']*{re.escape(reference)}(?!\w)"
-        said = reference and (
-            re.search(told, instruction, re.IGNORECASE | re.MULTILINE)
+        found = reference and (
+            re.search(stated, instruction, re.IGNORECASE | re.MULTILINE)
             or re.search(dumped, instruction, re.IGNORECASE)
         )
-        if said:
-            return f"the instruction of instance {instance} says {quoted(said[0])}"
+        if found:
+            return f"the instruction of instance {instance} says {quoted(found[0])}"
     return ""
 
 

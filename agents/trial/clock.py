@@ -4,7 +4,7 @@ from __future__ import annotations
 
 YEARS = 20
 _OFFSET = int(YEARS * 365.25 * 86400) + 11 * 3600 + 37 * 60 + 29
-"""Seconds; not whole days, so that another hour, half of the hour and second have come, too."""
+"""Seconds; not whole days, so that hour, half-hour and second differ, too."""
 _AHEAD = """
 def _years_ahead(ahead):
     import datetime, time
@@ -56,8 +56,8 @@ def _years_ahead(ahead):
 def years_later(code: str) -> str:
     """The program as it will run `YEARS` from now; its lines keep their numbers in tracebacks.
 
-    Only clocks that Python offers are moved: it is a trap for the careless and the sly, while the
-    sandbox holds the hostile.
+    Only Python's own clocks are moved. That catches careless and evasive scorers; against hostile
+    code there is the sandbox.
     """
     return (
         f"{_AHEAD}\n_years_ahead({_OFFSET})\n"

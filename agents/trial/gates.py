@@ -1,4 +1,4 @@
-"""The gates run on a proposal: its text, what its program says, and how that scores."""
+"""Runs the gates on a proposal: on its text, on what its program states, and on how it scores."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from memory.records import GateReport
 from memory.spans import span
 
 REPEATS = 20
-"""How often a submission is scored again where chance is suspected."""
+"""How often a submission is scored again where randomness is suspected."""
 _CHANCE = re.compile(
     r"\b(?:u?random|getrandom|secrets|uuid\w*|getpid|threading|_thread"
     r"|(?:monotonic|perf_counter|process_time|thread_time)\w*)\b"
 )
-"""What a program names that leaves something to chance."""
+"""Names in a program that indicate randomness."""
 
 
 async def run_gates(
@@ -35,7 +35,7 @@ async def run_gates(
         sandbox: where its code runs.
         proposal: the draft.
         settings: limits of the gates.
-        rater: grades the answers of a rated family; without one such a family is refused.
+        rater: grades the answers of a rated family; without one such a family is rejected.
 
     Raises:
         SandboxError: the sandbox itself failed; nothing is known about the proposal.
@@ -68,7 +68,7 @@ async def _run_gates(sandbox: Sandbox, proposal: Proposal, settings: GateSetting
                 continue
             if detail := score_gate(scored):
                 return GateReport(code=code, detail=detail, instructions=instructions)
-        if chance := await _left_to_chance(sandbox, scored):
+        if chance := await _random_score(sandbox, scored):
             return GateReport(code="score_unstable", detail=chance, instructions=instructions)
     except FamilyFault as fault:
         return GateReport(code=fault.code, detail=fault.detail, instructions=instructions)
@@ -78,10 +78,10 @@ async def _run_gates(sandbox: Sandbox, proposal: Proposal, settings: GateSetting
 async def _score(sandbox: Sandbox, claims: Claims) -> dict[tuple[str, str], tuple[float, float]]:
     """Score all that the gates need twice: each in its own process, then together, years later.
 
-    A scorer that waits for a date gives itself away by the clock, and one that remembers what it
-    has scored by the company. Constant answers that fail the first instance are handed in for the
-    second with the others only, once. Known answers are scored by themselves years later, too: a
-    scorer might look at the clock the first time alone.
+    The changed clock exposes a scorer that waits for a date, the shared process one that remembers
+    what it has scored. Constant answers that fail the first instance are scored for the second
+    only together with the others, once. Known answers are also scored separately years later: a
+    scorer might read the clock only at its first call.
 
     Raises:
         FamilyFault: a submission cannot be scored.
@@ -118,7 +118,7 @@ async def _score(sandbox: Sandbox, claims: Claims) -> dict[tuple[str, str], tupl
 async def _together(
     sandbox: Sandbox, code: str, pairs: Sequence[tuple[str, str]]
 ) -> dict[tuple[str, str], float]:
-    """Scores of one process, unless one fails, or programs and models have a say in them.
+    """Scores from one process, unless one fails or the scorer runs programs or asks models.
 
     Raises:
         FamilyFault: a submission cannot be scored.
@@ -134,8 +134,8 @@ async def _together(
 async def _only_later(sandbox: Sandbox, scored: Scored) -> str:
     """What changes with the clock alone, or "".
 
-    One submission that changed is scored some more times now and as often years later: what
-    depends on chance or on its process will not keep to the clock.
+    One submission that changed is scored several times now and as often years later: scores that
+    depend on randomness or on the process do not follow the clock.
 
     Raises:
         FamilyFault: a submission cannot be scored.
@@ -155,11 +155,11 @@ async def _only_later(sandbox: Sandbox, scored: Scored) -> str:
     )
 
 
-async def _left_to_chance(sandbox: Sandbox, scored: Scored) -> str:
-    """Which submission scores otherwise now and then, or "".
+async def _random_score(sandbox: Sandbox, scored: Scored) -> str:
+    """Which submission is not always scored the same, or "".
 
-    Two values say little about a scorer that is nearly always steady. One that names a source of
-    chance is asked more often; `random.Random(7)` is none, and stands the test.
+    Two values say little about a scorer that is nearly always stable. One that names a source of
+    randomness is run more often; a seeded one such as `random.Random(7)` passes.
 
     Raises:
         FamilyFault: a submission cannot be scored.

@@ -1,4 +1,4 @@
-"""The trial: current experts answer a draft, so that the critic sees real answers."""
+"""The trial panel: current experts answer a draft, so that the critic sees real answers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def answer_trial(
 async def _answers(
     examiner: Examiner, name: str, genome_id: str, genome: Genome, items: Sequence[Item]
 ) -> list[TrialAnswer]:
-    """One expert's answers; what the engine could not answer is left out."""
+    """One expert's answers, without those that the engine failed to give."""
     results = await examiner.examine(genome_id, genome, items)
     condemned = next((result.condemned for result in results if result.condemned), None)
     if condemned is not None:
@@ -59,8 +59,8 @@ async def _answers(
 async def _panel(run: RunContext) -> list[tuple[str, str, Genome]]:
     """Name, genome id and genome of the experts that answer trials now.
 
-    Experts that complement each other, not merely the fittest: a task is too hard only if it is for
-    all kinds of them.
+    Complementary experts rather than the fittest: a task is too hard only if all kinds of experts
+    fail it.
     """
     size = run.config.population.trial_panel
     if run.store.latest_archive() is not None:

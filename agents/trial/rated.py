@@ -1,9 +1,9 @@
-"""The gates of rated families: what a rubric must show in the hands of the rater.
+"""The gates of rated families: how the rater grades known answers by the rubric.
 
-- `rubric_missing`: rated, but by nothing;
+- `rubric_missing`: rated, but without a rubric;
 - `no_rater`: no model is configured that can rate;
 - `length_tells`: every wrong answer of an instance is shorter than its reference, so that a rater
-  with a liking for long answers would look right;
+  that prefers long answers would seem right;
 - `rater_undecided`: the rater does not separate the reference from the longest wrong answer;
 - `wrong_passes`, `echo_passes`, `constant_answer`: as for code, by the rater's votes. The empty
   answer fails without being rated.
@@ -21,7 +21,7 @@ from memory.records import GateCode, GateReport
 
 
 class _Trap(NamedTuple):
-    """An answer that has to fail, and what it means if it does not."""
+    """An answer that must fail, and the gate report if it does not."""
 
     item: Item
     answer: str
@@ -30,7 +30,7 @@ class _Trap(NamedTuple):
 
 
 def text_complaint(proposal: Proposal, *, can_rate: bool) -> GateReport | None:
-    """What is wrong with a rated proposal before any of it is run; None if nothing is."""
+    """What is wrong with the text of a rated proposal, before it is run; None if nothing is."""
     if not proposal.rated:
         return None
     if not (proposal.rubric or "").strip():
@@ -44,13 +44,13 @@ def text_complaint(proposal: Proposal, *, can_rate: bool) -> GateReport | None:
             return GateReport(
                 code="length_tells",
                 detail=f"instance {instance} needs a wrong answer that is at least as long as its "
-                f"reference ({len(reference)} characters), so that length gives nothing away",
+                f"reference ({len(reference)} characters), so that length tells nothing",
             )
     return None
 
 
 async def rated_gates(rater: Rater, proposal: Proposal, passed: GateReport) -> GateReport:
-    """Let the rater grade answers whose grade is known.
+    """Have the rater grade answers whose grade is known.
 
     The reference and the longest wrong answer of an instance are part of every vote: votes that get
     them wrong are void, and a rubric under which more than half are void is `rater_undecided`.

@@ -97,4 +97,4 @@ SCORE_GATES: tuple[tuple[GateCode, Callable[[Scored], str]], ...] = (
     ("constant_answer", constant_answer),
 )
 GATES_OF_RATED_CODE = frozenset({"score_range", "score_unstable", "reference_fails"})
-"""What the code of a rated family must show; the rest is the rater's to show."""
+"""The gates that a rated family's code must pass; the others are checked with the rater."""

@@ -53,16 +53,16 @@ def test_a_changed_program_has_another_hash(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["../up", "a/b", "", ".hidden", "/etc"])
 def test_an_id_that_is_no_plain_name_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(FamilyFolderError, match="cannot name a family folder"):
+    with pytest.raises(FamilyFolderError, match="not a valid name for a family folder"):
         write_family(tmp_path, FAMILY.model_copy(update={"id": name}))
 
 
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        (None, "no readable family folder"),
-        ("[1]", "no JSON object"),
-        ("{", "no JSON object"),
+        (None, "not a readable family folder"),
+        ("[1]", "not a JSON object"),
+        ("{", "not a JSON object"),
         ("{}", "Field required"),
     ],
 )

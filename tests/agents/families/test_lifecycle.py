@@ -58,7 +58,7 @@ def test_nothing_brings_a_retired_family_back(happenings: list[Happening]) -> No
     ("happening", "rate", "reason"),
     [
         ("impossible", 0.0, "its harder child proved impossible"),
-        ("least_telling", 0.0, "its harder child proved impossible"),
+        ("least_discriminating", 0.0, "its harder child proved impossible"),
         ("condemned", 0.5, "its harder child was condemned"),
     ],
 )
@@ -74,7 +74,7 @@ def test_a_parent_returns_when_its_harder_child_is_of_no_use(
 
 def test_a_parent_stays_away_when_everybody_passes_its_harder_child(store: RunStore) -> None:
     parent, child = pair(store)
-    move(store, child, "least_telling", rate=1.0)
+    move(store, child, "least_discriminating", rate=1.0)
     assert store.family_status(parent.id) == "held"
 
 
@@ -101,5 +101,5 @@ def test_what_happened_is_read_from_the_reason_of_any_version(store: RunStore) -
         store.put_family(family(number))
         store.set_family_status(f"f{number}", "retired", reason)
     found = [happening_of(event) for event in store.family_events() if event.status == "retired"]
-    assert found == ["condemned", "condemned", "least_telling"]
+    assert found == ["condemned", "condemned", "least_discriminating"]
     assert condemned(store) == {"f0", "f1"}

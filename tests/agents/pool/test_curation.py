@@ -23,7 +23,7 @@ def test_discrimination_is_the_entropy_of_the_pass_rate(rate: float, bits: float
     assert discrimination(rate) == bits
 
 
-def test_over_capacity_the_least_telling_leave_first_and_the_older_on_ties() -> None:
+def test_over_capacity_the_least_discriminating_leave_first_and_the_older_on_ties() -> None:
     rates = {"f0": 1.0, "f1": 0.5, "f2": 0.0, "f3": 0.25}
     assert over_capacity(["f0", "f1", "f2", "f3"], rates, 2) == ["f0", "f2"]
 
@@ -41,7 +41,7 @@ def test_impossible_families_are_retired_down_to_half_of_the_capacity() -> None:
     assert len(plan.requests) == 4
 
 
-def test_an_impossible_child_makes_way_for_its_resting_parent_however_small_the_pool() -> None:
+def test_an_impossible_child_makes_way_for_its_held_parent_however_small_the_pool() -> None:
     families = [family(n) for n in range(4)]
     rates = {f.id: 0.0 for f in families}
     settings = PoolSettings(capacity=8, adaptations=4, rescue=0.0)

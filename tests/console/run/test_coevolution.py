@@ -181,7 +181,7 @@ def test_a_run_can_begin_with_the_families_of_another(
         before = {family.code_hash for family in store.families()}
     with RunStore.open(folder, read_only=True) as store:
         given = [family for family in store.families() if family.id.startswith("given-")]
-    assert f"given: {len(given)} families" in said
+    assert f"pool.families: {len(given)} added" in said
     assert {family.code_hash for family in given} == before
     assert all((folder / "tasks" / family.id / "task.py").is_file() for family in given)
 

@@ -98,7 +98,7 @@ def test_a_scientist_of_no_use_leaves_a_clear_line_and_a_run_that_goes_on(
     with endpoint(mishap) as server:
         command = words(tiny_config, server.url)
         failed = acdc("run", folder, *command, code=1)
-        assert "no family came of 2 founding waves" in failed.stderr
+        assert "no family was accepted in 2 founding waves" in failed.stderr
         assert "trace DIR --rejected" in failed.stderr
         with RunStore.open(folder, read_only=True) as store:
             assert store.families() == []
