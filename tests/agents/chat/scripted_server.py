@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -97,7 +96,6 @@ class ScriptedServer:
         self.most_under_way = 0
         self.requests: list[Body] = []
         self.headers: list[dict[str, str]] = []
-        self.times: list[float] = []
         self.closing = threading.Event()
         handler = type("Handler", (_Handler,), {"owner": self})
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -121,7 +119,6 @@ class ScriptedServer:
         with self._guard:
             self.requests.append(body)
             self.headers.append({key.lower(): value for key, value in headers.items()})
-            self.times.append(time.monotonic())
             self._under_way += 1
             self.most_under_way = max(self.most_under_way, self._under_way)
             act = self._script(body) if callable(self._script) else self._script.pop(0)

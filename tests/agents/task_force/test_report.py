@@ -10,6 +10,7 @@ import pytest
 
 from agents.config import RunConfig
 from agents.context import RunContext
+from agents.families.lifecycle import move
 from agents.task_force.report import summarise_run
 from memory.records import ArchiveEntry, Expert
 from memory.store import RunStore
@@ -60,8 +61,6 @@ async def test_the_example_is_one_that_no_seed_solves(run: RunContext) -> None:
 
 
 async def test_a_family_whose_scorer_broke_counts_for_nobody(run: RunContext) -> None:
-    from agents.families.lifecycle import move
-
     move(run.store, run.store.family("f3"), "condemned", detail="crash: KeyError")
     await summarise_run(run)
     summary: Any = run.store.meta("summary")

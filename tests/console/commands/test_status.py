@@ -1,47 +1,102 @@
-"""The table of `acdc status`, and hints where a force is smaller than asked for."""
+"""`acdc status`: what it reads from a run store, its table, and hints on small forces."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from console.commands.ask import fewer_than
-from console.commands.status import show
+from console.commands.status import collect, show
+from console.run.folder import RunFolder
+from memory.records import ArchiveEntry, Assignment, Call, Expert, Json, Rejection
+from memory.store import RunStore
+from tests.agents.cases import family
+
+SKILLS = {"kept": "10", "best": "11", "twin": "11"}
 
 
-def row(expert: str, fitness: float, novelty: float | None) -> dict[str, Any]:
-    parts = {"operator": "seed", "parents": [], "generation": 0}
-    return {"expert": expert, "fitness": fitness, "novelty": novelty, **parts}
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    """A run in its first generation: f0 and f1 grade, one assignment was rejected."""
+    config = {"generations": 2, "endpoints": {"scientist": {"base_url": "offline"}}}
+    (tmp_path / "config.json").write_text(json.dumps({"config": config}))
+    with RunStore.open(tmp_path) as store:
+        for number in range(2):
+            store.put_family(family(number))
+        for birth, (name, passes) in enumerate(SKILLS.items()):
+            operator = "seed" if name == "kept" else "linear"
+            store.put_genome(name, name.encode())
+            store.put_expert(
+                Expert(id=name, genome_id=name, generation=0, birth=birth, operator=operator)
+            )
+            for number, passed in enumerate(passes):
+                store.set_skill(name, f"f{number}", passed == "1")
+        novelties = {"best": 999.0, "kept": 12.0, "twin": 0.0}
+        store.put_archive(
+            0,
+            [
+                ArchiveEntry(
+                    expert=name, rank=rank, fitness=SKILLS[name].count("1") / 2, novelty=novelty
+                )
+                for rank, (name, novelty) in enumerate(novelties.items())
+            ],
+        )
+        store.put_assignment(
+            Assignment(id="g0-a00", generation=0, index=0, kind="novel", rng_seed=1)
+        )
+        store.finish_assignment("g0-a00", "rejected", Rejection(reason="leaked"))
+        store.put_call(
+            Call(
+                key="k",
+                role="scientist",
+                purpose="propose",
+                model="m",
+                endpoint="e",
+                assignment="g0-a00",
+                round=0,
+                messages=(),
+                response="{}",
+                tokens_in=7,
+            )
+        )
+    return RunFolder(tmp_path)
+
+
+def test_a_run_that_goes_on_is_read_from_its_store(folder: RunFolder) -> None:
+    status = collect(folder)
+    assert (status["generation"], status["generations"], status["finished"]) == (0, 2, False)
+    assert [row["expert"] for row in status["archive"]] == ["best", "kept", "twin"]
+    assert [row["novelty"] for row in status["archive"]] == [None, 12.0, 0.0]
+    pool = status["pool"]
+    assert (pool["active"], pool["history"], pool["rejected"]) == (2, 2, {"leaked": 1})
+    coverage = status["coverage"]
+    assert (coverage["archive"], coverage["seeds"], coverage["on"]) == (1.0, 0.5, "pool")
+    assert coverage["task_force"][0] == {"n": 1, "coverage": 1.0, "experts": ["best"]}
+    assert status["calls"]["scientist"]["tokens_in"] == 7
+    assert status["offline"] == ["scientist"]
 
 
 @pytest.mark.parametrize("on", ["pool", "history"])
 def test_the_fittest_come_first_and_coverage_says_on_what(
-    on: str, capsys: pytest.CaptureFixture[str]
+    folder: RunFolder, on: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    coverage = {"archive": 0.5, "seeds": 0.25, "on": on}
-    pool = {"active": 2, "held": 0, "history": 3, "generators": 1, "revised": 0, "rejected": {}}
-    status = {
-        "run": "r",
-        "finished": on == "history",
-        "generation": 1,
-        "generations": 2,
-        "archive": [row("kept", 0.3, 12.0), row("best", 0.9, None), row("twin", 0.9, 0.0)],
-        "pool": pool,
-        "coverage": {**coverage, "task_force": [{"n": 1, "coverage": 0.5, "experts": ["best"]}]},
-        "ratings": {"answers": 0},
-        "calls": {},
-        "seconds": {},
-    }
-    show(status, Console(width=100))
+    if on == "history":
+        force: list[Json] = [{"n": 1, "coverage": 0.5, "experts": ["best"]}]
+        with RunStore.open(folder.path) as store:
+            coverage: Json = {"archive": 0.5, "seeds": 0.25, "task_force": force}
+            store.put_meta("summary", {"coverage": coverage})
+            store.put_meta("finished", True)
+    show(collect(folder), Console(width=100))
     lines = capsys.readouterr().out.splitlines()
-    names = [line.split()[0] for line in lines if line.startswith(("kept", "best", "twin"))]
+    names = [line.split()[0] for line in lines if line.startswith(tuple(SKILLS))]
     assert names == ["best", "twin", "kept"]
     assert any(line.startswith("best") and "undominated" in line for line in lines)
     assert any(f"Coverage on the {on} (" in line for line in lines)
 
 
-def test_a_force_smaller_than_asked_for_is_told() -> None:
+def test_a_force_smaller_than_asked_for_is_reported() -> None:
     assert fewer_than(8, 8) is None
     assert fewer_than(100, 8) == "8 experts answer, not 100: the run has no more that are graded"
