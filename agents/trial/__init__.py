@@ -1,4 +1,11 @@
-"""The gates: what a drafted family must show before any expert or critic sees it.
+"""The trial of a drafted family: gates first, then answers of current experts for the critic.
+
+    gates   run_gates: which gates run, in which order
+    claims  gates on what the family says of itself
+    scores  gates on how it scores
+    rated   gates of rated families, which need a rater
+    clock   a program whose clock is years ahead
+    panel   answer_trial: current experts answer the draft
 
 Each gate is a small function that gives one line for the scientist, or "" if there is nothing to
 complain about. They run cheap ones first, and the first complaint is the outcome:
