@@ -1,4 +1,4 @@
-"""AC/DC from Python: everything that the `acdc` command does, in a few typed lines.
+"""AC/DC from Python: what the `acdc` command does, in a few typed lines.
 
     import acdc
 

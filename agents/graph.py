@@ -1,11 +1,12 @@
 """The coevolution as a LangGraph state machine; it reads from top to bottom.
 
-    founding -> draft -> judge -> selection -> (next generation | report)
-    next generation = [curation -> draft, every adapt_every generations]
+    opening -> founding + scientists -> admission -> judge -> selection
+            -> (next generation | report)
+    next generation = [curation -> scientists -> admission, every adapt_every generations]
                       -> evolution -> judge -> selection
 
-`draft` is a fan-out: one scientist subgraph per open assignment, joined by `admission`, which
-decides novelty in assignment order. The founders are made beside the first scientists. The state
+Scientists are a fan-out: one subgraph per open assignment, joined by `admission`, which decides
+novelty in assignment order. The founders are made beside the first scientists. The state
 holds counters and ids only; what was decided lies in the run store, and every node may be run
 again after a crash without doing anything twice.
 """

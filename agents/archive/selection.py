@@ -1,4 +1,4 @@
-"""Selection and breeding as the graph sees them: who stays, who breeds, the pulse of the run."""
+"""Selection as the graph sees it: who stays in the archive and the pool, the pulse of the run."""
 
 from __future__ import annotations
 

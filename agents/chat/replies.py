@@ -48,7 +48,7 @@ def read_reply(completion: ChatCompletion) -> ModelReply:
     """
     # The openai library builds its models without validating them: any JSON may arrive here.
     if not isinstance(completion, ChatCompletion):
-        raise TransientFailure("the body of the reply is no chat completion")
+        raise TransientFailure("the body of the reply is not a chat completion")
     choices: object = completion.choices
     if not isinstance(choices, list) or not choices:
         raise TransientFailure(f"the reply has no choices{_server_error(completion)}")

@@ -92,7 +92,7 @@ def _read(file: Path, task: str, metric: str | None, filter_name: str | None) ->
     filters: set[str] = set()
     for number, line in read_lines(file):
         if "doc_id" not in line:
-            raise TaskFileError(f"{file}:{number}: this is no sample of lm-evaluation-harness")
+            raise TaskFileError(f"{file}:{number}: this is not a sample of lm-evaluation-harness")
         named = str(line.get("filter", "none"))
         filters.add(named)
         if filter_name is not None and named != filter_name:

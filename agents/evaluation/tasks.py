@@ -153,7 +153,7 @@ def read_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             value = json.loads(line)
         except ValueError as error:
-            raise TaskFileError(f"{file}:{number}: this is no JSON: {error}") from None
+            raise TaskFileError(f"{file}:{number}: this is not JSON: {error}") from None
         if not isinstance(value, dict):
             raise TaskFileError(f"{file}:{number}: expected an object, got {line.strip()[:40]}")
         yield number, value

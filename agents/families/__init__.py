@@ -7,5 +7,6 @@
     lifecycle  active, held, retired: the status of a family, as a state machine
     views      what prompts show of records
 
-It owns the table of families; programs run in `agents.sandbox` only.
+It owns the form of a family and its status; `agents.pool` decides which are accepted, and programs
+run in `agents.sandbox` only.
 """

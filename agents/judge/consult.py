@@ -53,14 +53,14 @@ def consulted(chat: ChatClient, votes: int, seed: int = 0) -> Judge:
                     return reply.verdict == "pass"
                 if not completion.replayed:
                     return None
-            raise AssertionError("counting has no end")
+            raise AssertionError("unreachable")
 
         with span("grade", "consult", votes=votes) as work:
             cast = await all_of(vote(number) for number in range(votes))
             decision = majority([each for each in cast if each is not None])
             work.set(output=str(decision))
         if decision is None:
-            raise SandboxError("a scorer asked the rater, and no vote could be read")
+            raise SandboxError("a scorer asked the rater, and no vote could be parsed")
         return decision
 
     return judge

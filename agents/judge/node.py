@@ -31,9 +31,11 @@ async def judge_generation(context: RunContext, generation: int) -> None:
     for _ in range(1 + REGRADES):
         families = context.store.families("active")
         if not families:
+            counts = context.store.rejection_counts().items()
+            reasons = ", ".join(f"{reason} {number}" for reason, number in counts)
             raise JudgingError(
-                f"no family is active in generation {generation}: "
-                f"{context.store.rejection_counts()} were rejected; see acdc trace --rejected"
+                f"no family is active in generation {generation} (rejections: {reasons or 'none'}):"
+                " `acdc trace DIR --rejected` shows why"
             )
         await examine_experts(context, experts, families)
         active = [family.id for family in context.store.families("active")]

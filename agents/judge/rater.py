@@ -135,7 +135,7 @@ class Rater:
             tries_left -= not (again and replayed)
             if isinstance(vote, RaterVote) or tries_left == 0:
                 return vote
-        raise AssertionError("counting has no end")
+        raise AssertionError("unreachable")
 
     async def _ask(
         self, item: Item, answer: str, number: int, sample: int

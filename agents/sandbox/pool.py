@@ -191,7 +191,7 @@ class GuestPool:
                     return await guest.call(request, answering)
             except GuestDied as again:
                 lost = again
-        raise SandboxError(f"two sandbox processes were lost in a row: {lost}") from lost
+        raise SandboxError(f"two sandbox processes ended unexpectedly in a row: {lost}") from lost
 
     def _limits(self, seconds: float | None) -> dict[str, float]:
         """The `Limits` of the guest program; two processes are the guest's own."""

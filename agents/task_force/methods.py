@@ -176,7 +176,7 @@ async def select(chosen: Method, ballot: Ballot, aids: Aids) -> Choice:
         ChatError: a judge cannot be reached; a failure is no vote.
     """
     if not ballot.candidates:
-        raise AnsweringError("nobody answered")
+        raise AnsweringError("no expert answered")
     places = ballot.spoken
     narrowed = ballot.narrowed(places)
     problem = lacking(chosen, aids, narrowed)

@@ -7,10 +7,12 @@
     clock   a program whose clock is years ahead
     panel   answer_trial: current experts answer the draft
 
-Each gate is a small function that gives one line for the scientist, or "" if there is nothing to
-complain about. They run cheap ones first, and the first complaint is the outcome:
+Most gates are small functions that give one line for the scientist, or "" where they find nothing.
+The cheap ones run first, and the first finding is the outcome; a code of a gate is listed in
+`memory.records.GateCode`, too:
 
-- on the text of the proposal: `rubric_missing`, `no_rater`, `length_tells`;
+- on the text of a rated proposal: `rubric_missing`, `no_rater`, `length_tells`, and in the end, by
+  the rater: `rater_undecided`, `wrong_passes`, `echo_passes`, `constant_answer`;
 - on what the family says of itself: `instance_count`, `instruction_empty`,
   `instruction_unstable`, `leaked`;
 - on how it scores: `score_range`, `score_unstable`, `time_bomb`, `reference_fails`, `wrong_passes`,

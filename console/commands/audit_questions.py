@@ -38,7 +38,7 @@ def _questions_of(file: Path) -> Iterator[Question]:
     except OSError as error:
         raise UsageError(f"{file} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise UsageError(f"{file} cannot be read: it is no text in UTF-8") from None
+        raise UsageError(f"{file} cannot be read: it is not UTF-8 text") from None
     if text.lstrip().startswith(("{", "[")):
         yield from _records(file, text)
         return
@@ -81,7 +81,7 @@ def _parsed(file: Path, text: str) -> Iterator[tuple[int, Any]]:
         try:
             yield from enumerate(json.loads(text), start=1)
         except ValueError as error:
-            raise UsageError(f"{file} is no JSON: {error}") from None
+            raise UsageError(f"{file} is not JSON: {error}") from None
         return
     # Not splitlines(): a JSON string may hold other line separators than the newline.
     for number, line in enumerate(text.split("\n"), start=1):
@@ -89,7 +89,7 @@ def _parsed(file: Path, text: str) -> Iterator[tuple[int, Any]]:
             try:
                 yield number, json.loads(line)
             except ValueError as error:
-                raise UsageError(f"{file}:{number} is no JSON: {error}") from None
+                raise UsageError(f"{file}:{number} is not JSON: {error}") from None
 
 
 def _question_in(record: Any) -> str | None:

@@ -61,7 +61,7 @@ def doctor(
         else:
             show(findings, out)
         if any(finding.state == "failed" for finding in findings):
-            raise UsageError("something that a run needs failed, see above")
+            raise UsageError("a required check failed, see above")
 
     finish(action, debug)
 

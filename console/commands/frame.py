@@ -96,7 +96,7 @@ def supervise(action: Callable[[], None], errors: Console, debug: bool) -> int:
     try:
         action()
     except KeyboardInterrupt:
-        errors.print("interrupted; everything is kept, the same command goes on")
+        errors.print("interrupted; everything is kept, run the same command to go on")
         return EXIT_INTERRUPTED
     except Exception as error:
         if debug:
@@ -113,7 +113,7 @@ def _explain(error: Exception, errors: Console) -> int:
         errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
         return EXIT_FAILED if isinstance(error, JudgingError) else EXIT_USAGE
     errors.print(
-        f"error: {type(error).__name__}: {error} (this is a fault of AC/DC; --debug shows where)",
+        f"error: {type(error).__name__}: {error} (this is a bug in AC/DC; --debug shows where)",
         style="red",
         markup=False,
         highlight=False,

@@ -23,7 +23,7 @@ def serve(
         str, typer.Option(metavar="METHOD", help="Method of the model 'acdc'; see docs/serving.md.")
     ] = METHOD,
     host: Annotated[
-        str, typer.Option(help="Address; beyond the loopback a token is needed.")
+        str, typer.Option(help="Bind address; beyond 127.0.0.1 a token is needed.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8100,
     token_env: Annotated[
@@ -55,7 +55,7 @@ def serve(
         if short := fewer_than(n, len(roster.voices[COLLECTIVE].members)):
             out.print(short, style="yellow", highlight=False)
         out.print(f"models: {', '.join(roster.voices)}", markup=False, highlight=False)
-        out.print("Ctrl-C answers what was accepted, and ends", style="dim")
+        out.print("Ctrl-C answers the accepted requests and stops", style="dim")
 
     def action() -> None:
         place = opened(folder)

@@ -162,7 +162,7 @@ def _from_environment() -> dict[str, Any]:
         if path[0] not in RunConfig.model_fields:
             near = _nearest(".".join(path), _known_keys())
             hint = f"; did you mean ACDC_{near.upper().replace('.', '__')}?" if near else ""
-            raise ConfigError(f"the environment variable {name} names no setting{hint}")
+            raise ConfigError(f"the environment variable {name} is not a setting{hint}")
         _merge(tree, _nested(path, _toml_value(value)))
     return tree
 

@@ -69,7 +69,7 @@ class RunFolder:
             manifest: dict[str, Any] = json.loads(self.config_file.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             raise UsageError(
-                f"{self.path} is no run folder (no config.json); begin one with: "
+                f"{self.path} is not a run folder (no config.json); start a run with: "
                 f"{calling.line('run', self.path)}"
             ) from None
         except OSError as error:
@@ -145,7 +145,9 @@ class RunFolder:
         except OSError as error:
             raise UsageError(f"{self.path} cannot be used: {error.strerror}") from None
         if occupied:
-            raise UsageError(f"{self.path} is not empty and no run folder; name another one")
+            raise UsageError(
+                f"{self.path} is not empty and is not a run folder; choose another one"
+            )
 
     def write_manifest(self, manifest: Mapping[str, Any]) -> None:
         """Replace config.json as a whole or not at all."""

@@ -143,7 +143,7 @@ def check_prompts(store: RunStore, prompts: PromptLibrary, place: Path) -> None:
     for name in PROMPTS_IN_KEYS:
         if before[name] != prompts.prompt(name).hash:
             raise ConfigError(
-                f"{place} was begun with another text of the prompt {name!r}, which is part of "
+                f"{place} was started with another text of the prompt {name!r}, which is part of "
                 "what its answers mean; put that file back, or start another run folder"
             )
 

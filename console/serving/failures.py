@@ -112,7 +112,7 @@ def of_validation(errors: Sequence[Any], body: object) -> Refusal:
     """The first thing that is wrong with a request's body."""
     first = errors[0]
     if first["type"] == "json_invalid":
-        return invalid(f"the body is no JSON: {first['ctx']['error']}", code="invalid_json")
+        return invalid(f"the body is not JSON: {first['ctx']['error']}", code="invalid_json")
     if first["loc"] == ("body",) and first["type"] in _NO_OBJECT:
         return invalid("the body has to be a JSON object, with Content-Type: application/json")
     param = ".".join(_path(first, body)) or None

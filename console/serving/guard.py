@@ -64,7 +64,7 @@ class Guard:
 
     def _check_host(self, headers: Mapping[str, str]) -> None:
         if self.token is None and not is_loopback(host_of(headers.get("host", ""))):
-            raise Refusal(403, "call this server by a name of the loopback, as in 127.0.0.1")
+            raise Refusal(403, "host not allowed: call the server as 127.0.0.1 or localhost")
 
     def _check_token(self, headers: Mapping[str, str]) -> None:
         if self.token is None:
@@ -91,13 +91,15 @@ class Guard:
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise Refusal(499, "the client left")
+                        raise Refusal(499, "the client closed the connection")
                     body += message.get("body", b"")
                     more = message.get("more_body", False)
                     if len(body) > self.largest:
                         raise self._too_large()
         except TimeoutError:
-            raise Refusal(408, "the request came too slowly", headers=_CLOSE) from None
+            raise Refusal(
+                408, "the body of the request did not arrive in time", headers=_CLOSE
+            ) from None
         return bytes(body)
 
     def _too_large(self) -> Refusal:

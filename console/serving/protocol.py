@@ -88,7 +88,9 @@ def _require_whole_characters(body: dict[str, Any]) -> None:
     try:
         json.dumps(body, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        raise ValueError("the body holds a lone surrogate, which is half a character") from None
+        raise ValueError(
+            "the body holds an unpaired surrogate, which is not valid Unicode"
+        ) from None
 
 
 class AnswerRequest(_Strict):
@@ -171,7 +173,7 @@ class ChatRequest(AnswerRequest):
     def _ends_with_a_question(self) -> Self:
         """Whoever asks must have the last word."""
         if self.messages[-1].role != "user" or not self.messages[-1].text.strip():
-            raise ValueError("messages must end with a user's message that says something")
+            raise ValueError("the last message must be a user's, and not empty")
         return self
 
     @property
@@ -196,7 +198,7 @@ class CompletionRequest(AnswerRequest):
         """Refuse empty prompts, and too many of them."""
         prompts = self.prompts
         if not prompts or not all(prompt.strip() for prompt in prompts):
-            raise ValueError("prompt must say something")
+            raise ValueError("prompt must not be empty")
         if len(prompts) * (self.n or 1) > MOST_ANSWERS:
             raise ValueError(f"prompts times n must not exceed {MOST_ANSWERS}")
         return self

@@ -57,7 +57,8 @@ class ServeSettings:
         token = os.environ.get(self.token_variable, "").strip() or None
         if token is None and not is_loopback(self.host):
             raise UsageError(
-                f"--host {self.host} lets others in: put a bearer token into {self.token_variable}"
+                f"--host {self.host} is reachable from other machines: set a bearer token in "
+                f"{self.token_variable}"
             )
         return token
 

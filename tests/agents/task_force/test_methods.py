@@ -129,7 +129,7 @@ def test_an_unknown_method_is_answered_with_the_nearest() -> None:
 
 
 def test_nobody_to_choose_from() -> None:
-    with pytest.raises(AnsweringError, match="nobody answered"):
+    with pytest.raises(AnsweringError, match="no expert answered"):
         choose("majority", said())
 
 
