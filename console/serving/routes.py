@@ -113,7 +113,7 @@ def _answer_errors(app: FastAPI) -> None:
     async def unrouted(request: Request, error: HTTPException) -> Response:
         if error.status_code == 400:
             # What is no JSON for other reasons than its grammar: bytes, depth, endless numbers.
-            return invalid("the body is no JSON that can be read", code="invalid_json").response()
+            return invalid("the body is not readable JSON", code="invalid_json").response()
         message = f"{request.method} {request.url.path}: {error.detail}"
         headers = error.headers or {}
         return Refusal(error.status_code, message, code="unknown_url", headers=headers).response()

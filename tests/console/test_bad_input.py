@@ -50,7 +50,7 @@ def test_a_path_that_is_a_file_is_refused_and_kept(acdc: Acdc, tmp_path: Path) -
 
 def test_a_folder_with_other_things_is_refused_and_kept(acdc: Acdc, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("keep me")
-    assert "no run folder" in the_line(acdc("run", tmp_path, code=2).stderr)
+    assert "is not a run folder" in the_line(acdc("run", tmp_path, code=2).stderr)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -62,7 +62,7 @@ def test_another_configuration_names_the_key(acdc: Acdc, finished_run: Path) -> 
 
 
 def test_status_of_no_run_says_how_to_begin_one(acdc: Acdc, tmp_path: Path) -> None:
-    assert "no run folder" in the_line(acdc("status", tmp_path / "nothing", code=2).stderr)
+    assert "is not a run folder" in the_line(acdc("status", tmp_path / "nothing", code=2).stderr)
 
 
 def test_a_file_of_tasks_that_is_missing_is_not_taken_for_a_run(

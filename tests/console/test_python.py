@@ -66,7 +66,7 @@ def test_tasks_are_evaluated_from_a_file(run: acdc.Run, tmp_path: Path) -> None:
 
 
 def test_errors_say_what_the_command_says(run: acdc.Run, tmp_path: Path) -> None:
-    with pytest.raises(acdc.AcdcError, match="no run folder"):
+    with pytest.raises(acdc.AcdcError, match="is not a run folder"):
         acdc.Run(tmp_path)
     with pytest.raises(acdc.AcdcError, match="nobody"):
         run.expert("nobody")

@@ -54,7 +54,7 @@ def test_a_dataset_that_prints_does_not_speak_between_what_is_printed_for_progra
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("{", "this is no JSON"),
+        ("{", "this is not JSON"),
         ("[1]", "expected an object"),
         ({"id": "a", "answer": "1"}, "instructions is missing"),
         ({"id": "a", "instructions": "?", "answer": "1", "scor": "exact"}, "unknown key 'scor'"),

@@ -97,7 +97,7 @@ async def test_what_could_not_be_read_is_asked_anew_in_the_next_sitting(store: R
         return Say(json.dumps({"reason": "it says so", "verdict": verdict(body)}))
 
     for _ in range(2):
-        with pytest.raises(SandboxError, match="no vote could be read"):
+        with pytest.raises(SandboxError, match="no vote could be parsed"):
             await scores(store, mute, "Many thanks!")
     assert len(store.calls(role="rater")) == 6, "each sitting asks for each vote once"
     assert await scores(store, play, "Many thanks!") == ([1.0], 3)

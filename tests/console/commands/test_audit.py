@@ -114,8 +114,8 @@ def test_files_of_questions(tmp_path: Path, content: str, expected: list[tuple[s
     [
         ("", "no question in it"),
         ('{"answer": "3"}', ":1: no question in it; it must stand in one of instructions"),
-        ('{"question": "A?"}\n{"question": ', ":2 is no JSON"),
-        ('[{"question": ', "is no JSON"),
+        ('{"question": "A?"}\n{"question": ', ":2 is not JSON"),
+        ('[{"question": ', "is not JSON"),
         ('{"question": 3}', "no question"),
         (b"\xff\xfe\xff", "cannot be read"),
     ],

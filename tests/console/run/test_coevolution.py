@@ -63,7 +63,7 @@ def test_interrupt_exits_130_and_the_same_command_goes_on(
 ) -> None:
     folder = tmp_path / "interrupted"
     said = _stopped(_long_run(acdc.start, folder, tiny_config), folder, signal.SIGINT)
-    assert "the same command goes on" in said
+    assert "run the same command to go on" in said
     acdc("run", folder, "--set", "generations=4")
     assert outcome_of(folder) == outcome_of(finished_run)
 
@@ -84,7 +84,7 @@ def test_a_run_in_the_background_ends_well_at_sigterm(
         process = _long_run(acdc.start, folder, tiny_config)
     finally:
         signal.signal(signal.SIGINT, before)
-    assert "the same command goes on" in _stopped(process, folder, signal.SIGTERM)
+    assert "run the same command to go on" in _stopped(process, folder, signal.SIGTERM)
 
 
 def _long_run(start: Callable[..., Process], folder: Path, config: Path) -> Process:

@@ -260,7 +260,7 @@ WRONG: list[tuple[str, dict[str, Any], int, Any, str]] = [
     ("method not offered", {"model": "acdc:reward"}, 404, "model", "answering.reward_model"),
     ("no messages", {"messages": []}, 400, "messages", "at least 1"),
     ("no question", {"messages": [{"role": "assistant", "content": "x"}]}, 400, None, "user"),
-    ("an empty question", {"messages": user("  ")}, 400, None, "says something"),
+    ("an empty question", {"messages": user("  ")}, 400, None, "not empty"),
     ("a wrong type", {"temperature": "hot"}, 400, "temperature", "number"),
     ("too hot", {"temperature": 3}, 400, "temperature", "less than or equal"),
     ("no choice", {"n": 0}, 400, "n", "greater than or equal"),
@@ -287,7 +287,7 @@ WRONG: list[tuple[str, dict[str, Any], int, Any, str]] = [
     ("a truth for a number", {"n": True}, 400, "n", "valid integer"),
     ("a truth in quotes", {"stream": "true"}, 400, "stream", "valid boolean"),
     ("no number at all", {"temperature": float("nan")}, 400, "temperature", "equal to"),
-    ("half a character", {"messages": user("x\ud800")}, 400, None, "half a character"),
+    ("half a character", {"messages": user("x\ud800")}, 400, None, "unpaired surrogate"),
     ("an object for a text", {"messages": user({"a": 1})}, 400, "messages.0.content", ""),  # type: ignore[arg-type]
     ("a turn without a role", {"messages": [{"content": "x"}]}, 400, "messages.0.role", "required"),
     ("an unknown detail", {"acdc": {"detail": True}}, 400, "acdc.detail", "unknown field"),
@@ -386,7 +386,7 @@ def test_without_a_token_only_the_loopback_is_served(
     monkeypatch.delenv("ACDC_SERVE_TOKEN", raising=False)
     if token is not None:
         monkeypatch.setenv("ACDC_SERVE_TOKEN", token)
-    with pytest.raises(UsageError, match="put a bearer token into ACDC_SERVE_TOKEN"):
+    with pytest.raises(UsageError, match="set a bearer token in ACDC_SERVE_TOKEN"):
         ServeSettings(3, "majority", host=host).token()
     assert ServeSettings(3, "majority", host="::1").token() is None
     monkeypatch.setenv("ACDC_SERVE_TOKEN", TOKEN)
