@@ -17,26 +17,28 @@
     weights = run.expert("g5-2").weights()                  # name -> torch.Tensor
     run.expert("g5-2").export("out/")                       # a Hugging Face folder
 
-Reading a run takes no lock and writes nothing to it. What fails raises `acdc.AcdcError`, with the
-line that the command would have printed. Nothing heavy is loaded before it is needed.
+Reading a run takes no lock and changes none of its files. What fails raises `acdc.AcdcError`, with
+the line that the command would have printed. Nothing heavy is loaded before it is needed.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from agents.config import RunConfig
 from agents.progress import Progress, ProgressEvent, silent
 from console.commands.frame import METHOD
+from console.errors import UsageError
 from console.run.config import resolve
 from console.run.folder import RunFolder
+from console.run.unborn import undone_if_unborn
 from memory.errors import AcdcError
 from memory.records import Answer, Expert, Family, FamilyStatus, Role
 
@@ -77,14 +79,15 @@ def coevolve(
         progress: called with what happens, from another thread.
 
     Raises:
-        AcdcError: see the message; the same call goes on where the run stands.
+        AcdcError: see the message; the same call goes on where the run stands. A new folder is
+            removed again if nothing was achieved in it.
     """
     from console.run.coevolution import coevolve as run_to_its_end
 
     place = RunFolder(Path(folder))
-    settings = place.begin_as(_resolved(place, config))
-    with start_blocking_portal() as portal:
-        portal.call(run_to_its_end, place, settings, progress)
+    settings = _resolved(place, config)
+    with undone_if_unborn(place), start_blocking_portal() as portal:
+        portal.call(run_to_its_end, place, place.begin_as(settings), progress)
     return Run(folder)
 
 
@@ -125,6 +128,9 @@ class Run:
         self._place = RunFolder(Path(folder))
         self._place.manifest()
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r})"
+
     @property
     def path(self) -> Path:
         """The run folder."""
@@ -135,7 +141,7 @@ class Run:
         """The configuration that the run was begun with."""
         return self._place.config()
 
-    @contextmanager
+    @contextlib.contextmanager
     def store(self) -> Iterator[RunStore]:
         """The run store, read-only: genomes, answers, grades, calls, events, spans."""
         from memory.store import RunStore
@@ -157,10 +163,14 @@ class Run:
         role: Role | None = None,
         rejected: bool = False,
     ) -> dict[str, list[dict[str, Any]]]:
-        """What the agents said: the object that `acdc trace --json` prints."""
-        from console.commands.trace import collect
+        """What the agents said: the object that `acdc trace --json` prints.
 
-        return collect(self._place, family, expert, role, rejected)
+        Raises:
+            AcdcError: there is no such family, expert or role.
+        """
+        from console.commands.trace import collect, role_named
+
+        return collect(self._place, family, expert, role_named(role), rejected)
 
     def audit(self, against: Iterable[str | Path] = ()) -> dict[str, Any]:
         """Leakage, diversity and open-endedness: the object that `acdc audit --json` prints."""
@@ -188,11 +198,19 @@ class Run:
             return self._with_skills(store, [store.expert(name)])[0]
 
     def families(self, status: FamilyStatus | None = None) -> list[Family]:
-        """The task families that were ever accepted, or those of one status."""
+        """The task families that were ever accepted, or those of one status.
+
+        Raises:
+            AcdcError: there is no such status.
+        """
+        if status is not None and status not in get_args(FamilyStatus):
+            raise UsageError(
+                f"unknown status {status!r}; there are {', '.join(get_args(FamilyStatus))}"
+            )
         with self.store() as store:
             return store.families(status)
 
-    @contextmanager
+    @contextlib.contextmanager
     def collective(
         self, size: int = 3, select: str = METHOD, *, progress: Progress = silent
     ) -> Iterator[CollectiveSession]:
@@ -204,13 +222,15 @@ class Run:
             progress: called with what happens while models load.
 
         Raises:
-            AcdcError: nobody is graded yet, or the method is unknown or lacks something.
+            AcdcError: nobody is graded yet, the size is below 1, or the method is unknown or lacks
+                something.
         """
         from agents.task_force.collective import Collective
         from agents.task_force.methods import method_named
         from console.run.reading import open_reading
 
         method_named(select)
+        _at_least("size", size, 1)
         with (
             start_blocking_portal() as portal,
             portal.wrap_async_context_manager(
@@ -218,7 +238,11 @@ class Run:
             ) as context,
         ):
             force = portal.call(Collective.open, context, size, select)
-            yield CollectiveSession(force, self.config.judge.max_tokens, portal)
+            session = CollectiveSession(force, self.config.judge.max_tokens, portal)
+            try:
+                yield session
+            finally:
+                session.close()
 
     def ask(self, question: str, size: int = 3, select: str = METHOD) -> CollectiveAnswer:
         """One question to the task force; `collective` keeps the models for several.
@@ -237,6 +261,7 @@ class Run:
         baselines: bool = False,
         select: Sequence[str] = (),
         max_tokens: int | None = None,
+        allow_unsafe_sandbox: bool = False,
         progress: Progress = silent,
     ) -> dict[str, Any]:
         """Coverage and best-of-N on held-out tasks: what `acdc evaluate --json` prints.
@@ -247,6 +272,7 @@ class Run:
             baselines: whether baselines of equal budget are measured too.
             select: methods of best-of-N that need a judge, besides those that do not.
             max_tokens: of one answer; the run's own limit if None.
+            allow_unsafe_sandbox: whether code that an LLM wrote may run without isolation.
             progress: called with what happens.
 
         Raises:
@@ -257,18 +283,31 @@ class Run:
         from console.commands.evaluate import evaluate, report
 
         given = read_tasks([Path(tasks)]) if isinstance(tasks, str | Path) else list(tasks)
+        if not given or not sizes:
+            raise UsageError("nothing to evaluate: tasks and sizes must not be empty")
+        for size in sizes:
+            _at_least("sizes", size, 1)
+        _at_least("max_tokens", max_tokens, 1)
         plan = Plan(given, list(sizes), baselines, select, max_tokens)
+        work = partial(evaluate, unsafe=allow_unsafe_sandbox)
         with start_blocking_portal() as portal:
-            rows = portal.call(evaluate, [self._place], plan, progress)
+            rows = portal.call(work, [self._place], plan, progress)
         return report(rows, max_tokens)
 
     def serve(self, port: int = 8100, size: int = 3, select: str = METHOD) -> None:
-        """Serve the task force as an OpenAI-compatible endpoint until it is interrupted."""
+        """Serve the task force as an OpenAI-compatible endpoint until it is interrupted.
+
+        Raises:
+            AcdcError: the port is taken, or an event loop runs in this thread (as in a notebook).
+        """
         import asyncio
 
         from console.serving import ServeSettings, serve
 
-        asyncio.run(serve(self._place, ServeSettings(size, select, port=port), lambda *_: None))
+        settings = ServeSettings(size, select, port=port)
+        if _in_event_loop():
+            raise UsageError("serve blocks, and an event loop runs here: call it in another thread")
+        asyncio.run(serve(self._place, settings, lambda *_: None))
 
     def _with_skills(self, store: RunStore, experts: Sequence[Expert]) -> list[RunExpert]:
         return [RunExpert(self, expert, store.skills(expert.id)) for expert in experts]
@@ -287,6 +326,9 @@ class RunExpert:
     run: Run
     record: Expert
     skills: dict[str, bool]
+
+    def __hash__(self) -> int:
+        return hash(self.record.id)
 
     @property
     def id(self) -> str:
@@ -341,6 +383,7 @@ class RunExpert:
         """
         from console.commands.export import export
 
+        _at_least("shard_gb", shard_gb, 0.001)
         return export(RunFolder(self.run.path), self.id, Path(out), force, shard_gb)
 
 
@@ -350,7 +393,11 @@ class CollectiveSession:
     def __init__(self, force: Collective, max_tokens: int, portal: BlockingPortal) -> None:
         self._force = force
         self._max_tokens = max_tokens
-        self._portal = portal
+        self._portal: BlockingPortal | None = portal
+
+    def close(self) -> None:
+        """End the session; `Run.collective` does it at the end of its block."""
+        self._portal = None
 
     @property
     def members(self) -> list[str]:
@@ -368,12 +415,34 @@ class CollectiveSession:
             temperature: 0 is greedy.
 
         Raises:
-            AcdcError: the question is empty, or an endpoint fails.
+            AcdcError: the question is empty, the block that opened the session has ended, a value
+                is out of its range, or an endpoint fails.
         """
         from memory.records import Sampling
 
-        sampling = Sampling(max_tokens=max_tokens or self._max_tokens, temperature=temperature)
+        if self._portal is None:
+            raise UsageError("this collective is closed: ask inside its `with` block")
+        _at_least("max_tokens", max_tokens, 1)
+        _at_least("temperature", temperature, 0)
+        limit = self._max_tokens if max_tokens is None else max_tokens
+        sampling = Sampling(max_tokens=limit, temperature=temperature)
         return self._portal.call(self._force.ask, question, sampling)
+
+
+def _in_event_loop() -> bool:
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _at_least(name: str, value: float | None, least: float) -> None:
+    """Refuse a value below what the command would accept; None stands for a default."""
+    if value is not None and value < least:
+        raise UsageError(f"{name} = {value}: it must be at least {least}")
 
 
 def _resolved(place: RunFolder | None, config: Configuration) -> RunConfig:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agents.concurrency import all_of
-from agents.errors import ContextLengthError, EndpointError, SandboxError
+from agents.errors import ContextLengthError, EndpointError, SandboxError, SandboxUnavailable
 from agents.families.items import Item
 from agents.judge.rater import Rater
 from agents.judge.votes import agreement, majority
@@ -128,6 +128,9 @@ class Grader:
             try:
                 with span("grade", "score", family=family.code_hash, submissions=len(unknown)):
                     scores = await self._sandbox.score(family.code, unknown)
+            except SandboxUnavailable:
+                # It would fail for every answer, and grades that are all missing help nobody.
+                raise
             except (SandboxError, EndpointError, ContextLengthError) as error:
                 return {
                     answer.key: GradingResult(failure=Failure(str(error))) for _, answer in group

@@ -5,7 +5,6 @@ from __future__ import annotations
 from agents.context import RunContext
 from agents.families.items import items_of
 from agents.judge.node import examine_experts
-from agents.task_force.ballot import normalise
 from agents.task_force.field import field_of, history_of
 from evolution.selection.coverage import Passes, TaskForce, task_force
 from memory.records import Expert, Family, Json, Skills
@@ -72,14 +71,7 @@ def _example(
         genome_id = context.store.expert(expert).genome_id
         stored = context.store.answer_to(genome_id, items_of(family)[0].instance_hash)
         if stored is not None:
-            answers.append(
-                {
-                    "expert": expert,
-                    "extracted": stored.extracted,
-                    "correct": normalise(stored.extracted)
-                    == normalise(family.reference_answers["1"]),
-                }
-            )
+            answers.append({"expert": expert, "extracted": stored.extracted})
     return {
         "family": family.id,
         "question": family.example_instruction,

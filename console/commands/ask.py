@@ -19,6 +19,7 @@ from console.commands.frame import (
     app,
     errors,
     finish,
+    note_unfinished,
     opened,
     out,
     print_json,
@@ -53,7 +54,7 @@ def ask(
 
     def action() -> None:
         place = opened(folder)
-
+        note_unfinished(place)
         with Display(errors) as display:
             reply = run_async(answer(place, question, n, max_tokens, select, display))
         if short := fewer_than(n, len(reply.answers)):

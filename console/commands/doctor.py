@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -55,11 +56,10 @@ def doctor(
     """Check machine, sandbox, seeds and endpoints before a run."""
 
     def action() -> None:
-        findings = run_async(examine(resolve(config, set_ or [])))
+        settings = resolve(config, set_ or [])
+        findings = run_async(examine(settings, None if as_json else partial(show, out)))
         if as_json:
             print_json(findings_json(findings))
-        else:
-            show(findings, out)
         if any(finding.state == "failed" for finding in findings):
             raise UsageError("a required check failed, see above")
 
@@ -80,15 +80,31 @@ class Finding:
     figures: Mapping[str, Json] = field(default_factory=dict)
 
 
-async def examine(config: RunConfig) -> list[Finding]:
-    """Look at machine, sandbox, embedder, seeds and endpoints; nothing of a run is touched."""
-    findings = [_machine()]
-    findings.append(await _sandbox(config))
-    findings.append(await asyncio.to_thread(_embedder, config))
-    findings += await asyncio.to_thread(_engine, config)
-    findings += await asyncio.to_thread(_seeds, config)
-    findings += await _endpoints(config)
+async def examine(
+    config: RunConfig, report: Callable[[Finding], None] | None = None
+) -> list[Finding]:
+    """Look at machine, sandbox, embedder, seeds and endpoints; nothing of a run is touched.
+
+    Args:
+        config: of the run that is planned.
+        report: is called with each finding as soon as it is known.
+    """
+    findings = []
+    async for finding in _findings(config):
+        findings.append(finding)
+        if report is not None:
+            report(finding)
     return findings
+
+
+async def _findings(config: RunConfig) -> AsyncIterator[Finding]:
+    yield _machine()
+    yield await _sandbox(config)
+    for check in (_embedder, _engine, _seeds):
+        for finding in await asyncio.to_thread(check, config):
+            yield finding
+    async for finding in _endpoints(config):
+        yield finding
 
 
 def _machine() -> Finding:
@@ -139,14 +155,13 @@ class TaskFamily:
 """
 
 
-def _embedder(config: RunConfig) -> Finding:
-
+def _embedder(config: RunConfig) -> list[Finding]:
     try:
         embedder = open_embedder(config.novelty)
         vectors = embedder.embed(["a task"])
     except AcdcError as error:
-        return Finding("embedder", "failed", str(error))
-    return Finding("embedder", "ok", f"{embedder.name}, {vectors.shape[1]} dimensions")
+        return [Finding("embedder", "failed", str(error))]
+    return [Finding("embedder", "ok", f"{embedder.name}, {vectors.shape[1]} dimensions")]
 
 
 def _engine(config: RunConfig) -> list[Finding]:
@@ -261,19 +276,17 @@ def _mib(size: int) -> str:
     return f"{size / 2**20:,.0f} MiB"
 
 
-async def _endpoints(config: RunConfig) -> list[Finding]:
+async def _endpoints(config: RunConfig) -> AsyncIterator[Finding]:
     """Each endpoint once, under the first role that uses it."""
     from agents.chat.client import ChatClient
 
-    findings = []
     with tempfile.TemporaryDirectory() as scratch, RunStore.open(Path(scratch)) as store:
         chat = ChatClient(config.endpoints, store, transport=OfflineTransport())
         try:
             for role in config.endpoints.distinct():
-                findings.append(await _endpoint(chat, role))
+                yield await _endpoint(chat, role)
         finally:
             await chat.close()
-    return findings
 
 
 async def _endpoint(chat: ChatClient, role: Role) -> Finding:
@@ -292,11 +305,13 @@ def findings_json(findings: list[Finding]) -> dict[str, object]:
     }
 
 
-def show(findings: list[Finding], console: Console) -> None:
-    """Print the findings for a person."""
-    table = Table(box=None, show_header=False, pad_edge=False)
+def show(console: Console, finding: Finding) -> None:
+    """Print one finding for a person; further lines of its detail begin below the first."""
     colours = {"ok": "green", "hint": "cyan", "warning": "yellow", "failed": "red"}
-    for finding in findings:
-        state = Text(finding.state, style=colours[finding.state])
-        table.add_row(state, Text(finding.what), Text(finding.detail))
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(width=7)
+    table.add_column(width=23)
+    table.add_column()
+    state = Text(finding.state, style=colours[finding.state])
+    table.add_row(state, Text(finding.what), Text(finding.detail))
     console.print(table)

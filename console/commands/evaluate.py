@@ -17,6 +17,7 @@ from agents.evaluation.intervals import Interval
 from agents.progress import Progress, ProgressEvent
 from console import calling
 from console.commands.frame import (
+    AllowUnsafe,
     AsJson,
     Debug,
     app,
@@ -78,6 +79,7 @@ def evaluate_command(
     filter_: Annotated[
         str | None, typer.Option("--filter", help="Of sample logs: the filter, if several.")
     ] = None,
+    allow_unsafe_sandbox: AllowUnsafe = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -103,7 +105,7 @@ def evaluate_command(
                 require_runs(folders)
                 big = big_model_at(big_model_url, big_model, big_model_key_env)
                 plan = Plan(read_tasks(files), sizes, baselines, select or (), max_tokens, big)
-                runs = run_async(evaluate(folders, plan, display))
+                runs = run_async(evaluate(folders, plan, display, unsafe=allow_unsafe_sandbox))
                 found = report(runs, max_tokens)
         if as_json:
             print_json(found)
@@ -187,7 +189,12 @@ async def evaluate_logs(
 
 
 async def evaluate(
-    folders: Sequence[RunFolder], plan: Plan, progress: Progress, book: Path | None = None
+    folders: Sequence[RunFolder],
+    plan: Plan,
+    progress: Progress,
+    book: Path | None = None,
+    *,
+    unsafe: bool = False,
 ) -> list[RunRows]:
     """Measure several runs, one after the other.
 
@@ -196,6 +203,11 @@ async def evaluate(
         plan: what to measure.
         progress: where events are reported.
         book: folder in which answers are kept; one for each run in the cache if None.
+        unsafe: whether code that an LLM wrote may run without isolation.
+
+    Raises:
+        SandboxUnavailable: code has to be run, and isolation does not work here.
+        RunLockedError: another process measures the same run.
     """
     from agents.evaluation.run import evaluate_run
     from console.run.reading import open_reading, open_scoring
@@ -206,7 +218,7 @@ async def evaluate(
             place = book or book_of(folder)
             answers = stack.enter_context(RunStore.open(place))
             context = await stack.enter_async_context(
-                open_reading(folder, folder.config(), progress, answers)
+                open_reading(folder, folder.config(unsafe=unsafe), progress, answers)
             )
             if not context.store.meta("finished"):
                 progress(

@@ -11,14 +11,11 @@ from rich.console import Console
 from rich.text import Text
 
 from agents.config import RunConfig
-from console import calling
 from console.commands.frame import AsJson, Debug, RunDir, app, finish, opened, out, print_json
-from console.errors import UsageError
 from console.run.config import cache_folder
 from console.run.folder import RunFolder
 from evolution.bank.settings import ModelSettings
 from evolution.genome.genome import Genome
-from memory.messages import did_you_mean
 from memory.records import Expert
 from memory.store import RunStore
 
@@ -65,7 +62,7 @@ def export(folder: RunFolder, expert_id: str, out: Path, force: bool, shard_gb: 
 
     config = folder.config()
     with RunStore.open(folder.path, read_only=True) as store:
-        expert = _named(store, expert_id)
+        expert = store.expert(expert_id)
         check_place(out, force)
         genome = Genome.from_bytes(store.genome(expert.genome_id))
         about = About(expert, folder.path.name, _lineage(store, expert), _skills(store, expert))
@@ -94,15 +91,6 @@ def show(exported: Exported, console: Console) -> None:
     console.print(Text("  " + ", ".join(f for f in exported.files if "safetensors" not in f)))
     if exported.obstacle is not None:
         console.print(Text(f"  no mergekit recipe: {exported.obstacle}"))
-
-
-def _named(store: RunStore, expert_id: str) -> Expert:
-    known = {expert.id: expert for expert in store.experts()}
-    if expert_id in known:
-        return known[expert_id]
-    hint = did_you_mean(expert_id, known, cutoff=0.5)
-    listed = calling.line("status", store.folder)
-    raise UsageError(f"no expert {expert_id!r} in {store.folder}{hint} ({listed} lists them)")
 
 
 def _lineage(store: RunStore, expert: Expert) -> Sequence[Expert]:

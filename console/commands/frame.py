@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -43,6 +44,10 @@ ConfigFile = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=V", help="Set one configuration key.")
 ]
+AllowUnsafe = Annotated[
+    bool,
+    typer.Option("--allow-unsafe-sandbox", help="Run code that an LLM wrote without isolation."),
+]
 
 
 def opened(folder: Path) -> RunFolder:
@@ -54,6 +59,28 @@ def opened(folder: Path) -> RunFolder:
     place = RunFolder(folder)
     place.manifest()
     return place
+
+
+def note_unfinished(folder: RunFolder) -> None:
+    """Say that a run is not finished, since another task force may answer when it is.
+
+    Raises:
+        AcdcError: the run cannot be read.
+    """
+    from memory.store import RunStore
+
+    with RunStore.open(folder.path, read_only=True) as store:
+        if store.meta("finished"):
+            return
+        latest = store.latest_archive()
+    errors.print(
+        f"{folder.path} is not finished (generation {latest[0] if latest else 0}): "
+        "the task force of now answers",
+        style="yellow",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def finish(action: Callable[[], None], debug: bool) -> None:
@@ -68,12 +95,33 @@ def finish(action: Callable[[], None], debug: bool) -> None:
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end; SIGTERM stops it as Ctrl-C does."""
+    """Run to the end; SIGTERM stops it as Ctrl-C does, and a line says at once that it will."""
     previous = signal.signal(signal.SIGTERM, _stop)
     try:
-        return asyncio.run(work)
+        return asyncio.run(_announcing_stop(work))
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+async def _announcing_stop(work: Coroutine[Any, Any, T]) -> T:
+    """Cleaning up may take seconds; the first signal is acknowledged before it begins."""
+    stop = signal.getsignal(signal.SIGINT)
+    if not callable(stop):
+        return await work
+    loop = asyncio.get_running_loop()
+
+    def announce(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(errors.print, STOPPING)
+        stop(number, frame)
+
+    signal.signal(signal.SIGINT, announce)
+    try:
+        return await work
+    finally:
+        signal.signal(signal.SIGINT, stop)
+
+
+STOPPING = "stopping; a second Ctrl-C ends at once"
 
 
 def _stop(*_: object) -> None:

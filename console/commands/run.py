@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from rich.console import Console
 from rich.text import Text
 
 from console import calling
 from console.commands.frame import (
+    AllowUnsafe,
     AsJson,
     ConfigFile,
     Debug,
@@ -24,8 +24,8 @@ from console.commands.frame import (
     run_async,
 )
 from console.display import Display
-from console.run.folder import RunFolder
-from memory.errors import AcdcError
+from console.run.folder import ALLOW_UNSAFE, RunFolder
+from console.run.unborn import undone_if_unborn
 from memory.store import RunStore
 
 
@@ -34,9 +34,7 @@ def run(
     folder: RunDir = Path("runs/quickstart"),
     config: ConfigFile = None,
     set_: Overrides = None,
-    allow_unsafe_sandbox: Annotated[
-        bool, typer.Option(help="Run code that an LLM wrote without isolation.")
-    ] = False,
+    allow_unsafe_sandbox: AllowUnsafe = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -44,22 +42,14 @@ def run(
     place = RunFolder(folder)
 
     def action() -> None:
-        fresh = not place.exists()
-        unsafe = ("sandbox.allow_unsafe=true",) if allow_unsafe_sandbox else ()
+        unsafe = ALLOW_UNSAFE if allow_unsafe_sandbox else ()
         wanted = place.wanted(config, (*(set_ or ()), *unsafe))
-        try:
-            with Display(errors if as_json else out, "starting") as display:
-                settings = place.begin_as(wanted)
-                # Only now: loading what runs takes seconds, and a bad word should fail before.
-                from console.run.coevolution import coevolve
+        with undone_if_unborn(place), Display(errors if as_json else out, "starting") as display:
+            settings = place.begin_as(wanted)
+            # Only now: loading what runs takes seconds, and a bad word should fail before.
+            from console.run.coevolution import coevolve
 
-                run_async(coevolve(place, settings, display))
-        except AcdcError as error:
-            if fresh and place.exists():
-                from console.run.coevolution import undo_unborn
-
-                undo_unborn(place, error)
-            raise
+            run_async(coevolve(place, settings, display))
         if as_json:
             from console.commands.status import collect
 
@@ -113,13 +103,13 @@ def _example(example: dict[str, Any], console: Console) -> None:
     seeds = ", ".join(example["solved_by_seeds"]) or "none"
     console.print(
         Text(
-            "\nan example of the history, and what the force says to its first instance\n"
-            f"both of its instances are solved by {force}; of the seeds, by {seeds}"
+            f"\nan example of the history, solved by {force}; of the seeds, by {seeds}\n"
+            "its first instance and the task force's answers (✓: the expert solves both instances)"
         )
     )
     console.print(Text(f"  {example['question'].strip()}".replace("\n", "\n  "), style="italic"))
     for answer in example["answers"]:
-        mark = "✓" if answer["correct"] else "✗"
+        mark = "✓" if answer["expert"] in example.get("solved_by", ()) else "✗"
         console.print(Text(f"  {mark} {answer['expert']}: {answer['extracted']}"))
 
 

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from console.commands.ask import fewer_than
-from console.commands.frame import METHOD, Debug, RunDir, app, finish, opened, out, run_async
+from console.commands.frame import (
+    METHOD,
+    Debug,
+    RunDir,
+    app,
+    finish,
+    note_unfinished,
+    opened,
+    out,
+    run_async,
+)
 
 if TYPE_CHECKING:
     from agents.task_force.roster import Roster
@@ -59,6 +69,7 @@ def serve(
 
     def action() -> None:
         place = opened(folder)
+        note_unfinished(place)
         from console.serving import ServeSettings
         from console.serving import serve as serve_
 

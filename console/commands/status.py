@@ -45,6 +45,7 @@ def collect(folder: RunFolder) -> dict[str, Any]:
             "generation": generation,
             "generations": manifest["config"].get("generations"),
             "finished": bool(store.meta("finished")),
+            "compute": manifest["config"].get("engine", {}).get("compute"),
             "archive": _archive(store),
             "pool": _pool(store),
             "coverage": _coverage(store),
@@ -145,7 +146,8 @@ def show(status: dict[str, Any], console: Console) -> None:
 def _headline(status: dict[str, Any]) -> Text:
     state = "finished" if status["finished"] else "unfinished"
     return Text(
-        f"{status['run']}: {state}, generation {status['generation']} of {status['generations']}",
+        f"{status['run']}: {state}, generation {status['generation']} of {status['generations']}"
+        + (f", computed in {status['compute']}" if status["compute"] else ""),
         style="bold",
     )
 

@@ -114,10 +114,7 @@ def _assignment_trace(store: RunStore, assignment: Assignment, role: Role | None
 
 
 def _expert_trace(store: RunStore, expert_id: str) -> dict[str, Any]:
-    known = {expert.id: expert for expert in store.experts()}
-    if expert_id not in known:
-        raise UsageError(f"there is no expert {expert_id!r}; there are {', '.join(known)}")
-    expert = known[expert_id]
+    expert = store.expert(expert_id)
     skills = store.skills(expert_id)
     return {
         "expert": expert.model_dump(mode="json"),

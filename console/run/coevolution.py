@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +14,6 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from agents.chat.endpoints import OFFLINE
 from agents.config import RunConfig
 from agents.context import RunContext
-from agents.errors import BudgetExhausted, ChatError
 from agents.graph import RunState, build_graph
 from agents.progress import Progress, ProgressEvent
 from console.errors import ConfigError
@@ -24,23 +22,8 @@ from console.run.folder import RunFolder
 from console.run.opening import open_context
 from evolution.engines.compute import choose_compute
 from evolution.planning.sizes import longest_sequence
-from memory.errors import AcdcError
-from memory.store import RunStore
 from memory.threads import done_in_own_thread
 
-OWN_ENTRIES = (
-    "config.json",
-    "run.db",
-    "run.db-wal",
-    "run.db-shm",
-    "run.lock",
-    "graph.db",
-    "graph.db-wal",
-    "graph.db-shm",
-    "memory",
-    "tasks",
-    "anchors",
-)
 RECURSION_LIMIT = 100_000
 
 
@@ -137,35 +120,3 @@ async def _drive(context: RunContext, saver: AsyncSqliteSaver) -> None:
     snapshot = await graph.aget_state(settings)
     begin: RunState = {"generation": 0}
     await graph.ainvoke(None if snapshot.next else begin, settings, context=context)
-
-
-def undo_unborn(folder: RunFolder, error: AcdcError) -> None:
-    """Take back a new run folder in which nothing was achieved yet, so that a corrected command
-    finds the place as it was. Only what a run itself writes is removed.
-
-    Where an endpoint or a budget ended it, what was answered before counts as achieved.
-    """
-    if isinstance(error, BudgetExhausted):
-        return
-    try:
-        with RunStore.open(folder.path, read_only=True) as store:
-            if store.experts() or store.families():
-                return
-            answered = any(call.response is not None for call in store.calls())
-            if answered and isinstance(error, ChatError):
-                return
-    except AcdcError:
-        # No readable store means that nothing was achieved either.
-        pass
-    for name in OWN_ENTRIES:
-        entry = folder.path / name
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, ignore_errors=True)
-        else:
-            entry.unlink(missing_ok=True)
-    _remove_if_empty(folder.path)
-
-
-def _remove_if_empty(path: Path) -> None:
-    if path.is_dir() and not any(path.iterdir()):
-        path.rmdir()

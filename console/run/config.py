@@ -82,7 +82,17 @@ def resolve(
     try:
         return RunConfig(**tree)
     except ValidationError as error:
-        raise ConfigError(_explain(error)) from None
+        raise ConfigError(_explain(error, _named_by(overrides))) from None
+
+
+def _named_by(overrides: Sequence[str]) -> dict[str, str]:
+    """By key, what gave its value where that is not the file: an environment variable or --set."""
+    given = {
+        name.removeprefix("ACDC_").lower().replace("__", "."): f"environment variable {name}"
+        for name in os.environ
+        if name.startswith("ACDC_") and name not in OTHER_VARIABLES
+    }
+    return given | {item.partition("=")[0].strip(): "--set" for item in overrides}
 
 
 def check_resume(config: RunConfig, stored: Mapping[str, Any], folder: Path) -> None:
@@ -196,15 +206,27 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, An
             yield f"{prefix}{key}", value
 
 
-def _explain(error: ValidationError) -> str:
-    """One line for the first problem, naming the key, and the nearest known one if unknown."""
+def _explain(error: ValidationError, named_by: Mapping[str, str] | None = None) -> str:
+    """One line for the first problem, naming the key, and the nearest known one if unknown.
+
+    Args:
+        error: of the first problem.
+        named_by: what gave a key its value; a key that is not in it came from a file.
+    """
     first = error.errors()[0]
-    if first["type"] != "extra_forbidden":
-        return f"configuration: {first_problem(error, quote=True)}"
     where = ".".join(map(str, first["loc"]))
+    origin = next((who for key, who in (named_by or {}).items() if _within(where, key)), None)
+    place = f"configuration ({origin})" if origin else "configuration"
+    if first["type"] != "extra_forbidden":
+        return f"{place}: {first_problem(error, quote=True)}"
     near = _nearest(where, _known_keys())
     hint = f"; did you mean {near}?" if near else ""
-    return f"configuration: unknown key {where}{hint}"
+    return f"{place}: unknown key {where}{hint}"
+
+
+def _within(where: str, key: str) -> bool:
+    """Whether a problem lies in a key, or in a part of it."""
+    return where == key or where.startswith(f"{key}.")
 
 
 NEAR = 0.7

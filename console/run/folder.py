@@ -27,6 +27,8 @@ PACKAGES = (
     "chromadb",
     "reasoning-gym",
 )
+ALLOW_UNSAFE = ("sandbox.allow_unsafe=true",)
+"""The override behind `--allow-unsafe-sandbox`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,13 @@ class RunFolder:
             raise UsageError(f"{self.config_file} is damaged: it holds no configuration")
         return manifest
 
-    def config(self) -> RunConfig:
-        """The run's own configuration."""
-        return resolve(None, (), _as_begun(self.manifest()["config"]))
+    def config(self, *, unsafe: bool = False) -> RunConfig:
+        """The run's own configuration.
+
+        Args:
+            unsafe: whether code that an LLM wrote may run without isolation; no run keeps that.
+        """
+        return resolve(None, ALLOW_UNSAFE if unsafe else (), _as_begun(self.manifest()["config"]))
 
     def begin(self, file: Path | None, overrides: tuple[str, ...]) -> RunConfig:
         """Create the folder with its configuration, or check that of a run that goes on.

@@ -40,7 +40,8 @@ async def open_reading(
 ) -> AsyncIterator[ReadContext]:
     """Open what it takes to let the experts of a run answer.
 
-    No lock is taken, no sandbox opened, nothing written into the run.
+    No lock is taken, no sandbox opened, no file of the run changed. (SQLite may touch its index of
+    the write-ahead log, `run.db-shm`, which readers and writer share.)
 
     Args:
         folder: of the run.

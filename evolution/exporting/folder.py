@@ -101,7 +101,7 @@ def check_place(out: Path, force: bool) -> None:
         raise ExportError(f"{config} does not belong to a model: choose another folder")
     if out.is_dir() and any(out.iterdir()) and not force:
         raise ExportError(
-            f"{out} is not empty: choose another folder, or replace its model with --force"
+            f"{out} is not empty: choose another folder, or replace its model (--force, force=True)"
         )
 
 

@@ -41,9 +41,11 @@ _ADVICE = {
 }
 
 
-def database_error(place: Path, error: sqlite3.Error) -> StoreError:
+def database_error(place: Path, error: sqlite3.Error, *, read_only: bool = False) -> StoreError:
     """What went wrong in SQLite, as one line that says what to do."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if read_only and code == sqlite3.SQLITE_READONLY:
+        return StoreError(f"{place} was opened for reading only")
     return StoreError(f"{place}: {_ADVICE.get(code, str(error))}")
 
 
@@ -206,7 +208,7 @@ class Database:
         except sqlite3.IntegrityError as error:
             raise StoreError(f"{self.path}: {_describe(sql, parameters)}: {error}") from error
         except sqlite3.DatabaseError as error:
-            raise database_error(self.path, error) from error
+            raise database_error(self.path, error, read_only=self.read_only) from error
 
     def _write(self, sql: str, parameters: Parameters = ()) -> int:
         """Run one writing statement; the number of rows that it changed."""
@@ -228,7 +230,7 @@ class Database:
             except sqlite3.ProgrammingError:
                 raise
             except sqlite3.DatabaseError as error:
-                raise database_error(self.path, error) from error
+                raise database_error(self.path, error, read_only=self.read_only) from error
 
     def _one(self, sql: str, parameters: Parameters = ()) -> SqlRow | None:
         """The first row of a query, if there is one."""
@@ -306,14 +308,21 @@ def connect(place: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Conne
     return connection
 
 
+def _has_content(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
+
+
 def _connect_to_read(folder: Path) -> sqlite3.Connection:
     place = folder / DATABASE
     if not place.is_file():
-        raise StoreError(f"there is no run in {folder}: start one with `acdc run {folder}`")
+        raise StoreError(
+            f"{place} is missing: the run has not got as far as writing it, or it was removed; "
+            "`acdc run` with this folder begins or continues the run"
+        )
     address = place.absolute().as_uri() + "?mode=ro"
     # A folder that cannot be written to holds no live run. SQLite then must be set not to use
     # its shared-memory file; that would be wrong while a writer may be at work.
-    if not os.access(folder, os.W_OK) and not place.with_name(DATABASE + "-wal").exists():
+    if not os.access(folder, os.W_OK) and not _has_content(place.with_name(DATABASE + "-wal")):
         address += "&immutable=1"
     try:
         connection = sqlite3.connect(

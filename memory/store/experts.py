@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 from memory.errors import ConflictError, StoreError
+from memory.messages import did_you_mean
 from memory.records import ArchiveEntry, Expert
 from memory.store.codec import dump, dump_json, load
 from memory.store.database import Database
@@ -29,7 +30,7 @@ class PopulationTables(Database):
         """The bytes of a genome.
 
         Raises:
-            StoreError: if it is not recorded.
+            StoreError: it is not recorded; with the name most like it, if there is one.
         """
         row = self._one("SELECT payload FROM genomes WHERE id = ?", (genome_id,))
         if row is None:
@@ -58,7 +59,9 @@ class PopulationTables(Database):
         """
         row = self._one("SELECT record FROM experts WHERE id = ?", (expert_id,))
         if row is None:
-            raise StoreError(f"expert {expert_id} is not recorded in {self.path}")
+            known = [expert.id for expert in self.experts()]
+            hint = did_you_mean(expert_id, known, cutoff=0.5)
+            raise StoreError(f"no expert {expert_id!r} in {self.folder}{hint}")
         return load(Expert, row[0])
 
     def experts(self, generation: int | None = None) -> list[Expert]:

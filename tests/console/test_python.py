@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,52 @@ def test_the_readme_s_example_runs_as_it_stands(
     monkeypatch.chdir(tmp_path)
     [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     exec(compile(code, "README.md", "exec"), {})
+
+
+def test_a_call_that_fails_before_anything_is_achieved_leaves_no_folder(
+    tiny_config: Path, acdc_home: None, tmp_path: Path
+) -> None:
+    with pytest.raises(acdc.AcdcError):
+        acdc.coevolve(tmp_path / "new", {"models": {"base": str(tmp_path / "nothing")}})
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        (lambda run: run.families("activ"), "unknown status 'activ'"),
+        (lambda run: run.trace(role="boss"), "unknown role 'boss'"),
+        (lambda run: run.expert("g99-9"), "no expert 'g99-9' in"),
+        (lambda run: run.ask("Why?", 0), "size = 0: it must be at least 1"),
+        (lambda run: run.evaluate([]), "nothing to evaluate"),
+        (lambda run: run.archive()[0].export("out", shard_gb=0), "shard_gb = 0"),
+    ],
+)
+def test_a_value_that_the_command_refuses_is_refused(
+    run: acdc.Run, call: Callable[[acdc.Run], object], says: str
+) -> None:
+    with pytest.raises(acdc.AcdcError, match=re.escape(says)):
+        call(run)
+
+
+def test_a_session_answers_only_inside_its_block(run: acdc.Run) -> None:
+    with run.collective(1, "majority") as collective:
+        with pytest.raises(acdc.AcdcError, match="max_tokens = 0"):
+            collective.ask("Why?", max_tokens=0)
+        with pytest.raises(acdc.AcdcError, match="temperature = -1"):
+            collective.ask("Why?", temperature=-1)
+    with pytest.raises(acdc.AcdcError, match="inside its `with` block"):
+        collective.ask("Why?")
+
+
+async def test_serve_in_a_notebook_says_where_to_call_it(run: acdc.Run) -> None:
+    with pytest.raises(acdc.AcdcError, match="in another thread"):
+        run.serve()
+
+
+def test_the_store_of_a_run_is_read_only(run: acdc.Run) -> None:
+    with run.store() as store, pytest.raises(acdc.AcdcError, match="opened for reading only"):
+        store.put_meta("finished", False)
 
 
 @pytest.fixture

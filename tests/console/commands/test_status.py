@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from console.commands.ask import fewer_than
+from console.commands.frame import note_unfinished
 from console.commands.status import collect, show
 from console.run.folder import RunFolder
 from memory.records import ArchiveEntry, Assignment, Call, Expert, Json, Rejection
@@ -21,7 +22,11 @@ SKILLS = {"kept": "10", "best": "11", "twin": "11"}
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
     """A run in its first generation: f0 and f1 grade, one assignment was rejected."""
-    config = {"generations": 2, "endpoints": {"scientist": {"base_url": "offline"}}}
+    config: Json = {
+        "generations": 2,
+        "engine": {"compute": "float32"},
+        "endpoints": {"scientist": {"base_url": "offline"}},
+    }
     (tmp_path / "config.json").write_text(json.dumps({"config": config}))
     with RunStore.open(tmp_path) as store:
         for number in range(2):
@@ -77,6 +82,18 @@ def test_a_run_that_goes_on_is_read_from_its_store(folder: RunFolder) -> None:
     assert coverage["task_force"][0] == {"n": 1, "coverage": 1.0, "experts": ["best"]}
     assert status["calls"]["scientist"]["tokens_in"] == 7
     assert status["offline"] == ["scientist"]
+    assert status["compute"] == "float32"
+
+
+def test_an_unfinished_run_is_named_before_it_answers(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    note_unfinished(folder)
+    assert "is not finished (generation 0)" in capsys.readouterr().err
+    with RunStore.open(folder.path) as store:
+        store.put_meta("finished", True)
+    note_unfinished(folder)
+    assert not capsys.readouterr().err
 
 
 @pytest.mark.parametrize("on", ["pool", "history"])

@@ -114,6 +114,21 @@ def test_a_misspelt_variable_is_named_with_the_nearest_one(
         resolve(None, ())
 
 
+def test_a_bad_value_is_traced_to_what_gave_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACDC_POOL__CAPACITY", "many")
+    with pytest.raises(ConfigError, match=r"environment variable ACDC_POOL__CAPACITY.*capacity"):
+        resolve(None, ())
+    with pytest.raises(ConfigError, match=r"--set.*pool\.capacity"):
+        resolve(None, ("pool.capacity=none",))
+    monkeypatch.delenv("ACDC_POOL__CAPACITY")
+    file = tmp_path / "mine.toml"
+    file.write_text('[pool]\ncapacity = "many"\n')
+    with pytest.raises(ConfigError, match=r"configuration: pool\.capacity"):
+        resolve(file, ("generations=2",))
+
+
 def install_vllm(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
     spec = ModuleSpec("vllm", None) if installed else None
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)

@@ -88,7 +88,7 @@ def test_an_expert_is_exported_from_the_command_line(
     assert set(written["files"]) == {path.name for path in out.iterdir()}
     assert {"config.json", "model.safetensors", "recipe.json", "README.md"} <= set(written["files"])
     line = the_line(acdc("export", finished_run, best, out, code=2).stderr)
-    assert "is not empty: choose another folder, or replace its model with --force" in line
+    assert "is not empty: choose another folder, or replace its model (--force" in line
     assert "wrote" in acdc("export", finished_run, best, out, "--force").stdout
 
 

@@ -69,3 +69,10 @@ def test_a_run_whose_families_are_not_isolated_can_be_asked(
     file.write_text(json.dumps(manifest))
     assert acdc.json("ask", run, "What is 2 + 2?")["answers"]
     assert acdc.json("evaluate", run, tasks, "-n", "1")["rows"]
+    # Code of the offline scientist is trusted; what another one may have written is not.
+    manifest["config"]["endpoints"]["scientist"] |= {"base_url": "http://127.0.0.1:9", "model": "x"}
+    file.write_text(json.dumps(manifest))
+    refused = acdc("evaluate", run, tasks, "-n", "1", "--baselines", code=2)
+    assert "must not run without isolation" in refused.stderr
+    found = acdc.json("evaluate", run, tasks, "-n", "1", "--baselines", "--allow-unsafe-sandbox")
+    assert any(row["name"] == "random_genomes" for row in found["rows"])

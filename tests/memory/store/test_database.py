@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -60,7 +61,7 @@ def test_a_live_run_can_be_read_by_another_process(folder: Path, spawn: Spawn) -
     ready(child)
     with RunStore.open(folder, read_only=True) as reader:
         assert reader.meta("n") == 1
-        with pytest.raises(StoreError, match="not writable"):
+        with pytest.raises(StoreError, match="opened for reading only"):
             reader.put_meta("n", 2)
 
 
@@ -73,8 +74,21 @@ def test_a_reader_sees_what_a_killed_writer_committed(folder: Path, spawn: Spawn
         assert reader.meta("n") == 1
 
 
+def test_an_empty_log_does_not_keep_a_folder_of_others_from_being_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RunStore.open(folder) as store:
+        store.put_meta("n", 1)
+    (folder / f"{DATABASE}-wal").touch()
+    (folder / f"{DATABASE}-shm").unlink(missing_ok=True)
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with RunStore.open(folder, read_only=True) as reader:
+        assert reader.meta("n") == 1
+    assert not (folder / f"{DATABASE}-shm").exists()
+
+
 def test_reading_needs_a_run(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"there is no run in .*: start one with"):
+    with pytest.raises(StoreError, match=r"run\.db is missing: .*`acdc run`"):
         RunStore.open(tmp_path / "none", read_only=True)
     assert not (tmp_path / "none").exists()
 

@@ -62,7 +62,7 @@ def test_experts_come_back_by_generation_and_birth(
     assert store.expert("g1-1") == second
     with pytest.raises(ConflictError, match="expert g1-1"):
         store.put_expert(make_expert("g1-1", birth=3))
-    with pytest.raises(StoreError, match="expert g9-9 is not recorded"):
+    with pytest.raises(StoreError, match="no expert 'g9-9' in"):
         store.expert("g9-9")
 
 
