@@ -174,9 +174,9 @@ class Run:
 
     def audit(self, against: Iterable[str | Path] = ()) -> dict[str, Any]:
         """Leakage, diversity and open-endedness: the object that `acdc audit --json` prints."""
-        from console.commands.audit import Limits, collect
+        from console.commands.audit import AuditLimits, collect
 
-        return collect(self._place, [Path(file) for file in against], Limits())
+        return collect(self._place, [Path(file) for file in against], AuditLimits())
 
     def experts(self, generation: int | None = None) -> list[RunExpert]:
         """Every expert that was ever kept, the oldest first; or those born in one generation."""

@@ -115,7 +115,7 @@ def _merge(context: RunContext, bank: Bank, name: str, plan: GraftPlan, generati
     seed = derive_seed(context.config.seed, generation, "graft-noise")
     anchor = merge_experts(name, bank, parents, plan.method, plan.parameters, seed, folder)
     if anchor.content_hash in {each.content_hash for each in bank.anchors}:
-        raise MergeError(f"graft {name!r} gives an anchor that is there already")
+        raise MergeError(f"graft {name!r} is the same as an anchor that is there already")
     save_anchor(anchor, folder / _file(anchor))
     return anchor
 

@@ -15,7 +15,7 @@ from tenacity import (
 )
 
 from agents.chat.connection import Connection
-from agents.chat.dialect import ChatRequest
+from agents.chat.dialect import EndpointRequest
 from agents.chat.endpoints import EndpointSettings
 from agents.chat.failures import RefusedRequest, TransientFailure
 from agents.chat.replies import ModelReply
@@ -35,7 +35,7 @@ class Endpoint:
     settings: EndpointSettings
     connection: Connection
 
-    async def ask(self, request: ChatRequest) -> tuple[ModelReply, int]:
+    async def ask(self, request: EndpointRequest) -> tuple[ModelReply, int]:
         """Ask until there is a reply; also returns the number of attempts.
 
         Raises:
@@ -59,7 +59,7 @@ class Endpoint:
             raise await self._refusal(refused, _attempts(retrying)) from None
         return reply, _attempts(retrying)
 
-    async def _negotiate(self, request: ChatRequest) -> ModelReply:
+    async def _negotiate(self, request: EndpointRequest) -> ModelReply:
         """Ask in the server's dialect; when it refuses, more plainly, and remember what it took."""
         known = dialect = self.connection.dialect
         while True:

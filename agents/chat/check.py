@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from agents.chat.attempts import Endpoint
 from agents.chat.connection import Connection, Connections
-from agents.chat.dialect import ChatRequest
+from agents.chat.dialect import EndpointRequest
 from agents.chat.endpoints import OFFLINE, EndpointSettings
 from agents.chat.failures import RefusedRequest, TransientFailure
 from memory.records import ChatMessage, Role, Sampling
@@ -79,8 +79,8 @@ async def _models(connection: Connection) -> tuple[str, ...]:
         return ()
 
 
-def _one_token(settings: EndpointSettings) -> ChatRequest:
-    return ChatRequest(
+def _one_token(settings: EndpointSettings) -> EndpointRequest:
+    return EndpointRequest(
         model=settings.model,
         messages=(ChatMessage(role="user", content="Say yes."),),
         sampling=Sampling(temperature=settings.temperature, top_p=settings.top_p, max_tokens=1),

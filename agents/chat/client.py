@@ -16,7 +16,7 @@ from agents.chat.attempts import Endpoint
 from agents.chat.budget import Budget, CallsUnderWay
 from agents.chat.check import EndpointCheck, check
 from agents.chat.connection import Connections
-from agents.chat.dialect import ChatRequest
+from agents.chat.dialect import EndpointRequest
 from agents.chat.endpoints import EndpointsSettings
 from agents.chat.replies import ModelReply
 from agents.chat.structured import Completion, T, completion_of, response_schema
@@ -211,10 +211,10 @@ class ChatClient:
         messages: Sequence[ChatMessage],
         schema: type[T] | None,
         seed: int | None,
-    ) -> ChatRequest:
+    ) -> EndpointRequest:
         settings = self._settings.of(role)
         wanted, strict = response_schema(schema) if schema is not None else (None, False)
-        return ChatRequest(
+        return EndpointRequest(
             model=settings.model,
             messages=tuple(messages),
             sampling=Sampling(
@@ -228,7 +228,7 @@ class ChatClient:
             strict=strict,
         )
 
-    async def _run(self, blank: Call, request: ChatRequest) -> Call:
+    async def _run(self, blank: Call, request: EndpointRequest) -> Call:
         """Make the call, within its budget and its endpoint's limit, and record it."""
         role, settings = blank.role, self._settings.of(blank.role)
         endpoint = Endpoint(role, settings, self._connections.get(role, settings))
@@ -250,7 +250,7 @@ class ChatClient:
             await self._under_way.ended()
             raise
 
-    async def _send(self, endpoint: Endpoint, blank: Call, request: ChatRequest) -> Call:
+    async def _send(self, endpoint: Endpoint, blank: Call, request: EndpointRequest) -> Call:
         begun = time.monotonic()
         try:
             reply, attempts = await _traced(endpoint, blank, request)
@@ -302,7 +302,9 @@ class ChatClient:
         return self._budgets[role]
 
 
-async def _traced(endpoint: Endpoint, blank: Call, request: ChatRequest) -> tuple[ModelReply, int]:
+async def _traced(
+    endpoint: Endpoint, blank: Call, request: EndpointRequest
+) -> tuple[ModelReply, int]:
     """Ask within a span that names the call."""
     with span(
         "llm",

@@ -16,7 +16,7 @@ _SEED = re.compile(r"\bseed\b")
 
 
 @dataclass(frozen=True, slots=True)
-class ChatRequest:
+class EndpointRequest:
     """One question to a model, before any server's limits are known.
 
     Attributes:
@@ -62,7 +62,7 @@ class Dialect:
     limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     seed: bool = True
 
-    def payload(self, request: ChatRequest) -> dict[str, Any]:
+    def payload(self, request: EndpointRequest) -> dict[str, Any]:
         """The body of the request."""
         body: dict[str, Any] = {
             "model": request.model,
@@ -77,7 +77,7 @@ class Dialect:
             body["response_format"] = self._format(request)
         return body
 
-    def _format(self, request: ChatRequest) -> Mapping[str, Any]:
+    def _format(self, request: EndpointRequest) -> Mapping[str, Any]:
         if self.response_format == "json_object":
             return {"type": "json_object"}
         schema = {
@@ -87,7 +87,7 @@ class Dialect:
         }
         return {"type": "json_schema", "json_schema": schema}
 
-    def plainer(self, request: ChatRequest, refused: RefusedRequest) -> Dialect | None:
+    def plainer(self, request: EndpointRequest, refused: RefusedRequest) -> Dialect | None:
         """What to try after a refusal, or None if a plainer request would not help.
 
         Servers name the parameter that they dislike in many ways, or not at all, so every bad

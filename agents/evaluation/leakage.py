@@ -21,7 +21,7 @@ Table = Float64[np.ndarray, "instances questions"]
 
 
 @dataclass(frozen=True)
-class Question:
+class BenchmarkQuestion:
     """A question of a benchmark.
 
     Attributes:
@@ -47,7 +47,7 @@ class Repeat:
 
     family: str
     instance: str
-    question: Question
+    question: BenchmarkQuestion
     similarity: float
     overlap: float
     by: tuple[str, ...]
@@ -70,7 +70,7 @@ class Leakage:
 
 def find_repeats(
     families: Sequence[Family],
-    questions: Sequence[Question],
+    questions: Sequence[BenchmarkQuestion],
     embedder: Embedder,
     similarity: float,
     ngram: int = NGRAM,

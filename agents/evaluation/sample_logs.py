@@ -100,7 +100,7 @@ def _read(file: Path, task: str, metric: str | None, filter_name: str | None) ->
         item = f"{task}/{line['doc_id']}"
         if item in samples:
             if len(filters) == 1:
-                raise TaskFileError(f"{file}:{number}: {item} stands there twice")
+                raise TaskFileError(f"{file}:{number}: {item} is there twice")
             raise TaskFileError(
                 f"{file} has several filters: name one of them with --filter: "
                 f"{', '.join(sorted(filters))}"

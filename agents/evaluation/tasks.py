@@ -144,8 +144,10 @@ def read_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """
     try:
         text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise TaskFileError(f"{file} cannot be read: {error}") from None
+    except OSError as error:
+        raise TaskFileError(f"{file} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise TaskFileError(f"{file} is not UTF-8: {error}") from None
     # Not splitlines(): a JSON string may hold other line separators than the newline.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():

@@ -67,7 +67,7 @@ def open_sandbox(
         if container is None:
             raise SandboxUnavailable(reason)
         return GuestPool(container, settings, isolated=True, judge=judge)
-    reason = "sandbox.kind asks for a plain process"
+    reason = 'sandbox.kind = "process" runs code without isolation'
     if settings.kind != "process":
         command, reason = bubblewrap_command(settings)
         if command is not None:
@@ -77,8 +77,8 @@ def open_sandbox(
         raise SandboxUnavailable(reason)
     if not (trusted or settings.allow_unsafe):
         raise SandboxUnavailable(
-            f"{reason}; code that an LLM wrote must not run without isolation: fix that, or "
-            "accept the risk with --allow-unsafe-sandbox (sandbox.allow_unsafe = true)"
+            f"{reason}; code that an LLM wrote must not run without isolation: install what is "
+            "missing, or accept the risk with --allow-unsafe-sandbox (sandbox.allow_unsafe = true)"
         )
     log.warning("families run without isolation: %s", reason)
     command = process_command(settings)

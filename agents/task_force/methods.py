@@ -6,6 +6,8 @@ A method is an async function from a ballot to a choice, registered under its na
     async def shortest(ballot: Ballot, aids: Aids) -> Choice:
         return elect([-candidate.tokens for candidate in ballot.candidates])
 
+`Choice.votes` shows a reader what went into the scores; every built-in method gives them.
+
 `select` calls it with candidates that said something, and never where all of them agree; what it
 needs beside the ballot it declares, so that a gap is reported before anything is answered.
 """

@@ -45,7 +45,10 @@ def ask(
         ),
     ] = METHOD,
     max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Longest answer; the run's own if left out.")
+        int | None,
+        typer.Option(
+            min=1, help="Maximum tokens per answer (default: the run's judge.max_tokens)."
+        ),
     ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -100,7 +103,8 @@ def show(reply: CollectiveAnswer, console: Console) -> None:
     """Print an answer for a person."""
     console.print(reply.answer, style="bold", markup=False, highlight=False)
     console.print(
-        f"chosen by {reply.method} from {len(reply.answers)}; {reply.agreement:.0%} agree",
+        f"chosen by {reply.method} from {len(reply.answers)} answers; "
+        f"agreement {reply.agreement:.0%}",
         style="dim",
         highlight=False,
     )

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from agents.evaluation.annecs import Annecs, annecs
 from agents.evaluation.diversity import shares_by_origin, vendi_score
-from agents.evaluation.leakage import Question, Repeat, find_repeats
+from agents.evaluation.leakage import BenchmarkQuestion, Repeat, find_repeats
 from agents.evaluation.overlap import NGRAM, SHORTEST
 from agents.progress import Progress, ProgressEvent, silent
 from console.commands.frame import (
@@ -35,7 +35,7 @@ from memory.novelty.similarity import Vector
 from memory.records import Family
 from memory.store import RunStore
 
-Json = dict[str, Any]
+JsonObject = dict[str, Any]
 # Measured with MiniLM on reasoning-gym: fresh questions of a generator and families of another one
 # are at most 0.69 alike; of the same generator, 18 % of the pairs are more than 0.8 alike.
 SIMILARITY = 0.8
@@ -71,7 +71,9 @@ def audit(
     overlap: Annotated[
         float,
         typer.Option(
-            min=0, max=1, help="Share of a question's n-grams above which it does; 0: any."
+            min=0,
+            max=1,
+            help="Overlap above which a family repeats a question (0: any shared n-gram).",
         ),
     ] = 0.0,
     as_json: AsJson = False,
@@ -82,7 +84,7 @@ def audit(
     def action() -> None:
         place = opened(folder)
 
-        limits = Limits(similarity, ngram, overlap)
+        limits = AuditLimits(similarity, ngram, overlap)
         files = [*(against or []), *(more or [])]
         with Display(errors) as display:
             found = collect(place, files, limits, display)
@@ -95,7 +97,7 @@ def audit(
 
 
 @dataclass(frozen=True)
-class Limits:
+class AuditLimits:
     """From where on a family counts as a repeat.
 
     Attributes:
@@ -110,8 +112,8 @@ class Limits:
 
 
 def collect(
-    folder: RunFolder, against: Sequence[Path], limits: Limits, progress: Progress = silent
-) -> Json:
+    folder: RunFolder, against: Sequence[Path], limits: AuditLimits, progress: Progress = silent
+) -> JsonObject:
     """Audit a run, without disturbing one that is live.
 
     Args:
@@ -174,10 +176,10 @@ class _Told:
 def _leakage(
     history: list[Family],
     active: list[Family],
-    questions: Sequence[Question],
-    limits: Limits,
+    questions: Sequence[BenchmarkQuestion],
+    limits: AuditLimits,
     embedder: Embedder,
-) -> Json:
+) -> JsonObject:
 
     found = find_repeats(
         history, questions, embedder, limits.similarity, limits.ngram, limits.overlap
@@ -202,7 +204,7 @@ def _leakage(
     }
 
 
-def _pair(repeat: Repeat) -> Json:
+def _pair(repeat: Repeat) -> JsonObject:
     return {
         "family": repeat.family,
         "instance": repeat.instance,
@@ -215,7 +217,7 @@ def _pair(repeat: Repeat) -> Json:
     }
 
 
-def _diversity(families: list[Family], embedder: Embedder) -> Json:
+def _diversity(families: list[Family], embedder: Embedder) -> JsonObject:
 
     score = vendi_score(embedder.embed([family.novelty_text() for family in families]))
     return {
@@ -225,7 +227,7 @@ def _diversity(families: list[Family], embedder: Embedder) -> Json:
     }
 
 
-def _annecs(found: Annecs) -> Json:
+def _annecs(found: Annecs) -> JsonObject:
     return {
         "total": found.total,
         "by_generation": {str(key): value for key, value in found.by_generation.items()},
@@ -236,7 +238,7 @@ def _annecs(found: Annecs) -> Json:
     }
 
 
-def show(audit: Json, console: Console) -> None:
+def show(audit: JsonObject, console: Console) -> None:
     """Print an audit for a person."""
     if audit["leakage"]:
         _show_leakage(audit["leakage"], console)
@@ -250,7 +252,7 @@ def show(audit: Json, console: Console) -> None:
     found = audit["annecs"]
     curve = "  ".join(f"{key}: {value}" for key, value in found["by_generation"].items())
     console.print(
-        f"\nANNECS {found['total']} (new, hard when they came, solved later); by generation "
+        f"\nANNECS {found['total']} (novel, unsolved when introduced, solved later); by generation "
         f"{curve or 'none'}\nsolved when they came {len(found['too_easy'])}, unsolved "
         f"{len(found['unsolved'])}, unknown {len(found['unknown'])}",
         highlight=False,
@@ -258,7 +260,7 @@ def show(audit: Json, console: Console) -> None:
     )
 
 
-def _show_leakage(leakage: Json, console: Console) -> None:
+def _show_leakage(leakage: JsonObject, console: Console) -> None:
     limits = leakage["limits"]
     console.print(
         f"{len(leakage['repeating'])} of {leakage['families']} families repeat "
@@ -286,7 +288,7 @@ def _show_leakage(leakage: Json, console: Console) -> None:
     console.print()
 
 
-def _pairs_table(pairs: Sequence[Json]) -> Table:
+def _pairs_table(pairs: Sequence[JsonObject]) -> Table:
     """Names of families whole, to be pasted; under the place of a question stands its text."""
     table = Table(box=None, pad_edge=False)
     table.add_column("family", no_wrap=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from agents.evaluation.leakage import Question
+from agents.evaluation.leakage import BenchmarkQuestion
 from console.errors import UsageError
 
 FIELDS = ("instructions", "question", "instruction", "prompt", "problem", "input", "text")
@@ -15,7 +15,7 @@ FIELDS = ("instructions", "question", "instruction", "prompt", "problem", "input
 NAMES = ("id", "task_id", "question_id", "doc_id")
 
 
-def read_questions(files: Sequence[Path]) -> list[Question]:
+def read_questions(files: Sequence[Path]) -> list[BenchmarkQuestion]:
     """The questions of task files, JSON lines, JSON arrays and plain texts, in order.
 
     A record is searched in its `doc` too, where the sample logs of lm-evaluation-harness keep it. A
@@ -31,7 +31,7 @@ def read_questions(files: Sequence[Path]) -> list[Question]:
     return questions
 
 
-def _questions_of(file: Path) -> Iterator[Question]:
+def _questions_of(file: Path) -> Iterator[BenchmarkQuestion]:
 
     try:
         text = file.read_text(encoding="utf-8")
@@ -45,10 +45,10 @@ def _questions_of(file: Path) -> Iterator[Question]:
     blocks = [block.strip() for block in text.split("\n\n") if block.strip()]
     pieces = blocks if len(blocks) > 1 else [line for line in text.splitlines() if line.strip()]
     for number, piece in enumerate(pieces, start=1):
-        yield Question(str(file), str(number), piece.strip())
+        yield BenchmarkQuestion(str(file), str(number), piece.strip())
 
 
-def _records(file: Path, text: str) -> Iterator[Question]:
+def _records(file: Path, text: str) -> Iterator[BenchmarkQuestion]:
 
     for number, record in _parsed(file, text):
         if isinstance(record, Mapping) and isinstance(record.get("reasoning_gym"), str):
@@ -60,10 +60,10 @@ def _records(file: Path, text: str) -> Iterator[Question]:
                 f"{file}:{number}: no question in it; it must stand in one of {', '.join(FIELDS)}"
             )
         name = _name_of(record, number)
-        yield Question(str(file), name, found)
+        yield BenchmarkQuestion(str(file), name, found)
 
 
-def _generated(file: Path, number: int, record: Mapping[str, Any]) -> Iterator[Question]:
+def _generated(file: Path, number: int, record: Mapping[str, Any]) -> Iterator[BenchmarkQuestion]:
     """The questions of a dataset that stands for its tasks, as in files for `acdc evaluate`."""
     from agents.evaluation.tasks import GymDataset
 
@@ -72,7 +72,7 @@ def _generated(file: Path, number: int, record: Mapping[str, Any]) -> Iterator[Q
     except (ValueError, TypeError, AssertionError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(f"{file}:{number}: {reason}") from None
-    yield from (Question(str(file), task.id, task.instructions) for task in tasks)
+    yield from (BenchmarkQuestion(str(file), task.id, task.instructions) for task in tasks)
 
 
 def _parsed(file: Path, text: str) -> Iterator[tuple[int, Any]]:

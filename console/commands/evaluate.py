@@ -54,17 +54,24 @@ def evaluate_command(
         typer.Argument(metavar="DIR... TASKS...", help="Run folders, and files of tasks."),
     ],
     n: Annotated[
-        list[int] | None, typer.Option("-n", min=1, help="Answers per task; repeat it.")
+        list[int] | None,
+        typer.Option("-n", min=1, help="Answers per task (N); may be given several times."),
     ] = None,
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Measure the baselines of equal budget too.")
     ] = False,
     select: Annotated[
         list[str] | None,
-        typer.Option(metavar="METHOD", help="A method of best-of-N that needs a judge; repeat it."),
+        typer.Option(
+            metavar="METHOD",
+            help="A method of best-of-N that needs a judge; may be given several times.",
+        ),
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Longest answer; the run's own if left out.")
+        int | None,
+        typer.Option(
+            min=1, help="Maximum tokens per answer (default: the run's judge.max_tokens)."
+        ),
     ] = None,
     big_model: Annotated[
         str | None, typer.Option(metavar="MODEL", help="A model to compare with, at an endpoint.")
@@ -74,10 +81,11 @@ def evaluate_command(
         str, typer.Option(help="Variable that holds the key of that endpoint.")
     ] = "",
     metric: Annotated[
-        str | None, typer.Option(help="Of sample logs: the metric whose 1 means solved.")
+        str | None, typer.Option(help="Metric in the sample logs; 1 means solved.")
     ] = None,
     filter_: Annotated[
-        str | None, typer.Option("--filter", help="Of sample logs: the filter, if several.")
+        str | None,
+        typer.Option("--filter", help="Filter to use where the sample logs contain several."),
     ] = None,
     allow_unsafe_sandbox: AllowUnsafe = False,
     as_json: AsJson = False,
@@ -137,7 +145,7 @@ def big_model_at(url: str | None, model: str | None, key_env: str) -> EndpointSe
     if url is None and model is None:
         return None
     if url is None or model is None:
-        raise UsageError("a big model needs both --big-model-url and --big-model")
+        raise UsageError("--big-model and --big-model-url must be given together")
     try:
         return EndpointSettings(base_url=url, model=model, api_key_env=key_env)
     except ValidationError as error:
@@ -179,8 +187,8 @@ async def evaluate_logs(
             skills = {name: vector for name, vector in store.all_skills().items() if name in logs}
             if not skills:
                 raise UsageError(
-                    f"no log is of an expert of {folder.path}: the folder of a log must have the "
-                    f"name of its expert, and there are {', '.join(logs)}"
+                    f"none of the log folders ({', '.join(logs)}) has the name of an expert of "
+                    f"{folder.path}"
                 )
             families = [family.id for family in store.families()]
             order = list(task_force(skills, families, len(skills)).experts)
@@ -340,7 +348,7 @@ def caution(generators: int, console: Console) -> None:
     if generators < FEW_GENERATORS:
         counted = f"{generators} generator{'s' if generators > 1 else ''}"
         console.print(
-            f"Only {counted}: intervals over fewer than {FEW_GENERATORS} are too narrow.",
+            f"Only {counted}: bootstrap intervals over fewer than {FEW_GENERATORS} are too narrow.",
             style="yellow",
             highlight=False,
         )

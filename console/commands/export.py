@@ -27,10 +27,12 @@ if TYPE_CHECKING:
 @app.command("export")
 def export_command(
     folder: RunDir,
-    expert: Annotated[str, typer.Argument(metavar="EXPERT", help="Its name in the run.")],
+    expert: Annotated[
+        str, typer.Argument(metavar="EXPERT", help="Id of the expert, as `acdc status` shows it.")
+    ],
     out_folder: Annotated[Path, typer.Argument(metavar="OUT", help="An empty or new folder.")],
     force: Annotated[
-        bool, typer.Option("--force", help="Replace the model in a folder that is not empty.")
+        bool, typer.Option("--force", help="Overwrite a model that is in OUT.")
     ] = False,
     shard_gb: Annotated[
         float, typer.Option(min=0.001, help="Largest weight file, in gigabytes.")

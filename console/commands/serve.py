@@ -44,7 +44,8 @@ def serve(
     max_tokens: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Longest answer where a request does not say it; the run's own if left out."
+            min=1,
+            help="Maximum tokens per answer, unless a request says it (default: judge.max_tokens).",
         ),
     ] = None,
     as_json: Annotated[

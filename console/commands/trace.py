@@ -25,8 +25,10 @@ Trace: TypeAlias = dict[str, list[dict[str, Any]]]
 @app.command()
 def trace(
     folder: RunDir,
-    family: Annotated[str | None, typer.Option(help="A family or assignment.")] = None,
-    expert: Annotated[str | None, typer.Option(help="An expert.")] = None,
+    family: Annotated[
+        str | None, typer.Option(help="Id of a family or assignment to show.")
+    ] = None,
+    expert: Annotated[str | None, typer.Option(help="Id of an expert to show.")] = None,
     role: Annotated[
         str | None, typer.Option(help="Only calls of scientist, critic, rater or chooser.")
     ] = None,
@@ -72,7 +74,7 @@ def collect(
         chosen = _chosen(store, family)
         if rejected:
             if family is not None and not any(_is_rejected(store, a) for a in chosen):
-                raise UsageError(f"{family} was not rejected: leave --rejected out")
+                raise UsageError(f"{family} was not rejected; run it without --rejected")
             chosen = [a for a in chosen if _is_rejected(store, a)]
         traces = [_assignment_trace(store, assignment, role) for assignment in chosen]
         if role is None:

@@ -112,7 +112,7 @@ def check_resume(config: RunConfig, stored: Mapping[str, Any], folder: Path) -> 
             continue
         raise ConfigError(
             f"{folder} was begun with {key} = {before.get(key)!r}, not {after.get(key)!r}; "
-            "leave it as it is, or start another run folder"
+            "this setting is fixed for a run: leave it out, or use a new run folder"
         )
 
 

@@ -19,7 +19,7 @@ _SEEDS = 1 << 62
 
 
 @dataclass(frozen=True)
-class Question:
+class ServedQuestion:
     """One conversation that waits for an answer.
 
     Attributes:
@@ -61,7 +61,7 @@ class Chosen:
         return next(said for said in self.answer.answers if said.expert == expert)
 
 
-def question_of_chat(context: ReadContext, request: ChatRequest) -> Question:
+def question_of_chat(context: ReadContext, request: ChatRequest) -> ServedQuestion:
     """A conversation as the experts see it.
 
     Where it has no system message of its own, it gets the one with which the experts were bred.
@@ -73,13 +73,13 @@ def question_of_chat(context: ReadContext, request: ChatRequest) -> Question:
         chat = [*asked[:-1], *chat[:-1], asked[-1]]
     spoken = [turn for turn in turns if turn.role in ("user", "assistant")]
     if len(spoken) == 1:
-        return Question(spoken[0].text, chat)
-    return Question("\n\n".join(f"{turn.role}: {turn.text}" for turn in spoken), chat)
+        return ServedQuestion(spoken[0].text, chat)
+    return ServedQuestion("\n\n".join(f"{turn.role}: {turn.text}" for turn in spoken), chat)
 
 
-def questions_of_prompts(context: ReadContext, request: CompletionRequest) -> list[Question]:
+def questions_of_prompts(context: ReadContext, request: CompletionRequest) -> list[ServedQuestion]:
     """Each prompt as a question, as `acdc ask` puts it: the experts are chat models."""
-    return [Question(prompt, context.render_question(prompt)) for prompt in request.prompts]
+    return [ServedQuestion(prompt, context.render_question(prompt)) for prompt in request.prompts]
 
 
 class Work:
@@ -93,7 +93,11 @@ class Work:
     """
 
     def __init__(
-        self, voice: Collective, questions: Sequence[Question], request: AnswerRequest, longest: int
+        self,
+        voice: Collective,
+        questions: Sequence[ServedQuestion],
+        request: AnswerRequest,
+        longest: int,
     ) -> None:
         sampling = Sampling(
             temperature=request.temperature or 0.0,

@@ -17,7 +17,7 @@ DRAIN_SECONDS = 10
 
 
 @dataclass
-class Refusal(Exception):
+class HttpRefusal(Exception):
     """A request that is not answered, and why.
 
     Attributes:
@@ -50,14 +50,14 @@ class Refusal(Exception):
         return JSONResponse(self.body(), self.status, headers=dict(self.headers))
 
 
-def invalid(message: str, param: str | None = None, code: str | None = None) -> Refusal:
+def invalid(message: str, param: str | None = None, code: str | None = None) -> HttpRefusal:
     """400: what was asked for cannot be done as it was asked."""
-    return Refusal(400, message, code=code, param=param)
+    return HttpRefusal(400, message, code=code, param=param)
 
 
-def queue_full(retry_after: int) -> Refusal:
+def queue_full(retry_after: int) -> HttpRefusal:
     """429: every seat is taken."""
-    return Refusal(
+    return HttpRefusal(
         429,
         f"the queue is full; try again in {retry_after} s",
         kind="rate_limit_error",
@@ -66,9 +66,9 @@ def queue_full(retry_after: int) -> Refusal:
     )
 
 
-def shutting_down() -> Refusal:
+def shutting_down() -> HttpRefusal:
     """503: the server drains."""
-    return Refusal(
+    return HttpRefusal(
         503,
         "the server is shutting down",
         kind="server_error",
@@ -77,15 +77,15 @@ def shutting_down() -> Refusal:
     )
 
 
-def of_error(error: AcdcError) -> Refusal:
+def of_error(error: AcdcError) -> HttpRefusal:
     """What the rooms raise, as the client receives it."""
     if isinstance(error, UnknownModelError):
-        return Refusal(404, str(error), code="model_not_found", param="model")
+        return HttpRefusal(404, str(error), code="model_not_found", param="model")
     if isinstance(error, PromptTooLongError):
         return invalid(str(error), "messages", "context_length_exceeded")
     if isinstance(error, BudgetExhausted):
-        return Refusal(429, str(error), kind="insufficient_quota", code="insufficient_quota")
-    return Refusal(500, str(error), kind="server_error", code="internal_error")
+        return HttpRefusal(429, str(error), kind="insufficient_quota", code="insufficient_quota")
+    return HttpRefusal(500, str(error), kind="server_error", code="internal_error")
 
 
 _NO_OBJECT = ("model_attributes_type", "model_type", "missing")
@@ -108,7 +108,7 @@ def _holds(body: object, part: str | int) -> bool:
     return isinstance(body, dict) and part in body
 
 
-def of_validation(errors: Sequence[Any], body: object) -> Refusal:
+def of_validation(errors: Sequence[Any], body: object) -> HttpRefusal:
     """The first thing that is wrong with a request's body."""
     first = errors[0]
     if first["type"] == "json_invalid":

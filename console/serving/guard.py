@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from console.serving.failures import Refusal, queue_full, shutting_down
+from console.serving.failures import HttpRefusal, queue_full, shutting_down
 from console.serving.queue import Draining, Full, Seats
 
 BODY_SECONDS = 30.0
@@ -49,7 +49,7 @@ class Guard:
                 await self._seated(scope, receive, send)
             else:
                 await self.app(scope, receive, send)
-        except Refusal as refusal:
+        except HttpRefusal as refusal:
             await refusal.response()(scope, receive, send)
 
     async def _seated(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -64,7 +64,9 @@ class Guard:
 
     def _check_host(self, headers: Mapping[str, str]) -> None:
         if self.token is None and not is_loopback(host_of(headers.get("host", ""))):
-            raise Refusal(403, "host not allowed: call the server as 127.0.0.1 or localhost")
+            raise HttpRefusal(
+                403, "Host header not allowed: call the server as 127.0.0.1 or localhost"
+            )
 
     def _check_token(self, headers: Mapping[str, str]) -> None:
         if self.token is None:
@@ -72,7 +74,7 @@ class Guard:
         scheme, _, given = headers.get("authorization", "").partition(" ")
         same = hmac.compare_digest(given.strip().encode("latin-1"), self.token.encode())
         if scheme.lower() != "bearer" or not same:
-            raise Refusal(
+            raise HttpRefusal(
                 401,
                 "wrong or missing bearer token",
                 kind="authentication_error",
@@ -91,19 +93,19 @@ class Guard:
                 while more:
                     message = await receive()
                     if message["type"] == "http.disconnect":
-                        raise Refusal(499, "the client closed the connection")
+                        raise HttpRefusal(499, "the client closed the connection")
                     body += message.get("body", b"")
                     more = message.get("more_body", False)
                     if len(body) > self.largest:
                         raise self._too_large()
         except TimeoutError:
-            raise Refusal(
+            raise HttpRefusal(
                 408, "the body of the request did not arrive in time", headers=_CLOSE
             ) from None
         return bytes(body)
 
-    def _too_large(self) -> Refusal:
-        return Refusal(
+    def _too_large(self) -> HttpRefusal:
+        return HttpRefusal(
             413,
             f"the body is larger than {self.largest} bytes",
             code="request_too_large",

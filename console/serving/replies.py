@@ -12,11 +12,11 @@ from typing import Any, Literal
 from console.serving.choices import Chosen
 from memory.records import Token
 
-Json = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Form:
+class ReplyForm:
     """How one request is to be answered.
 
     Attributes:
@@ -35,7 +35,7 @@ class Form:
     id: str = field(default_factory=lambda: secrets.token_hex(12))
     created: int = field(default_factory=lambda: int(time.time()))
 
-    def whole(self, choices: Sequence[Chosen]) -> Json:
+    def whole(self, choices: Sequence[Chosen]) -> JsonObject:
         """The object of a reply that is no stream."""
         name = "chat.completion" if self.kind == "chat" else "text_completion"
         return {
@@ -44,12 +44,12 @@ class Form:
             "usage": usage(choices, self.n),
         }
 
-    def opening(self, index: int) -> Json:
+    def opening(self, index: int) -> JsonObject:
         """First chunk of a choice: who speaks."""
         delta = {"role": "assistant", "content": ""}
         return self._chunk({"index": index, "delta": delta, "logprobs": None, **_GOES_ON})
 
-    def chunks(self, chosen: Chosen) -> list[Json]:
+    def chunks(self, chosen: Chosen) -> list[JsonObject]:
         """What was chosen, and that it is all."""
         closing = {"finish_reason": chosen.finish_reason, **self._who(chosen)}
         if self.kind == "text":
@@ -63,12 +63,12 @@ class Form:
             self._chunk({"index": index, "delta": {}, "logprobs": None, **closing}),
         ]
 
-    def closing(self, choices: Sequence[Chosen]) -> Json:
+    def closing(self, choices: Sequence[Chosen]) -> JsonObject:
         """Last chunk, for who asked for it: what it took."""
         name = "chat.completion.chunk" if self.kind == "chat" else "text_completion"
         return {**self._head(name), "choices": [], "usage": usage(choices, self.n)}
 
-    def _head(self, name: str) -> Json:
+    def _head(self, name: str) -> JsonObject:
         prefix = "chatcmpl" if self.kind == "chat" else "cmpl"
         return {
             "id": f"{prefix}-{self.id}",
@@ -77,8 +77,8 @@ class Form:
             "model": self.model,
         }
 
-    def _choice(self, chosen: Chosen) -> Json:
-        said: Json = {"text": chosen.text}
+    def _choice(self, chosen: Chosen) -> JsonObject:
+        said: JsonObject = {"text": chosen.text}
         if self.kind == "chat":
             said = {"message": {"role": "assistant", "content": chosen.text, "refusal": None}}
         return {
@@ -89,23 +89,23 @@ class Form:
             **self._who(chosen),
         }
 
-    def _chunk(self, choice: Json) -> Json:
+    def _chunk(self, choice: JsonObject) -> JsonObject:
         name = "chat.completion.chunk" if self.kind == "chat" else "text_completion"
         return {**self._head(name), "choices": [choice]}
 
-    def _spelled(self, chosen: Chosen) -> Json | None:
+    def _spelled(self, chosen: Chosen) -> JsonObject | None:
         if not self.logprobs:
             return None
         return of_chat(chosen.tokens) if self.kind == "chat" else of_text(chosen.tokens)
 
-    def _who(self, chosen: Chosen) -> Json:
+    def _who(self, chosen: Chosen) -> JsonObject:
         return {"acdc": chosen.answer.as_json()} if self.details else {}
 
 
-_GOES_ON: Json = {"finish_reason": None}
+_GOES_ON: JsonObject = {"finish_reason": None}
 
 
-def of_chat(tokens: Sequence[Token]) -> Json:
+def of_chat(tokens: Sequence[Token]) -> JsonObject:
     """Tokens of a chat's choice: each with its log-probability and its bytes, no alternatives."""
     content = [
         {
@@ -119,7 +119,7 @@ def of_chat(tokens: Sequence[Token]) -> Json:
     return {"content": content, "refusal": None}
 
 
-def of_text(tokens: Sequence[Token]) -> Json:
+def of_text(tokens: Sequence[Token]) -> JsonObject:
     """Tokens of a completion's choice: lists side by side, offsets counted in the text of it."""
     ends = list(accumulate((len(token.text) for token in tokens), initial=0))
     return {
@@ -130,7 +130,7 @@ def of_text(tokens: Sequence[Token]) -> Json:
     }
 
 
-def usage(choices: Sequence[Chosen], n: int) -> Json:
+def usage(choices: Sequence[Chosen], n: int) -> JsonObject:
     """Tokens of a request: each prompt once, and every token that any expert said.
 
     As with OpenAI's `n`, a prompt is counted once however many answer it; the answers that were not

@@ -13,10 +13,10 @@ from starlette.exceptions import HTTPException
 from agents.context import ReadContext
 from agents.task_force.roster import Roster
 from console.serving.choices import Work, question_of_chat, questions_of_prompts
-from console.serving.failures import Refusal, invalid, of_error, of_validation
+from console.serving.failures import HttpRefusal, invalid, of_error, of_validation
 from console.serving.protocol import AnswerRequest, ChatRequest, CompletionRequest
 from console.serving.queue import Seats
-from console.serving.replies import Form
+from console.serving.replies import ReplyForm
 from console.serving.streams import as_object, as_stream
 from memory.errors import AcdcError
 
@@ -69,11 +69,11 @@ def build_app(context: ReadContext, roster: Roster, seats: Seats, max_tokens: in
 _READING = ["GET", "HEAD"]
 
 
-def _form(kind: Any, body: AnswerRequest) -> Form:
-    return Form(kind, body.model, body.n or 1, body.acdc.details, body.spelled)
+def _form(kind: Any, body: AnswerRequest) -> ReplyForm:
+    return ReplyForm(kind, body.model, body.n or 1, body.acdc.details, body.spelled)
 
 
-async def _reply(request: Request, work: Work, form: Form, body: AnswerRequest) -> Response:
+async def _reply(request: Request, work: Work, form: ReplyForm, body: AnswerRequest) -> Response:
     if not body.stream:
         return await as_object(request, work, form)
     options = body.stream_options
@@ -97,8 +97,8 @@ def _model(roster: Roster, name: str, since: int) -> dict[str, Any]:
 def _answer_errors(app: FastAPI) -> None:
     """Every error leaves in OpenAI's form."""
 
-    @app.exception_handler(Refusal)
-    async def refused(request: Request, error: Refusal) -> Response:
+    @app.exception_handler(HttpRefusal)
+    async def refused(request: Request, error: HttpRefusal) -> Response:
         return error.response()
 
     @app.exception_handler(AcdcError)
@@ -116,10 +116,12 @@ def _answer_errors(app: FastAPI) -> None:
             return invalid("the body is not readable JSON", code="invalid_json").response()
         message = f"{request.method} {request.url.path}: {error.detail}"
         headers = error.headers or {}
-        return Refusal(error.status_code, message, code="unknown_url", headers=headers).response()
+        return HttpRefusal(
+            error.status_code, message, code="unknown_url", headers=headers
+        ).response()
 
     @app.exception_handler(Exception)
     async def faulty(request: Request, error: Exception) -> Response:
         # Starlette raises it again afterwards, for the log.
         message = "internal error; the server's log says more"
-        return Refusal(500, message, kind="server_error", code="internal_error").response()
+        return HttpRefusal(500, message, kind="server_error", code="internal_error").response()

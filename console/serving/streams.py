@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from console.serving.choices import Chosen, Work
 from console.serving.failures import of_error
-from console.serving.replies import Form
+from console.serving.replies import ReplyForm
 from memory.errors import AcdcError
 
 T = TypeVar("T")
@@ -26,7 +26,7 @@ CLIENT_GONE = 499
 """The status, in logs alone, of a request whose client has left."""
 
 
-async def as_object(request: Request, work: Work, form: Form) -> Response:
+async def as_object(request: Request, work: Work, form: ReplyForm) -> Response:
     """All choices in one object.
 
     Raises:
@@ -41,7 +41,7 @@ async def as_object(request: Request, work: Work, form: Form) -> Response:
     return JSONResponse(form.whole(choices))
 
 
-async def as_stream(request: Request, work: Work, form: Form, with_usage: bool) -> Response:
+async def as_stream(request: Request, work: Work, form: ReplyForm, with_usage: bool) -> Response:
     """Each choice as soon as it is made: a best-of-N answer is known when all N have answered.
 
     Raises:
@@ -73,7 +73,7 @@ class _Stream(StreamingResponse):
             self._work.stop()
 
 
-async def _events(work: Work, form: Form, with_usage: bool) -> AsyncIterator[str]:
+async def _events(work: Work, form: ReplyForm, with_usage: bool) -> AsyncIterator[str]:
     made: list[Chosen] = []
     try:
         async for chosen in work.choices(PULSE):

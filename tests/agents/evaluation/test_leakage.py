@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.evaluation.leakage import Question, find_repeats
+from agents.evaluation.leakage import BenchmarkQuestion, find_repeats
 from agents.evaluation.overlap import OverlapIndex, words_of
 from memory.novelty.embedding import minilm
 from memory.records import Family
@@ -27,8 +27,8 @@ def asking(id_: str, text: str) -> Family:
     return family_like(id_, instructions={"1": OTHER.replace("fig", "kiwi"), "2": text})
 
 
-def questions(*texts: str) -> list[Question]:
-    return [Question("bench.jsonl", str(n), text) for n, text in enumerate(texts, start=1)]
+def questions(*texts: str) -> list[BenchmarkQuestion]:
+    return [BenchmarkQuestion("bench.jsonl", str(n), text) for n, text in enumerate(texts, start=1)]
 
 
 def test_copied_rephrased_and_different_families_are_told_apart() -> None:

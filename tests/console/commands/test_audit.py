@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from console.commands import audit
-from console.commands.audit import Limits
+from console.commands.audit import AuditLimits
 from console.commands.audit_questions import read_questions
 from console.errors import UsageError
 from console.run.folder import RunFolder
@@ -74,7 +74,7 @@ def test_it_reads_as_a_table(finished_run: Path, tmp_path: Path) -> None:
     families = families_of(finished_run)
     records = [{"question": family.instructions["1"]} for family in families[:2]]
     file.write_text("\n".join(json.dumps(record) for record in [*records, {"question": "Why?"}]))
-    found = audit.collect(RunFolder(finished_run), [file], Limits())
+    found = audit.collect(RunFolder(finished_run), [file], AuditLimits())
     console = Console(record=True, width=150)
     audit.show(found, console)
     text = console.export_text()
@@ -82,7 +82,7 @@ def test_it_reads_as_a_table(finished_run: Path, tmp_path: Path) -> None:
     assert families[0].id in text
     assert "ANNECS" in text
     assert "bench.jsonl:1" in text
-    assert audit.collect(RunFolder(finished_run), [], Limits())["leakage"] is None
+    assert audit.collect(RunFolder(finished_run), [], AuditLimits())["leakage"] is None
 
 
 READABLE: list[tuple[str, str, list[tuple[str, str]]]] = [

@@ -187,7 +187,7 @@ async def test_logs_made_elsewhere_are_ordered_by_the_run_and_not_by_the_test(
     assert passes[found["rows"][0]["experts"][0]] == max(passes.values())
     plain = await evaluate_logs([], logs, [1, 3])
     assert plain["rows"][0]["experts"] == ["g1-0"], "as they were given"
-    with pytest.raises(UsageError, match="no log is of an expert"):
+    with pytest.raises(UsageError, match="none of the log folders"):
         await evaluate_logs([folder], {"other": logs["base"]}, [1])
 
 
@@ -213,7 +213,7 @@ def test_rows_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert "majority 0.500" in said
     assert "1 answers" not in said
     assert "2 answers could not be graded" in said
-    assert "Only 2 generators: intervals over fewer than 10 are too narrow" in said
+    assert "Only 2 generators: bootstrap intervals over fewer than 10 are too narrow" in said
     many = RunRows(
         "r", 0, {str(n): f"g{n}" for n in range(10)}, {("force", 1): _solves_all(single, 10)}
     )
