@@ -128,7 +128,7 @@ async def test_a_big_model_answers_behind_an_endpoint(
     assert row.tokens == 50 * len(plan.tasks)
     found = report([run], None)
     assert ("force", "big_model") in {(d["ours"], d["theirs"]) for d in found["differences"]}
-    with pytest.raises(UsageError, match="both"):
+    with pytest.raises(UsageError, match="must be given together"):
         big_model_at(scientist_url, None, "")
     with pytest.raises(UsageError, match="http://host:port/v1"):
         big_model_at("localhost", "scripted", "")
