@@ -36,5 +36,10 @@ def first_problem(error: ValidationError, *, quote: bool = False) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of a library's error; its type where it says nothing."""
+    """The first line of a library's error; its type where it says nothing.
+
+    Where transformers advises to let a checkpoint run code, it says that this is not done.
+    """
+    if "trust_remote_code" in str(error):
+        return "it needs code of its own (auto_map), which is never run"
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -115,3 +115,26 @@ def modules_imported(nodes: Iterator[ast.AST]) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+LOADERS = {"from_pretrained", "from_config"}
+
+
+def test_no_checkpoint_may_bring_code_of_its_own() -> None:
+    """transformers asks at the terminal, or runs it, unless the argument is given."""
+    lacking = []
+    for room in MAY_IMPORT:
+        for file in sorted((ROOT / room).rglob("*.py")):
+            for call in ast.walk(ast.parse(file.read_text())):
+                if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+                    continue
+                auto = isinstance(call.func.value, ast.Name) and call.func.value.id.startswith(
+                    "Auto"
+                )
+                refuses = any(
+                    word.arg == "trust_remote_code" and ast.unparse(word.value) == "False"
+                    for word in call.keywords
+                )
+                if call.func.attr in LOADERS and auto and not refuses:
+                    lacking.append(f"{file.relative_to(ROOT)}:{call.lineno}")
+    assert not lacking

@@ -72,8 +72,10 @@ class RewardModel:
             device = auto if self._device == "auto" else self._device
 
             try:
-                tokenizer = AutoTokenizer.from_pretrained(self._path)
-                model = AutoModelForSequenceClassification.from_pretrained(self._path)
+                tokenizer = AutoTokenizer.from_pretrained(self._path, trust_remote_code=False)
+                model = AutoModelForSequenceClassification.from_pretrained(
+                    self._path, trust_remote_code=False
+                )
             except (OSError, ValueError) as error:
                 reason = first_line(error)
                 raise AnsweringError(

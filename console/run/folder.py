@@ -183,9 +183,16 @@ def _settled(config: RunConfig, stored: Mapping[str, Any]) -> RunConfig:
 
 
 def _as_begun(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration of a run, which may be older than `engine.compute`."""
+    """The configuration of a run, which may be older than `engine.compute`.
+
+    Permission to run code that is not isolated is given on this machine, never by a folder.
+    """
     weights = stored.get("models", {}).get("dtype", ModelSettings().dtype)
-    return {**stored, "engine": {"compute": weights, **stored.get("engine", {})}}
+    return {
+        **stored,
+        "engine": {"compute": weights, **stored.get("engine", {})},
+        "sandbox": {**stored.get("sandbox", {}), "allow_unsafe": False},
+    }
 
 
 def _stored(config: RunConfig) -> dict[str, Any]:

@@ -24,13 +24,38 @@ from memory.messages import first_line
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 _FACTOR = re.compile(r"^(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.\w+)?\.weight$")
-_UNSUPPORTED = (
-    "use_dora",
-    "modules_to_save",
-    "fan_in_fan_out",
-    "lora_bias",
-    "alora_invocation_tokens",
+_COMPUTED = frozenset({"peft_type", "lora_alpha", "alpha_pattern", "use_rslora"})
+"""Keys that say what the factors mean, and are followed here."""
+_DESCRIPTIVE = frozenset(
+    {
+        "auto_mapping",
+        "base_model_name_or_path",
+        "corda_config",
+        "eva_config",
+        "exclude_modules",
+        "inference_mode",
+        "init_lora_weights",
+        "layers_pattern",
+        "layers_to_transform",
+        "loftq_config",
+        "lora_dropout",
+        "lora_ga_config",
+        "megatron_core",
+        "peft_version",
+        "qalora_group_size",
+        "r",
+        "rank_pattern",
+        "revision",
+        "runtime_config",
+        "target_modules",
+        "task_type",
+    }
 )
+"""Keys that say how factors were trained, or where they are: their names and shapes say it, too.
+The settings of initialisers are among them, since `init_lora_weights` decides about those."""
+_INITIALISERS = (True, False, "gaussian", "eva", "orthogonal")
+"""Those that leave the base as it is. Others (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA, ...) change it,
+and their factors are meant for the changed base."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +92,9 @@ def read_adapter(folder: Path, label: str, layout: Layout) -> Adapter:
         down, up = factors["A"].float(), factors["B"].float()
         name = f"{module}.weight"
         _check_shapes(label, name, up, down, layout)
-        vectors[name] = LowRank(up.contiguous(), down.contiguous(), _scale(config, module, down))
+        vectors[name] = LowRank(
+            up.contiguous(), down.contiguous(), _scale(config, module, down, label)
+        )
     if not vectors:
         raise CheckpointError(f"{label}: {folder / WEIGHTS} holds no LoRA factors")
     factors_hash = tensors_hash(
@@ -81,23 +108,45 @@ def read_adapter(folder: Path, label: str, layout: Layout) -> Adapter:
 
 def _read_config(folder: Path, label: str) -> dict[str, Any]:
     try:
-        config: dict[str, Any] = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        config: Any = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{label}: {folder / CONFIG} cannot be read: {first_line(error)}"
         ) from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{label}: {folder / CONFIG} holds no object")
     kind = str(config.get("peft_type", "LORA")).upper()
     if kind != "LORA":
         raise CheckpointError(
             f"{label} is a {kind} adapter; only LoRA is supported: merge it into a full checkpoint"
         )
-    used = [key for key in _UNSUPPORTED if config.get(key)]
-    if used or config.get("bias", "none") != "none":
-        raise CheckpointError(
-            f"{label} uses {used[0] if used else 'bias'}, which LoRA factors cannot express: "
-            "merge it into a full checkpoint"
-        )
+    _check_meaning(config, label)
     return config
+
+
+def _check_meaning(config: Mapping[str, Any], label: str) -> None:
+    """Refuse every key that is set and not known: it may change what the factors mean.
+
+    Raises:
+        CheckpointError: names the key.
+    """
+    advice = "merge it into a full checkpoint"
+    initialiser = config.get("init_lora_weights", True)
+    if not any(initialiser is known or initialiser == known for known in _INITIALISERS):
+        raise CheckpointError(
+            f"{label}: init_lora_weights = {initialiser!r} is not known to leave the base as it "
+            f"is: {advice}, or save the adapter as a plain LoRA (PEFT: "
+            "path_initial_model_for_weight_conversion)"
+        )
+    unknown = sorted(
+        key
+        for key, value in config.items()
+        if value and (key, value) != ("bias", "none") and key not in _COMPUTED | _DESCRIPTIVE
+    )
+    if unknown:
+        raise CheckpointError(
+            f"{label} uses {unknown[0]}, which is not read for LoRA factors: {advice}"
+        )
 
 
 def _read_weights(folder: Path, label: str) -> dict[str, Tensor]:
@@ -142,12 +191,23 @@ def _check_shapes(label: str, name: str, up: Tensor, down: Tensor, layout: Layou
         )
 
 
-def _scale(config: Mapping[str, Any], module: str, down: Tensor) -> float:
-    """`alpha / rank` (or `alpha / sqrt(rank)`), with PEFT's patterns for single modules."""
-    alpha = float(config.get("lora_alpha", 8))
-    for pattern, value in (config.get("alpha_pattern") or {}).items():
-        if re.match(rf"(?:.*\.)?(?:{pattern})$", module):
-            alpha = float(value)
-            break
+def _scale(config: Mapping[str, Any], module: str, down: Tensor, label: str) -> float:
+    """`alpha / rank` (or `alpha / sqrt(rank)`), with PEFT's patterns for single modules.
+
+    Raises:
+        CheckpointError: alpha or a pattern is none, or the rank is 0.
+    """
+    try:
+        alpha = float(config.get("lora_alpha", 8))
+        for pattern, value in dict(config.get("alpha_pattern") or {}).items():
+            if re.match(rf"(?:.*\.)?(?:{pattern})$", module):
+                alpha = float(value)
+                break
+    except (TypeError, ValueError, re.error) as error:
+        raise CheckpointError(
+            f"{label}: lora_alpha or alpha_pattern cannot be read: {first_line(error)}"
+        ) from error
     rank = down.shape[0]
+    if rank == 0 or not math.isfinite(alpha):
+        raise CheckpointError(f"{label}: {module} has rank {rank} and lora_alpha {alpha}")
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)

@@ -192,7 +192,7 @@ class Bank:
         # Initialisers are switched off for the whole process: one model at a time.
         with _MODEL_LOCK, no_init_weights(), torch.no_grad():
             model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-                self.config, dtype=dtype or self.dtype
+                self.config, dtype=dtype or self.dtype, trust_remote_code=False
             )
         model.tie_weights()
         # A checkpoint may name more end tokens here than in its config.json.

@@ -73,7 +73,7 @@ def open_checkpoint(folder: Path, name: str) -> Checkpoint:
     if not (folder / "config.json").is_file():
         raise CheckpointError(f"{label} has neither config.json nor adapter_config.json")
     try:
-        config = AutoConfig.from_pretrained(folder)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         if (folder / _GENERATION).is_file():
             generation = GenerationConfig.from_pretrained(folder)
         else:
@@ -137,7 +137,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
         CheckpointError: it is missing, or has no chat template.
     """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder)
+        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
     except _UNREADABLE as error:
         raise CheckpointError(
             f"{checkpoint.label} has no tokenizer: {first_line(error)}"
@@ -167,13 +167,18 @@ def _rotary(config: Any) -> Any:
     return getattr(config, "rope_parameters", None)
 
 
+def _vocabulary(checkpoint: Checkpoint) -> Mapping[str, int]:
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
+    found: Mapping[str, int] = tokenizer.get_vocab()
+    return found
+
+
 def _check_vocabulary(seed: Checkpoint, base: Checkpoint) -> None:
     """Equal shapes do not make equal vocabularies: the same token must have the same number."""
     if not any((seed.folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
         return
     try:
-        ours: Mapping[str, int] = AutoTokenizer.from_pretrained(seed.folder).get_vocab()
-        theirs: Mapping[str, int] = AutoTokenizer.from_pretrained(base.folder).get_vocab()
+        ours, theirs = _vocabulary(seed), _vocabulary(base)
     except _UNREADABLE as error:
         raise CheckpointError(
             f"{seed.label}: its tokenizer cannot be read: {first_line(error)}"
@@ -237,7 +242,11 @@ def _load_whole(folder: Path, label: str) -> dict[str, Tensor]:
     """
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype="auto", output_loading_info=True, ignore_mismatched_sizes=True
+            folder,
+            dtype="auto",
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            trust_remote_code=False,
         )
     except _UNREADABLE as error:
         raise CheckpointError(f"{label}: weights cannot be read: {first_line(error)}") from error

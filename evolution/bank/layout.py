@@ -53,7 +53,7 @@ def describe(config: Any, label: str) -> Layout:
     """
     try:
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
     except (ValueError, KeyError, ImportError, AttributeError) as error:
         kind = getattr(config, "model_type", "?")
         raise CheckpointError(

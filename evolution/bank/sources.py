@@ -111,12 +111,15 @@ def _dequantised(file: Path, cache_dir: Path, dtype: torch.dtype) -> Path:
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".part-"))
     try:
         with _read_once():
-            tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+            tokenizer = AutoTokenizer.from_pretrained(
+                file.parent, gguf_file=file.name, trust_remote_code=False
+            )
             model = AutoModelForCausalLM.from_pretrained(
                 file.parent,
                 gguf_file=file.name,
                 dtype=dtype,
                 quantization_config=GgufConfig(dequantize=True),
+                trust_remote_code=False,
             )
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config

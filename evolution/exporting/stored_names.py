@@ -33,7 +33,7 @@ class Storage:
         config = copy.deepcopy(bank.config)
         config.dtype = bank.dtype
         with torch.device("meta"):
-            self._model: Any = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+            self._model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
         empty = {
             name: torch.empty(shape, dtype=bank.dtype, device="meta")
             for name, shape in bank.layout.shapes.items()

@@ -96,7 +96,7 @@ def longest_sequence(models: ModelSettings, engine: EngineSettings, cache_dir: P
 
 def _config(folder: Path) -> Any:
     try:
-        return AutoConfig.from_pretrained(folder)
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"{folder}: config.json cannot be read: {first_line(error)}"

@@ -151,7 +151,10 @@ class FolderEmbedder:
         try:
             with _no_progress_bar():
                 model = AutoModel.from_pretrained(
-                    str(self._folder), local_files_only=True, dtype=torch.float32
+                    str(self._folder),
+                    local_files_only=True,
+                    dtype=torch.float32,
+                    trust_remote_code=False,
                 )
         except (OSError, ValueError) as error:
             raise EmbeddingError(f"cannot load the embedder in {self._folder}: {error}") from error
@@ -162,7 +165,9 @@ class FolderEmbedder:
         from transformers import AutoTokenizer
 
         try:
-            return AutoTokenizer.from_pretrained(str(self._folder), local_files_only=True)
+            return AutoTokenizer.from_pretrained(
+                str(self._folder), local_files_only=True, trust_remote_code=False
+            )
         except (OSError, ValueError) as error:
             raise EmbeddingError(f"cannot load the tokenizer in {self._folder}: {error}") from error
 

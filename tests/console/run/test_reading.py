@@ -62,10 +62,13 @@ def test_readers_leave_the_folder_as_it_was(acdc: Acdc, run: Path, tasks: Path) 
 def test_a_run_whose_families_are_not_isolated_can_be_asked(
     acdc: Acdc, run: Path, tasks: Path
 ) -> None:
-    """Nothing of a family is run for an answer, so no isolation is needed."""
+    """Nothing of a family is run for an answer, so no isolation is needed.
+
+    Where code has to run, the folder's own word that it may is worth nothing.
+    """
     file = run / "config.json"
     manifest = json.loads(file.read_text())
-    manifest["config"]["sandbox"] |= {"kind": "process", "allow_unsafe": False}
+    manifest["config"]["sandbox"] |= {"kind": "process", "allow_unsafe": True}
     file.write_text(json.dumps(manifest))
     assert acdc.json("ask", run, "What is 2 + 2?")["answers"]
     assert acdc.json("evaluate", run, tasks, "-n", "1")["rows"]

@@ -306,3 +306,25 @@ def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.pt").write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"neither a folder nor a \.gguf file"):
         locate(str(tmp_path / "model.pt"), tmp_path / "cache", torch.bfloat16)
+
+
+@pytest.mark.parametrize("part", ["model", "tokenizer"])
+def test_code_that_comes_with_a_checkpoint_is_never_run(
+    tiny_family: TinyFamily, load: Load, tmp_path: Path, part: str
+) -> None:
+    folder = Path(shutil.copytree(tiny_family.seeds["alpha"], tmp_path / "seed"))
+    ran = tmp_path / "ran"
+    (folder / "evil.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
+    name = "config.json" if part == "model" else "tokenizer_config.json"
+    stated = json.loads((folder / name).read_text())
+    if part == "model":
+        stated |= {"model_type": "evil", "auto_map": {"AutoConfig": "evil.Config"}}
+    else:
+        stated |= {
+            "tokenizer_class": "Evil",
+            "auto_map": {"AutoTokenizer": ["evil.Evil", "evil.Evil"]},
+        }
+    (folder / name).write_text(json.dumps(stated))
+    with pytest.raises(CheckpointError, match="needs code of its own"):
+        load(folder)
+    assert not ran.exists()
