@@ -23,7 +23,52 @@ _log = logging.getLogger(__name__)
 
 _INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
 _GENERATION = "generation_config.json"
-_SAME = ("model_type", "num_attention_heads", "num_key_value_heads", "hidden_act")
+_PLAIN = ("BF16", "F16", "F32", "F64")
+_SAME = (
+    "model_type",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "hidden_act",
+    "hidden_activation",
+    "activation_function",
+    "rms_norm_eps",
+    "layer_norm_eps",
+    "layer_norm_epsilon",
+    "norm_eps",
+    "attention_bias",
+    "attention_multiplier",
+    "embedding_multiplier",
+    "residual_multiplier",
+    "logits_scaling",
+    "logit_scale",
+    "final_logit_softcapping",
+    "attn_logit_softcapping",
+    "query_pre_attn_scalar",
+    "use_sliding_window",
+)
+"""What every model computes with; experts compute with the base's."""
+_DIFFER_FREELY = frozenset(
+    {
+        "_name_or_path",
+        "architectures",
+        "attention_dropout",
+        "auto_map",
+        "bos_token_id",
+        "dtype",
+        "eos_token_id",
+        "hidden_dropout",
+        "initializer_range",
+        "max_position_embeddings",
+        "pad_token_id",
+        "pretraining_tp",
+        "tie_word_embeddings",
+        "torch_dtype",
+        "transformers_version",
+        "use_cache",
+        "vocab_size",
+    }
+)
+"""What changes no logit, or is compared by the tensors themselves."""
 _VOCABULARY_TOLERANCE = 0.01
 _UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError)
 
@@ -82,12 +127,19 @@ def open_checkpoint(folder: Path, name: str) -> Checkpoint:
         raise CheckpointError(
             f"{label}: config.json cannot be read: {first_line(error)}"
         ) from error
+    if getattr(config, "quantization_config", None):
+        raise CheckpointError(
+            f"{label} is quantised (quantization_config): experts are sums of plain weights; save "
+            "it dequantised (transformers: model.dequantize()), without quantization_config"
+        )
     layout = describe(config, label)
     files = _weight_files(folder, label)
     if set(layout.shapes) - set(files):
         # Stored under other names than the model's: only transformers knows how they map.
         tensors = _load_whole(folder, label)
         return Checkpoint(label, folder, config, generation, layout, tensors.__getitem__)
+    _check_tied(layout, files, label)
+    _warn_of_strangers(layout, files, label)
     for tensor, shape in layout.shapes.items():
         found = _stored_shape(files[tensor], tensor, label)
         if found != shape:
@@ -121,13 +173,23 @@ def check_compatible(seed: Checkpoint, base: Checkpoint) -> None:
                 f"{seed.label} has {key} = {ours}, {base.label} has {theirs}: "
                 "seeds must share one architecture"
             )
-    if _rotary(seed.config) != _rotary(base.config):
+    others = _other_settings(seed.config, base.config)
+    if others:
         _log.warning(
-            "%s and %s have different rotary embeddings; experts use those of the base",
+            "%s and %s have different %s; experts use those of the base",
             seed.label,
             base.label,
+            ", ".join(others),
         )
     _check_vocabulary(seed, base)
+
+
+def _other_settings(seed: Any, base: Any) -> list[str]:
+    """Keys of two configurations that differ and may change what is computed."""
+    ours, theirs = seed.to_dict(), base.to_dict()
+    return [
+        key for key in sorted({*ours, *theirs} - _DIFFER_FREELY) if ours.get(key) != theirs.get(key)
+    ]
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
@@ -163,10 +225,6 @@ def _differs(
     )
 
 
-def _rotary(config: Any) -> Any:
-    return getattr(config, "rope_parameters", None)
-
-
 def _vocabulary(checkpoint: Checkpoint) -> Mapping[str, int]:
     tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
     found: Mapping[str, int] = tokenizer.get_vocab()
@@ -193,9 +251,12 @@ def _check_vocabulary(seed: Checkpoint, base: Checkpoint) -> None:
 
 
 def _weight_files(folder: Path, label: str) -> dict[str, Path]:
-    """Tensor name -> safetensors file that holds it; empty if there are no safetensors."""
+    """Tensor name -> safetensors file that holds it; empty if there are no safetensors.
+
+    As in transformers, a whole file comes before an index of shards that lies beside it.
+    """
     index = folder / _INDEX
-    if index.is_file():
+    if index.is_file() and not (folder / _SINGLE).is_file():
         try:
             named = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
             shards = sorted({folder / str(file) for file in named.values()})
@@ -219,9 +280,43 @@ def _names(file: Path, label: str) -> Iterator[str]:
 def _stored_shape(file: Path, name: str, label: str) -> tuple[int, ...]:
     try:
         with safe_open(file, framework="pt") as stored:
-            return tuple(stored.get_slice(name).get_shape())
+            found = stored.get_slice(name)
+            shape, dtype = tuple(found.get_shape()), str(found.get_dtype())
     except (OSError, SafetensorError) as error:
         raise _damaged(file, label, error) from error
+    if dtype not in _PLAIN:
+        raise CheckpointError(
+            f"{label}: tensor {name} is stored as {dtype}, whose values need scales: save the "
+            f"checkpoint as one of {', '.join(_PLAIN)}"
+        )
+    return shape
+
+
+def _check_tied(layout: Layout, files: Mapping[str, Path], label: str) -> None:
+    """A tied tensor may be stored twice, but then it must be the same.
+
+    Raises:
+        CheckpointError: names the two that differ; transformers would untie them.
+    """
+    for name, owner in layout.aliases.items():
+        if name not in files:
+            continue
+        one, other = _read(files[name], name), _read(files[owner], owner)
+        if one.shape != other.shape or not torch.equal(one, other):
+            raise CheckpointError(
+                f"{label}: {name} is stored and differs from {owner}, though config.json ties "
+                'them: set "tie_word_embeddings": false there, in the base and in every seed'
+            )
+
+
+def _warn_of_strangers(layout: Layout, files: Mapping[str, Path], label: str) -> None:
+    strangers = [name for name in files if name not in layout.shapes | layout.aliases]
+    if strangers:
+        _log.warning(
+            "%s: tensors that are no part of the architecture are left out, as in transformers: %s",
+            label,
+            ", ".join(strangers[:3]) + (", ..." if len(strangers) > 3 else ""),
+        )
 
 
 def _damaged(file: Path, label: str, error: Exception) -> CheckpointError:

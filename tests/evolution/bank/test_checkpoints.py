@@ -328,3 +328,71 @@ def test_code_that_comes_with_a_checkpoint_is_never_run(
     with pytest.raises(CheckpointError, match="needs code of its own"):
         load(folder)
     assert not ran.exists()
+
+
+def test_a_stored_head_that_differs_from_the_embeddings_is_refused(
+    tiny_family: TinyFamily, load: Load, tmp_path: Path
+) -> None:
+    """transformers unties it and warns; dropped silently, logits would be others."""
+    folder = Path(shutil.copytree(tiny_family.seeds["alpha"], tmp_path / "seed"))
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    owner = "model.embed_tokens.weight"
+    save_file({**tensors, "lm_head.weight": tensors[owner].clone()}, file, {"format": "pt"})
+    assert "bad" in load(folder).seed_names
+    save_file({**tensors, "lm_head.weight": tensors[owner] + 1}, file, {"format": "pt"})
+    refused(load, folder, CheckpointError, "lm_head.weight", "tie_word_embeddings")
+
+
+@pytest.mark.parametrize("shards", ["stale", "gone"])
+def test_a_whole_file_comes_before_an_index_as_in_transformers(
+    tiny_family: TinyFamily, load: Load, tmp_path: Path, shards: str
+) -> None:
+    folder = Path(shutil.copytree(tiny_family.seeds["alpha"], tmp_path / "seed"))
+    tensors = load_file(folder / "model.safetensors")
+    if shards == "stale":
+        stale = {name: tensor + 1 for name, tensor in tensors.items()}
+        save_file(stale, folder / "model-00001-of-00001.safetensors", {"format": "pt"})
+    index = {"weight_map": dict.fromkeys(tensors, "model-00001-of-00001.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    bank = load(folder)
+    wanted = AutoModelForCausalLM.from_pretrained(folder, dtype=bank.dtype).state_dict()
+    for name, found in rounded(bank, bank.seed_genome("bad")):
+        assert torch.allclose(found.float(), wanted[name].float(), rtol=2**-7, atol=1e-4), name
+
+
+def test_quantised_weights_are_refused(tiny_family: TinyFamily, load: Load, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_family.seeds["alpha"], tmp_path / "seed"))
+    file = folder / "model.safetensors"
+    tensors = load_file(file)
+    low = {**tensors, Q_PROJ: tensors[Q_PROJ].to(torch.float8_e4m3fn)}
+    save_file(low, file, {"format": "pt"})
+    refused(load, folder, CheckpointError, Q_PROJ, "F8_E4M3")
+    config = json.loads((folder / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "fp8", "weight_block_size": [128, 128]}
+    (folder / "config.json").write_text(json.dumps(config))
+    refused(load, folder, CheckpointError, "is quantised")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("rms_norm_eps", 0.1), ("attention_bias", True), ("hidden_act", "gelu")],
+)
+def test_a_seed_that_computes_otherwise_is_refused_by_name(
+    tiny_family: TinyFamily, load: Load, tmp_path: Path, key: str, value: object
+) -> None:
+    folder = Path(shutil.copytree(tiny_family.seeds["alpha"], tmp_path / "seed"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, key: value}))
+    with pytest.raises(BankError):
+        load(folder)
+
+
+def test_other_settings_that_differ_are_named(
+    tiny_family: TinyFamily, load: Load, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = Path(shutil.copytree(tiny_family.seeds["alpha"], tmp_path / "seed"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "a_new_multiplier": 2.0}))
+    load(folder)
+    assert "have different a_new_multiplier; experts use those of the base" in caplog.text
