@@ -310,7 +310,7 @@ def _check_tied(layout: Layout, files: Mapping[str, Path], label: str) -> None:
 
 
 def _warn_of_strangers(layout: Layout, files: Mapping[str, Path], label: str) -> None:
-    strangers = [name for name in files if name not in layout.shapes | layout.aliases]
+    strangers = [name for name in files if name not in {*layout.shapes, *layout.aliases}]
     if strangers:
         _log.warning(
             "%s: tensors that are no part of the architecture are left out, as in transformers: %s",

@@ -67,7 +67,7 @@ def write(base: Path, folder: Path, changes: Mapping[str, Any]) -> Path:
         for name, parameter in adapted.named_parameters():
             if "lora_" in name and parameter.dim() == 2:
                 parameter.add_(0.1 * torch.randn_like(parameter))
-    adapted.save_pretrained(folder)
+    adapted.save_pretrained(str(folder))
     return folder
 
 
