@@ -341,7 +341,8 @@ def test_a_stored_head_that_differs_from_the_embeddings_is_refused(
     save_file({**tensors, "lm_head.weight": tensors[owner].clone()}, file, {"format": "pt"})
     assert "bad" in load(folder).seed_names
     save_file({**tensors, "lm_head.weight": tensors[owner] + 1}, file, {"format": "pt"})
-    refused(load, folder, CheckpointError, "lm_head.weight", "tie_word_embeddings")
+    with pytest.raises(CheckpointError, match=r"lm_head\.weight .*tie_word_embeddings"):
+        load(folder)
 
 
 @pytest.mark.parametrize("shards", ["stale", "gone"])
