@@ -57,7 +57,8 @@ def export(folder: RunFolder, expert_id: str, out: Path, force: bool, shard_gb: 
     """Write an expert of a run, which may be live, to a folder.
 
     Raises:
-        UsageError: no such run or expert; names the nearest expert.
+        UsageError: there is no run.
+        StoreError: there is no such expert; names the one most like it.
         ExportError: the place is taken, or cannot be written to.
     """
     from evolution.exporting import About, check_place, export_expert

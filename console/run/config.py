@@ -87,11 +87,7 @@ def resolve(
 
 def _named_by(overrides: Sequence[str]) -> dict[str, str]:
     """By key, what gave its value where that is not the file: an environment variable or --set."""
-    given = {
-        name.removeprefix("ACDC_").lower().replace("__", "."): f"environment variable {name}"
-        for name in os.environ
-        if name.startswith("ACDC_") and name not in OTHER_VARIABLES
-    }
+    given = {".".join(path): f"environment variable {name}" for name, path in _variables()}
     return given | {item.partition("=")[0].strip(): "--set" for item in overrides}
 
 
@@ -165,16 +161,20 @@ def _from_environment() -> dict[str, Any]:
         ConfigError: a variable of that prefix names no key.
     """
     tree: dict[str, Any] = {}
-    for name, value in os.environ.items():
-        if not name.startswith("ACDC_") or name in OTHER_VARIABLES:
-            continue
-        path = name.removeprefix("ACDC_").lower().split("__")
+    for name, path in _variables():
         if path[0] not in RunConfig.model_fields:
             near = _nearest(".".join(path), _known_keys())
             hint = f"; did you mean ACDC_{near.upper().replace('.', '__')}?" if near else ""
             raise ConfigError(f"the environment variable {name} is not a setting{hint}")
-        _merge(tree, _nested(path, _toml_value(value)))
+        _merge(tree, _nested(path, _toml_value(os.environ[name])))
     return tree
+
+
+def _variables() -> Iterable[tuple[str, list[str]]]:
+    """The variables of the prefix that stand for settings, each with the path of its key."""
+    for name in os.environ:
+        if name.startswith("ACDC_") and name not in OTHER_VARIABLES:
+            yield name, name.removeprefix("ACDC_").lower().split("__")
 
 
 def _toml_value(text: str) -> Any:

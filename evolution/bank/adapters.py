@@ -132,7 +132,7 @@ def _check_meaning(config: Mapping[str, Any], label: str) -> None:
     """
     advice = "merge it into a full checkpoint"
     initialiser = config.get("init_lora_weights", True)
-    if not any(initialiser is known or initialiser == known for known in _INITIALISERS):
+    if initialiser not in _INITIALISERS:
         raise CheckpointError(
             f"{label}: init_lora_weights = {initialiser!r} is not known to leave the base as it "
             f"is: {advice}, or save the adapter as a plain LoRA (PEFT: "

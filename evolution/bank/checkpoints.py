@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -137,8 +137,9 @@ def open_checkpoint(folder: Path, name: str) -> Checkpoint:
     if set(layout.shapes) - set(files):
         # Stored under other names than the model's: only transformers knows how they map.
         tensors = _load_whole(folder, label)
+        _check_tied(layout, tensors, tensors.__getitem__, label)
         return Checkpoint(label, folder, config, generation, layout, tensors.__getitem__)
-    _check_tied(layout, files, label)
+    _check_tied(layout, files, lambda tensor: _read(files[tensor], tensor), label)
     _warn_of_strangers(layout, files, label)
     for tensor, shape in layout.shapes.items():
         found = _stored_shape(files[tensor], tensor, label)
@@ -292,16 +293,18 @@ def _stored_shape(file: Path, name: str, label: str) -> tuple[int, ...]:
     return shape
 
 
-def _check_tied(layout: Layout, files: Mapping[str, Path], label: str) -> None:
+def _check_tied(
+    layout: Layout, stored: Collection[str], read: Callable[[str], Tensor], label: str
+) -> None:
     """A tied tensor may be stored twice, but then it must be the same.
 
     Raises:
         CheckpointError: names the two that differ; transformers would untie them.
     """
     for name, owner in layout.aliases.items():
-        if name not in files:
+        if name not in stored:
             continue
-        one, other = _read(files[name], name), _read(files[owner], owner)
+        one, other = read(name), read(owner)
         if one.shape != other.shape or not torch.equal(one, other):
             raise CheckpointError(
                 f"{label}: {name} is stored and differs from {owner}, though config.json ties "

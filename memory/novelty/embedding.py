@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from memory.errors import EmbeddingError, MissingDependencyError
+from memory.messages import first_line
 from memory.settings import NoveltySettings
 from memory.threads import in_own_thread
 
@@ -157,7 +158,8 @@ class FolderEmbedder:
                     trust_remote_code=False,
                 )
         except (OSError, ValueError) as error:
-            raise EmbeddingError(f"cannot load the embedder in {self._folder}: {error}") from error
+            reason = first_line(error)
+            raise EmbeddingError(f"cannot load the embedder in {self._folder}: {reason}") from error
         return model.eval()
 
     @cached_property
@@ -169,7 +171,10 @@ class FolderEmbedder:
                 str(self._folder), local_files_only=True, trust_remote_code=False
             )
         except (OSError, ValueError) as error:
-            raise EmbeddingError(f"cannot load the tokenizer in {self._folder}: {error}") from error
+            reason = first_line(error)
+            raise EmbeddingError(
+                f"cannot load the tokenizer in {self._folder}: {reason}"
+            ) from error
 
     @cached_property
     def _max_tokens(self) -> int:

@@ -30,7 +30,7 @@ class PopulationTables(Database):
         """The bytes of a genome.
 
         Raises:
-            StoreError: it is not recorded; with the name most like it, if there is one.
+            StoreError: if it is not recorded.
         """
         row = self._one("SELECT payload FROM genomes WHERE id = ?", (genome_id,))
         if row is None:
@@ -55,7 +55,7 @@ class PopulationTables(Database):
         """One expert.
 
         Raises:
-            StoreError: if it is not recorded.
+            StoreError: it is not recorded; with the name most like it, if there is one.
         """
         row = self._one("SELECT record FROM experts WHERE id = ?", (expert_id,))
         if row is None:
