@@ -16,7 +16,7 @@ from console.commands.frame import app, out
 
 # isort: off
 from console.commands import run, init, doctor, status, trace  # noqa: F401
-from console.commands import ask, serve, evaluate, study, export, audit  # noqa: F401
+from console.commands import ask, serve, evaluate, study, export, audit, trust  # noqa: F401
 # isort: on
 
 

@@ -9,5 +9,9 @@ class UsageError(AcdcError):
     """The command cannot be carried out as given; nothing was changed."""
 
 
+class NotPermittedError(UsageError):
+    """A run folder asks for something that its user has not permitted on this machine."""
+
+
 class ConfigError(UsageError):
     """The configuration is wrong or does not fit the run folder."""

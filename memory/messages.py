@@ -35,6 +35,14 @@ def first_problem(error: ValidationError, *, quote: bool = False) -> str:
     return f"{where}: {what}" if where else what
 
 
+def printable(text: str) -> str:
+    r"""A text that no terminal obeys: `\x1b` stands for ESC; line ends and tabs stay."""
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1]
+        for letter in text
+    )
+
+
 def first_line(error: Exception) -> str:
     """The first line of a library's error; its type where it says nothing.
 

@@ -59,6 +59,11 @@ class TinyFamily:
     seeds: dict[str, Path]
 
 
+def anything(_: str) -> bool:
+    """Lets a sandbox run all code without isolation, as only tests do."""
+    return True
+
+
 def make_tokenizer() -> PreTrainedTokenizerFast:
     """A byte-level BPE tokenizer trained on the spot, with ChatML special tokens."""
     tokenizer = Tokenizer(models.BPE())

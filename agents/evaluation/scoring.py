@@ -45,6 +45,33 @@ class TaskFamily:
 """
 
 
+_PROGRAM_LINES = re.compile(
+    re.escape(_PROGRAM.replace("{entries!r}", "ENTRIES!").replace("{dataset!r}", "DATASET!"))
+    .replace(re.escape("ENTRIES!"), r"'(?:[^'\\\n]|\\.)*'")
+    .replace(re.escape("DATASET!"), r"'([a-z0-9_]+)'")
+)
+EVALUATING = frozenset(
+    {
+        "binary_matrix",
+        "countdown",
+        "intermediate_integration",
+        "n_queens",
+        "polynomial_multiplication",
+        "puzzle24",
+        "simple_integration",
+        "spiral_matrix",
+        "string_insertion",
+    }
+)
+"""Datasets of reasoning-gym whose scorers give what was answered to `eval`."""
+
+
+def borrows_scorer(program: str) -> bool:
+    """Whether a program is one of this module's, over a scorer that executes no answer."""
+    found = _PROGRAM_LINES.fullmatch(program)
+    return found is not None and found[1] not in EVALUATING
+
+
 def same_answer(one: str, other: str) -> bool:
     """Whether two texts are equal after normalisation; where that leaves nothing, as they stand."""
     plain = normalise(other)

@@ -16,7 +16,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from agents.errors import FamilyFolderError
-from memory.files import replace_file
+from memory.files import replace_beneath
 from memory.hashing import text_hash
 from memory.messages import first_problem
 from memory.records import Family
@@ -39,7 +39,8 @@ def write_family(folder: Path, family: Family) -> Path:
         The folder of this family.
 
     Raises:
-        FamilyFolderError: the id is not a valid folder name, or the files cannot be written.
+        FamilyFolderError: the id is not a valid folder name, the files cannot be written, or
+            `folder` or what is in it is a link.
     """
     check_id(family.id)
     own = folder / family.id
@@ -47,7 +48,7 @@ def write_family(folder: Path, family: Family) -> Path:
     metadata["example_instruction"] = family.example_instruction
     text = json.dumps(metadata, indent=2, ensure_ascii=False) + "\n"
     try:
-        own.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
         _replace(own / PROGRAM, family.code)
         _replace(own / METADATA, text)
     except OSError as error:
@@ -89,7 +90,7 @@ def read_family(folder: Path) -> Family:
 
 def _replace(path: Path, text: str) -> None:
     """Replace a file atomically unless it has this content already; line endings are kept."""
-    content = text.encode()
-    if path.exists() and path.read_bytes() == content:
+    content, own = text.encode(), path.parent
+    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
         return
-    replace_file(path, content)
+    replace_beneath(own.parent.parent, (own.parent.name, own.name, path.name), content)

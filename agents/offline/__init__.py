@@ -10,6 +10,7 @@
 It makes a first run possible without any endpoint, and is called `offline` wherever it is shown.
 """
 
+from agents.offline.author import wrote
 from agents.offline.transport import MODEL, OfflineTransport
 
-__all__ = ["MODEL", "OfflineTransport"]
+__all__ = ["MODEL", "OfflineTransport", "wrote"]

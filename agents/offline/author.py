@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import json
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from agents.offline.answer_kinds import READERS
 from agents.offline.near_misses import near_misses
-from agents.offline.sketches import Instance, Sketch, draw
+from agents.offline.sketches import Instance, Sketch, draw, read_sketch
 from memory.records import Json
 
 ADDENDS = (3, 7, 10, 15)
@@ -43,6 +44,22 @@ def write(sketch: Sketch) -> dict[str, Json]:
         "rated": False,
         "rubric": None,
     }
+
+
+@functools.lru_cache(maxsize=1024)
+def wrote(code: str) -> bool:
+    """Whether a program is, to the letter, what is written here from the sketch in its header.
+
+    Only such code is this project's own, whatever the records say that it came in.
+    """
+    sketch = read_sketch(code)
+    if sketch is None:
+        return False
+    try:
+        return bool(write(sketch)["code"] == code)
+    except (ValueError, LookupError):
+        # A sketch that nobody here would draw: it has no two instances.
+        return False
 
 
 def _two_instances(sketch: Sketch) -> tuple[Instance, Instance]:

@@ -15,12 +15,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import reasoning_gym
+from pydantic import TypeAdapter, ValidationError
 from reasoning_gym.dataset import ProceduralDataset
 
 from agents.offline.catalogue import entry_of
-from agents.offline.entries import Entry
+from agents.offline.entries import LEVELS, Entry
 
 Form = Literal["plain", "reworded", "composed", "extended", "shown"]
+SEED_RANGE = 2**31
 DRAWS = 60
 """How many instances are looked through for two that fit."""
 BRIEF_WORDS = 45
@@ -74,12 +76,32 @@ class Instance:
 
 
 def read_sketch(code: str) -> Sketch | None:
-    """The sketch in a program's header; None for programs that others wrote."""
+    """The sketch in a program's header; None for programs that others wrote.
+
+    A header alone proves nothing: see `author.wrote`.
+    """
     found = _HEADER.search(code)
     if found is None:
         return None
-    fields = json.loads(found[1])
-    return Sketch(**{**fields, "generators": tuple(fields["generators"])})
+    try:
+        sketch = _SKETCHES.validate_json(found[1])
+    except ValidationError:
+        return None
+    return sketch if _can_be_written(sketch) else None
+
+
+_SKETCHES = TypeAdapter(Sketch)
+
+
+def _can_be_written(sketch: Sketch) -> bool:
+    """Whether all that a sketch names is in the catalogue: a header may be anybody's."""
+    wordings = [len(entry.wordings) for entry in sketch.entries]
+    return (
+        len(sketch.generators) == len(wordings) == (2 if sketch.form == "composed" else 1)
+        and sketch.level in LEVELS
+        and 0 <= sketch.seed < SEED_RANGE
+        and 0 <= sketch.wording < max(1, wordings[0])
+    )
 
 
 def draw(entry: Entry, level: int, seed: int) -> Iterator[Instance]:

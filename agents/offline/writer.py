@@ -19,10 +19,16 @@ from agents.offline.catalogue import (
     entry_of,
 )
 from agents.offline.entries import ATOMIC_KINDS, LEVELS, Entry
-from agents.offline.sketches import Form, Sketch, has_own_scorer, is_brief, read_sketch
+from agents.offline.sketches import (
+    SEED_RANGE,
+    Form,
+    Sketch,
+    has_own_scorer,
+    is_brief,
+    read_sketch,
+)
 from memory.records import Json
 
-SEED_RANGE = 2**31
 WEAK_SPOT_SHARE = 0.2
 """How often a novel family starts from a weak spot that was named."""
 COMPOSED_SHARE = 0.05

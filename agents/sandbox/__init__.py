@@ -12,6 +12,8 @@ guest        the program inside; it imports nothing of ours
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 
 from agents.errors import SandboxUnavailable
 from agents.sandbox.base import (
@@ -46,21 +48,25 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
+Ours = Callable[[str], bool]
+"""Whether a program is of this project's own making."""
 
 
 def open_sandbox(
-    settings: SandboxSettings, *, trusted: bool = False, judge: Judge | None = None
+    settings: SandboxSettings, *, ours: Ours | None = None, judge: Judge | None = None
 ) -> Sandbox:
     """The safest sandbox that works on this machine.
 
     Args:
         settings: which kind is wanted, and its limits.
-        trusted: whether all code that will run is of this project's own making, as the offline
-            scientist's is; code that an LLM wrote is not.
+        ours: says of a program whether it is of this project's own making, as the offline
+            scientist's are. Where nothing isolates, no other may run. None if programs of others
+            will come, as those that an LLM writes: then isolation is required at once.
         judge: answers scorers that call `eval_with_llm_judge`; without it, calling is a fault.
 
     Raises:
-        SandboxUnavailable: isolation does not work, or is not wanted, and the code needs it.
+        SandboxUnavailable: isolation does not work, or is not wanted, and the code needs it. The
+            sandbox raises it too, for code that `ours` does not know.
     """
     if settings.kind == "docker":
         container, reason = docker_start(settings)
@@ -75,12 +81,22 @@ def open_sandbox(
             return GuestPool(start, settings, isolated=True, judge=judge, bare=bare)
     if settings.kind == "bubblewrap":
         raise SandboxUnavailable(reason)
-    if not (trusted or settings.allow_unsafe):
+    admit = None if settings.allow_unsafe else partial(_only_ours, ours or _nothing, reason)
+    if ours is None and admit is not None:
+        admit("")
+    log.warning("families run without isolation: %s", reason)
+    command = process_command(settings)
+    start, bare = process_start(command), process_start(without_imports(command, settings))
+    return GuestPool(start, settings, isolated=False, judge=judge, bare=bare, admit=admit)
+
+
+def _only_ours(ours: Ours, reason: str, code: str) -> None:
+    if not ours(code):
         raise SandboxUnavailable(
             f"{reason}; code that an LLM wrote must not run without isolation: install what is "
             "missing, or accept the risk with --allow-unsafe-sandbox (sandbox.allow_unsafe = true)"
         )
-    log.warning("families run without isolation: %s", reason)
-    command = process_command(settings)
-    start, bare = process_start(command), process_start(without_imports(command, settings))
-    return GuestPool(start, settings, isolated=False, judge=judge, bare=bare)
+
+
+def _nothing(_: str) -> bool:
+    return False

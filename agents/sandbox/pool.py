@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -79,6 +79,7 @@ class GuestPool:
         bare: starts one that has imported nothing beforehand. To fork a small process is
             much cheaper than one that holds reasoning-gym, so all code goes there that names no
             module of `settings.preimport`; None sends all to `start`.
+        admit: raises `SandboxUnavailable` for code that may not run here; None admits all.
     """
 
     def __init__(
@@ -88,8 +89,10 @@ class GuestPool:
         isolated: bool,
         judge: Judge | None = None,
         bare: Start | None = None,
+        admit: Callable[[str], None] | None = None,
     ) -> None:
         self._settings = settings
+        self._admit = admit
         self._isolated = isolated
         self._judge = judge
         places = asyncio.Semaphore(settings.guests)
@@ -165,6 +168,8 @@ class GuestPool:
         await self._programs.close()
 
     async def _request(self, code: str, steps: Sequence[Step]) -> Served:
+        if self._admit is not None:
+            self._admit(code)
         questions = Questions(self._settings, len(steps), self._judge, self._run_program)
         needs = any(name.partition(".")[0] in code for name in self._settings.preimport)
         return await self._served(self._laden if needs else self._scorers, code, steps, questions)

@@ -124,7 +124,9 @@ async def _sandbox(config: RunConfig) -> Finding:
     from console.run.reading import is_all_ours
 
     try:
-        sandbox = await asyncio.to_thread(open_sandbox, config.sandbox, trusted=is_all_ours(config))
+        sandbox = await asyncio.to_thread(
+            open_sandbox, config.sandbox, ours=_PROBE.__eq__ if is_all_ours(config) else None
+        )
     except AcdcError as error:
         return Finding("sandbox", "failed", str(error))
     try:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agents.config import RunConfig
 from console.errors import ConfigError
-from console.run.config import resolve
+from console.run.config import given_tree, over, validated
 from memory.messages import did_you_mean, first_problem
 
 FULL = "full"
@@ -79,7 +79,8 @@ class StudySettings(BaseModel):
             ConfigError: unknown variant, key or value.
         """
         overrides = [f"{key}={_toml(value)}" for key, value in self.departures(variant).items()]
-        return resolve(None, [*overrides, f"seed={seed}"], self.run)
+        given = [*overrides, f"seed={seed}"]
+        return validated(over(self.run, given_tree(None, given)), given)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -124,7 +125,7 @@ def _first(error: ValidationError) -> str:
 
 
 def _toml(value: Any) -> str:
-    """A value as `resolve` reads it; tables inline."""
+    """A value as `given_tree` reads it; tables inline."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):

@@ -50,26 +50,35 @@ def cache_folder() -> Path:
 def resolve(
     file: Path | None,
     overrides: Sequence[str],
-    stored: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> RunConfig:
-    """The configuration of a command.
+    """The configuration of a command, without a run.
 
     Args:
         file: a TOML file, or None.
         overrides: `a.b=value` items; the value is read as TOML where it is TOML, else as text.
-        stored: the resolved configuration of an existing run, the ground where no file is given.
         settings: a tree of settings from Python, over file and environment.
 
     Raises:
         ConfigError: unreadable file, unknown key (with the nearest known one), or bad value.
     """
+    return validated(given_tree(file, overrides, settings), overrides)
+
+
+def given_tree(
+    file: Path | None,
+    overrides: Sequence[str],
+    settings: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What is given to a command: file, environment, `settings` and overrides, not yet validated.
+
+    Raises:
+        ConfigError: unreadable file, or an override or variable that is no setting.
+    """
     tree: dict[str, Any] = {}
     if file is not None:
         tree = _read_toml(file)
         _anchor_plugins(tree, file.parent)
-    elif stored is not None:
-        tree = json.loads(json.dumps(stored))
     _merge(tree, _from_environment())
     _merge(tree, settings or {})
     for item in overrides:
@@ -78,6 +87,26 @@ def resolve(
             raise ConfigError(f"--set {item!r} is not of the form section.key=value")
         _merge(tree, _nested(key.strip().split("."), _toml_value(value)))
     _anchor_plugins(tree, Path())
+    return tree
+
+
+def over(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored configuration with what was given laid over it."""
+    tree: dict[str, Any] = json.loads(json.dumps(stored))
+    _merge(tree, given)
+    return tree
+
+
+def validated(tree: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
+    """A configuration in full; its plugins are imported.
+
+    Args:
+        tree: the configuration as it was written.
+        overrides: which of it was given by `--set`, for messages.
+
+    Raises:
+        ConfigError: unknown key (with the nearest known one), or bad value.
+    """
     _load_plugins(tree)
     try:
         return RunConfig(**tree)

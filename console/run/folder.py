@@ -13,7 +13,15 @@ from typing import Any
 from agents.config import RunConfig
 from console import calling
 from console.errors import UsageError
-from console.run.config import as_tree, cache_folder, check_resume, resolve
+from console.run.config import (
+    as_tree,
+    cache_folder,
+    check_resume,
+    given_tree,
+    over,
+    validated,
+)
+from console.run.permissions import permit, refuse_unpermitted, requests_of
 from evolution.bank.settings import ModelSettings
 from memory.files import replace_file
 
@@ -27,6 +35,20 @@ PACKAGES = (
     "chromadb",
     "reasoning-gym",
 )
+OWN_ENTRIES = (
+    "config.json",
+    "run.db",
+    "run.db-wal",
+    "run.db-shm",
+    "run.lock",
+    "graph.db",
+    "graph.db-wal",
+    "graph.db-shm",
+    "memory",
+    "tasks",
+    "anchors",
+)
+"""What a run writes in its folder."""
 ALLOW_UNSAFE = ("sandbox.allow_unsafe=true",)
 """The override behind `--allow-unsafe-sandbox`."""
 
@@ -87,8 +109,12 @@ class RunFolder:
 
         Args:
             unsafe: whether code that an LLM wrote may run without isolation; no run keeps that.
+
+        Raises:
+            UsageError: there is no run, or it asks for what was not permitted on this machine.
+            ConfigError: its configuration is bad.
         """
-        return resolve(None, ALLOW_UNSAFE if unsafe else (), _as_begun(self.manifest()["config"]))
+        return self.wanted(None, ALLOW_UNSAFE if unsafe else ())
 
     def begin(self, file: Path | None, overrides: tuple[str, ...]) -> RunConfig:
         """Create the folder with its configuration, or check that of a run that goes on.
@@ -112,9 +138,16 @@ class RunFolder:
 
         Raises:
             ConfigError: bad configuration.
+            NotPermittedError: the run asks for what was not permitted on this machine.
         """
-        stored = _as_begun(self.manifest()["config"]) if self.exists() else None
-        return resolve(file, overrides, stored, settings)
+        given = given_tree(file, overrides, settings)
+        if not self.exists():
+            return validated(given, overrides)
+        stored = _as_begun(self.manifest()["config"])
+        # A file stands for the whole configuration, and is the user's own.
+        tree = given if file is not None else over(stored, given)
+        refuse_unpermitted(self.path, stored, tree, given)
+        return validated(tree, overrides)
 
     def begin_as(self, config: RunConfig) -> RunConfig:
         """As `begin`, with a configuration that is resolved already.
@@ -124,6 +157,7 @@ class RunFolder:
             UsageError: the path is a file, or cannot be written.
             EngineError: the engine is not installed.
         """
+        permit(requests_of(as_tree(config)))
         if self.exists():
             stored = _as_begun(self.manifest()["config"])
             config = _settled(config, stored)
@@ -135,6 +169,23 @@ class RunFolder:
             {"config": _stored(config), "versions": versions(), "git_commit": git_commit()}
         )
         return config
+
+    def refuse_links(self) -> None:
+        """Refuse to write where an entry of the run leads out of its folder, or is no plain file.
+
+        A run may come from somebody else, who chose what its entries are.
+
+        Raises:
+            UsageError: names the entry.
+        """
+        home = self.path.resolve()
+        for entry in (self.path / name for name in OWN_ENTRIES):
+            inside = entry.rglob("*") if entry.is_dir() else ()
+            for path in (entry, *inside):
+                if path.is_symlink() and not path.resolve().is_relative_to(home):
+                    raise UsageError(f"{path} is a link out of the run folder; nothing was written")
+                if path.exists() and not (path.is_dir() or path.is_file()):
+                    raise UsageError(f"{path} is neither a file nor a folder; nothing was written")
 
     def keep(self, config: RunConfig) -> None:
         """Store what a run that goes on was given anew; to be called by who holds its lock."""

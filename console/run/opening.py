@@ -12,7 +12,7 @@ from agents.config import RunConfig
 from agents.context import RunContext
 from agents.families.folders import write_family
 from agents.judge.consult import consulted
-from agents.offline import OfflineTransport
+from agents.offline import OfflineTransport, wrote
 from agents.progress import Progress, silent
 from agents.sandbox import open_sandbox
 from console.run.folder import RunFolder
@@ -49,6 +49,7 @@ async def open_context(
     Raises:
         AcdcError: the run is open elsewhere, a part cannot be opened, or something is missing.
     """
+    folder.refuse_links()
     prompts = open_prompts(config)
     async with AsyncExitStack() as stack:
         store = stack.enter_context(RunStore.open(folder.path))
@@ -67,7 +68,7 @@ async def open_context(
         sandbox = await asyncio.to_thread(
             open_sandbox,
             config.sandbox,
-            trusted=is_all_ours(config, store),
+            ours=wrote if is_all_ours(config, store) else None,
             judge=consulted(chat, config.judge.votes, config.seed) if has_rater else None,
         )
         stack.push_async_callback(sandbox.close)

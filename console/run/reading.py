@@ -11,10 +11,10 @@ from pathlib import Path
 
 from agents.archive.grafting import restore
 from agents.chat.client import ChatClient
-from agents.chat.endpoints import OFFLINE
 from agents.config import RunConfig
 from agents.context import ReadContext
-from agents.offline import OfflineTransport
+from agents.evaluation.scoring import borrows_scorer
+from agents.offline import OfflineTransport, wrote
 from agents.progress import Progress, ProgressEvent, silent
 from agents.sandbox import open_sandbox
 from agents.sandbox.on_demand import OnDemandSandbox
@@ -82,7 +82,7 @@ async def open_scoring(context: ReadContext) -> AsyncIterator[OnDemandSandbox]:
         partial(
             open_sandbox,
             context.config.sandbox,
-            trusted=is_all_ours(context.config, context.store),
+            ours=_ours if is_all_ours(context.config, context.store) else None,
         )
     )
     try:
@@ -91,8 +91,15 @@ async def open_scoring(context: ReadContext) -> AsyncIterator[OnDemandSandbox]:
         await sandbox.close()
 
 
+def _ours(code: str) -> bool:
+    """Whether a program is a family of the offline scientist, or a scorer of reasoning-gym."""
+    return wrote(code) or borrows_scorer(code)
+
+
 def is_all_ours(config: RunConfig, store: RunStore | None = None) -> bool:
     """Whether all families are code of this project, written by the offline scientist.
+
+    That they are is seen by their code; what the records of a run say of it counts for nothing.
 
     Args:
         config: of the run.
@@ -100,7 +107,7 @@ def is_all_ours(config: RunConfig, store: RunStore | None = None) -> bool:
     """
     offline = not config.endpoints.is_live("scientist") and not config.pool.families
     # A run may have been begun with another scientist than it has now.
-    return offline and (store is None or all(f.scientist == OFFLINE for f in store.families()))
+    return offline and (store is None or all(wrote(family.code) for family in store.families()))
 
 
 def open_population(

@@ -8,24 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from agents.errors import BudgetExhausted, ChatError
-from console.run.folder import RunFolder
+from console.run.folder import OWN_ENTRIES, RunFolder
 from memory.errors import AcdcError
 from memory.store import RunStore
-
-OWN_ENTRIES = (
-    "config.json",
-    "run.db",
-    "run.db-wal",
-    "run.db-shm",
-    "run.lock",
-    "graph.db",
-    "graph.db-wal",
-    "graph.db-shm",
-    "memory",
-    "tasks",
-    "anchors",
-)
-"""What a run writes; nothing else is removed."""
 
 
 @contextmanager
@@ -62,6 +47,7 @@ def _achieved(folder: RunFolder, error: AcdcError) -> bool:
 
 
 def _remove(path: Path) -> None:
+    """Remove what a run writes; nothing else."""
     for name in OWN_ENTRIES:
         entry = path / name
         if entry.is_dir() and not entry.is_symlink():

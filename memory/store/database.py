@@ -259,7 +259,7 @@ def _lock_folder(folder: Path) -> int:
         raise StoreError(f"{folder} is a file: choose a folder for the run")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     except OSError as error:
         raise StoreError(f"{folder}: no permission to write there ({error.strerror})") from error
     try:

@@ -14,6 +14,7 @@ from agents.evaluation.scoring import TaskScorer, same_answer, same_number
 from agents.evaluation.tasks import GymScore, read_tasks
 from agents.sandbox import Sandbox, Score, Submission, open_sandbox
 from agents.settings import SandboxSettings
+from tests.conftest import anything
 
 
 def write(folder: Path, *lines: object) -> Path:
@@ -103,7 +104,7 @@ def test_silence_is_not_the_answer_that_normalisation_leaves_nothing_of() -> Non
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    opened = open_sandbox(SandboxSettings(guests=1), trusted=True)
+    opened = open_sandbox(SandboxSettings(guests=1), ours=anything)
     yield opened
     await opened.close()
 

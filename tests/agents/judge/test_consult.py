@@ -20,6 +20,7 @@ from memory.hashing import text_hash
 from memory.records import Answer, Reply
 from memory.store import RunStore
 from tests.agents.chat.scripted_server import Act, Body, Fail, Say, ScriptedServer
+from tests.conftest import anything
 
 CODE = """
 from sandbox_helpers import eval_with_llm_judge
@@ -59,7 +60,7 @@ async def scores(store: RunStore, play: Play, *texts: str) -> tuple[list[float |
     """What a scorer makes of submissions, and how many requests reached the rater."""
     with ScriptedServer(play, None).running() as server:
         chat = ChatClient(endpoints(server.url), store)
-        sandbox = open_sandbox(SANDBOX, trusted=True, judge=consulted(chat, votes=3))
+        sandbox = open_sandbox(SANDBOX, ours=anything, judge=consulted(chat, votes=3))
         try:
             found = await sandbox.score(CODE, [Submission("1", text) for text in texts])
         finally:
@@ -135,7 +136,7 @@ async def test_a_rater_that_gives_no_verdict_leaves_the_grade_missing(
     with ScriptedServer(lambda body: act, None).running() as server:
         chat = ChatClient(endpoints(server.url), store)
         judge = consulted(chat, votes=3)
-        sandbox = open_sandbox(SANDBOX, trusted=True, judge=judge)
+        sandbox = open_sandbox(SANDBOX, ours=anything, judge=judge)
         try:
             [found] = (await Grader(store, sandbox, None).grade([(item, answer)])).values()
         finally:

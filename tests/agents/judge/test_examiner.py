@@ -15,6 +15,7 @@ from memory.hashing import text_hash
 from memory.records import ChatMessage
 from memory.store import RunStore
 from tests.agents.cases import ScriptedBroker, ScriptedSandbox
+from tests.conftest import anything
 
 GENOME = Genome(coefficients=np.zeros((1, 1), dtype=np.float32), displacements={})
 CODE = """
@@ -49,7 +50,7 @@ def store(tmp_path: Path) -> Iterator[RunStore]:
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
     settings = SandboxSettings(memory_mb=512, guests=1, preimport=())
-    opened = open_sandbox(settings, trusted=True)
+    opened = open_sandbox(settings, ours=anything)
     yield opened
     await opened.close()
 
@@ -146,7 +147,7 @@ async def test_a_scorer_that_crashes_twice_condemns_its_family_and_no_other(
 ) -> None:
     seconds = 1 if reason.startswith("timeout") else 20
     settings = SandboxSettings(memory_mb=512, guests=1, preimport=(), seconds=seconds)
-    sandbox = open_sandbox(settings, trusted=True)
+    sandbox = open_sandbox(settings, ours=anything)
     hostile = CODE.replace(
         "return float(submission == t)", f"\n        {crime}\n        return 1.0"
     )

@@ -30,6 +30,7 @@ from memory.hashing import text_hash
 from memory.records import Answer, Expert, Reply
 from memory.store import RunStore
 from tests.agents.chat.scripted_server import Act, Body, Fail, Say, ScriptedServer
+from tests.conftest import anything
 
 CODE = """
 class TaskFamily:
@@ -364,7 +365,7 @@ async def test_a_used_up_budget_of_the_rater_ends_the_run(store: RunStore, serve
 
 @pytest.fixture
 def sandbox() -> Sandbox:
-    return open_sandbox(SandboxSettings(memory_mb=512, guests=1, preimport=()), trusted=True)
+    return open_sandbox(SandboxSettings(memory_mb=512, guests=1, preimport=()), ours=anything)
 
 
 def rated(**changes: Any) -> Proposal:

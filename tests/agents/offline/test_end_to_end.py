@@ -21,6 +21,7 @@ from agents.trial import run_gates
 from memory.records import Assignment, AssignmentKind, Family, GateReport, TrialAnswer
 from memory.store import RunStore
 from prompts import worked_example
+from tests.conftest import anything
 
 Passes = Callable[[Proposal, str, str], bool]
 EXPERTS = ("numbers", "words", "logic")
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def sandbox() -> AsyncIterator[Sandbox]:
     """Its guests import reasoning-gym, which takes seconds: the same for all cases."""
-    sandbox = open_sandbox(SandboxSettings(), trusted=True)
+    sandbox = open_sandbox(SandboxSettings(), ours=anything)
     yield sandbox
     await sandbox.close()
 

@@ -15,6 +15,7 @@ from agents.sandbox import JudgeQuestion, Sandbox, Score, Submission, open_sandb
 from agents.sandbox.docker import DockerChannel, container_options, docker_start
 from agents.sandbox.pool import GuestPool
 from agents.settings import SandboxSettings
+from tests.conftest import anything
 
 SETTINGS = SandboxSettings(
     kind="docker",
@@ -89,7 +90,7 @@ async def test_a_lost_container_is_replaced_and_closing_removes_all(sandbox: San
 def test_without_the_sdk_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "docker", None)
     with pytest.raises(SandboxUnavailable, match=r"pip install -e .\.\[docker\]"):
-        open_sandbox(SETTINGS, trusted=True)
+        open_sandbox(SETTINGS, ours=anything)
 
 
 def test_a_container_gets_nothing_that_it_does_not_need() -> None:

@@ -13,6 +13,7 @@ from agents.sandbox.docker import docker_start
 from agents.settings import SandboxSettings
 from tests.agents.sandbox.escapes.case import Escape
 from tests.agents.sandbox.escapes.runner import ESCAPES, Decoys, decoys, escaped
+from tests.conftest import anything
 
 SETTINGS = SandboxSettings(
     seconds=5,
@@ -69,6 +70,6 @@ def test_there_are_enough_of_them_and_each_has_its_name() -> None:
 
 
 async def test_hostile_code_is_not_run_without_isolation(on_the_host: Decoys) -> None:
-    plain = open_sandbox(SETTINGS.model_copy(update={"kind": "process"}), trusted=True)
+    plain = open_sandbox(SETTINGS.model_copy(update={"kind": "process"}), ours=anything)
     with pytest.raises(ValueError, match="under isolation only"):
         await escaped(plain, ESCAPES[0], on_the_host)

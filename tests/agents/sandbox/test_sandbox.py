@@ -27,6 +27,7 @@ from agents.sandbox.bubblewrap import bubblewrap_command, scratch_folder
 from agents.sandbox.channel import ProcessChannel, process_start
 from agents.sandbox.pool import GuestPool
 from agents.settings import SandboxSettings
+from tests.conftest import anything
 
 SETTINGS = SandboxSettings(seconds=5, memory_mb=512, guests=1, preimport=())
 NO_BUBBLEWRAP = bubblewrap_command(SETTINGS)[1]
@@ -60,7 +61,7 @@ def code_running(statements: str) -> str:
 
 
 def opened(kind: str, **changes: object) -> Sandbox:
-    return open_sandbox(SETTINGS.model_copy(update={"kind": kind, **changes}), trusted=True)
+    return open_sandbox(SETTINGS.model_copy(update={"kind": kind, **changes}), ours=anything)
 
 
 KINDS = [pytest.param("bubblewrap", marks=bubblewrap_only), "process"]
@@ -448,9 +449,9 @@ def test_without_isolation_only_trusted_code_may_run(
     with pytest.raises(SandboxUnavailable, match="--allow-unsafe-sandbox"):
         open_sandbox(SETTINGS)
     with pytest.raises(SandboxUnavailable, match="bubblewrap is not installed"):
-        open_sandbox(SETTINGS.model_copy(update={"kind": "bubblewrap"}), trusted=True)
+        open_sandbox(SETTINGS.model_copy(update={"kind": "bubblewrap"}), ours=anything)
     with caplog.at_level(logging.WARNING):
-        assert not open_sandbox(SETTINGS, trusted=True).isolated
+        assert not open_sandbox(SETTINGS, ours=anything).isolated
         assert not open_sandbox(SETTINGS.model_copy(update={"allow_unsafe": True})).isolated
     assert caplog.text.count("bubblewrap is not installed") == 2
 
@@ -528,7 +529,7 @@ async def scored_with(
     judge: FakeJudge | None, kind: str, statements: str, *texts: str
 ) -> list[Score]:
     settings = SETTINGS.model_copy(update={"kind": kind})
-    sandbox = open_sandbox(settings, trusted=True, judge=judge)
+    sandbox = open_sandbox(settings, ours=anything, judge=judge)
     try:
         return await sandbox.score(code_running(statements), [Submission("1", t) for t in texts])
     finally:

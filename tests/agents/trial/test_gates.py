@@ -10,6 +10,7 @@ from agents.sandbox import Sandbox, open_sandbox
 from agents.settings import GateSettings, SandboxSettings
 from agents.trial import run_gates
 from memory.records import GateReport
+from tests.conftest import anything
 
 CODE = """
 class TaskFamily:
@@ -174,7 +175,7 @@ FLAWED: dict[str, list[dict[str, Any]]] = {
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
     settings = SandboxSettings(seconds=2, memory_mb=512, guests=1, preimport=())
-    opened = open_sandbox(settings, trusted=True)
+    opened = open_sandbox(settings, ours=anything)
     yield opened
     await opened.close()
 
@@ -275,7 +276,7 @@ async def test_programs_in_answers_have_time_of_their_own(sandbox: Sandbox) -> N
 
 async def test_a_scorer_too_slow_for_all_at_once_is_scored_one_by_one() -> None:
     settings = SandboxSettings(memory_mb=512, guests=2, preimport=(), seconds=3)
-    opened = open_sandbox(settings, trusted=True)
+    opened = open_sandbox(settings, ours=anything)
     slow = "import time; time.sleep(0.2); " + VERDICT
     report = await report_of(opened, code=code(slow))
     assert report.passed, report

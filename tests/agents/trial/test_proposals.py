@@ -28,6 +28,7 @@ from agents.trial.clock import years_later
 from memory.records import Assignment, Draft, TrialAnswer
 from memory.store import RunStore
 from prompts import PromptLibrary
+from tests.conftest import anything
 
 FOLDER = Path(__file__).parent / "proposals"
 FILES = sorted(FOLDER.glob("*/*.toml"))
@@ -51,7 +52,7 @@ def read(file: Path) -> tuple[Proposal, dict[str, Any]]:
 
 @pytest.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    opened = open_sandbox(SandboxSettings(seconds=2, guests=1, preimport=()), trusted=True)
+    opened = open_sandbox(SandboxSettings(seconds=2, guests=1, preimport=()), ours=anything)
     yield opened
     await opened.close()
 

@@ -13,7 +13,7 @@ from agents.progress import silent
 from console.commands.init import render_config
 from console.errors import ConfigError
 from console.run.coevolution import coevolve
-from console.run.config import as_tree, check_resume, resolve
+from console.run.config import as_tree, check_resume, over, resolve
 from console.run.folder import RunFolder
 from evolution.engines import compute
 from evolution.errors import EngineError
@@ -205,7 +205,7 @@ def test_a_key_that_is_younger_than_the_run_had_its_default_there(tmp_path: Path
     del stored["answering"]
     del stored["selection"]["gibberish_filter"]
     check_resume(resolve(None, (), stored), stored, tmp_path)
-    changed = resolve(None, ["selection.gibberish_filter=false"], stored)
+    changed = resolve(None, (), over(stored, {"selection": {"gibberish_filter": False}}))
     with pytest.raises(ConfigError, match="gibberish_filter = True, not False"):
         check_resume(changed, stored, tmp_path)
 

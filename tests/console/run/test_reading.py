@@ -75,6 +75,7 @@ def test_a_run_whose_families_are_not_isolated_can_be_asked(
     # Code of the offline scientist is trusted; what another one may have written is not.
     manifest["config"]["endpoints"]["scientist"] |= {"base_url": "http://127.0.0.1:9", "model": "x"}
     file.write_text(json.dumps(manifest))
+    acdc("trust", run, "--yes")
     refused = acdc("evaluate", run, tasks, "-n", "1", "--baselines", code=2)
     assert "must not run without isolation" in refused.stderr
     found = acdc.json("evaluate", run, tasks, "-n", "1", "--baselines", "--allow-unsafe-sandbox")

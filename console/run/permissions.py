@@ -1,0 +1,158 @@
+"""What a run folder asks of this machine, and what has been permitted here.
+
+A run may come from somebody else, and its config.json says which modules are imported, which
+servers are called and which keys they are sent. None of that is done on the folder's word. What a
+user has begun, or permitted with `acdc trust`, is recorded on this machine by content, outside of
+all run folders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from agents.chat.endpoints import OFFLINE
+from console import calling
+from console.errors import NotPermittedError, UsageError
+from console.run.config import cache_folder
+from memory.files import replace_file
+from memory.hashing import text_hash
+from memory.messages import printable
+from memory.records import Role
+
+RECORD = "permitted"
+"""Folder of the cache with one file for each permission."""
+MAX_PLUGIN = 2**24
+"""Bytes of a plugin's file; a longer one is no module."""
+
+
+def requests_of(tree: Mapping[str, Any]) -> list[str]:
+    """What a configuration asks for that could do harm, each in one line and by content.
+
+    Args:
+        tree: a configuration as it was written, not yet validated.
+    """
+    return list(dict.fromkeys(map(printable, _requests(tree))))
+
+
+def refuse_unpermitted(
+    folder: Path, stored: Mapping[str, Any], tree: Mapping[str, Any], given: Mapping[str, Any]
+) -> None:
+    """Refuse what a run folder asks for, unless the user has permitted or asked for it.
+
+    Args:
+        folder: of the run.
+        stored: the configuration in it.
+        tree: what the command would use: `stored` with what was given to the command.
+        given: what was given to the command alone.
+
+    Raises:
+        NotPermittedError: names the first request, and the command that permits it.
+    """
+    if not unpermitted(requests_of(stored)):
+        return  # This folder is the user's own, and so is whatever was given besides.
+    asked_for = requests_of(given)
+    refused = [line for line in unpermitted(requests_of(tree)) if line not in asked_for]
+    if refused:
+        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+        raise NotPermittedError(
+            f"{folder} was not begun on this machine; its config.json asks to {refused[0]}{more}; "
+            f"nothing was done. See what it asks for, and permit it, with: "
+            f"{calling.line('trust', folder)}"
+        )
+
+
+def unpermitted(requests: Sequence[str]) -> list[str]:
+    """Those requests that were not permitted on this machine."""
+    return [line for line in requests if not _record(line).is_file()]
+
+
+def permit(requests: Sequence[str]) -> None:
+    """Record that requests are permitted on this machine.
+
+    Raises:
+        UsageError: the cache folder cannot be written.
+    """
+    for line in unpermitted(requests):
+        file = _record(line)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(file, line + "\n")
+        except OSError as error:
+            raise UsageError(
+                f"{file} cannot be written: {error.strerror}; ACDC_CACHE names another folder"
+            ) from None
+
+
+def _record(line: str) -> Path:
+    return cache_folder() / RECORD / text_hash(line, 64)
+
+
+def _requests(tree: Mapping[str, Any]) -> Iterator[str]:
+    plugins = tree.get("plugins")
+    for name in plugins if isinstance(plugins, list | tuple) else ():
+        yield f"import the module {name} ({_content_of(str(name))})"
+    for role in get_args(Role):
+        address, key = _endpoint(tree, role)
+        if address != OFFLINE or key:
+            yield f"send prompts to {address} {_with_key(key)}"
+    novelty = _section(tree, "novelty")
+    if novelty.get("embedder") == "openai":
+        place = novelty.get("embedder_url")
+        variable = novelty.get("embedder_key_env") or ("" if place else "OPENAI_API_KEY")
+        yield f"send texts to the embedder at {place or 'api.openai.com'} {_with_key(variable)}"
+    if novelty.get("chroma_url"):
+        yield f"keep texts on the Chroma server {novelty['chroma_url']}"
+    sandbox = _section(tree, "sandbox")
+    if sandbox.get("kind") == "docker":
+        yield f"run the Docker image {sandbox.get('docker_image')}"
+
+
+def _endpoint(tree: Mapping[str, Any], role: Role) -> tuple[str, str]:
+    """Address and key variable of a role, inherited as `EndpointsSettings.of` does."""
+    endpoints = _section(tree, "endpoints")
+    first, own = _section(endpoints, "scientist"), _section(endpoints, role)
+    general = first.get("base_url") or OFFLINE
+    address = own.get("base_url") or general
+    key = own.get("api_key_env")
+    if key is None and address == general:
+        key = first.get("api_key_env")
+    return str(address), str(key or "")
+
+
+def _section(tree: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = tree.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _with_key(variable: str) -> str:
+    return f"with the key in ${variable}" if variable else "without a key"
+
+
+def _content_of(name: str) -> str:
+    """Which module a name stands for now; nothing of it is run."""
+    if name.endswith(".py"):
+        return _hash(Path(name))
+    top = name.partition(".")[0]
+    try:
+        found = importlib.util.find_spec(top) if top else None
+    except (ImportError, ValueError):
+        found = None
+    if found is None or found.origin is None:
+        return "which is not here"
+    parts = name.split(".")[1:]
+    file = Path(found.origin).parent.joinpath(*parts) if parts else Path(found.origin)
+    inside = [file.with_name(f"{file.name}.py"), file / "__init__.py"] if parts else [file]
+    return next((f"{path}, {_hash(path)}" for path in inside if path.is_file()), str(found.origin))
+
+
+def _hash(file: Path) -> str:
+    try:
+        if not file.is_file() or file.stat().st_size > MAX_PLUGIN:
+            return "which is not here"
+        return f"sha256 {hashlib.sha256(file.read_bytes()).hexdigest()}"
+    except OSError as error:
+        return f"which cannot be read: {error.strerror}"
