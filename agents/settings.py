@@ -103,6 +103,9 @@ class GateSettings(Settings):
         default=("yes", "no", "true", "false", "0", "1", "a", "b", "none"),
         description="constant answers of which none may pass both instances",
     )
+    instruction_length: int = Field(
+        default=8000, ge=1, description="characters that an instruction may have"
+    )
     leak_length: int = Field(
         default=20,
         ge=1,

@@ -214,6 +214,7 @@ GateCode = Literal[
     "rater_undecided",
     "instance_count",
     "instruction_empty",
+    "instruction_malformed",
     "instruction_unstable",
     "leaked",
     "executes_submission",

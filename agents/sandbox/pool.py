@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, cast
 
 from agents.errors import FamilyFault, SandboxError
 from agents.sandbox.base import Fault, FaultCode, Inspection, Judge, Score, Submission
 from agents.sandbox.channel import GuestDied, Start
-from agents.sandbox.decoding import description_told, one_line, value_told, values_told
+from agents.sandbox.decoding import description_told, one_line, values_told
 from agents.sandbox.questions import Questions
-from agents.sandbox.warm_guest import Guest, Refusal, Served
+from agents.sandbox.warm_guest import Answering, Guest, Refusal, Served
 from agents.settings import SandboxSettings
 from memory.records import Json
-
-Step = Mapping[str, Any]
 
 
 class Guests:
@@ -56,14 +53,6 @@ class Guests:
         """End all idle guests. A later call starts new ones."""
         while self.idle:
             await self.idle.pop().channel.kill()
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One run of a request: the values of the steps that worked, then what stopped it."""
-
-    values: list[float]
-    fault: Fault | None
 
 
 class GuestPool:
@@ -114,8 +103,8 @@ class GuestPool:
     async def _describe(self, code: str) -> tuple[Mapping[str, Json], Mapping[str, str]]:
         fault: Fault | None = None
         for _ in range(2):
-            served = await self._request(code, [{"op": "inspect"}])
-            told = description_told(served.results[0]) if served.results else _end(served)
+            served = await self._request(code, [])
+            told = description_told(served.result) if served.result else _end(served)
             if not isinstance(told, Fault):
                 return told
             fault = told
@@ -124,42 +113,35 @@ class GuestPool:
 
     async def score(self, code: str, submissions: Sequence[Submission]) -> list[Score]:
         """Score submissions of one family; see `Sandbox.score`."""
-        steps = [{"op": "score", "instance": s.instance, "text": s.text} for s in submissions]
         scores: list[Score] = []
-        failed_at = -1
-        while len(scores) < len(steps):
-            attempt = await self._attempt(code, steps[len(scores) :])
-            scores += map(Score, attempt.values)
-            fault = attempt.fault
-            if fault is None:
-                continue
-            if failed_at == len(scores):
-                scores.append(Score(None, fault))
-                skipped = Fault("skipped", f"an earlier submission failed ({fault})")
-                scores += [Score(None, skipped)] * (len(steps) - len(scores))
-            failed_at = len(scores)
+        for submission in submissions:
+            score = await self._score(code, submission)
+            if score.fault is not None:
+                score = await self._score(code, submission)
+            scores.append(score)
+            if score.fault is not None:
+                break
+        if len(scores) < len(submissions):
+            skipped = Fault("skipped", f"an earlier submission failed ({scores[-1].fault})")
+            scores += [Score(None, skipped)] * (len(submissions) - len(scores))
         return scores
 
-    async def _attempt(self, code: str, steps: Sequence[Step]) -> Attempt:
-        served = await self._request(code, steps)
-        values: list[float] = []
-        for frame in served.results:
-            value = value_told(frame)
-            if isinstance(value, Fault):
-                return Attempt(values, value)
-            values.append(value)
-        rest = served.end == "stopped" and bool(values)
-        return Attempt(values, None if rest or len(values) == len(steps) else _end(served))
+    async def _score(self, code: str, submission: Submission) -> Score:
+        found = await self._values(code, [submission])
+        return Score(None, found) if isinstance(found, Fault) else Score(found[0])
 
     async def score_together(
         self, code: str, submissions: Sequence[Submission]
     ) -> list[float] | None:
         """Score submissions in a single process; see `Sandbox.score_together`."""
-        pairs = [[submission.instance, submission.text] for submission in submissions]
-        served = await self._request(code, [{"op": "score_all", "pairs": pairs}])
-        if not served.results:
-            return None
-        return values_told(served.results[0], len(pairs))
+        if not submissions:
+            return []
+        found = await self._values(code, submissions)
+        return None if isinstance(found, Fault) else found
+
+    async def _values(self, code: str, submissions: Sequence[Submission]) -> list[float] | Fault:
+        served = await self._request(code, [[s.instance, _encodable(s.text)] for s in submissions])
+        return values_told(served.result, len(submissions)) if served.result else _end(served)
 
     async def close(self) -> None:
         """End all idle guests. A later call starts new ones."""
@@ -167,46 +149,50 @@ class GuestPool:
         await self._laden.close()
         await self._programs.close()
 
-    async def _request(self, code: str, steps: Sequence[Step]) -> Served:
+    async def _request(self, code: str, pairs: Sequence[Sequence[str]]) -> Served:
+        """One step of a family: to score pairs of instance and text, or to describe itself."""
         if self._admit is not None:
             self._admit(code)
-        questions = Questions(self._settings, len(steps), self._judge, self._run_program)
+        questions = Questions(self._settings, self._judge, self._run_program)
         needs = any(name.partition(".")[0] in code for name in self._settings.preimport)
-        return await self._served(self._laden if needs else self._scorers, code, steps, questions)
+        request = {"program": False, "limits": self._limits(self._settings.seconds)}
+        work = {"code": code, "pairs": pairs}
+        return await _served(
+            self._laden if needs else self._scorers, request, work, questions.answer
+        )
 
-    async def _run_program(self, code: str, step: Step, seconds: float) -> bytes:
-        served = await self._served(self._programs, code, [step], None, seconds)
-        return served.results[0]
+    async def _run_program(self, work: Mapping[str, Any], seconds: float) -> bytes:
+        request = {"program": True, "limits": self._limits(seconds)}
+        return (await _served(self._programs, request, work, _no_answer)).result
 
-    async def _served(
-        self,
-        guests: Guests,
-        code: str,
-        steps: Sequence[Step],
-        questions: Questions | None,
-        seconds: float | None = None,
-    ) -> Served:
-        """Serve a request, by another guest if the first is lost."""
-        request = {"code": code, "steps": steps, "limits": self._limits(seconds)}
-        answering = questions.answer if questions is not None else _no_answer
-        lost: GuestDied | None = None
-        for _ in range(2):
-            try:
-                async with guests.one() as guest:
-                    return await guest.call(request, answering)
-            except GuestDied as again:
-                lost = again
-        raise SandboxError(f"two sandbox processes ended unexpectedly in a row: {lost}") from lost
-
-    def _limits(self, seconds: float | None) -> dict[str, float]:
+    def _limits(self, seconds: float) -> dict[str, float]:
         """The `Limits` of the guest program; two processes are the guest's own."""
         return {
-            "seconds": self._settings.seconds if seconds is None else seconds,
+            "seconds": seconds,
             "memory": self._settings.memory_mb * 2**20,
             "file": self._settings.file_mb * 2**20,
             "processes": self._settings.processes + 2,
             "output": self._settings.output_kb * 1024,
         }
+
+
+async def _served(
+    guests: Guests, request: Mapping[str, Any], work: Mapping[str, Any], answering: Answering
+) -> Served:
+    """Serve a step, by another guest if the first is lost."""
+    lost: GuestDied | None = None
+    for _ in range(2):
+        try:
+            async with guests.one() as guest:
+                return await guest.call(request, work, answering)
+        except GuestDied as again:
+            lost = again
+    raise SandboxError(f"two sandbox processes ended unexpectedly in a row: {lost}") from lost
+
+
+def _encodable(text: str) -> str:
+    """A text that UTF-8 can hold: half of a surrogate pair is not the scorer's fault."""
+    return text.encode(errors="replace").decode()
 
 
 async def _no_answer(_: bytes) -> Refusal:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from agents.sandbox.base import Fault, Judge
@@ -12,33 +13,32 @@ from agents.sandbox.decoding import judge_question, parsed, program_step
 from agents.sandbox.warm_guest import Refusal
 from agents.settings import SandboxSettings
 
-RunProgram = Callable[[str, dict[str, Any], float], Awaitable[bytes]]
-"""Runs a program (code, step, seconds) in a guest of its own; gives the fields of a `Run`."""
+RunProgram = Callable[[dict[str, Any], float], Awaitable[bytes]]
+"""Runs a program (work, seconds) in a guest of its own; gives the fields of a `Run`."""
 
 OUT_OF_TIME = {"stdout": "", "stderr": "", "exit_code": None, "timed_out": True}
 
 
 class Questions:
-    """Answers the questions of one request, within what its steps may ask.
+    """Answers the questions of one step, within what it may ask.
 
     Programs take no time from the scorer's own clock, or a slow submission would look like a slow
-    scorer; together they may take as long as the steps themselves.
+    scorer; together they may take as long as the step itself.
 
     Args:
-        settings: how many questions a judge gets, and how long steps may take.
-        steps: how many steps the request has.
+        settings: how many questions a judge gets, and how long a step may take.
         judge: who answers for an LLM; None if nobody does.
         run_program: runs a submission's program.
     """
 
     def __init__(
-        self, settings: SandboxSettings, steps: int, judge: Judge | None, run_program: RunProgram
+        self, settings: SandboxSettings, judge: Judge | None, run_program: RunProgram
     ) -> None:
         self._settings = settings
         self._judge = judge
         self._run_program = run_program
-        self._judgements_left = settings.judge_calls * steps
-        self._seconds_left = settings.seconds * steps
+        self._judgements_left = settings.judge_calls
+        self._seconds_left = settings.seconds
 
     async def answer(self, question: bytes) -> bytes | Refusal:
         """The answer to one question, which foreign code asked.
@@ -57,13 +57,13 @@ class Questions:
         program = program_step(found)
         if program is None:
             return Refusal(Fault("crash", "run_submission was not given texts and seconds"))
-        code, step, timeout = program
+        work, timeout = program
         seconds = min(timeout, self._settings.seconds, self._seconds_left)
         if seconds <= 0:
             return json.dumps(OUT_OF_TIME).encode()
         started = time.monotonic()
         try:
-            return await self._run_program(code, step, seconds)
+            return await self._run_program(work, seconds)
         finally:
             self._seconds_left -= time.monotonic() - started
 
@@ -73,8 +73,9 @@ class Questions:
         question = judge_question(found)
         if question is None:
             return Refusal(Fault("crash", "eval_with_llm_judge was not given texts"))
-        length = sum(map(len, (question.instructions, question.submission, *question.criteria)))
-        if self._judgements_left == 0 or length > self._settings.judge_characters:
+        left = self._settings.judge_characters - len(question.instructions)
+        left -= sum(map(len, question.criteria))
+        if self._judgements_left == 0 or left <= 0:
             return Refusal(
                 Fault(
                     "judge_limit",
@@ -83,4 +84,6 @@ class Questions:
                 )
             )
         self._judgements_left -= 1
+        # A submission may be as long as its author likes, and its scorer is not to blame for that.
+        question = replace(question, submission=question.submission[:left])
         return json.dumps(await self._judge(question) is True).encode()

@@ -12,6 +12,7 @@ from typing import Any
 from agents.errors import SandboxError
 from agents.sandbox.base import Fault
 from agents.sandbox.channel import Channel, GuestDied, Start
+from agents.sandbox.guest.helpers import QUESTION
 from agents.settings import SandboxSettings
 
 START_SECONDS = 120.0
@@ -36,15 +37,15 @@ Answering = Callable[[bytes], Awaitable[bytes | Refusal]]
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One run of a request, as the guest reported it.
+    """One step, as the guest reported it.
 
     Attributes:
-        results: results of the steps that ended well: the word of foreign code.
-        end: `done`, `stopped` (the rest is for another guest), or a fault code.
+        result: of a step that ended well: the word of foreign code. Else empty.
+        end: `done`, or a fault code.
         detail: one line about it.
     """
 
-    results: list[bytes]
+    result: bytes
     end: str
     detail: str
 
@@ -75,20 +76,28 @@ class Guest:
             raise
         return guest
 
-    async def call(self, request: Mapping[str, Any], answering: Answering) -> Served:
-        """Serve one request.
+    async def call(
+        self, request: Mapping[str, Any], work: Mapping[str, Any], answering: Answering
+    ) -> Served:
+        """Serve one step.
+
+        Args:
+            request: what the guest program itself needs to know: limits, and whether it is a
+                `program`.
+            work: what is for the child alone that runs it: code, and submissions or input.
+            answering: answers questions.
 
         Raises:
             GuestDied: the guest is lost; kill it.
         """
-        limits = request["limits"]
-        patience = limits["seconds"] + GRACE_SECONDS
+        patience = request["limits"]["seconds"] + GRACE_SECONDS
         await self._send(json.dumps(request).encode(), patience)
-        results: list[bytes] = []
+        await self._send(json.dumps(work).encode(), patience)
+        result = b""
         refusal: Fault | None = None
         while (frame := await self._frame(patience))[:1] != b"e":
             if frame[:1] == b"r":
-                results.append(frame[1:])
+                result = frame[1:]
                 continue
             answer = await answering(frame[1:])
             if isinstance(answer, Refusal):
@@ -99,8 +108,8 @@ class Guest:
         end = json.loads(frame[1:])
         self.spent = bool(end["spent"])
         if refusal is not None:
-            return Served(results, refusal.code, refusal.detail)
-        return Served(results, end["end"], end["detail"])
+            return Served(result, refusal.code, refusal.detail)
+        return Served(result, end["end"], end["detail"])
 
     async def _send(self, payload: bytes, patience: float) -> None:
         try:
@@ -110,7 +119,7 @@ class Guest:
             raise GuestDied(f"took nothing for {patience:g} s") from None
 
     async def _frame(self, patience: float) -> bytes:
-        limit = self._settings.output_kb * 1024 + FRAME_SLACK
+        limit = max(self._settings.output_kb * 1024, QUESTION) + FRAME_SLACK
         try:
             async with asyncio.timeout(patience):
                 (size,) = struct.unpack(">I", await self.channel.read(4))

@@ -14,7 +14,7 @@ The cheap ones run first, and the first finding is the outcome; a code of a gate
 - on the text of a rated proposal: `rubric_missing`, `no_rater`, `length_tells`, and in the end, by
   the rater: `rater_undecided`, `wrong_passes`, `echo_passes`, `constant_answer`;
 - on what the family says of itself: `instance_count`, `instruction_empty`,
-  `instruction_unstable`, `leaked`;
+  `instruction_malformed`, `instruction_unstable`, `leaked`;
 - on how it scores: `score_range`, `score_unstable`, `time_bomb`, `reference_fails`, `wrong_passes`,
   `empty_passes`, `echo_passes`, `constant_answer`;
 - while its code is read and runs: `executes_submission`, `import_error`, `timeout`, `memory`,

@@ -97,6 +97,26 @@ def instruction_empty(claims: Claims) -> str:
     return f"the instruction of instance {empty[0]} is empty" if empty else ""
 
 
+_CONTROL_TOKEN = re.compile(
+    r"<\|[^<>|\s]{1,40}\|>|<\uff5c[^<>\uff5c]{1,40}\uff5c>|</?(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>"
+)
+"""What chat templates of widespread models mark turns with."""
+
+
+def instruction_malformed(claims: Claims) -> str:
+    """Every instruction is a text of bounded length that a person could have typed."""
+    limit = claims.settings.instruction_length
+    for instance, text in claims.instructions.items():
+        place = f"the instruction of instance {instance}"
+        if len(text) > limit:
+            return f"{place} has {len(text):,} characters, at most {limit:,} are allowed"
+        if shown := next((c for c in text if not (c.isprintable() or c in "\n\r\t\xa0\u3000")), ""):
+            return f"{place} contains the control character {shown!a}"
+        if found := _CONTROL_TOKEN.search(text):
+            return f"{place} contains {quoted(found[0])}, which is a control token of models"
+    return ""
+
+
 def instruction_unstable(claims: Claims) -> str:
     """A second process gets the same instances."""
     first, again = claims.inspection.instructions, claims.inspection.instructions_again
@@ -143,6 +163,7 @@ def leaked(claims: Claims) -> str:
 CLAIM_GATES: tuple[tuple[GateCode, Callable[[Claims], str]], ...] = (
     ("instance_count", instance_count),
     ("instruction_empty", instruction_empty),
+    ("instruction_malformed", instruction_malformed),
     ("instruction_unstable", instruction_unstable),
     ("leaked", leaked),
 )

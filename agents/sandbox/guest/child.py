@@ -10,13 +10,18 @@ import types
 from typing import Any, NamedTuple, NoReturn
 
 from .confinement import Confinement, Limits
-from .family import attempt, result_of
-from .frames import write_frame
+from .ending import SCRATCH
+from .family import result_of
+from .faults import attempt
+from .frames import read_frame, write_frame
 from .helpers import NAME, Host, module_over
+from .programs import fill
 
 PROGRAM = "submission.py"
 
 
+BEGUN = b"b"
+"""What a child says when it has read its step, and the clock begins."""
 RESULTS, ANSWERS = 3, 4
 HELPERS = module_over(Host(RESULTS, ANSWERS))
 
@@ -44,10 +49,10 @@ def take_over(ends: Ends) -> None:
     os.closerange(ANSWERS + 1, 1024)
 
 
-def serve_family(code: str, step: dict[str, Any], limits: Limits) -> NoReturn:
+def serve_family(work: dict[str, Any], limits: Limits) -> NoReturn:
     """Run one step, and end without any clean-up that the family could hook into."""
     sys.modules[NAME] = HELPERS
-    payload = result_of(code, step)
+    payload = result_of(work)
     if len(payload) > limits.output:
         detail = f"a result of {len(payload):,} bytes, at most {limits.output:,} are read"
         payload = json.dumps({"fault": "crash", "detail": detail}).encode()
@@ -55,17 +60,17 @@ def serve_family(code: str, step: dict[str, Any], limits: Limits) -> NoReturn:
     os._exit(0)
 
 
-def run_program(code: str, step: dict[str, Any]) -> NoReturn:
+def run_program(work: dict[str, Any]) -> NoReturn:
     """Run a program as `__main__`; its exit status is what Python's own would be."""
     os.close(RESULTS)
     os.close(ANSWERS)
     sys.stdin = os.fdopen(0, encoding="utf-8", errors="replace", closefd=False)
     sys.stdout = os.fdopen(1, "w", encoding="utf-8", errors="replace", closefd=False)
     sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="replace", closefd=False)
-    sys.argv = [PROGRAM, *step["arguments"]]
+    sys.argv = [PROGRAM, *work.pop("arguments")]
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
-    _, raised = attempt(lambda: exec(compile(code, PROGRAM, "exec"), module.__dict__))
+    _, raised = attempt(lambda: exec(compile(work.pop("code"), PROGRAM, "exec"), module.__dict__))
     status, _ = attempt(lambda: exit_status(raised))
     attempt(sys.stdout.flush)
     attempt(sys.stderr.flush)
@@ -88,13 +93,27 @@ def exit_status(raised: BaseException | None) -> int:
     return 1
 
 
-def live(
-    code: str, step: dict[str, Any], limits: Limits, confinement: Confinement, ends: Ends
-) -> NoReturn:
-    """All that a child does."""
+def live(requests: int, limits: Limits, confinement: Confinement, ends: Ends) -> NoReturn:
+    """All that a child does.
+
+    Args:
+        requests: where the step is read from; closed then.
+        limits: of the step.
+        confinement: what binds this process before foreign code runs.
+        ends: of its pipes and streams.
+    """
     os.setsid()
+    frame = read_frame(requests)
+    if frame is None:
+        os._exit(1)
+    work = json.loads(frame)
+    del frame
+    if ends.streams:
+        fill(ends.streams[0], work.pop("stdin"))
     take_over(ends)
+    os.chdir(SCRATCH)
+    write_frame(RESULTS, BEGUN)
     confinement.enter()
-    if step["op"] == "run":
-        run_program(code, step)
-    serve_family(code, step, limits)
+    if ends.streams:
+        run_program(work)
+    serve_family(work, limits)

@@ -22,7 +22,8 @@ OPEN_FILES = 64
 PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 4, 22, 38
 SECCOMP_MODE_FILTER = 2
 INSTRUCTION_SIZE = 8
-PRCTL = ctypes.CDLL(None, use_errno=True).prctl
+LIBC = ctypes.CDLL(None, use_errno=True)
+PRCTL = LIBC.prctl
 PRCTL.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 
 EXECUTING = "execve execveat"
@@ -45,7 +46,11 @@ KERNEL = (
     "setdomainname vhangup uselib"
 )
 SIGNALLING = "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal"
-REFUSED = " ".join((EXECUTING, TRACING, LASTING, GOVERNING, UNCOUNTED_MEMORY, MOUNTING, KERNEL))
+WATCHING = "flock inotify_init inotify_init1"
+"""Locks and watches on files of the host, by which guests could signal to each other."""
+LOCKS = (5, 6, 7, 36, 37, 38, 1024, 1026)
+"""Of `fcntl`: locks of processes and of open file descriptions, F_SETLEASE, F_NOTIFY."""
+REFUSED = " ".join((EXECUTING, TRACING, LASTING, GOVERNING, UNCOUNTED_MEMORY, KERNEL, WATCHING))
 
 
 class Limits(NamedTuple):
@@ -101,6 +106,24 @@ def forbid_tracing() -> None:
     control(PR_SET_DUMPABLE, 0)
 
 
+CAPABILITY_VERSION = 0x20080522
+NO_CAPABILITIES = (
+    (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0),
+    (ctypes.c_uint32 * 6)(0, 0, 0, 0, 0, 0),
+)
+"""The kernel's header for this process, and two times: effective, permitted, inheritable."""
+
+
+def drop_capabilities() -> None:
+    """Give up what this process may do in its namespace: its parent mounts scratch folders.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    if LIBC.capset(*NO_CAPABILITIES) != 0:
+        raise OSError(ctypes.get_errno(), "capset")
+
+
 class Condition(ctypes.Structure):
     """libseccomp's `struct scmp_arg_cmp`: a comparison with one argument of a system call."""
 
@@ -112,7 +135,7 @@ class Condition(ctypes.Structure):
     )
 
 
-NOT_EQUAL, MASKED_EQUAL = 1, 7
+NOT_EQUAL, EQUAL, MASKED_EQUAL = 1, 4, 7
 ALLOW, REFUSE = 0x7FFF0000, 0x00050000
 CLONE_THREAD = 0x00010000
 
@@ -180,18 +203,20 @@ def filter_for_all() -> FilterProgram:
     made.refuse(REFUSED)
     made.refuse("socket", Condition(0, NOT_EQUAL, socket.AF_UNIX, 0))
     made.refuse("prlimit64 sched_setaffinity", Condition(0, NOT_EQUAL, 0, 0))
+    for command in LOCKS:
+        made.refuse("fcntl fcntl64", Condition(1, EQUAL, command, 0))
     return made.program()
 
 
 def filter_for_children(alone: bool) -> FilterProgram:
-    """What is refused to children alone: to start processes.
+    """What is refused to children alone: to start processes, and to mount.
 
     Args:
         alone: whether the children have a process namespace of their own. Where they have not, a
             signal sent to all processes would reach all of the user's, so none may be sent.
     """
     made = SystemCallFilter()
-    made.refuse("fork vfork")
+    made.refuse(f"fork vfork {MOUNTING}")
     made.refuse("clone", Condition(0, MASKED_EQUAL, CLONE_THREAD, 0))
     # Without clone3, whose arguments no filter can read, the C library falls back to clone.
     made.refuse("clone3", error=errno.ENOSYS)
@@ -213,6 +238,7 @@ class Confinement(NamedTuple):
 
     def enter(self) -> None:
         """Bind this process and all that it starts."""
+        drop_capabilities()
         for kind, pair in self.bounds:
             resource.setrlimit(kind, pair)
         if self.filtered is not None:

@@ -9,7 +9,10 @@ import signal
 import time
 from typing import NamedTuple
 
+from .confinement import LIBC
+
 LEFTOVERS = 64
+NOSUID, NODEV, NOEXEC, DETACH = 2, 4, 8, 2
 SCRATCH = os.environ.get("TMPDIR", "/tmp")
 
 
@@ -66,8 +69,25 @@ def sweep(pid: int | None, alone: bool, group: int) -> None:
             os.waitpid(-1, 0)
 
 
+def fresh_scratch(size: int) -> bool:
+    """Mount an empty scratch folder in the place of the last one; whether that was possible.
+
+    A folder that is only emptied keeps what was done to itself: times, mode, attributes, numbers of
+    inodes, by which one family could leave word for another.
+
+    Args:
+        size: bytes that fit in it.
+    """
+    place = SCRATCH.encode()
+    options = f"size={size},mode=1777".encode()
+    LIBC.umount2(place, DETACH)  # fails where none was mounted, which is as well
+    return bool(LIBC.mount(b"tmpfs", place, b"tmpfs", NOSUID | NODEV | NOEXEC, options) == 0)
+
+
 def clear_scratch() -> bool:
     """Empty the scratch folder of a few plain files; whether nothing is left for a later step.
+
+    Where no fresh one can be mounted, as in a container.
 
     A guest in which more was left is given up: removing a tree that foreign code has built is
     no work for the one process that has to stay clean.

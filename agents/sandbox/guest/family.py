@@ -2,79 +2,25 @@
 
 from __future__ import annotations
 
-import ast
 import copy
 import json
 import math
 import sys
 import traceback
 import types
-from collections.abc import Callable
 from typing import Any
+
+from .execution import no_execution, refuse_execution
+from .faults import Fault, attempt
 
 DETAIL_LENGTH = 400
 
 
-class Fault(Exception):
-    """The family broke a rule of the format; `code` is the reason code."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-
-
-def attempt(foreign: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    """The result of foreign code, or what it raised.
-
-    Foreign code may raise anything, SystemExit and classes of its own included, and to the process
-    that exists to run it all of that is a result.
-    """
-    try:
-        return foreign(), None
-    except BaseException as raised:
-        return None, raised
-
-
-EXECUTING = frozenset({"eval", "exec", "compile"})
-BUILTINS = frozenset({"builtins", "__builtins__"})
-PARSING = frozenset({"sympify", "parse_expr"})
-"""Of sympy: they run whatever text they are given through `eval`."""
-
-
-def executing(node: ast.AST) -> str:
-    """What a node of a program executes texts with, or ""."""
-    if isinstance(node, ast.Name) and node.id in EXECUTING | PARSING:
-        return node.id
-    if isinstance(node, ast.Attribute):
-        of_builtins = isinstance(node.value, ast.Name) and node.value.id in BUILTINS
-        if node.attr in PARSING or (of_builtins and node.attr in EXECUTING):
-            return node.attr
-    if isinstance(node, ast.ImportFrom):
-        refused = PARSING | EXECUTING if node.module in BUILTINS else PARSING
-        return next((alias.name for alias in node.names if alias.name in refused), "")
-    return ""
-
-
-def refuse_execution(code: str) -> None:
-    """Refuse task code that may execute a submission inside the scorer.
-
-    An answer that runs there can give itself whatever score it likes.
-    """
-    for node in ast.walk(ast.parse(code)):
-        if name := executing(node):
-            raise Fault(
-                "executes_submission",
-                f"line {getattr(node, 'lineno', 0)} uses {name}: an answer must not run inside the "
-                f"scorer; run programs with sandbox_helpers.run_submission, read data with "
-                f"ast.literal_eval, numbers with fractions.Fraction",
-            )
-
-
-def load(code: str) -> Any:
-    """The `TaskFamily` that the code defines."""
+def load(work: dict[str, Any]) -> Any:
+    """The `TaskFamily` that the code defines, which is taken out of `work`."""
     module = types.ModuleType("task")
     sys.modules["task"] = module
-    exec(compile(code, "task.py", "exec"), module.__dict__)
+    exec(compile(work.pop("code"), "task.py", "exec"), module.__dict__)
     if not hasattr(module, "TaskFamily"):
         raise Fault("import_error", "the code defines no class TaskFamily")
     family = module.TaskFamily()
@@ -135,29 +81,37 @@ def score(family: Any, tasks: dict[str, Any], instance: str, text: str) -> float
     return number(family.score(tasks[instance], text))
 
 
-def perform(family: Any, step: dict[str, Any]) -> dict[str, Any]:
-    """The result of one step."""
-    if step["op"] == "inspect":
+def perform(family: Any, pairs: list[list[str]]) -> dict[str, Any]:
+    """The scores of submissions, or the description of the family where there are none."""
+    if not pairs:
         return inspect(family)
-    if step["op"] == "score_all":
-        tasks = tasks_of(family)
-        # A scorer may change the task that it is given.
-        scored = [score(family, copy.deepcopy(tasks), *pair) for pair in step["pairs"]]
-        return {"values": scored}
-    return {"value": score(family, tasks_of(family), step["instance"], step["text"])}
+    tasks = tasks_of(family)
+    # A scorer may change the task that it is given.
+    give = copy.deepcopy if len(pairs) > 1 else _same
+    with no_execution():
+        return {"values": [score(family, give(tasks), *pairs.pop(0)) for _ in pairs[:]]}
 
 
-def result_of(code: str, step: dict[str, Any]) -> bytes:
-    """The result of one step as JSON, or the fault that foreign code amounts to."""
+def _same(tasks: dict[str, Any]) -> dict[str, Any]:
+    return tasks
+
+
+def result_of(work: dict[str, Any]) -> bytes:
+    """The result of one step as JSON, or the fault that foreign code amounts to.
+
+    Whatever was sent is taken out of `work` before foreign code runs, and each submission when its
+    turn comes: a scorer can look through the frames of its callers.
+    """
     otherwise = "import_error"
     raised: BaseException | None = None
-    if step["op"] == "inspect":
-        _, raised = attempt(lambda: refuse_execution(code))
+    pairs = work.pop("pairs")
+    if not pairs:
+        _, raised = attempt(lambda: refuse_execution(work["code"]))
     if raised is None:
-        family, raised = attempt(lambda: load(code))
+        family, raised = attempt(lambda: load(work))
     if raised is None:
         otherwise = "crash"
-        result, raised = attempt(lambda: json.dumps(perform(family, step)).encode())
+        result, raised = attempt(lambda: json.dumps(perform(family, pairs)).encode())
         if raised is None:
             return bytes(result)
     return json.dumps(fault_of(raised, otherwise)).encode()

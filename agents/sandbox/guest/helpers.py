@@ -15,6 +15,10 @@ from typing import Any, NamedTuple
 from .frames import read_frame, write_frame
 
 NAME = "sandbox_helpers"
+QUESTION = 1 << 20
+"""Bytes of a question to the host, in JSON."""
+LONGEST = QUESTION // 16
+"""Characters of a text in a question: JSON writes some of them as six bytes, or as twelve."""
 
 
 class Run(NamedTuple):
@@ -63,15 +67,20 @@ class Host:
         Args:
             code: a Python program, run as `__main__`.
             stdin: its standard input.
-            args: its arguments, `sys.argv[1:]`.
+            args: its arguments, `sys.argv[1:]`. With code and input they may have `LONGEST`
+                characters; what is longer, or cannot be written in UTF-8, is not run: exit code 1.
             timeout: seconds after which it is killed. All runs of one scoring together may take
                 as long as the sandbox lets one step take; after that, runs time out at once.
         """
+        texts = [str(code), str(stdin), *map(str, args)]
+        if problem := unfit(texts):
+            return Run("", f"{problem}\n", 1, False)
+        program, read, *arguments = texts
         question = {
             "ask": "run",
-            "code": str(code),
-            "stdin": str(stdin),
-            "arguments": [str(argument) for argument in args],
+            "code": program,
+            "stdin": read,
+            "arguments": arguments,
             "timeout": float(timeout),
         }
         return Run(**self.ask(question))
@@ -90,10 +99,24 @@ class Host:
         question = {
             "ask": "judge",
             "instructions": str(instructions),
-            "submission": str(submission),
+            "submission": str(submission)[:LONGEST],
             "criteria": [str(criterion) for criterion in listed],
         }
         return self.ask(question) is True
+
+
+def unfit(texts: Sequence[str]) -> str:
+    """Why a program with its input and arguments cannot be run, or "".
+
+    That is said of the submission, as its standard error: its scorer is not to blame.
+    """
+    if sum(map(len, texts)) > LONGEST:
+        return f"the program with its input is longer than {LONGEST:,} characters"
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError as error:
+        return f"UnicodeEncodeError: {error.reason}"
+    return ""
 
 
 def module_over(host: Host) -> types.ModuleType:

@@ -1,4 +1,8 @@
-"""The parent: it runs no foreign code, keeps the clock, and sweeps up after every step."""
+"""The parent: it runs no foreign code, keeps the clock, and sweeps up after every step.
+
+Nor does it read any: a step is read from the host's pipe by the child that is to run it, so that a
+child, which is a copy of this process, finds nothing here of what others are asked.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from .child import Ends, live
+from .child import BEGUN, Ends, live
 from .confinement import (
     Confinement,
     FilterProgram,
@@ -25,8 +29,17 @@ from .confinement import (
     filter_for_children,
     forbid_tracing,
 )
-from .ending import Outcome, await_end, cause_of_death, clear_scratch, empty_scratch, sweep
+from .ending import (
+    Outcome,
+    await_end,
+    cause_of_death,
+    clear_scratch,
+    empty_scratch,
+    fresh_scratch,
+    sweep,
+)
 from .frames import Interrupted, read_frame, write_frame
+from .helpers import QUESTION
 from .programs import SHARES, open_streams, report
 
 REQUESTS, REPLIES = 3, 4
@@ -58,7 +71,7 @@ def relay(results: int, answers: int, limits: Limits) -> Outcome:
     """
     deadline = time.monotonic() + limits.seconds
     try:
-        while (frame := read_frame(results, deadline, limits.output + 1, REQUESTS)) is not None:
+        while (frame := read_frame(results, deadline, longest(limits), REQUESTS)) is not None:
             if frame[:1] == b"r":
                 return Outcome("done", result=frame[1:])
             if frame[:1] != b"q":
@@ -81,6 +94,11 @@ def relay(results: int, answers: int, limits: Limits) -> Outcome:
     return Outcome("died")
 
 
+def longest(limits: Limits) -> int:
+    """Bytes of a frame from a child: a result or a question, and a letter before it."""
+    return max(limits.output, QUESTION) + 1
+
+
 def converse(pid: int, results: int, answers: int, limits: Limits) -> tuple[Outcome, int | None]:
     """What came of a family's step, and the exit status of its child if that has ended."""
     outcome = relay(results, answers, limits)
@@ -92,21 +110,26 @@ def converse(pid: int, results: int, answers: int, limits: Limits) -> tuple[Outc
     return cause_of_death(status), status
 
 
-def serve_step(
-    code: str, step: dict[str, Any], limits: Limits, confinement: Confinement, alone: bool
-) -> Outcome:
-    """Run one step in a child, and leave nothing of it.
+def serve_step(program: bool, limits: Limits, confinement: Confinement, alone: bool) -> Outcome:
+    """Run one step in a child, which reads it from the host, and leave nothing of it.
+
+    Args:
+        program: whether the step is a program of a submission; else it is one of a family.
+        limits: of the step.
+        confinement: of the child.
+        alone: whether all other processes of the namespace are the child's.
 
     Raises:
         Interrupted: the host is gone.
     """
-    streams = open_streams(step) if step["op"] == "run" else ()
+    streams = open_streams() if program else ()
     results, child_results = os.pipe()
     child_answers, answers = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            live(code, step, limits, confinement, Ends(child_results, child_answers, streams))
+            ends = Ends(child_results, child_answers, streams)
+            live(REQUESTS, limits, confinement, ends)
         finally:  # whatever goes wrong, a child never returns into the loop of its parent
             os._exit(1)
     os.close(child_results)
@@ -114,7 +137,10 @@ def serve_step(
     fcntl.fcntl(answers, fcntl.F_SETFL, os.O_NONBLOCK)
     status: int | None = None
     try:
-        if step["op"] == "run":
+        if read_frame(results) != BEGUN:
+            # It has not got its step whole: the host is gone.
+            raise Interrupted
+        if program:
             status = await_end(pid, limits.seconds)
             outcome = Outcome("done")
         else:
@@ -123,7 +149,7 @@ def serve_step(
         sweep(pid if status is None else None, alone, pid)
         os.close(results)
         os.close(answers)
-    if step["op"] == "run":
+    if program:
         return Outcome("done", result=report(status, streams, limits.output // SHARES))
     return outcome
 
@@ -132,22 +158,16 @@ def serve_step(
 
 
 def serve(request: dict[str, Any], house: Housekeeping) -> dict[str, Any]:
-    """Serve one request up to its first fault; how it ended."""
+    """Serve one request, a step; how it ended."""
     limits = Limits(**request["limits"])
     if house.counted:
         limits = limits._replace(processes=resource.RLIM_INFINITY)
     confinement = Confinement(bounds(limits), house.filtered)
-    outcome, clean = Outcome("done"), True
-    for step in request["steps"]:
-        if not clean:
-            outcome = Outcome("stopped")
-            break
-        if "numpy" in sys.modules:  # unlike `random`, numpy would draw the same in every child
-            sys.modules["numpy"].random.seed(int.from_bytes(os.urandom(4), "big"))
-        outcome = serve_step(request["code"], step, limits, confinement, house.alone)
-        clean = not house.alone or clear_scratch()
-        if outcome.end != "done":
-            break
+    if "numpy" in sys.modules:  # unlike `random`, numpy would draw the same in every child
+        sys.modules["numpy"].random.seed(int.from_bytes(os.urandom(4), "big"))
+    outcome = serve_step(request["program"], limits, confinement, house.alone)
+    clean = not house.alone or fresh_scratch(limits.file) or clear_scratch()
+    if outcome.end == "done":
         write_frame(REPLIES, b"r" + outcome.result)
     return {"end": outcome.end, "detail": outcome.detail, "spent": not clean}
 
@@ -200,6 +220,7 @@ def main(arguments: Sequence[str]) -> None:
     if isolated:
         empty_scratch()
     house = bound(mode)
+    os.chdir("/")
     gc.collect()
     gc.freeze()
     write_frame(REPLIES, b'e{"end": "ready"}')

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import tempfile
-from typing import Any
 
 from .ending import SCRATCH
 
@@ -14,15 +13,20 @@ SHARES = 16
 """Each output of a program gets this share of a result: JSON writes some bytes as six."""
 
 
-def open_streams(step: dict[str, Any]) -> tuple[int, ...]:
+def open_streams() -> tuple[int, ...]:
     """Files without names for standard input, output and error: no pipe that could fill up."""
     streams = []
-    for text in (step["stdin"], "", ""):
+    for _ in range(3):
         with tempfile.TemporaryFile(dir=SCRATCH) as file:
-            file.write(text.encode(errors="replace"))
-            file.seek(0)
             streams.append(os.dup(file.fileno()))
     return tuple(streams)
+
+
+def fill(stream: int, text: str) -> None:
+    """Write a text to a stream, which is then read from its beginning."""
+    with open(stream, "wb", closefd=False) as file:
+        file.write(text.encode(errors="replace"))
+    os.lseek(stream, 0, os.SEEK_SET)
 
 
 def report(status: int | None, streams: tuple[int, ...], limit: int) -> bytes:

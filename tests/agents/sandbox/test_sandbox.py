@@ -126,7 +126,13 @@ async def test_scores_come_in_the_order_of_the_submissions(sandbox: Sandbox) -> 
     assert await sandbox.score(GOOD, []) == []
 
 
-@pytest.mark.parametrize("text", ["", "\x00", "\ud800", "Ünï🙂\r\n", "x" * 500_000])
+async def test_half_of_a_surrogate_pair_is_no_trap_for_a_scorer(sandbox: Sandbox) -> None:
+    code = family('return float(submission.encode() == b"a?b")')
+    [score] = await sandbox.score(code, [Submission("1", "a\ud800b")])
+    assert score == Score(1.0)
+
+
+@pytest.mark.parametrize("text", ["", "\x00", "Ünï🙂\r\n", "x" * 500_000])
 async def test_any_text_reaches_the_scorer_unchanged(sandbox: Sandbox, text: str) -> None:
     code = family('return float(t["a"] * sum(map(ord, submission)) + len(submission))')
     [score] = await sandbox.score(code, [Submission("1", text)])

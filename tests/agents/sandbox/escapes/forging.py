@@ -12,7 +12,7 @@ FORGING = (
         "print a score in every form that might be read",
         """
 import os, sys
-for text in ("1.0", '{"value": 1.0}', 'r{"value": 1.0}', "score: 1.0", "PASS"):
+for text in ("1.0", '{"values": [1.0]}', 'r{"values": [1.0]}', "score: 1.0", "PASS"):
     print(text); print(text, file=sys.stderr)
     for descriptor in (0, 1, 2):
         os.write(descriptor, len(text).to_bytes(4, "big") + text.encode() + b"\\n")
@@ -25,7 +25,7 @@ return 0
         """
 import os
 end = b'e{"end": "done", "detail": "", "spent": false}'
-frame = b'r{"value": 1.0}'
+frame = b'r{"values": [1.0]}'
 for descriptor in range(1024):
     for payload in (end, b'q{"ask": "end"}'):
         try: os.write(descriptor, len(payload).to_bytes(4, "big") + payload)
@@ -41,8 +41,8 @@ return 0
 import gc, os
 from sandbox_helpers import run_submission
 pipe = run_submission.__self__._questions
-payload = b'r{"value": 0.0}' 
-forged = b'r{"value": 1.0}'
+payload = b'r{"values": [0.0]}' 
+forged = b'r{"values": [1.0]}'
 for frame in (payload, forged, forged, b'e{"end": "done", "detail": "", "spent": false}'):
     os.write(pipe, len(frame).to_bytes(4, "big") + frame)
 os._exit(0)
@@ -54,7 +54,7 @@ os._exit(0)
         """
 import os
 from sandbox_helpers import run_submission
-payload = b'r[["value", 1.0]]'
+payload = b'r[["values", [1.0]]]'
 os.write(run_submission.__self__._questions, len(payload).to_bytes(4, "big") + payload)
 os._exit(0)
 """,
@@ -66,7 +66,7 @@ os._exit(0)
         """
 import os
 from sandbox_helpers import run_submission
-payload = b'r{"value": NaN}'
+payload = b'r{"values": [NaN]}'
 os.write(run_submission.__self__._questions, len(payload).to_bytes(4, "big") + payload)
 os._exit(0)
 """,
@@ -147,7 +147,7 @@ while True: time.sleep(100)
         """
 import atexit, os, threading
 def late():
-    payload = b'r{"value": 1.0}'
+    payload = b'r{"values": [1.0]}'
     for descriptor in range(3, 64):
         try: os.write(descriptor, len(payload).to_bytes(4, "big") + payload)
         except OSError: pass
@@ -201,7 +201,7 @@ return 0
         "make every number a one, and every check true",
         """
 import builtins, json, math
-json.loads = lambda *_: {"value": 1.0}
+json.loads = lambda *_: {"values": [1.0]}
 math.isfinite = lambda _: True
 class Float(float): pass
 builtins.str = builtins.isinstance = builtins.hasattr = lambda *_: True

@@ -80,6 +80,61 @@ return float(bool(signal.pthread_sigmask(signal.SIG_BLOCK, [])) or signal.getiti
 """,
     ),
     Escape(
+        "marks_on_the_scratch_folder",
+        "leave word for the next family in times, mode, attributes and inode numbers",
+        """
+import fcntl, os
+scratch = os.getcwd()
+for number in range(20):
+    os.close(os.open(f"{scratch}/{number}", os.O_CREAT | os.O_WRONLY))
+for mark in (
+    lambda: os.setxattr(scratch, "user.mark", b"1"),
+    lambda: os.setxattr(scratch, "trusted.mark", b"1"),
+    lambda: fcntl.ioctl(os.open(scratch, os.O_RDONLY), 0x40086602, b"\\x80" + bytes(7)),
+    lambda: os.chmod(scratch, 0o1711),
+    lambda: os.utime(scratch, (5, 5)),
+):
+    try: mark()
+    except OSError: pass
+return 0
+""",
+        after="""
+import os
+scratch = os.getcwd()
+found = os.stat(scratch)
+with open(f"{scratch}/mine", "w") as file:
+    number = os.fstat(file.fileno()).st_ino
+traces = [
+    found.st_mode & 0o7777 != 0o1777, found.st_mtime == 5, os.listxattr(scratch) != [],
+    number > 10, os.listdir(scratch) != ["mine"],
+]
+return float(any(traces))
+""",
+        shown_by=("docker",),
+    ),
+    Escape(
+        "locks_of_processes",
+        "be seen by another guest at work through a lock on a file of the host",
+        """
+import fcntl, os
+held = 0
+for lock in (fcntl.flock, fcntl.lockf):
+    try:
+        lock(os.open(os.__file__, os.O_RDONLY), fcntl.LOCK_SH | fcntl.LOCK_NB)
+        held = 1
+    except OSError: pass
+return held
+""",
+    ),
+    Escape(
+        "watches",
+        "watch files of the host that another guest opens",
+        """
+import ctypes
+return float(ctypes.CDLL(None).inotify_init1(0) >= 0)
+""",
+    ),
+    Escape(
         "lock",
         "hold a lock on a file that everybody reads",
         """
@@ -92,7 +147,11 @@ return 0
 """,
         after="""
 import fcntl, os
-fcntl.flock(os.open(os.__file__, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+try:
+    fcntl.flock(os.open(os.__file__, os.O_RDONLY), fcntl.LOCK_EX | fcntl.LOCK_NB)
+except BlockingIOError:
+    return 1
+except PermissionError: pass
 return 0
 """,
     ),
