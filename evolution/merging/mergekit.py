@@ -72,6 +72,9 @@ def _write(
 ) -> None:
     """The members as checkpoints, and the configuration that names their folders."""
     for name, genome in members.items():
+        if name in ("", "..") or Path(name).name != name:
+            # Experts are named by a run's records, which may be anybody's.
+            raise MergeError(f"{name!r} cannot name a folder: members of a merge become folders")
         folder = place / name
         folder.mkdir()
         write_checkpoint(bank, genome, folder)

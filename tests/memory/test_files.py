@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from memory.files import replace_file, replacement
+from memory.files import replace_beneath, replace_file, replacement
 
 
 def test_a_file_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -31,3 +31,23 @@ def test_every_draft_has_a_name_of_its_own(tmp_path: Path) -> None:
     with replacement(tmp_path / "one") as first, replacement(tmp_path / "one") as second:
         assert first != second
         assert first.parent == second.parent == tmp_path
+
+
+def test_no_link_beneath_the_root_is_followed(tmp_path: Path) -> None:
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    root.mkdir()
+    outside.mkdir()
+    replace_beneath(root, ("a", "b", "file"), "first")
+    replace_beneath(root, ("a", "b", "file"), b"second")
+    assert (root / "a" / "b" / "file").read_bytes() == b"second"
+    assert [path.name for path in (root / "a" / "b").iterdir()] == ["file"]
+    (root / "c").symlink_to(outside)
+    (root / "a" / "d").symlink_to(outside)
+    for parts in (("c", "file"), ("a", "d", "file"), ("c", "deeper", "file")):
+        with pytest.raises(OSError, match=r".+"):
+            replace_beneath(root, parts, "never")
+    assert list(outside.iterdir()) == []
+    (root / "linked").symlink_to(outside / "target")
+    replace_beneath(root, ("linked",), "own")
+    assert not (root / "linked").is_symlink()
+    assert list(outside.iterdir()) == []

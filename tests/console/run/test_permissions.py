@@ -8,9 +8,11 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import ormsgpack
 import pytest
 
 from console.run.folder import RunFolder
@@ -253,6 +255,32 @@ def test_a_run_never_writes_through_a_link_out_of_its_folder(
     refused = the_line(here("run", run, code=2).stderr)
     assert f"{path} is a link out of the run folder" in refused
     assert {p: p.read_bytes() for p in [mine, *mine.rglob("*")] if p.is_file()} == before
+
+
+PWNED = ("touch pwned", ["touch pwned"], {"command": "touch pwned"})
+RECORDS = [
+    *(
+        ("msgpack", ormsgpack.packb(ormsgpack.Ext(kind, ormsgpack.packb(("os", "system", given)))))
+        for kind in range(8)
+        for given in PWNED
+    ),
+    *(
+        ("json", json.dumps({"lc": 2, "type": "constructor", "id": ["os", "system"], "args": [g]}))
+        for g in PWNED
+    ),
+    ("pickle", b"cposix\nsystem\n(S'touch pwned'\ntR."),
+]
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: str(record[0]))
+def test_records_of_the_graph_construct_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: tuple[str, str | bytes]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    kind, content = record
+    with suppress(Exception):
+        SERIALIZER.loads_typed((kind, content.encode() if isinstance(content, str) else content))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pipe_in_a_run_folder_blocks_nobody(here: Acdc, run: Path) -> None:

@@ -211,6 +211,19 @@ def test_a_merge_that_is_killed_or_finds_no_room_says_so(
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "a/b", "..", ""])
+def test_a_member_cannot_name_a_place_outside(
+    new_bank: Callable[[], Bank], tmp_path: Path, name: str
+) -> None:
+    """Experts have the names that a run's records give them, and those may be anybody's."""
+    bank = new_bank()
+    first, second = (bank.seed_genome(seed) for seed in bank.seed_names[1:3])
+    scratch = tmp_path / "deep" / "scratch"
+    with pytest.raises(MergeError, match="cannot name a folder"):
+        merge_experts("g", bank, {"one": first, name: second}, "ties", HALVES, 0, scratch)
+    assert [path for path in tmp_path.rglob("*") if path not in (scratch, scratch.parent)] == []
+
+
 def test_experts_are_merged_with_their_mutations_and_the_same_twice(
     new_bank: Callable[[], Bank], tmp_path: Path
 ) -> None:
