@@ -147,8 +147,11 @@ def show(status: dict[str, Any], console: Console) -> None:
 
 def _headline(status: dict[str, Any]) -> Text:
     state = "finished" if status["finished"] else "unfinished"
+    done, asked = status["generation"], status["generations"]
+    # A run that has gone on may be asked for fewer generations than it has.
+    of = f"({asked} were asked for)" if asked is not None and done > asked else f"of {asked}"
     return Text(
-        f"{status['run']}: {state}, generation {status['generation']} of {status['generations']}"
+        f"{status['run']}: {state}, generation {done} {of}"
         + (f", computed in {status['compute']}" if status["compute"] else ""),
         style="bold",
     )
