@@ -201,6 +201,7 @@ async def test_used_up_quota_is_not_tried_again(store: RunStore, serve: Serve) -
             "maximum context length is 4096 tokens and your request has 12 input tokens.",
         ),
         Fail(400, "the request exceeds the available context size"),
+        Fail(400, "input length and `max_tokens` exceed context limit: 9 + 4096 > 4096"),
     ],
     ids=str,
 )
