@@ -396,6 +396,9 @@ class Call(Record):
         response: visible text; None if the call failed.
         reasoning: what stood in `<think>` blocks or in a reasoning field.
         finish_reason: how the server reports that it ended: `stop`, `length`, `refusal`, ...
+        refused: what was asked for and the endpoint does not take, so that the reply was made
+            without: `temperature`, `json_schema`, ...; `max_tokens` went as
+            `max_completion_tokens`.
         error: one line, for a failed call.
         cached: how often the stored response was used again.
     """
@@ -415,6 +418,7 @@ class Call(Record):
     tokens_out: int = 0
     seconds: float = 0.0
     attempts: int = 1
+    refused: tuple[str, ...] = ()
     error: str | None = None
     cached: int = 0
     prompt_hash: str = ""

@@ -61,14 +61,17 @@ def _pulse(context: RunContext, generation: int) -> None:
     active = [family.id for family in store.families("active")]
     skills = context.archive_skills()
     best = max(entries, key=lambda entry: entry.fitness)
+    asked = context.config.generations
+    # A run that was stopped may be asked for fewer generations than it has.
+    of = f"/{asked}" if generation <= asked else f" ({asked} were asked for)"
     bred = sum(not store.expert(entry.expert).is_seed for entry in entries)
     context.progress(
         ProgressEvent(
             "pulse",
-            f"generation {generation}/{context.config.generations}: best {best.expert} "
+            f"generation {generation}{of}: best {best.expert} "
             f"{best.fitness:.2f}, archive {len(entries)} ({bred} bred), Coverage "
             f"{coverage(skills, list(skills), active):.2f} on the pool of {len(active)} families",
             generation,
-            context.config.generations,
+            max(generation, asked),
         )
     )

@@ -15,16 +15,30 @@ from tenacity import (
 )
 
 from agents.chat.connection import Connection
-from agents.chat.dialect import EndpointRequest
+from agents.chat.dialect import Dialect, EndpointRequest
 from agents.chat.endpoints import EndpointSettings
 from agents.chat.failures import RefusedRequest, TransientFailure
-from agents.chat.replies import ModelReply
+from agents.chat.replies import CUT_OFF, ModelReply
 from agents.errors import ChatError, ContextLengthError, EndpointError
 from memory.records import Role
 
 log = logging.getLogger("acdc.chat")
 
 _SHOWN_MODELS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What an endpoint said in the end.
+
+    Attributes:
+        attempts: how many it took; what is asked more plainly at once is the same attempt.
+        refused: what of the request the server does not take, so that it was asked without.
+    """
+
+    reply: ModelReply
+    attempts: int
+    refused: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,51 +49,79 @@ class Endpoint:
     settings: EndpointSettings
     connection: Connection
 
-    async def ask(self, request: EndpointRequest) -> tuple[ModelReply, int]:
-        """Ask until there is a reply; also returns the number of attempts.
+    async def ask(self, request: EndpointRequest) -> Answered:
+        """Ask until there is a reply.
 
         Raises:
             EndpointError: if the server refuses, or fails in all attempts.
             ContextLengthError: if the conversation is too long for the model.
         """
-        retrying = AsyncRetrying(
+        retrying = self._retrying()
+        try:
+            return await self._answer(request, retrying)
+        except RefusedRequest as refused:
+            raise await self._refusal(refused, _attempts(retrying)) from None
+
+    async def probe(self, request: EndpointRequest) -> None:
+        """Ask for next to nothing; a server that says that this is too little is there, too.
+
+        Raises:
+            EndpointError, ContextLengthError: as `ask`.
+        """
+        retrying = self._retrying()
+        try:
+            await self._answer(request, retrying)
+        except RefusedRequest as refused:
+            if refused.status not in (400, 422) or refused.parameters[:1] != ("max_tokens",):
+                raise await self._refusal(refused, _attempts(retrying)) from None
+
+    def _retrying(self) -> AsyncRetrying:
+        return AsyncRetrying(
             stop=stop_after_attempt(self.settings.attempts),
             wait=_pause(self.settings),
             retry=retry_if_exception_type(TransientFailure),
             before_sleep=self._log_failure,
             reraise=True,
         )
+
+    async def _answer(self, request: EndpointRequest, retrying: AsyncRetrying) -> Answered:
+        """Ask in the server's dialect; when it refuses, more plainly, and remember what it took.
+
+        Raises:
+            EndpointError: the server failed in all attempts.
+            RefusedRequest: no plainer request helps.
+        """
+        dialect = self.connection.dialect
+
+        async def negotiate() -> ModelReply:
+            nonlocal dialect
+            while True:
+                payload = dialect.payload(request)
+                try:
+                    return await self.connection.send(payload, self.settings.timeout)
+                except RefusedRequest as refused:
+                    if refused.is_output_limit:
+                        return CUT_OFF
+                    plainer = dialect.plainer(request, refused)
+                    if plainer is None:
+                        raise
+                    dialect = plainer
+
         try:
-            reply: ModelReply = await retrying(self._negotiate, request)
+            reply: ModelReply = await retrying(negotiate)
         except TransientFailure as failure:
             attempts = _attempts(retrying)
             advice = "check that the server is up and that base_url is right, then run again"
             raise self._error(failure.detail, advice, attempts) from None
-        except RefusedRequest as refused:
-            raise await self._refusal(refused, _attempts(retrying)) from None
-        return reply, _attempts(retrying)
+        self._remember(dialect)
+        return Answered(reply, _attempts(retrying), dialect.changed(request))
 
-    async def _negotiate(self, request: EndpointRequest) -> ModelReply:
-        """Ask in the server's dialect; when it refuses, more plainly, and remember what it took."""
-        known = dialect = self.connection.dialect
-        while True:
-            try:
-                reply = await self.connection.send(dialect.payload(request), self.settings.timeout)
-            except RefusedRequest as refused:
-                plainer = dialect.plainer(request, refused)
-                if plainer is None:
-                    raise
-                dialect = plainer
-                continue
-            if dialect != known:
-                self.connection.dialect = dialect
-                log.warning(
-                    "%s: %s takes plainer requests only: %s",
-                    self.role,
-                    self.settings.model,
-                    dialect,
-                )
-            return reply
+    def _remember(self, dialect: Dialect) -> None:
+        """Ask all that comes in this dialect, beside what other calls found out meanwhile."""
+        if new := dialect.refused - self.connection.dialect.refused:
+            self.connection.dialect = Dialect(dialect.refused | self.connection.dialect.refused)
+            names = ", ".join(sorted(new))
+            log.warning("%s: %s is asked without: %s", self.role, self.settings.model, names)
 
     async def _refusal(self, refused: RefusedRequest, attempts: int) -> ChatError:
         settings = self.settings
@@ -96,6 +138,8 @@ class Endpoint:
             )
         elif refused.is_unknown_model:
             advice = await self._offered_models()
+        elif refused.parameters[:1] == ("max_tokens",):
+            advice = f'set endpoints.{self.role}.max_tokens to what it takes, or to "unset"'
         else:
             advice = f"check endpoints.{self.role}"
         return self._error(str(refused), advice, attempts)

@@ -10,7 +10,7 @@ from agents.chat.connection import Connection, Connections
 from agents.chat.dialect import EndpointRequest
 from agents.chat.endpoints import OFFLINE, EndpointSettings
 from agents.chat.failures import RefusedRequest, TransientFailure
-from memory.records import ChatMessage, Role, Sampling
+from memory.records import ChatMessage, Role
 
 _MOST_ATTEMPTS = 2
 _MOST_SECONDS = 120.0
@@ -66,7 +66,7 @@ async def check(role: Role, settings: EndpointSettings, connections: Connections
         "timeout": min(_MOST_SECONDS, settings.timeout),
     }
     impatient = settings.model_copy(update=patience)
-    await Endpoint(role, impatient, connection).ask(_one_token(settings))
+    await Endpoint(role, impatient, connection).probe(_one_token(settings))
     seconds = time.monotonic() - begun
     return EndpointCheck(role, settings.base_url, settings.model, models, seconds)
 
@@ -80,8 +80,12 @@ async def _models(connection: Connection) -> tuple[str, ...]:
 
 
 def _one_token(settings: EndpointSettings) -> EndpointRequest:
+    """The shortest question; where max_tokens is unset, it is not sent here either."""
+    sampling = settings.sampling()
+    if "max_tokens" in sampling:
+        sampling["max_tokens"] = 1
     return EndpointRequest(
         model=settings.model,
         messages=(ChatMessage(role="user", content="Say yes."),),
-        sampling=Sampling(temperature=settings.temperature, top_p=settings.top_p, max_tokens=1),
+        sampling=sampling,
     )

@@ -12,16 +12,15 @@ from weakref import WeakValueDictionary
 
 import httpx
 
-from agents.chat.attempts import Endpoint
+from agents.chat.attempts import Answered, Endpoint
 from agents.chat.budget import Budget, CallsUnderWay
 from agents.chat.check import EndpointCheck, check
 from agents.chat.connection import Connections
 from agents.chat.dialect import EndpointRequest
 from agents.chat.endpoints import EndpointsSettings
-from agents.chat.replies import ModelReply
 from agents.chat.structured import Completion, T, completion_of, response_schema
 from agents.errors import BudgetExhausted, ContextLengthError, EndpointError
-from memory.records import Call, ChatMessage, Role, Sampling
+from memory.records import Call, ChatMessage, Role
 from memory.spans import span
 from memory.store import RunStore
 from prompts import PromptLibrary, Rendered
@@ -217,11 +216,7 @@ class ChatClient:
         return EndpointRequest(
             model=settings.model,
             messages=tuple(messages),
-            sampling=Sampling(
-                temperature=settings.temperature,
-                top_p=settings.top_p,
-                max_tokens=settings.max_tokens,
-            ),
+            sampling=settings.sampling(),
             seed=seed if settings.send_seed else None,
             schema_name=schema.__name__ if schema is not None else "",
             schema=wanted,
@@ -253,17 +248,19 @@ class ChatClient:
     async def _send(self, endpoint: Endpoint, blank: Call, request: EndpointRequest) -> Call:
         begun = time.monotonic()
         try:
-            reply, attempts = await _traced(endpoint, blank, request)
+            answered = await _traced(endpoint, blank, request)
         except (EndpointError, ContextLengthError) as error:
             self._record(self._failed(blank, error), time.monotonic() - begun)
             raise
+        reply = answered.reply
         replied = {
             "response": reply.text,
             "reasoning": reply.reasoning,
             "finish_reason": reply.finish_reason,
             "tokens_in": reply.tokens_in,
             "tokens_out": reply.tokens_out,
-            "attempts": attempts,
+            "attempts": answered.attempts,
+            "refused": answered.refused,
         }
         return self._record(blank.model_copy(update=replied), time.monotonic() - begun)
 
@@ -302,9 +299,7 @@ class ChatClient:
         return self._budgets[role]
 
 
-async def _traced(
-    endpoint: Endpoint, blank: Call, request: EndpointRequest
-) -> tuple[ModelReply, int]:
+async def _traced(endpoint: Endpoint, blank: Call, request: EndpointRequest) -> Answered:
     """Ask within a span that names the call."""
     with span(
         "llm",
@@ -313,12 +308,14 @@ async def _traced(
         role=blank.role,
         call=blank.key,
         assignment=blank.assignment,
-        parameters=request.sampling.model_dump(),
+        parameters=dict(request.sampling),
         input=request.messages[-1].content if request.messages else None,
     ) as work:
-        reply, attempts = await endpoint.ask(request)
+        answered = await endpoint.ask(request)
+        reply, refused = answered.reply, ", ".join(answered.refused)
         work.set(output=reply.text, tokens_in=reply.tokens_in, tokens_out=reply.tokens_out)
-    return reply, attempts
+        work.set(refused=refused or None)
+    return answered
 
 
 def messages_of(rendered: Rendered) -> list[ChatMessage]:

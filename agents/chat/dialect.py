@@ -1,18 +1,15 @@
-"""What is sent, and the plainer ways to say it to servers that do not know every parameter."""
+"""What is sent, and the plainer ways to say it to servers that do not take every parameter."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from agents.chat.failures import RefusedRequest
 from agents.chat.structured import JsonObject
 from memory.hashing import json_hash
-from memory.records import ChatMessage, Sampling
-
-_SEED = re.compile(r"\bseed\b")
+from memory.records import ChatMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +17,7 @@ class EndpointRequest:
     """One question to a model, before any server's limits are known.
 
     Attributes:
+        sampling: `temperature`, `top_p` and `max_tokens`, as far as they are set.
         schema_name: name of the wanted object; "" where free text is wanted.
         schema: its JSON schema, None where free text is wanted.
         strict: whether the server may be held to the schema strictly.
@@ -27,19 +25,23 @@ class EndpointRequest:
 
     model: str
     messages: tuple[ChatMessage, ...]
-    sampling: Sampling
+    sampling: Mapping[str, float]
     seed: int | None = None
     schema_name: str = ""
     schema: JsonObject | None = None
     strict: bool = False
 
     def key(self, *, place: Sequence[str | int | None]) -> str:
-        """Hash of everything that is sent, and of the place in the run that it is sent for."""
+        """Hash of everything that is asked for, and of the place in the run that it is for.
+
+        What a server refuses, and is then asked without, is part of it all the same: a run that
+        goes on finds its calls before it knows that.
+        """
         return json_hash(
             {
                 "model": self.model,
                 "messages": [message.model_dump() for message in self.messages],
-                "sampling": self.sampling.model_dump(),
+                "sampling": dict(self.sampling),
                 "seed": self.seed,
                 "schema": self.schema,
                 "place": list(place),
@@ -53,32 +55,28 @@ class Dialect:
     """What one server understands; found out by being refused, and remembered.
 
     Attributes:
-        response_format: the strongest form of structured output that it takes.
-        limit: under which name it takes the token limit.
-        seed: whether it takes a seed.
+        refused: what it was found not to take: names of parameters, and forms of structured output.
     """
 
-    response_format: Literal["json_schema", "json_object", "text"] = "json_schema"
-    limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    seed: bool = True
+    refused: frozenset[str] = frozenset()
 
     def payload(self, request: EndpointRequest) -> dict[str, Any]:
         """The body of the request."""
-        body: dict[str, Any] = {
-            "model": request.model,
-            "messages": [message.model_dump() for message in request.messages],
-            "temperature": request.sampling.temperature,
-            "top_p": request.sampling.top_p,
-            self.limit: request.sampling.max_tokens,
-        }
-        if self.seed and request.seed is not None:
-            body["seed"] = request.seed
-        if request.schema is not None and self.response_format != "text":
-            body["response_format"] = self._format(request)
-        return body
+        parameters: dict[str, Any] = dict(request.sampling)
+        if request.seed is not None:
+            parameters["seed"] = request.seed
+        body = {name: value for name, value in parameters.items() if name not in self.refused}
+        if "max_tokens" in parameters.keys() - body.keys():
+            body["max_completion_tokens"] = parameters["max_tokens"]
+        if form := self._format(request):
+            body["response_format"] = form
+        messages = [message.model_dump() for message in request.messages]
+        return {"model": request.model, "messages": messages, **body}
 
-    def _format(self, request: EndpointRequest) -> Mapping[str, Any]:
-        if self.response_format == "json_object":
+    def _format(self, request: EndpointRequest) -> Mapping[str, Any] | None:
+        if request.schema is None or "json_object" in self.refused:
+            return None
+        if "json_schema" in self.refused:
             return {"type": "json_object"}
         schema = {
             "name": request.schema_name,
@@ -87,22 +85,32 @@ class Dialect:
         }
         return {"type": "json_schema", "json_schema": schema}
 
-    def plainer(self, request: EndpointRequest, refused: RefusedRequest) -> Dialect | None:
+    def changed(self, request: EndpointRequest) -> tuple[str, ...]:
+        """What of a request is left out, or said in another way, because it was refused before."""
+        asked = {*request.sampling, *(["seed"] if request.seed is not None else [])}
+        if request.schema is not None:
+            asked |= {"json_schema", "json_object"}
+        return tuple(sorted(asked & self.refused))
+
+    def plainer(self, request: EndpointRequest, refusal: RefusedRequest) -> Dialect | None:
         """What to try after a refusal, or None if a plainer request would not help.
 
-        Servers name the parameter that they dislike in many ways, or not at all, so every bad
-        request that asked for structured output is tried again without it.
+        Each refusal takes one thing away, so there is an end. Servers name what they dislike in
+        many ways, or not at all, so every bad request that asked for structured output is tried
+        again without it.
         """
-        if refused.status not in (400, 422, 501) or refused.is_context_length:
+        if refusal.status not in (400, 422, 501) or refusal.is_context_length:
             return None
-        if self.limit == "max_tokens" and "max_completion_tokens" in refused.message:
-            return replace(self, limit="max_completion_tokens")
-        if self.seed and request.seed is not None and _SEED.search(refused.message):
-            return replace(self, seed=False)
-        if request.schema is None or self.response_format == "text" or refused.is_unknown_model:
+        sent = self.payload(request)
+        named = [name for name in refusal.parameters if name in sent]
+        if named[:1] == ["temperature"] and "top_p" in named:
+            # Some models take either, but not both.
+            return self._without("top_p")
+        if named:
+            return self._without(named[0])
+        if "response_format" not in sent or refusal.is_unknown_model:
             return None
-        formats: dict[str, Literal["json_object", "text"]] = {
-            "json_schema": "json_object",
-            "json_object": "text",
-        }
-        return replace(self, response_format=formats[self.response_format])
+        return self._without(sent["response_format"]["type"])
+
+    def _without(self, name: str) -> Dialect:
+        return replace(self, refused=self.refused | {name})

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Self, get_args
+from typing import Annotated, Any, Self, get_args
 
 import httpx
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 from memory.records import Role
 from memory.settings import Settings
 
 OFFLINE = "offline"
 """The base URL that stands for the offline scientist, which needs no server."""
+
+
+UNSET = "unset"
+"""The value of a parameter that is not sent, so that the server's own holds; TOML has no null."""
+
+
+def _as_none(value: object) -> object:
+    return None if value == UNSET else value
+
+
+_READ = BeforeValidator(_as_none)
+_WRITTEN = PlainSerializer(lambda value: UNSET if value is None else value, return_type=Any)
+
+SentFloat = Annotated[float | None, _READ, _WRITTEN]
+SentInt = Annotated[int | None, _READ, _WRITTEN]
+"""None within the program is 'unset' in every file."""
+OfRole = int | float | str | None
+"""What a role says instead: None inherits; the rest is checked as a whole endpoint is."""
 
 
 class BudgetSettings(Settings):
@@ -41,10 +66,16 @@ class EndpointSettings(Settings):
         description="environment variable that holds the key; '' sends none. The key itself is "
         "never written anywhere",
     )
-    temperature: float = Field(default=0.7, ge=0, le=2, description="0 is greedy")
-    top_p: float = Field(default=0.95, gt=0, le=1, description="nucleus sampling")
-    max_tokens: int = Field(
-        default=4096, ge=1, description="completion tokens of one call, reasoning included"
+    temperature: SentFloat = Field(
+        default=0.7, ge=0, le=2, description="0 is greedy; 'unset' sends none"
+    )
+    top_p: SentFloat = Field(
+        default=0.95, gt=0, le=1, description="nucleus sampling; 'unset' sends none"
+    )
+    max_tokens: SentInt = Field(
+        default=4096,
+        ge=1,
+        description="completion tokens of one call, reasoning included; 'unset' sends none",
     )
     send_seed: bool = Field(
         default=True,
@@ -64,6 +95,15 @@ class EndpointSettings(Settings):
     budget: BudgetSettings = Field(
         default=BudgetSettings(), description="what the role may use in the whole run"
     )
+
+    def sampling(self) -> dict[str, float]:
+        """The parameters of sampling that are sent."""
+        values = {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "max_tokens": self.max_tokens,
+        }
+        return {name: value for name, value in values.items() if value is not None}
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -104,9 +144,9 @@ class RoleEndpointSettings(Settings):
     base_url: str | None = Field(default=None, description="URL of the API")
     model: str | None = Field(default=None, description="model name")
     api_key_env: str | None = Field(default=None, description="variable that holds the key")
-    temperature: float | None = Field(default=None, description="0 is greedy")
-    top_p: float | None = Field(default=None, description="nucleus sampling")
-    max_tokens: int | None = Field(default=None, description="completion tokens of one call")
+    temperature: OfRole = Field(default=None, description="0 is greedy")
+    top_p: OfRole = Field(default=None, description="nucleus sampling")
+    max_tokens: OfRole = Field(default=None, description="completion tokens of one call")
     send_seed: bool | None = Field(default=None, description="send a seed with each request")
     timeout: float | None = Field(default=None, description="seconds that one request may take")
     concurrency: int | None = Field(default=None, description="calls under way at one time")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from time import time
 
@@ -12,10 +13,21 @@ _PASSING = frozenset({408, 429})
 """Status codes below 500 that are worth another attempt."""
 _SHOWN = 300
 _CONTEXT_LENGTH = re.compile(
-    r"context[ _](length|window|size)|maximum model length|prompt is too long|too many tokens"
+    r"context[ _](length|window|size|limit)|maximum model length|prompt is too long|too many tokens"
     r"|reduce the length",
     re.IGNORECASE,
 )
+_PARAMETERS = {
+    name: re.compile(rf"\b{spelled}\b", re.IGNORECASE)
+    for name, spelled in {
+        "temperature": "temperature",
+        "top_p": "top[ _-]?p",
+        "max_tokens": "max[ _-]?((completion|output)[ _-]?)?tokens",
+        "seed": "seed",
+    }.items()
+}
+"""Optional parameters of a request, as servers spell them."""
+_OUTPUT_LIMIT = re.compile(r"could not finish the message|output limit was reached", re.IGNORECASE)
 _UNKNOWN_MODEL = re.compile(
     r"model.{0,120}(does not exist|not found|not exist|unknown)|unknown model", re.I | re.S
 )
@@ -42,13 +54,30 @@ class RefusedRequest(Exception):
         status: HTTP status code.
         message: what the server says, one line.
         code: the server's own error code, or "".
+        about: where the server names what it dislikes: the parameter alone, if it says so.
     """
 
-    def __init__(self, status: int, message: str, code: str = "") -> None:
+    def __init__(self, status: int, message: str, code: str = "", about: str = "") -> None:
         super().__init__(f"HTTP {status}: {message}")
         self.status = status
         self.message = message
         self.code = code
+        self.about = about or message
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The parameters of the request that the server names, in the order in which it does."""
+        found = {
+            name: match.start()
+            for name, spelled in _PARAMETERS.items()
+            if (match := spelled.search(self.about))
+        }
+        return tuple(sorted(found, key=found.__getitem__))
+
+    @property
+    def is_output_limit(self) -> bool:
+        """Whether the model was cut off at that limit, which most servers do not call an error."""
+        return self.status == 400 and _OUTPUT_LIMIT.search(self.message) is not None
 
     @property
     def is_context_length(self) -> bool:
@@ -72,8 +101,8 @@ def from_status(error: openai.APIStatusError) -> TransientFailure | RefusedReque
     passing = status in _PASSING or status >= 500
     if passing and code != "insufficient_quota":
         wait = retry_after(error.response.headers.get("retry-after"))
-        return TransientFailure(f"HTTP {status}: {message}", wait)
-    return RefusedRequest(status, message, code)
+        return TransientFailure(f"HTTP {status}: {one_line(message)}", wait)
+    return RefusedRequest(status, one_line(message), code, _about(error) or message)
 
 
 def from_connection(error: openai.APIConnectionError) -> TransientFailure:
@@ -101,7 +130,26 @@ def server_message(error: openai.APIStatusError) -> str:
     body = error.body
     if isinstance(body, dict):
         body = body.get("message") or body.get("detail") or body.get("error") or body
-    return one_line(str(body or error.message)) or type(error).__name__
+    return str(body or error.message).strip() or type(error).__name__
+
+
+def _about(error: openai.APIStatusError) -> str:
+    """The parameters that the error names apart from its message; "" where it names none."""
+    named: object = error.param
+    if isinstance(named, str) and named not in ("", "None", "null"):
+        return named
+    return " ".join(_locations(error.body))
+
+
+def _locations(body: object, depth: int = 4) -> Iterator[str]:
+    """The places of the request that pydantic complains about, wherever a server puts its list."""
+    if isinstance(body, dict) and isinstance(place := body.get("loc"), list):
+        yield ".".join(map(str, place))
+        return
+    inner = body.values() if isinstance(body, dict) else body if isinstance(body, list) else ()
+    if depth:
+        for item in inner:
+            yield from _locations(item, depth - 1)
 
 
 def one_line(text: str) -> str:

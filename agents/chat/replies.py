@@ -40,6 +40,11 @@ class ModelReply:
     tokens_out: int
 
 
+CUT_OFF = ModelReply("", "", "length", 0, 0)
+"""Of a model that came to its limit before it said anything, where the server calls that an error
+and counts nothing."""
+
+
 def read_reply(completion: ChatCompletion) -> ModelReply:
     """Reduce a completion to a reply.
 

@@ -6,7 +6,8 @@
     held   --child_condemned-------> active      the child's own code failed
     active --impossible------------> retired     no expert passes it
     active --least_discriminating--> retired     the pool is full; it discriminates least
-    any    --condemned-------------> retired     its own code failed; it cannot grade any expert
+    any    --condemned-------------> retired     its own code failed; it cannot grade any expert,
+                                                 and leaves the history even if it was retired
 
 When a harder child is retired because no expert passes it or it cannot grade, its held parent
 returns; when it is retired because all experts pass it, the parent does not.
@@ -89,7 +90,10 @@ def move(
         raise CurationError(f"family {family.id} is {present}: {happening} cannot happen") from None
     reason = _REASONS[happening] + (f": {detail}" if detail else "")
     with store.transaction():
-        store.set_family_status(family.id, status, reason)
+        if status != present:
+            store.set_family_status(family.id, status, reason)
+        elif family.id not in condemned(store):
+            store.note_family(family.id, reason)
         if happening == "condemned":
             _bring_back_parent(store, family, "child_condemned")
         elif happening == "impossible" or (happening == "least_discriminating" and rate == 0):

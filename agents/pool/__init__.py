@@ -4,6 +4,7 @@
     admission    the join of the scientists: novelty and acceptance, in assignment order
     adoption     families that a run begins with
     curation     which families are retired or held, by pass rate
+    vain         why a founding came to nothing, and what to change
     rates        pass rates, and how well a family discriminates between experts
 
 It owns the table of assignments, and writes accepted families to run store, folder and memory.

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from agents.context import RunContext
 from agents.errors import JudgingError
 from agents.pool.rates import pass_rates
+from agents.pool.vain import explain
 from memory.randomness import derive_seed, stream
 from memory.records import Assignment, AssignmentKind, FoundingInVain, FoundingWave
 
@@ -35,13 +36,16 @@ def require_families(context: RunContext) -> None:
     store = context.store
     if store.families("active") or needs_another_wave(context):
         return
-    waves = len(store.events("founding_wave"))
-    store.add_event(FoundingInVain(waves=waves))
+    waves = [FoundingWave.model_validate(each.payload) for each in store.events("founding_wave")]
+    before = [FoundingInVain.model_validate(e.payload) for e in store.events("founding_in_vain")]
+    told = before[-1].waves if before else 0
+    store.add_event(FoundingInVain(waves=len(waves)))
+    lately = store.assignments(0)[sum(wave.assignments for wave in waves[:told]) :]
     reasons = ", ".join(f"{reason} {n}" for reason, n in store.rejection_counts().items())
     raise JudgingError(
-        f"no family was accepted in {waves} founding waves ({reasons}): `acdc trace DIR "
-        "--rejected` shows why; set a stronger scientist or pool.families, then run the same "
-        "command again"
+        f"no family was accepted in {len(waves)} founding waves ({reasons}): "
+        f"{explain(context, lately)}, then run the same command again; `acdc trace DIR --rejected` "
+        "shows more"
     )
 
 

@@ -11,18 +11,19 @@ from memory.records import Expert, Family, Json, Skills
 
 
 async def summarise_run(context: RunContext) -> None:
-    """Grade everybody whom the run judged on the whole history and store the summary, once.
+    """Grade everybody whom the run judged on the whole history and store the summary.
 
     The force is chosen among all of them, so an expert that survival put out early must have its
     chance at what was asked after it.
     """
-    experts, history = field_of(context.store), history_of(context.store)
-    await examine_experts(context, experts, history, label="report")
-    with context.store.once("report", context.config.generations) as due:
-        if due:
-            summary = summarise(context, experts, history)
-            context.store.put_meta("summary", summary)
-            context.store.put_meta("finished", True)
+    experts = field_of(context.store)
+    await examine_experts(context, experts, history_of(context.store), label="report")
+    # Again: a scorer may have broken only now.
+    history = history_of(context.store)
+    # Not a step that is taken once: a run may end a second time, with more in its history.
+    with context.store.transaction():
+        context.store.put_meta("summary", summarise(context, experts, history))
+        context.store.put_meta("finished", True)
 
 
 def summarise(context: RunContext, experts: list[Expert], history: list[Family]) -> dict[str, Json]:

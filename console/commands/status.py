@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.chat.endpoints import OFFLINE
+from agents.families.lifecycle import condemned
 from agents.judge.votes import agreement
 from agents.task_force.field import force_in
 from console.commands.frame import AsJson, Debug, RunDir, app, finish, out, print_json
@@ -88,11 +89,12 @@ def _archive(store: RunStore) -> list[dict[str, Any]]:
 
 def _pool(store: RunStore) -> dict[str, Any]:
     families = store.families()
+    broken = condemned(store)
     generators = Counter(name for f in families for name in f.generator.split(",") if name)
     return {
         "active": len(store.families("active")),
         "held": len(store.families("held")),
-        "history": len(families),
+        "history": sum(family.id not in broken for family in families),
         "generators": len(generators),
         "revised": sum(family.revisions > 0 for family in families),
         "rejected": store.rejection_counts(),
@@ -145,8 +147,11 @@ def show(status: dict[str, Any], console: Console) -> None:
 
 def _headline(status: dict[str, Any]) -> Text:
     state = "finished" if status["finished"] else "unfinished"
+    done, asked = status["generation"], status["generations"]
+    # A run that has gone on may be asked for fewer generations than it has.
+    of = f"({asked} were asked for)" if asked is not None and done > asked else f"of {asked}"
     return Text(
-        f"{status['run']}: {state}, generation {status['generation']} of {status['generations']}"
+        f"{status['run']}: {state}, generation {done} {of}"
         + (f", computed in {status['compute']}" if status["compute"] else ""),
         style="bold",
     )

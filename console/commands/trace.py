@@ -209,6 +209,7 @@ def _show_call(call: Call, console: Console) -> None:
     console.print(
         f"\n[bold]{call.role}[/bold] · {escape(call.purpose)} · round {call.round} · "
         f"{escape(call.model)} · {call.tokens_in} in, {call.tokens_out} out, {call.seconds:.2f} s"
+        + (f" · refused: {', '.join(call.refused)}" if call.refused else "")
     )
     # The last message is what was newly said to the agent; the turns before it were shown before.
     for message in call.messages if call.round == 0 else call.messages[-1:]:

@@ -6,9 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import aiosqlite
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from agents.chat.endpoints import OFFLINE
@@ -17,11 +15,13 @@ from agents.context import RunContext
 from agents.graph import RunState, build_graph
 from agents.progress import Progress, ProgressEvent
 from console.errors import ConfigError
+from console.run.checkpoints import THREAD, open_checkpoints
 from console.run.config import cache_folder
 from console.run.folder import RunFolder
 from console.run.opening import open_context
 from evolution.engines.compute import choose_compute
 from evolution.planning.sizes import longest_sequence
+from memory.store import RunStore
 from memory.threads import done_in_own_thread
 
 RECURSION_LIMIT = 100_000
@@ -41,16 +41,34 @@ async def coevolve(
     Raises:
         AcdcError: see the message; the same command goes on where the run stands.
     """
+    if _nothing_left(folder, config):
+        progress(ProgressEvent("line", f"{folder.path} is finished; nothing is left to do"))
+        return
     async with open_to_run(folder, config, progress, shared) as context:
-        if context.store.meta("finished") and not _extended(context):
-            progress(ProgressEvent("line", f"{folder.path} is finished; nothing is left to do"))
-            return
         context.store.put_meta("finished", False)
         progress(ProgressEvent("line", f"experts are computed in {_computed(config)}"))
-        serializer = JsonPlusSerializer(allowed_msgpack_modules=None)
-        async with aiosqlite.connect(folder.checkpoints) as connection:
-            saver = AsyncSqliteSaver(connection, serde=serializer)
+        async with open_checkpoints(folder.checkpoints, progress) as saver:
             await _drive(context, saver)
+
+
+def _nothing_left(folder: RunFolder, config: RunConfig) -> bool:
+    """Whether a run has done all that is asked for, known before anything else is opened.
+
+    So a finished run needs no endpoint, sandbox, model or server. What it was given anew is kept.
+
+    Raises:
+        AcdcError: the run is open elsewhere, or its database cannot be used.
+    """
+    if not folder.database.is_file():
+        return False
+    folder.refuse_links()
+    with RunStore.open(folder.path) as store:
+        latest = store.latest_archive()
+        done = latest is not None and latest[0] >= config.generations
+        if not done or not store.meta("finished"):
+            return False
+        folder.keep(config)
+    return True
 
 
 @asynccontextmanager
@@ -60,10 +78,12 @@ async def open_to_run(
     """Open a run for work, after what can be checked before any work is done.
 
     Raises:
-        AcdcError: an endpoint does not answer, answers cannot fit the model, or `open_context`.
+        AcdcError: the engine is not installed, an endpoint does not answer, answers cannot fit
+            the model, or as `open_context`.
     """
     progress(ProgressEvent("step", "loading: base model"))
     await done_in_own_thread(lambda: _check_context(config))
+    config.engine.settled()
     async with open_context(folder, config, progress, shared) as context:
         await _check_endpoints(context, config)
         folder.keep(config)
@@ -105,18 +125,9 @@ async def _check_endpoints(context: RunContext, config: RunConfig) -> None:
             await context.chat.check(role)
 
 
-def _extended(context: RunContext) -> bool:
-    """Whether a finished run was given more generations than it has done."""
-    latest = context.store.latest_archive()
-    return latest is not None and latest[0] < context.config.generations
-
-
 async def _drive(context: RunContext, saver: AsyncSqliteSaver) -> None:
     graph = build_graph(saver)
-    settings: RunnableConfig = {
-        "configurable": {"thread_id": "run"},
-        "recursion_limit": RECURSION_LIMIT,
-    }
+    settings: RunnableConfig = {**THREAD, "recursion_limit": RECURSION_LIMIT}
     snapshot = await graph.aget_state(settings)
     begin: RunState = {"generation": 0}
     await graph.ainvoke(None if snapshot.next else begin, settings, context=context)

@@ -223,7 +223,10 @@ def _settled(config: RunConfig, stored: Mapping[str, Any]) -> RunConfig:
     begun_with = stored.get("engine", {})
     undecided = [name for name in ("kind", "compute") if getattr(config.engine, name) == "auto"]
     update = {name: begun_with[name] for name in undecided if name in begun_with}
-    engine = config.engine.model_copy(update=update).settled()
+    engine = config.engine.model_copy(update=update)
+    if engine.kind != begun_with.get("kind"):
+        # A run that goes on is asked for its engine when it is opened: a finished one needs none.
+        engine = engine.settled()
     if engine.compute == "auto":
         # Only now: it loads PyTorch.
         from evolution.engines.compute import choose_compute

@@ -11,7 +11,7 @@ from memory.store.database import Database
 
 
 class FamilyEvent(Record):
-    """One change of a family's status.
+    """One change of a family's status, or what happened to it besides.
 
     Attributes:
         generation: of the step in which it happened, None outside of one.
@@ -83,8 +83,17 @@ class PoolTables(Database):
             self._write("UPDATE families SET status = ? WHERE id = ?", (status, family_id))
             self._add_family_event(family_id, status, reason)
 
+    def note_family(self, family_id: str, reason: str) -> None:
+        """Record that something more happened to a family, which keeps its status.
+
+        Raises:
+            StoreError: if it is not recorded.
+        """
+        with self.transaction():
+            self._add_family_event(family_id, self.family_status(family_id), reason)
+
     def family_events(self, family_id: str | None = None) -> list[FamilyEvent]:
-        """The changes of status of one family, or of all, in order."""
+        """What happened to one family, or to all, in order."""
         sql = (
             "SELECT family, status, reason, generation, at FROM family_events "
             "WHERE ?1 IS NULL OR family = ?1 ORDER BY seq"

@@ -81,6 +81,22 @@ async def test_a_child_that_adds_something_takes_the_place_of_one_that_does_not(
     assert "1 bred" in pulse.text
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"), [(1, "generation 1/1: "), (0, "generation 1 (0 were asked for): ")]
+)
+async def test_a_generation_beyond_those_asked_for_is_told_as_such(
+    run: RunContext, reported: list[ProgressEvent], asked: int, told: str
+) -> None:
+    """A run may be stopped in the middle of one, and then be asked for fewer."""
+    await select(run, 0)
+    born(run.store, 1, {"child": "1011"})
+    run.config = run.config.model_copy(update={"generations": asked})
+    await select(run, 1)
+    pulse = reported[-1]
+    assert pulse.text.startswith(told)
+    assert pulse.done <= pulse.total
+
+
 async def test_selection_is_decided_once(run: RunContext) -> None:
     await select(run, 0)
     before = run.store.archive(0)

@@ -60,10 +60,11 @@ class Fail:
 
 @dataclass(frozen=True)
 class Raw:
-    """Any bytes with status 200."""
+    """Any bytes, with any status."""
 
     body: bytes
     content_type: str = "application/json"
+    status: int = 200
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
                 error = {"message": act.message, "code": act.code}
                 self._send(act.status, {"error": error}, act.headers)
             case Raw():
-                self._send_bytes(200, act.body, {"Content-Type": act.content_type})
+                self._send_bytes(act.status, act.body, {"Content-Type": act.content_type})
             case Hang():
                 self.owner.closing.wait()
                 self._cut()

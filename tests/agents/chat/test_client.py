@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -16,67 +14,13 @@ import pytest
 from agents.chat.check import check_endpoint
 from agents.chat.client import ChatClient
 from agents.chat.endpoints import EndpointSettings, EndpointsSettings
-from agents.chat.structured import Completion
 from agents.critic.critique import CritiqueReply
 from agents.errors import BudgetExhausted, ContextLengthError, EndpointError
-from memory.records import ChatMessage
 from memory.store import RunStore
-from tests.agents.chat.scripted_server import (
-    Act,
-    Body,
-    Cut,
-    Fail,
-    Hang,
-    Raw,
-    Say,
-    Script,
-    ScriptedServer,
-    Trickle,
-)
+from tests.agents.chat.chat_cases import GOOD, QUESTION, Serve, critique, opened
+from tests.agents.chat.scripted_server import Act, Body, Cut, Fail, Hang, Raw, Say, Trickle
 
 KEY = "sk-very-secret-0123456789"
-QUESTION = (ChatMessage(role="user", content="Is this family any good? Reply as JSON."),)
-GOOD = '{"verdict": "accept", "problems": []}'
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[RunStore]:
-    with RunStore.open(tmp_path / "run") as opened:
-        yield opened
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., ScriptedServer]]:
-    with ExitStack() as stack:
-
-        def start(script: Script | Act, models: list[str] | None = None) -> ScriptedServer:
-            acts = script if callable(script) or isinstance(script, list) else [script]
-            return stack.enter_context(ScriptedServer(acts, models).running())
-
-        yield start
-
-
-Serve = Callable[..., ScriptedServer]
-
-
-def endpoints(url: str, **own: Any) -> EndpointsSettings:
-    quick = {"backoff": 0.001, "longest_pause": 0.05, "timeout": 5.0, "attempts": 3}
-    scientist = {"base_url": url, "model": "m", **quick, **own}
-    return EndpointsSettings.model_validate({"scientist": scientist})
-
-
-@asynccontextmanager
-async def opened(store: RunStore, url: str, **own: Any) -> AsyncIterator[ChatClient]:
-    client = ChatClient(endpoints(url, **own), store)
-    try:
-        yield client
-    finally:
-        await client.close()
-
-
-async def critique(client: ChatClient, **place: Any) -> Completion[CritiqueReply]:
-    place = {"assignment": "g0-a00", "seed": 11, **place}
-    return await client.complete("critic", "critique", QUESTION, CritiqueReply, **place)
 
 
 async def test_reply_is_parsed_and_recorded_in_full(store: RunStore, serve: Serve) -> None:
@@ -257,6 +201,7 @@ async def test_used_up_quota_is_not_tried_again(store: RunStore, serve: Serve) -
             "maximum context length is 4096 tokens and your request has 12 input tokens.",
         ),
         Fail(400, "the request exceeds the available context size"),
+        Fail(400, "input length and `max_tokens` exceed context limit: 9 + 4096 > 4096"),
     ],
     ids=str,
 )

@@ -55,6 +55,19 @@ def test_resolved_settings_keep_inheriting_after_a_round_trip() -> None:
     assert endpoints(**changed).of("critic").model == "bigger"
 
 
+def test_unset_parameters_are_inherited_overruled_and_survive_a_round_trip() -> None:
+    unset = {**REMOTE, "temperature": "unset", "max_tokens": "unset"}
+    settings = endpoints(
+        scientist=unset, critic={"temperature": 0.2, "top_p": "unset"}, rater={"max_tokens": 512}
+    )
+    again = EndpointsSettings.model_validate_json(settings.model_dump_json())
+    assert again == settings
+    assert again.scientist.sampling() == {"top_p": 0.95}
+    assert again.of("critic").sampling() == {"temperature": 0.2}
+    assert again.of("rater").sampling() == {"top_p": 0.95, "max_tokens": 512}
+    assert again.of("chooser").sampling() == {"top_p": 0.95}
+
+
 @pytest.mark.parametrize(
     ("roles", "line"),
     [
@@ -66,6 +79,9 @@ def test_resolved_settings_keep_inheriting_after_a_round_trip() -> None:
         ({"scientist": {**REMOTE, "base_url": "http://me:secret@h/v1"}}, "api_key_env"),
         ({"scientist": {**REMOTE, "base_url": "http://h/v1?key=secret"}}, "api_key_env"),
         ({"critic": {"temperature": -1}}, "critic.temperature: Input should be greater"),
+        ({"critic": {"top_p": "none"}}, "critic.top_p: Input should be a valid number"),
+        ({"rater": {"max_tokens": 0.5}}, "rater.max_tokens: Input should be a valid integer"),
+        ({"scientist": {**REMOTE, "max_tokens": 0}}, "max_tokens\n  Input should be greater"),
         ({"critic": {"base_url": "http://h/v1"}}, "critic: Value error, model is not set"),
         ({"scientist": {"api_key": "secret"}}, "Extra inputs"),
     ],

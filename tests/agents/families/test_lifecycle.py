@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from agents.errors import CurationError
 from agents.families.lifecycle import TRANSITIONS, Happening, condemned, happening_of, move
+from agents.task_force.field import history_of
 from memory.records import Family, FamilyStatus
 from memory.store import RunStore
 from tests.agents.cases import family
@@ -92,6 +93,22 @@ def test_a_condemned_family_says_why_and_once(store: RunStore) -> None:
         move(store, family(0), "condemned", detail="timeout: 10 s")
     events = [(event.status, event.reason) for event in store.family_events("f0")]
     assert events == [("active", "accepted"), ("retired", "condemned: timeout: 10 s")]
+
+
+@pytest.mark.parametrize("before", ["impossible", "least_discriminating"])
+def test_a_retired_family_that_is_condemned_later_leaves_the_history(
+    store: RunStore, before: Happening
+) -> None:
+    """A report grades all that ever graded, so scorers break there too, and again."""
+    store.put_family(family(0))
+    store.put_family(family(1))
+    move(store, family(0), before)
+    for detail in ("crash: KeyError", "timeout: 10 s"):
+        assert move(store, family(0), "condemned", detail=detail) == "retired"
+    events = [event.reason for event in store.family_events("f0")]
+    assert events[2:] == ["condemned: crash: KeyError"], "the first condemnation, once"
+    assert condemned(store) == {"f0"}
+    assert [each.id for each in history_of(store)] == ["f1"]
 
 
 def test_what_happened_is_read_from_the_reason_of_any_version(store: RunStore) -> None:

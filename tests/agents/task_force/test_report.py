@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from agents.config import RunConfig
 from agents.context import RunContext
 from agents.families.lifecycle import move
+from agents.sandbox import Fault, Score
 from agents.task_force.report import summarise_run
+from evolution.genome.genome import Genome
 from memory.records import ArchiveEntry, Expert
 from memory.store import RunStore
-from tests.agents.cases import family, run_context
+from tests.agents.cases import ScriptedBroker, ScriptedSandbox, family, run_context
 
 SKILLS = {"seed": "1000", "bred": "0110", "out": "0001"}
 OPERATORS = {"seed": "seed", "bred": "linear", "out": "linear"}
@@ -66,3 +71,40 @@ async def test_a_family_whose_scorer_broke_counts_for_nobody(run: RunContext) ->
     summary: Any = run.store.meta("summary")
     assert summary["families"] == 3
     assert summary["coverage"]["archive"] == 1.0
+
+
+async def test_a_scorer_that_breaks_in_the_report_counts_for_nobody(run: RunContext) -> None:
+    """A family that is retired already: the pool is none the wiser, the history must be."""
+    broken = run.store.family("f3")
+    move(run.store, broken, "least_discriminating", rate=0.25)
+    late = Expert(id="late", genome_id="bred", generation=1, birth=0, operator="linear")
+    run.store.put_expert(late)
+    for name in ("f0", "f1", "f2"):
+        run.store.set_skill("late", name, False)
+    genome = Genome(np.zeros((1, 1), np.float32))
+    broker = ScriptedBroker()
+
+    async def opened() -> ScriptedBroker:
+        return broker
+
+    population: Any = SimpleNamespace(broker=opened, decode=lambda *_: genome)
+    sandbox: Any = ScriptedSandbox({"yes": Score(None, Fault("crash", "KeyError"))})
+    await summarise_run(replace(run, population=population, sandbox=sandbox))
+    summary: Any = run.store.meta("summary")
+    assert summary["families"] == 3
+    assert summary["coverage"]["archive"] == 1.0
+
+
+async def test_a_run_that_goes_on_and_ends_at_the_same_generation_is_finished_again(
+    run: RunContext,
+) -> None:
+    """It was extended, stopped on the way, and asked to end where it had ended before."""
+    await summarise_run(run)
+    run.store.put_meta("finished", False)
+    run.store.put_family(family(4))
+    for name in SKILLS:
+        run.store.set_skill(name, "f4", True)
+    await summarise_run(run)
+    summary: Any = run.store.meta("summary")
+    assert run.store.meta("finished")
+    assert summary["families"] == 5

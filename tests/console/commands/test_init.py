@@ -34,3 +34,16 @@ def test_a_configuration_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="exists already"):
         init.write_config(file, init.filled_in(None, None, None, []))
     assert file.read_text() == "# mine\n"
+
+
+def test_a_parameter_that_is_not_sent_is_written_and_read_back(tmp_path: Path) -> None:
+    file = tmp_path / "acdc.toml"
+    words = ["base_url='http://h:1/v1'", "model='m'", "temperature=unset", "top_p='unset'"]
+    asked = resolve(None, [f"endpoints.scientist.{word}" for word in words])
+    init.write_config(file, asked)
+    again = resolve(file, ["endpoints.critic.temperature=0.5"]).endpoints
+    assert again.scientist == asked.endpoints.scientist
+    assert again.scientist.sampling() == {"max_tokens": 4096}
+    assert again.of("critic").sampling() == {"temperature": 0.5, "max_tokens": 4096}
+    assert '\ntemperature = "unset"\n' in file.read_text()
+    assert "\n# temperature =\n" in file.read_text(), "a role inherits what it leaves out"

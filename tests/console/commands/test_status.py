@@ -114,6 +114,21 @@ def test_the_fittest_come_first_and_coverage_says_on_what(
     assert any(f"Coverage on the {on} (" in line for line in lines)
 
 
+@pytest.mark.parametrize(("asked", "told"), [(2, "generation 0 of 2"), (0, "generation 0 of 0")])
+def test_generations_are_told_of_those_that_were_asked_for(
+    folder: RunFolder, asked: int, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show({**collect(folder), "generations": asked}, Console(width=100))
+    assert f"unfinished, {told}" in capsys.readouterr().out
+
+
+def test_more_generations_than_asked_for_are_no_part_of_them(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show({**collect(folder), "generation": 4, "finished": True}, Console(width=100))
+    assert "finished, generation 4 (2 were asked for)" in capsys.readouterr().out
+
+
 def test_a_force_smaller_than_asked_for_is_reported() -> None:
     assert fewer_than(8, 8) is None
     assert fewer_than(100, 8) == "8 experts answer, not 100: the run has no more that are graded"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import threading
+from functools import partial
 from pathlib import Path
 
 from memory.store import RunStore
@@ -106,3 +107,53 @@ def test_a_scientist_of_no_use_leaves_a_clear_line_and_a_run_that_goes_on(
         reformed.set()
         acdc("run", folder, *command)
     assert finished(folder)["pool"]["active"] >= 2
+
+
+def test_a_model_with_a_mind_of_its_own_is_asked_as_it_likes(
+    acdc: Acdc, tiny_config: Path, tmp_path: Path
+) -> None:
+    """No temperature, no nucleus, another name for the limit, and no reply in one token."""
+
+    def mishap(number: int, body: Body) -> Act | None:
+        for name in ("temperature", "top_p", "max_tokens"):
+            if name in body:
+                return Fail(400, f"'{name}' is not supported", code="unsupported_parameter")
+        if body["max_completion_tokens"] == 1:
+            return Fail(400, "Could not finish the message because max_tokens was reached.")
+        return None
+
+    folder = tmp_path / "run"
+    with endpoint(mishap) as server:
+        acdc("run", folder, *words(tiny_config, server.url))
+    finished(folder)
+    with RunStore.open(folder, read_only=True) as store:
+        calls = store.calls("scientist")
+    assert {call.refused for call in calls} == {("max_tokens", "temperature", "top_p")}
+    assert all(call.error is None and call.attempts == 1 for call in calls)
+    shown = acdc("trace", folder, "--role", "scientist").stdout
+    assert "refused: max_tokens, temperature, top_p" in " ".join(shown.split())
+
+
+def test_a_founding_in_vain_says_whether_replies_were_cut_off_or_late(
+    acdc: Acdc, tiny_config: Path, tmp_path: Path
+) -> None:
+    acts: dict[str, Act] = {"cut": Say('{"name": "half a prop', finish="length"), "late": Hang()}
+    once = (
+        "pool.founding_waves=1",
+        "endpoints.scientist.attempts=1",
+        "scientist.max_refinements=0",
+    )
+    lines = {}
+    for name, act in acts.items():
+        with endpoint(partial(_played_to_proposals, act)) as server:
+            command = words(tiny_config, server.url, *once)
+            said = acdc("run", tmp_path / name, *command, code=1).stderr
+        lines[name] = " ".join(said.split())
+    told = "cut off at the token limit; raise endpoints.scientist.max_tokens (4096 now)"
+    assert told in lines["cut"]
+    assert "no answer in time; raise endpoints.scientist.timeout (2 s now)" in lines["late"]
+    assert not any("stronger" in line for line in lines.values())
+
+
+def _played_to_proposals(act: Act, number: int, body: Body) -> Act | None:
+    return act if is_proposal(body) else None
