@@ -58,11 +58,14 @@ async def open_checkpoints(file: Path, progress: Progress) -> AsyncIterator[Asyn
         raise database_error(file, error) from error
 
 
+SERIALIZER = JsonPlusSerializer(allowed_msgpack_modules=None)
+"""It constructs no object that a record names but those of LangGraph's own."""
+
+
 @asynccontextmanager
 async def _opened(file: Path) -> AsyncIterator[AsyncSqliteSaver]:
-    serializer = JsonPlusSerializer(allowed_msgpack_modules=None)
     async with aiosqlite.connect(file) as connection:
-        yield AsyncSqliteSaver(connection, serde=serializer)
+        yield AsyncSqliteSaver(connection, serde=SERIALIZER)
 
 
 def _parts(file: Path) -> list[Path]:

@@ -131,6 +131,12 @@ def acdc(tmp_path_factory: pytest.TempPathFactory) -> Acdc:
     return Acdc(tmp_path_factory.mktemp("home"))
 
 
+@pytest.fixture
+def at_home(acdc: Acdc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process is where the runs of `acdc` were begun, and what they ask for is permitted."""
+    monkeypatch.setenv("ACDC_CACHE", acdc.environment["ACDC_CACHE"])
+
+
 @pytest.fixture(scope="session")
 def finished_run(acdc: Acdc, tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole run on tiny models, made once."""

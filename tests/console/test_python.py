@@ -19,8 +19,7 @@ PAGE = ROOT / "docs" / "python.md"
 
 
 @pytest.fixture
-def run(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> acdc.Run:
-    monkeypatch.setenv("ACDC_CACHE", str(tmp_path / "cache"))
+def run(finished_run: Path, at_home: None) -> acdc.Run:
     return acdc.Run(finished_run)
 
 
@@ -79,7 +78,7 @@ def test_errors_say_what_the_command_says(run: acdc.Run, tmp_path: Path) -> None
 
 
 def test_the_page_s_examples_run_as_they_stand(
-    tiny_config: Path, acdc_home: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_config: Path, at_home: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One after the other, on tiny models: only where the configuration comes from is changed."""
     monkeypatch.chdir(tmp_path)
@@ -91,7 +90,7 @@ def test_the_page_s_examples_run_as_they_stand(
 
 
 def test_the_readme_s_example_runs_as_it_stands(
-    finished_run: Path, acdc_home: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished_run: Path, at_home: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "runs").mkdir()
     shutil.copytree(finished_run, tmp_path / "runs" / "quickstart")
@@ -101,7 +100,7 @@ def test_the_readme_s_example_runs_as_it_stands(
 
 
 def test_a_call_that_fails_before_anything_is_achieved_leaves_no_folder(
-    tiny_config: Path, acdc_home: None, tmp_path: Path
+    tiny_config: Path, at_home: None, tmp_path: Path
 ) -> None:
     with pytest.raises(acdc.AcdcError):
         acdc.coevolve(tmp_path / "new", {"models": {"base": str(tmp_path / "nothing")}})
@@ -144,8 +143,3 @@ async def test_serve_in_a_notebook_says_where_to_call_it(run: acdc.Run) -> None:
 def test_the_store_of_a_run_is_read_only(run: acdc.Run) -> None:
     with run.store() as store, pytest.raises(acdc.AcdcError, match="opened for reading only"):
         store.put_meta("finished", False)
-
-
-@pytest.fixture
-def acdc_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ACDC_CACHE", str(tmp_path / "cache"))

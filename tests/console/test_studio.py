@@ -21,6 +21,7 @@ import pytest
 from agents.graph import build_graph
 from console.run.config import resolve
 from memory.store import RunStore
+from tests.console.conftest import Acdc
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVER = Path(sys.executable).with_name("langgraph")
@@ -38,7 +39,7 @@ def test_the_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def server(finished_run: Path, tmp_path: Path) -> Iterator[tuple[httpx.Client, Path]]:
+def server(acdc: Acdc, finished_run: Path, tmp_path: Path) -> Iterator[tuple[httpx.Client, Path]]:
     """A dev server with the graph of langgraph.json, pointed at a copy of a finished run."""
     run = Path(shutil.copytree(finished_run, tmp_path / "run"))
     given = json.loads((ROOT / "langgraph.json").read_text())
@@ -55,7 +56,7 @@ def server(finished_run: Path, tmp_path: Path) -> Iterator[tuple[httpx.Client, P
             env={
                 **os.environ,
                 "ACDC_RUN": str(run),
-                "ACDC_CACHE": str(tmp_path / "cache"),
+                "ACDC_CACHE": acdc.environment["ACDC_CACHE"],
                 "LANGSMITH_TRACING": "false",
             },
             stdout=log,

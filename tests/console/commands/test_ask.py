@@ -46,12 +46,15 @@ def reward_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 async def context(
-    finished_run: Path, reward_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished_run: Path,
+    reward_model: Path,
+    tmp_path: Path,
+    at_home: None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[ReadContext]:
     folder = tmp_path / "run"
     shutil.copytree(finished_run, folder)
     monkeypatch.setenv("ACDC_ANSWERING__REWARD_MODEL", str(reward_model))
-    monkeypatch.setenv("ACDC_CACHE", str(tmp_path / "cache"))
     place = RunFolder(folder)
     with RunStore.open(tmp_path / "calls") as calls:
         async with open_reading(place, place.config(), calls=calls) as opened:
@@ -115,9 +118,8 @@ async def test_status_of_an_unfinished_run_names_the_force_that_answers(
 
 
 async def test_experts_say_as_much_as_when_they_were_graded(
-    finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished_run: Path, tmp_path: Path, at_home: None
 ) -> None:
-    monkeypatch.setenv("ACDC_CACHE", str(tmp_path / "cache"))
     shutil.copytree(finished_run, tmp_path / "run")
     place = RunFolder(tmp_path / "run")
     limit = place.config().judge.max_tokens

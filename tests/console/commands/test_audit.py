@@ -69,7 +69,7 @@ def test_a_planted_question_is_found_and_named(
     assert counted["total"] == len(counted["solved"])
 
 
-def test_it_reads_as_a_table(finished_run: Path, tmp_path: Path) -> None:
+def test_it_reads_as_a_table(finished_run: Path, tmp_path: Path, at_home: None) -> None:
     file = tmp_path / "bench.jsonl"
     families = families_of(finished_run)
     records = [{"question": family.instructions["1"]} for family in families[:2]]

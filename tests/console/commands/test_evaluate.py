@@ -37,8 +37,7 @@ TASKS = [
 
 
 @pytest.fixture
-def folder(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
-    monkeypatch.setenv("ACDC_CACHE", str(tmp_path / "cache"))
+def folder(finished_run: Path, tmp_path: Path, at_home: None) -> RunFolder:
     shutil.copytree(finished_run, tmp_path / "run")
     return RunFolder(tmp_path / "run")
 

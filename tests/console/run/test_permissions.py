@@ -15,6 +15,7 @@ from typing import Any
 import ormsgpack
 import pytest
 
+from console.run.checkpoints import SERIALIZER
 from console.run.folder import RunFolder
 from console.run.permissions import permit, requests_of, unpermitted
 from memory.store import RunStore
