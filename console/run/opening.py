@@ -76,8 +76,6 @@ async def open_context(
         stack.push_async_callback(population.close)
         families = store.families()
         await asyncio.to_thread(novelty.reconcile, families)
-        # A run of an older schema has vectors in Chroma alone; readers look into run.db.
-        await asyncio.to_thread(embedder.embed, [family.novelty_text() for family in families])
         for family in families:
             write_family(folder.path / "tasks", family)
         yield RunContext(
