@@ -50,6 +50,7 @@ async def open_context(
         AcdcError: the run is open elsewhere, a part cannot be opened, or something is missing.
     """
     folder.refuse_links()
+    folder.refuse_lost_database()
     prompts = open_prompts(config)
     async with AsyncExitStack() as stack:
         store = stack.enter_context(RunStore.open(folder.path))
