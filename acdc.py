@@ -366,8 +366,10 @@ class RunExpert:
         from evolution.materialise.weights import rounded
 
         with self.run.store() as store:
-            genome = Genome.from_bytes(store.genome(self.record.genome_id))
+            known = self.record.genome_id
+            genome = Genome.stored(known, store.genome(known))
             bank = open_bank(RunFolder(self.run.path), self.run.config, store)
+        bank.check_genome(known, genome)
         return dict(rounded(bank, genome))
 
     def export(self, out: str | Path, *, force: bool = False, shard_gb: float = 5.0) -> Exported:

@@ -59,10 +59,13 @@ class Population:
 
         Raises:
             BankError: a checkpoint is missing, corrupt or of another architecture.
+            GenomeError: a genome that was decoded before is not that of its identifier.
         """
         async with self._lock:
             if self._bank is None:
                 self._bank = await done_in_own_thread(self._load)
+                for genome_id, genome in self._genomes.items():
+                    self._bank.check_genome(genome_id, genome)
             return self._bank
 
     def _load(self) -> Bank:
@@ -88,9 +91,17 @@ class Population:
             return self._broker
 
     def decode(self, genome_id: str, payload: bytes) -> Genome:
-        """The genome behind a stored payload; each is decoded once."""
+        """The genome behind a stored payload; each is decoded once, and held against the bank.
+
+        Raises:
+            GenomeError: the payload is damaged, or not what the identifier stands for. Where the
+                bank is not loaded yet, loading it tells the latter.
+        """
         if genome_id not in self._genomes:
-            self._genomes[genome_id] = Genome.from_bytes(payload)
+            genome = Genome.stored(genome_id, payload)
+            if self._bank is not None:
+                self._bank.check_genome(genome_id, genome)
+            self._genomes[genome_id] = genome
         return self._genomes[genome_id]
 
     async def close(self) -> None:

@@ -4,7 +4,8 @@
     ├── StoreError            the run folder or its database cannot be used
     │   ├── RunLockedError    another process writes to this run
     │   ├── SchemaError       the database is newer than this program, or not ours
-    │   └── ConflictError     a key is recorded already, with other content
+    │   ├── ConflictError     a key is recorded already, with other content
+    │   └── DamagedError      a record is not what was written
     ├── MissingDependencyError  something has to be installed first
     ├── EmbeddingError        texts could not be embedded
     ├── NoveltyError          the novelty memory (Chroma) cannot be used
@@ -35,6 +36,10 @@ class SchemaError(StoreError):
 
 class ConflictError(StoreError):
     """A key is recorded already, with other content."""
+
+
+class DamagedError(StoreError):
+    """A record of the database is not what was written."""
 
 
 class MissingDependencyError(AcdcError):

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from agents.chat.client import ChatClient, Place
@@ -17,6 +18,7 @@ from agents.judge.examiner import Scorer
 from agents.sandbox import Score, Submission
 from agents.task_force.ballot import normalise
 from memory.hashing import json_hash
+from memory.records import Json
 
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+|(?<=\d))(?:[eE][-+]?\d+)?")
 _DECISION = re.compile(r"^\W*decision\W*?:\W*(right|wrong)\b", re.IGNORECASE | re.MULTILINE)
@@ -30,6 +32,19 @@ ENTRIES = json.loads({entries!r})
 SCORE = reasoning_gym.get_score_answer_fn({dataset!r})
 
 
+def frozen(value):
+    # JSON knows no tuples, with which some scorers compare.
+    if isinstance(value, list):
+        return tuple(map(frozen, value))
+    if isinstance(value, dict):
+        return dict(zip(value, map(frozen, value.values())))
+    return value
+
+
+def right(t, answer):
+    return any(SCORE(answer=answer, entry=entry) >= 1.0 for entry in (t, frozen(t)))
+
+
 class TaskFamily:
     @staticmethod
     def get_tasks():
@@ -41,7 +56,14 @@ class TaskFamily:
 
     @staticmethod
     def score(t, submission):
-        return 1.0 if SCORE(answer=submission, entry=t) >= 1.0 else 0.0
+        try:
+            return float(right(t, submission))
+        except Exception:
+            # A scorer that fails on an answer, and not on the task's own, finds it wrong.
+            own = t.get("answer")
+            if right(t, "" if own is None else str(own)) or own is None:
+                return 0.0
+            raise
 """
 
 
@@ -107,7 +129,10 @@ class TaskScorer:
     """Takes the place of the sandbox in an examiner: the `code` of an item is its scoring rule.
 
     Scorers of reasoning-gym run in the real sandbox, since some of them evaluate what a model
-    wrote; requests that come together go there together.
+    wrote; requests that come together go there together. An answer on which such a scorer fails
+    (it raises, takes too long or too much memory) is wrong if the scorer works: under the same
+    limits it scores the task's own answer as right, or, where a task has none, an empty one at all.
+    Otherwise nothing is known of the answer, and it stays ungraded.
 
     Args:
         sandbox: where they run.
@@ -170,10 +195,31 @@ class TaskScorer:
             for submission in pending.submissions
         ]
         try:
-            scores = iter(await self._sandbox.score(program, flat))
+            scores = iter(await self._scored(program, entries, flat))
         except SandboxError as error:
             for pending in batch:
                 pending.scores.set_exception(error)
             return
         for pending in batch:
             pending.scores.set_result([next(scores) for _ in pending.submissions])
+
+    async def _scored(
+        self, program: str, entries: dict[str, dict[str, Any]], flat: Sequence[Submission]
+    ) -> list[Score]:
+        """Scores, those of answers included that ended the scorer's process."""
+        scores: list[Score] = []
+        while len(scores) < len(flat):
+            found = await self._sandbox.score(program, flat[len(scores) :])
+            scores += takewhile(lambda score: score.fault is None, found)
+            if len(scores) == len(flat):
+                break
+            instance = flat[len(scores)].instance
+            if not await self._works(program, instance, entries[instance].get("answer")):
+                return scores + found[len(scores) - len(flat) :]
+            scores.append(Score(0.0))
+        return scores
+
+    async def _works(self, program: str, instance: str, answer: Json) -> bool:
+        text = "" if answer is None else str(answer)
+        [score] = await self._sandbox.score(program, [Submission(instance, text)])
+        return score.value is not None if answer is None else score.value == 1.0

@@ -67,9 +67,10 @@ def export(folder: RunFolder, expert_id: str, out: Path, force: bool, shard_gb: 
     with RunStore.open(folder.path, read_only=True) as store:
         expert = store.expert(expert_id)
         check_place(out, force)
-        genome = Genome.from_bytes(store.genome(expert.genome_id))
+        genome = Genome.stored(expert.genome_id, store.genome(expert.genome_id))
         about = About(expert, folder.path.name, _lineage(store, expert), _skills(store, expert))
         bank = open_bank(folder, config, store)
+    bank.check_genome(expert.genome_id, genome)
     sources = _sources(config.models)
     return export_expert(
         bank, genome, about, sources, out, force=force, shard_bytes=int(shard_gb * 1e9)

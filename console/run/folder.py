@@ -187,6 +187,19 @@ class RunFolder:
                 if path.exists() and not (path.is_dir() or path.is_file()):
                     raise UsageError(f"{path} is neither a file nor a folder; nothing was written")
 
+    def refuse_lost_database(self) -> None:
+        """Refuse to go on without the truth: where there are checkpoints, there was a run.db.
+
+        Raises:
+            UsageError: it is missing or empty, and a new one would begin the run again.
+        """
+        lost = not self.database.is_file() or self.database.stat().st_size == 0
+        if lost and self.checkpoints.is_file() and self.checkpoints.stat().st_size > 0:
+            raise UsageError(
+                f"{self.database} is missing or empty, but the run had begun: restore the run "
+                "folder from a copy, or begin anew in another folder; nothing was written"
+            )
+
     def keep(self, config: RunConfig) -> None:
         """Store what a run that goes on was given anew; to be called by who holds its lock."""
         manifest = self.manifest()

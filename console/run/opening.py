@@ -50,6 +50,7 @@ async def open_context(
         AcdcError: the run is open elsewhere, a part cannot be opened, or something is missing.
     """
     folder.refuse_links()
+    folder.refuse_lost_database()
     prompts = open_prompts(config)
     async with AsyncExitStack() as stack:
         store = stack.enter_context(RunStore.open(folder.path))
@@ -76,8 +77,6 @@ async def open_context(
         stack.push_async_callback(population.close)
         families = store.families()
         await asyncio.to_thread(novelty.reconcile, families)
-        # A run of an older schema has vectors in Chroma alone; readers look into run.db.
-        await asyncio.to_thread(embedder.embed, [family.novelty_text() for family in families])
         for family in families:
             write_family(folder.path / "tasks", family)
         yield RunContext(

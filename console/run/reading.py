@@ -149,7 +149,7 @@ def check_prompts(store: RunStore, prompts: PromptLibrary, place: Path) -> None:
     if not isinstance(before, dict):
         return
     for name in PROMPTS_IN_KEYS:
-        if before[name] != prompts.prompt(name).hash:
+        if before.get(name) != prompts.prompt(name).hash:
             raise ConfigError(
                 f"{place} was started with another text of the prompt {name!r}, which is part of "
                 "what its answers mean; put that file back, or start another run folder"

@@ -27,7 +27,7 @@ from evolution.bank.merge_methods import BASE_NAME
 from evolution.bank.settings import ModelSettings, SpectralSettings
 from evolution.bank.sources import locate
 from evolution.bank.spectral import SpectralBasis, basis_recipe, spectral_bases
-from evolution.errors import BankError
+from evolution.errors import BankError, GenomeError
 from evolution.genome.genome import Genome
 from evolution.genome.geometry import Geometry
 from evolution.genome.noise import GENERATOR
@@ -159,6 +159,19 @@ class Bank:
         coefficients = np.zeros((len(self.blocks), len(names)), np.float32)
         coefficients[:, names.index(name)] = 1.0
         return Genome(coefficients)
+
+    def check_genome(self, genome_id: str, genome: Genome) -> None:
+        """Refuse a genome that is not the one of an identifier.
+
+        Raises:
+            GenomeError: it is another one.
+        """
+        if self.genome_id(genome) != genome_id:
+            raise GenomeError(
+                f"run.db is damaged in table genomes, record {genome_id} (its content is not that "
+                "of its id), or the base or a seed is another one: restore the run folder from a "
+                "copy"
+            )
 
     def genome_id(self, genome: Genome) -> str:
         """Identifier of an expert by its content; an anchor that is added changes none.

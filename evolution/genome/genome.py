@@ -131,6 +131,21 @@ class Genome:
         return _MAGIC + head + b"".join(array.tobytes() for array in arrays)
 
     @classmethod
+    def stored(cls, genome_id: str, payload: bytes) -> Genome:
+        """Read what a run has stored under an identifier.
+
+        Raises:
+            GenomeError: the bytes are damaged; names the record.
+        """
+        try:
+            return cls.from_bytes(payload)
+        except GenomeError as error:
+            raise GenomeError(
+                f"run.db is damaged in table genomes, record {genome_id} ({error}): restore the "
+                "run folder from a copy"
+            ) from error
+
+    @classmethod
     def from_bytes(cls, payload: bytes) -> Genome:
         """Read what `to_bytes` wrote.
 
@@ -145,10 +160,10 @@ class Genome:
             blocks, anchors = header["shape"]
             names = [(str(name), int(length)) for name, length in header["displacements"]]
             fields = [NoiseField(int(seed), scale) for seed, scale in header.get("noise", ())]
+            sizes = [blocks * anchors, *(length for _, length in names), *[blocks] * len(fields)]
         except (ValueError, KeyError, TypeError) as error:
             raise GenomeError(f"stored genome has a damaged header: {error}") from error
         values = np.frombuffer(body[: len(body) - len(body) % 4], dtype="<f4")
-        sizes = [blocks * anchors, *(length for _, length in names), *[blocks] * len(fields)]
         if len(body) != 4 * sum(sizes):
             raise GenomeError(f"stored genome has {len(body)} bytes, expected {4 * sum(sizes)}")
         first, *parts = np.split(values, np.cumsum(sizes)[:-1])

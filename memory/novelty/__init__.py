@@ -3,6 +3,7 @@
     memory      NoveltyMemory: kept in Chroma, owned by `run.db`
     embedding   Embedder, open_embedder, minilm: from texts to unit vectors
     recorded    RecordedEmbedder: vectors that a run has already, from `run.db`
+    seal        whether Chroma's files are what was left behind
     similarity  nearest, Neighbour: exact cosine similarity, ties by id
 
 Chroma, PyTorch and OpenAI's client are loaded when they are first used.

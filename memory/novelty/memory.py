@@ -1,18 +1,21 @@
 """The novelty memory: which families are like this one? Kept in Chroma, owned by `run.db`.
 
 Chroma holds one collection of the embeddings of all families that were ever accepted. Whenever a
-run starts, `reconcile` makes it agree with `run.db`, so a kill between the two, a deleted folder or
-another embedder do no harm. That also lets new families wait: each write to Chroma ends in a commit
-to the disk, which takes longer than everything else, so families are stored many at a time, and
-those that wait are searched beside Chroma. Only the process that writes to the run may open it:
-Chroma's embedded store is not made for several processes.
+run starts, `reconcile` makes it agree with `run.db`, and has it show that every family is found by
+its own vector: what it says that it holds is no proof that it answers. A folder that is not what
+was left behind (see `seal`) is not opened but built anew. So a kill between the two, files that
+were damaged or deleted and another embedder do no harm. That also lets new families wait: each
+write to Chroma ends in a commit to the disk, which takes longer than everything else, so families
+are stored many at a time, and those that wait are searched beside Chroma. Only the process that
+writes to the run may open it: Chroma's embedded store is not made for several processes.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,6 +25,7 @@ import numpy as np
 
 from memory.errors import NoveltyError
 from memory.novelty.embedding import Embedder
+from memory.novelty.seal import break_seal, seal
 from memory.novelty.similarity import Neighbour, Vector, nearest
 from memory.records import Family
 from memory.settings import NoveltySettings
@@ -33,6 +37,11 @@ _EXTRA = 32
 """Candidates that Chroma's approximate search returns beyond those asked for; we rank exactly."""
 _INDEX = {"space": "cosine", "ef_construction": 200, "ef_search": 256, "max_neighbors": 32}
 _BATCH = 100
+_SAME = 1e-5
+"""How far two vectors may be apart that are the same: storing scales them to length one again."""
+_ASKED = 1000
+"""How many stored families are searched for when a memory is opened: to search takes as long as to
+build."""
 SERVER_SECONDS = 60.0
 """How long a Chroma server may take for one request."""
 
@@ -40,7 +49,14 @@ SERVER_SECONDS = 60.0
 class NoveltyMemory:
     """Embeddings of families, searched by similarity."""
 
-    def __init__(self, client: Any, collection: str, embedder: Embedder, place: str) -> None:
+    def __init__(
+        self,
+        client: Any,
+        collection: str,
+        embedder: Embedder,
+        place: str,
+        sealed: Path | None = None,
+    ) -> None:
         """Use `open`; this takes a Chroma client.
 
         Args:
@@ -48,11 +64,13 @@ class NoveltyMemory:
             collection: name of the collection, made if it is missing.
             embedder: makes all vectors, stored ones and queries.
             place: where the data are, for messages.
+            sealed: the folder that is sealed at the end; None for a server.
         """
         self._client = client
         self._name = collection
         self._embedder = embedder
         self._place = place
+        self._sealed = sealed
         self._latest: tuple[str, Vector] | None = None
         self._waiting: dict[str, tuple[str, Vector]] = {}
         with self._guard():
@@ -87,10 +105,12 @@ class NoveltyMemory:
         silent = ChromaSettings(anonymized_telemetry=False)
         url = settings.chroma_url if settings else None
         if url is None:
-            place = str(folder / FOLDER)
+            data = folder / FOLDER
+            place = str(data)
             with _guard(place):
+                _drop_what_is_not_as_it_was_left(data)
                 client = chromadb.PersistentClient(path=place, settings=silent)
-            return cls(client, "families", embedder, place)
+            return cls(client, "families", embedder, place, data)
         if not run_id:
             # Two runs in one collection would delete each other's families.
             raise ValueError("a Chroma server needs the run's id")
@@ -126,6 +146,9 @@ class NoveltyMemory:
         """Let go of the data; a memory that was closed cannot be used again."""
         with self._guard():
             self._client.close()
+        if self._sealed is not None:
+            with suppress(OSError):  # without a seal it is built anew
+                seal(self._sealed)
 
     def __enter__(self) -> Self:
         return self
@@ -154,23 +177,35 @@ class NoveltyMemory:
             )
 
     def reconcile(self, families: Sequence[Family]) -> None:
-        """Make the memory hold these families, as they are, and no others.
+        """Make the memory hold these families, as they are, and no others, and find them.
+
+        All of them are embedded: what a run has embedded before comes from run.db.
 
         Args:
             families: all that `run.db` has ever accepted.
         """
         self.flush()
         texts = {family.id: family.novelty_text() for family in families}
+        rows = dict(zip(texts, self._embedder.embed(list(texts.values())), strict=True))
         with self._guard():
-            stored = self._collection.get(include=["documents"])
-            known = dict(zip(stored["ids"], stored["documents"] or [], strict=True))
-            stale = [id_ for id_ in known if known[id_] != texts.get(id_)]
-            for start in range(0, len(stale), _BATCH):
-                self._collection.delete(ids=stale[start : start + _BATCH])
-        missing = [id_ for id_ in texts if known.get(id_) != texts[id_]]
-        for start in range(0, len(missing), _BATCH):
-            batch = missing[start : start + _BATCH]
-            self._store(batch, [texts[id_] for id_ in batch])
+            before = self._collection.count()
+            kept = self._sound(texts, rows)
+            if before and not kept:
+                log.warning(
+                    "the novelty memory %s does not find what run.db says that it holds: it is "
+                    "built anew from run.db",
+                    self._place,
+                )
+                self._client.delete_collection(self._name)
+                self._collection = self._open_collection()
+            missing = [id_ for id_ in texts if id_ not in kept]
+            for start in range(0, len(missing), _BATCH):
+                batch = missing[start : start + _BATCH]
+                self._collection.upsert(
+                    ids=batch,
+                    embeddings=np.stack([rows[id_] for id_ in batch]),
+                    documents=[texts[id_] for id_ in batch],
+                )
 
     def add(self, family: Family) -> None:
         """Remember a family; adding it again replaces it."""
@@ -206,10 +241,35 @@ class NoveltyMemory:
             self._latest = (text, self._embedder.embed([text])[0])
         return self._latest[1]
 
-    def _store(self, ids: list[str], texts: list[str]) -> None:
-        vectors = self._embedder.embed(texts)
-        with self._guard():
-            self._collection.upsert(ids=ids, embeddings=vectors, documents=texts)
+    def _sound(self, texts: Mapping[str, str], rows: Mapping[str, Vector]) -> set[str]:
+        """The families that are stored as they are; none, if one of them is not found."""
+        from chromadb.errors import ChromaError
+
+        try:
+            stored = self._collection.get(include=["documents", "embeddings"])
+            known = dict(zip(stored["ids"], stored["documents"], strict=True))
+            stale = [id_ for id_ in known if known[id_] != texts.get(id_)]
+            for start in range(0, len(stale), _BATCH):
+                self._collection.delete(ids=stale[start : start + _BATCH])
+            vectors = dict(zip(stored["ids"], stored["embeddings"], strict=True))
+            kept = [id_ for id_ in known if known[id_] == texts.get(id_)]
+            found = all(_same(vectors[id_], rows[id_]) for id_ in kept) and self._finds(
+                kept[:: 1 + len(kept) // _ASKED], rows
+            )
+        except ChromaError as error:  # over a damaged index
+            log.info("Chroma: %s", error)
+            found = False
+        return set(kept) if found else set()
+
+    def _finds(self, ids: Sequence[str], rows: Mapping[str, Vector]) -> bool:
+        """Whether each family is found by its own vector, be it by the name of a twin."""
+        for start in range(0, len(ids), _BATCH):
+            asked = np.stack([rows[id_] for id_ in ids[start : start + _BATCH]])
+            found = self._collection.query(query_embeddings=asked, n_results=1, include=[])
+            for names, own in zip(found["ids"], asked, strict=True):
+                if not names or names[0] not in rows or not _same(rows[names[0]], own):
+                    return False
+        return True
 
     def _open_collection(self) -> Any:
         """The collection of this embedder; that of another one is made anew, empty."""
@@ -231,8 +291,29 @@ class NoveltyMemory:
             embedding_function=None,
         )
 
-    def _guard(self) -> Any:
-        return _guard(self._place)
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        try:
+            with _guard(self._place):
+                yield
+        except NoveltyError:
+            self._sealed = None  # what failed may be what is there: it is built anew
+            raise
+
+
+def _same(one: Vector, other: Vector) -> bool:
+    return one.shape == other.shape and bool(np.max(np.abs(one - other)) < _SAME)
+
+
+def _drop_what_is_not_as_it_was_left(data: Path) -> None:
+    """Delete a folder that somebody changed, or that a process which was killed left behind."""
+    if data.is_dir() and not break_seal(data):
+        log.warning(
+            "the novelty memory %s is not as a run left it (it was changed, or that run was "
+            "killed): it is built anew from run.db",
+            data,
+        )
+        shutil.rmtree(data)
 
 
 @contextmanager

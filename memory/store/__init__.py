@@ -4,7 +4,8 @@ store                RunStore, which joins the tables below
 database, schema     opening, locking, transactions, exactly-once steps, migrations
 experts, families, embeddings, assignments, answers, calls, journal   the tables
 shared               SharedBook: answers that several runs share
-codec                records to JSON and back
+codec                records to JSON and back, refused where they are damaged
+facts                what the facts about a run have to look like
 """
 
 from memory.store.store import (

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from memory.records import Answer, Grade
-from memory.store.codec import dump, dump_json, load
+from memory.store.codec import Table, dump, dump_json
 from memory.store.database import Database
+
+AnyKeyed = TypeVar("AnyKeyed", Answer, Grade)
+
+_ANSWERS = Table(
+    "answers",
+    Answer,
+    {"key": "key", "genome_id": "genome_id", "instance_hash": "instance_hash"},
+)
+_GRADES = Table("grades", Grade, {"key": "key", "answer_key": "answer_key", "passed": "passed"})
+_AMONG = "WHERE key IN (SELECT value FROM json_each(?))"
+"""One parameter for any number of keys: SQLite limits how many a statement may have."""
 
 
 class AnswerTables(Database):
@@ -21,18 +33,17 @@ class AnswerTables(Database):
 
     def answers(self, keys: Iterable[str]) -> dict[str, Answer]:
         """The answers among these keys that are recorded, in the order of the keys."""
-        return {key: load(Answer, text) for key, text in self._found("answers", keys)}
+        return self._found(_ANSWERS, keys)
 
     def answers_of(self, genome_id: str) -> list[Answer]:
         """All answers of one genome, by instance and sample."""
-        sql = "SELECT record FROM answers WHERE genome_id = ?"
-        found = [load(Answer, row[0]) for row in self._all(sql, (genome_id,))]
+        found = self._records(_ANSWERS, "WHERE genome_id = ?", (genome_id,))
         return sorted(found, key=lambda item: (item.instance_hash, item.sample, item.key))
 
     def answer_to(self, genome_id: str, instance_hash: str) -> Answer | None:
         """The first sample of a genome's answers to one instance, None if it never answered."""
-        sql = "SELECT record FROM answers WHERE genome_id = ? AND instance_hash = ?"
-        found = [load(Answer, row[0]) for row in self._all(sql, (genome_id, instance_hash))]
+        where = "WHERE genome_id = ? AND instance_hash = ?"
+        found = self._records(_ANSWERS, where, (genome_id, instance_hash))
         return min(found, key=lambda item: (item.sample, item.key), default=None)
 
     def put_grades(self, grades: Sequence[Grade]) -> None:
@@ -47,19 +58,18 @@ class AnswerTables(Database):
 
     def grades(self, keys: Iterable[str]) -> dict[str, Grade]:
         """The grades among these keys that are recorded, in the order of the keys."""
-        return {key: load(Grade, text) for key, text in self._found("grades", keys)}
+        return self._found(_GRADES, keys)
 
     def ratings(self) -> list[Grade]:
         """All votes of raters, by answer and vote."""
-        sql = (
-            "SELECT record FROM grades WHERE json_extract(record, '$.rater') <> '' "
-            "ORDER BY answer_key, json_extract(record, '$.vote')"
+        # What is no JSON is not left out: to read it says so.
+        where = (
+            "WHERE CASE WHEN json_valid(record) THEN json_extract(record, '$.rater') <> '' "
+            "ELSE 1 END"
         )
-        return [load(Grade, row[0]) for row in self._all(sql)]
+        return sorted(self._records(_GRADES, where), key=lambda item: (item.answer_key, item.vote))
 
-    def _found(self, table: str, keys: Iterable[str]) -> list[tuple[str, str]]:
+    def _found(self, table: Table[AnyKeyed], keys: Iterable[str]) -> dict[str, AnyKeyed]:
         wanted = list(dict.fromkeys(keys))
-        # One parameter for any number of keys: SQLite limits how many a statement may have.
-        sql = f"SELECT key, record FROM {table} WHERE key IN (SELECT value FROM json_each(?))"
-        records: dict[str, str] = dict(self._all(sql, (dump_json(wanted),)))
-        return [(key, records[key]) for key in wanted if key in records]
+        records = {item.key: item for item in self._records(table, _AMONG, (dump_json(wanted),))}
+        return {key: records[key] for key in wanted if key in records}

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from memory.errors import ConflictError, StoreError
 from memory.records import Assignment, AssignmentStatus, Draft, Rejection
-from memory.store.codec import dump, load
+from memory.store.codec import Table, dump
 from memory.store.database import Database
 
+_ASSIGNMENTS = Table(
+    "assignments", Assignment, {"id": "id", "generation": "generation", "position": "index"}
+)
+_DRAFTS = Table("drafts", Draft, {"assignment": "assignment", "round": "round"}, key=2)
+_STATUSES = get_args(AssignmentStatus)
 _PROGRESS: dict[AssignmentStatus, int] = {"open": 0, "candidate": 1, "accepted": 2, "rejected": 2}
 
 
@@ -47,20 +52,21 @@ class AssignmentTables(Database):
         Raises:
             StoreError: if it is not recorded.
         """
-        row = self._one("SELECT record FROM assignments WHERE id = ?", (assignment_id,))
-        if row is None:
+        found = self._record(_ASSIGNMENTS, "WHERE id = ?", (assignment_id,))
+        if found is None:
             raise StoreError(f"assignment {assignment_id} is not recorded in {self.path}")
-        return load(Assignment, row[0])
+        return found
 
     def assignments(
         self, generation: int | None = None, status: AssignmentStatus | None = None
     ) -> list[Assignment]:
         """Assignments of a generation and a status (or of any), by generation and index."""
-        sql = (
-            "SELECT record FROM assignments WHERE (?1 IS NULL OR generation = ?1) "
-            "AND (?2 IS NULL OR status = ?2) ORDER BY generation, position, id"
+        self._check_column("assignments", "status", _STATUSES)
+        where = (
+            "WHERE (?1 IS NULL OR generation = ?1) AND (?2 IS NULL OR status = ?2) "
+            "ORDER BY generation, position, id"
         )
-        return [load(Assignment, row[0]) for row in self._all(sql, (generation, status))]
+        return self._records(_ASSIGNMENTS, where, (generation, status))
 
     def assignment_status(self, assignment_id: str) -> AssignmentOutcome:
         """What became of an assignment: (status, rejection, family id).
@@ -73,7 +79,12 @@ class AssignmentTables(Database):
         if row is None:
             raise StoreError(f"assignment {assignment_id} is not recorded in {self.path}")
         status, reason, detail, family = row
-        rejection = None if reason is None else Rejection(reason=reason, detail=detail)
+        with self._reading("assignments", assignment_id):
+            if status not in _STATUSES or (status == "rejected") != (reason is not None):
+                raise ValueError(f"status is {status!r} with reason {reason!r}")
+            if not isinstance(family, str | None):
+                raise ValueError(f"family is {family!r}")
+            rejection = None if reason is None else Rejection(reason=reason, detail=detail)
         return AssignmentOutcome(status, rejection, family)
 
     def finish_assignment(
@@ -111,7 +122,11 @@ class AssignmentTables(Database):
             "SELECT reason, COUNT(*) FROM assignments WHERE status = 'rejected' "
             "GROUP BY reason ORDER BY COUNT(*) DESC, reason"
         )
-        return dict(self._all(sql))
+        counts: dict[str, int] = dict(self._all(sql))
+        with self._reading("assignments", "of status rejected"):
+            if not all(isinstance(reason, str) for reason in counts):
+                raise ValueError("a reason is no text")
+        return counts
 
     def put_draft(self, draft: Draft) -> None:
         """Keep one round of an assignment, in place of what this round held before."""
@@ -123,5 +138,4 @@ class AssignmentTables(Database):
 
     def drafts(self, assignment_id: str) -> list[Draft]:
         """The rounds of an assignment, in order."""
-        sql = "SELECT record FROM drafts WHERE assignment = ? ORDER BY round"
-        return [load(Draft, row[0]) for row in self._all(sql, (assignment_id,))]
+        return self._records(_DRAFTS, "WHERE assignment = ? ORDER BY round", (assignment_id,))

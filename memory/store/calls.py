@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TypedDict, cast
+from typing import TypedDict, cast, get_args
 
 from memory.records import Call, ChatMessage, Role
 from memory.store.codec import dump, load, load_json
@@ -24,7 +24,8 @@ _APART = frozenset({"messages", "cached"})
 """Fields of a call that are not in its record: kept in columns or tables of their own."""
 
 _SELECT = """
-SELECT calls.seq, calls.record, calls.cached, messages.record
+SELECT calls.key, calls.role, calls.purpose, calls.assignment, calls.record, calls.cached,
+    call_messages.message, messages.record
 FROM calls
 LEFT JOIN call_messages ON call_messages.call = calls.seq
 LEFT JOIN messages ON messages.hash = call_messages.message
@@ -59,7 +60,7 @@ class TranscriptTables(Database):
     def call(self, key: str) -> Call | None:
         """The call under this key, failed or not, with its whole transcript."""
         rows = self._all(_SELECT + "WHERE calls.key = ? ORDER BY call_messages.position", (key,))
-        return next(iter(_group(rows)), None)
+        return next(iter(self._group(rows)), None)
 
     def calls(self, role: Role | None = None, assignment: str | None = None) -> list[Call]:
         """All calls, or those of one role or assignment, in the order in which they ended."""
@@ -67,7 +68,7 @@ class TranscriptTables(Database):
             "WHERE (?1 IS NULL OR calls.role = ?1) AND (?2 IS NULL OR calls.assignment = ?2) "
             "ORDER BY calls.seq, call_messages.position"
         )
-        return _group(self._all(_SELECT + where, (role, assignment)))
+        return self._group(self._all(_SELECT + where, (role, assignment)))
 
     def count_cached(self, key: str) -> None:
         """Count one more use of a stored response."""
@@ -80,8 +81,13 @@ class TranscriptTables(Database):
             "FROM calls GROUP BY role ORDER BY role"
         )
         names = ("calls", "tokens_in", "tokens_out", "cached", "failed")
-        rows = self._all(sql)
-        return {role: cast(RoleTotals, dict(zip(names, n, strict=True))) for role, *n in rows}
+        totals = {}
+        for role, *numbers in self._all(sql):
+            with self._reading("calls", f"of role {role!r}"):
+                if role not in get_args(Role):
+                    raise ValueError("there is no such role")
+            totals[role] = cast(RoleTotals, dict(zip(names, numbers, strict=True)))
+        return totals
 
     def _insert_call(self, call: Call) -> None:
         self._write(
@@ -102,29 +108,40 @@ class TranscriptTables(Database):
         sql = "INSERT INTO call_messages SELECT seq, ?, ? FROM calls WHERE key = ?"
         for position, message in enumerate(call.messages):
             text = dump(message)
-            digest = hashlib.sha256(text.encode()).hexdigest()[:32]
+            digest = _digest(text)
             self._write("INSERT OR IGNORE INTO messages VALUES (?, ?)", (digest, text))
             self._write(sql, (position, digest, call.key))
 
+    def _group(self, rows: list[SqlRow]) -> list[Call]:
+        """Calls out of joined rows, one row per message; a call without any has one row as well."""
+        heads: dict[str, SqlRow] = {}
+        messages: dict[str, list[ChatMessage]] = {}
+        for key, role, purpose, assignment, record, cached, digest, message in rows:
+            heads[key] = (role, purpose, assignment, record, cached)
+            spoken = messages.setdefault(key, [])
+            if digest is not None:
+                spoken.append(self._message(digest, message))
+        return [self._joined(key, head, tuple(messages[key])) for key, head in heads.items()]
 
-def _group(rows: list[SqlRow]) -> list[Call]:
-    """Calls out of joined rows (call, record, cached, message), one row per message."""
-    heads: dict[int, tuple[str, int]] = {}
-    messages: dict[int, list[ChatMessage]] = {}
-    for call, record, cached, message in rows:
-        heads[call] = (record, cached)
-        spoken = messages.setdefault(call, [])
-        if message is not None:
-            spoken.append(load(ChatMessage, message))
-    return [
-        Call.model_validate(
-            {**_fields(record), "messages": tuple(messages[call]), "cached": cached}
-        )
-        for call, (record, cached) in heads.items()
-    ]
+    def _joined(self, key: str, head: SqlRow, messages: tuple[ChatMessage, ...]) -> Call:
+        role, purpose, assignment, record, cached = head
+        with self._reading("calls", key):
+            fields = load_json(record)
+            if not isinstance(fields, dict):
+                raise ValueError("no object")
+            call = Call.model_validate({**fields, "messages": messages, "cached": cached})
+            said = (call.key, call.role, call.purpose, call.assignment)
+            if said != (key, role, purpose, assignment):
+                raise ValueError(f"it is {said}")
+        return call
+
+    def _message(self, digest: str, text: str | None) -> ChatMessage:
+        with self._reading("messages", digest):
+            message = load(ChatMessage, text or "")
+            if _digest(text or "") != digest:
+                raise ValueError("its text is not that of its hash")
+        return message
 
 
-def _fields(record: str) -> dict[str, object]:
-    fields = load_json(record)
-    assert isinstance(fields, dict)
-    return dict(fields)
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

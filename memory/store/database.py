@@ -13,19 +13,23 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import cached_property
+from contextlib import AbstractContextManager, contextmanager
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from memory.errors import RunLockedError, SchemaError, StoreError
 from memory.store import schema
+from memory.store.codec import AnyRecord, Table, reading
 
 DATABASE = "run.db"
 LOCK = "run.lock"
 BUSY_SECONDS = 30.0
 """How long one connection waits for another's transaction; ours last milliseconds."""
+
+_AS_TEXT = partial(str, encoding="utf-8", errors="replace")
+"""So that a flipped bit is found in its record, and not as an error of the whole statement."""
 
 SqlRow = tuple[Any, ...]
 Parameters = Sequence[Any]
@@ -35,7 +39,8 @@ _ADVICE = {
     sqlite3.SQLITE_IOERR: "the disk failed or is full: check it and run the same command again",
     sqlite3.SQLITE_READONLY: "is not writable: check the permissions of its folder",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened: check the permissions of its folder",
-    sqlite3.SQLITE_NOTADB: "is not a database: choose another folder",
+    sqlite3.SQLITE_NOTADB: "is not a database, or no more: restore the run folder from a copy, or "
+    "choose another folder",
     sqlite3.SQLITE_CORRUPT: "is damaged: restore the run folder from a copy",
     sqlite3.SQLITE_BUSY: "is locked by another process: wait for it, and try again",
 }
@@ -232,6 +237,39 @@ class Database:
             except sqlite3.DatabaseError as error:
                 raise database_error(self.path, error, read_only=self.read_only) from error
 
+    def _records(
+        self, table: Table[AnyRecord], rest: str = "", parameters: Parameters = ()
+    ) -> list[AnyRecord]:
+        """The records of a table that a WHERE or ORDER BY asks for.
+
+        Raises:
+            DamagedError: one of them is not what was written.
+        """
+        rows = self._all(table.select + rest, parameters)
+        return [table.read(self.path, row) for row in rows]
+
+    def _record(
+        self, table: Table[AnyRecord], rest: str, parameters: Parameters
+    ) -> AnyRecord | None:
+        """The first of `_records`, if there is one."""
+        return next(iter(self._records(table, rest, parameters)), None)
+
+    def _reading(self, table: str, key: object) -> AbstractContextManager[None]:
+        """Reads one record; see `reading`."""
+        return reading(self.path, table, key)
+
+    def _check_column(self, table: str, column: str, known: tuple[str, ...]) -> None:
+        """Refuse a table in which a column has other values than these: queries would miss rows.
+
+        Raises:
+            DamagedError: names the record.
+        """
+        places = ", ".join("?" * len(known))
+        row = self._one(f"SELECT id, {column} FROM {table} WHERE {column} NOT IN ({places})", known)
+        if row is not None:
+            with self._reading(table, row[0]):
+                raise ValueError(f"{column} is {row[1]!r}")
+
     def _one(self, sql: str, parameters: Parameters = ()) -> SqlRow | None:
         """The first row of a query, if there is one."""
         rows = self._all(sql, parameters)
@@ -303,6 +341,7 @@ def connect(place: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Conne
     connection = sqlite3.connect(
         place, timeout=busy_seconds, isolation_level=None, check_same_thread=False
     )
+    connection.text_factory = _AS_TEXT
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
@@ -314,10 +353,11 @@ def _has_content(file: Path) -> bool:
 
 def _connect_to_read(folder: Path) -> sqlite3.Connection:
     place = folder / DATABASE
-    if not place.is_file():
+    if not _has_content(place):
         raise StoreError(
-            f"{place} is missing: the run has not got as far as writing it, or it was removed; "
-            "`acdc run` with this folder begins or continues the run"
+            f"{place} is {'empty' if place.exists() else 'missing'}: the run has not got as far as "
+            f"writing it (then `acdc run {folder}` begins it), or it was lost (then restore the "
+            "run folder from a copy)"
         )
     address = place.absolute().as_uri() + "?mode=ro"
     # A folder that cannot be written to holds no live run. SQLite then must be set not to use
@@ -328,6 +368,7 @@ def _connect_to_read(folder: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(
             address, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
         )
+        connection.text_factory = _AS_TEXT
         version = schema.check(connection, str(place))
     except sqlite3.Error as error:
         raise database_error(place, error) from error

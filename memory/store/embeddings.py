@@ -36,4 +36,11 @@ class EmbeddingTables(Database):
             "WHERE embedder = ? AND text IN (SELECT value FROM json_each(?))"
         )
         rows = self._all(sql, (embedder, dump_json(list(texts))))
-        return {text: np.frombuffer(vector, "<f4").astype(np.float32) for text, vector in rows}
+        return {text: self._vector(text, vector) for text, vector in rows}
+
+    def _vector(self, text: str, stored: bytes) -> Vector:
+        with self._reading("embeddings", text):
+            vector = np.frombuffer(stored, "<f4").astype(np.float32)
+            if not np.isclose(np.linalg.norm(vector), 1.0, atol=1e-3):
+                raise ValueError("no unit vector")
+        return vector

@@ -8,8 +8,14 @@ from collections.abc import Sequence
 from memory.errors import ConflictError, StoreError
 from memory.messages import did_you_mean
 from memory.records import ArchiveEntry, Expert
-from memory.store.codec import dump, dump_json, load
+from memory.store.codec import Table, dump, dump_json
 from memory.store.database import Database
+
+_EXPERTS = Table(
+    "experts",
+    Expert,
+    {"id": "id", "genome_id": "genome_id", "generation": "generation", "birth": "birth"},
+)
 
 
 class PopulationTables(Database):
@@ -35,7 +41,10 @@ class PopulationTables(Database):
         row = self._one("SELECT payload FROM genomes WHERE id = ?", (genome_id,))
         if row is None:
             raise StoreError(f"genome {genome_id} is not recorded in {self.path}")
-        return bytes(row[0])
+        with self._reading("genomes", genome_id):
+            if not isinstance(row[0], bytes):
+                raise ValueError("no bytes")
+        return row[0]
 
     def put_expert(self, expert: Expert) -> None:
         """Keep an expert; its genome must be recorded already.
@@ -57,20 +66,17 @@ class PopulationTables(Database):
         Raises:
             StoreError: it is not recorded; with the name most like it, if there is one.
         """
-        row = self._one("SELECT record FROM experts WHERE id = ?", (expert_id,))
-        if row is None:
+        found = self._record(_EXPERTS, "WHERE id = ?", (expert_id,))
+        if found is None:
             known = [expert.id for expert in self.experts()]
             hint = did_you_mean(expert_id, known, cutoff=0.5)
             raise StoreError(f"no expert {expert_id!r} in {self.folder}{hint}")
-        return load(Expert, row[0])
+        return found
 
     def experts(self, generation: int | None = None) -> list[Expert]:
         """All experts ever kept, or those born in one generation, the oldest first."""
-        sql = (
-            "SELECT record FROM experts WHERE ?1 IS NULL OR generation = ?1 "
-            "ORDER BY generation, birth, id"
-        )
-        return [load(Expert, row[0]) for row in self._all(sql, (generation,))]
+        where = "WHERE ?1 IS NULL OR generation = ?1 ORDER BY generation, birth, id"
+        return self._records(_EXPERTS, where, (generation,))
 
     def set_skill(self, expert_id: str, family_id: str, passed: bool) -> None:
         """Record that an expert passes or fails a family; a later verdict replaces it."""
@@ -83,7 +89,10 @@ class PopulationTables(Database):
     def skills(self, expert_id: str) -> dict[str, bool]:
         """The skill vector of one expert; families that are absent are missing, not failed."""
         sql = "SELECT family, passed FROM skills WHERE expert = ? ORDER BY family"
-        return {family: bool(passed) for family, passed in self._all(sql, (expert_id,))}
+        return {
+            family: self._verdict(expert_id, family, passed)
+            for family, passed in self._all(sql, (expert_id,))
+        }
 
     def all_skills(self, family_ids: Sequence[str] | None = None) -> dict[str, dict[str, bool]]:
         """The skill vector of every expert, on all families or on the given ones only.
@@ -99,8 +108,18 @@ class PopulationTables(Database):
         )
         wanted = None if family_ids is None else dump_json(list(family_ids))
         for expert, family, passed in self._all(sql, (wanted,)):
-            vectors[expert][family] = bool(passed)
+            verdict = self._verdict(expert, family, passed)
+            with self._reading("skills", f"{expert} {family}"):
+                if expert not in vectors:
+                    raise ValueError("there is no such expert")
+            vectors[expert][family] = verdict
         return vectors
+
+    def _verdict(self, expert: str, family: str, passed: object) -> bool:
+        with self._reading("skills", f"{expert} {family}"):
+            if passed not in (0, 1) or not isinstance(family, str):
+                raise ValueError(f"passed is {passed!r}")
+        return bool(passed)
 
     def put_archive(self, generation: int, entries: Sequence[ArchiveEntry]) -> None:
         """Record the archive of one generation, in place of an earlier one."""
@@ -118,10 +137,12 @@ class PopulationTables(Database):
             "SELECT expert, rank, fitness, novelty FROM archive_entries "
             "WHERE generation = ? ORDER BY rank, expert"
         )
-        return [
-            ArchiveEntry(expert=expert, rank=rank, fitness=fitness, novelty=novelty)
-            for expert, rank, fitness, novelty in self._all(sql, (generation,))
-        ]
+        found = []
+        for expert, rank, fitness, novelty in self._all(sql, (generation,)):
+            with self._reading("archive_entries", f"{generation} {expert}"):
+                entry = ArchiveEntry(expert=expert, rank=rank, fitness=fitness, novelty=novelty)
+            found.append(entry)
+        return found
 
     def latest_archive(self) -> tuple[int, list[ArchiveEntry]] | None:
         """The newest archive with its generation, None before the first selection."""

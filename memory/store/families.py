@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import time
+from typing import get_args
 
 from memory.errors import ConflictError, StoreError
+from memory.hashing import text_hash
 from memory.records import Family, FamilyStatus, Record
-from memory.store.codec import dump, load
+from memory.store.codec import Table, dump
 from memory.store.database import Database
+
+_FAMILIES = Table(
+    "families", Family, {"id": "id", "generation": "generation", "generator": "generator"}
+)
+_STATUSES = get_args(FamilyStatus)
 
 
 class FamilyEvent(Record):
@@ -53,15 +60,16 @@ class PoolTables(Database):
         Raises:
             StoreError: if it is not recorded.
         """
-        row = self._one("SELECT record FROM families WHERE id = ?", (family_id,))
-        if row is None:
+        found = self._record(_FAMILIES, "WHERE id = ?", (family_id,))
+        if found is None:
             raise StoreError(f"family {family_id} is not recorded in {self.path}")
-        return load(Family, row[0])
+        return self._with_own_code(found)
 
     def families(self, status: FamilyStatus | None = None) -> list[Family]:
         """All families, or those of one status, in the order in which they were accepted."""
-        sql = "SELECT record FROM families WHERE ?1 IS NULL OR status = ?1 ORDER BY seq"
-        return [load(Family, row[0]) for row in self._all(sql, (status,))]
+        self._check_column("families", "status", _STATUSES)
+        where = "WHERE ?1 IS NULL OR status = ?1 ORDER BY seq"
+        return [self._with_own_code(each) for each in self._records(_FAMILIES, where, (status,))]
 
     def family_status(self, family_id: str) -> FamilyStatus:
         """The present status of a family.
@@ -72,6 +80,9 @@ class PoolTables(Database):
         row = self._one("SELECT status FROM families WHERE id = ?", (family_id,))
         if row is None:
             raise StoreError(f"family {family_id} is not recorded in {self.path}")
+        with self._reading("families", family_id):
+            if row[0] not in _STATUSES:
+                raise ValueError(f"status is {row[0]!r}")
         status: FamilyStatus = row[0]
         return status
 
@@ -95,13 +106,28 @@ class PoolTables(Database):
     def family_events(self, family_id: str | None = None) -> list[FamilyEvent]:
         """What happened to one family, or to all, in order."""
         sql = (
-            "SELECT family, status, reason, generation, at FROM family_events "
+            "SELECT seq, family, status, reason, generation, at FROM family_events "
             "WHERE ?1 IS NULL OR family = ?1 ORDER BY seq"
         )
-        return [
-            FamilyEvent(family=family, status=status, reason=reason, generation=generation, at=at)
-            for family, status, reason, generation, at in self._all(sql, (family_id,))
-        ]
+        found = []
+        for seq, family, status, reason, generation, at in self._all(sql, (family_id,)):
+            with self._reading("family_events", seq):
+                event = FamilyEvent(
+                    family=family, status=status, reason=reason, generation=generation, at=at
+                )
+            found.append(event)
+        return found
+
+    def _with_own_code(self, family: Family) -> Family:
+        """The family, if its code is that of its hash, under which its grades are kept.
+
+        Raises:
+            DamagedError: it is not.
+        """
+        with self._reading("families", family.id):
+            if text_hash(family.code) != family.code_hash:
+                raise ValueError(f"its code is not that of its code_hash, {family.code_hash}")
+        return family
 
     def _add_family_event(self, family_id: str, status: FamilyStatus, reason: str) -> None:
         self._write(

@@ -5,12 +5,16 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Sequence
+from typing import get_args
 
 from pydantic import Field
 
 from memory.records import EventKind, Happened, Json, Record
 from memory.store.codec import dump_json, load_json
-from memory.store.database import Database
+from memory.store.database import Database, SqlRow
+from memory.store.facts import check_fact
+
+_HAPPENED: dict[str, type[Record]] = {each.kind: each for each in get_args(Happened)}
 
 
 class Event(Record):
@@ -80,7 +84,12 @@ class JournalTables(Database):
     def meta(self, key: str) -> Json:
         """A fact about the run, None if it is not recorded."""
         row = self._one("SELECT value FROM meta WHERE key = ?", (key,))
-        return None if row is None else load_json(row[0])
+        if row is None:
+            return None
+        with self._reading("meta", key):
+            value = load_json(row[0])
+            check_fact(key, value)
+        return value
 
     def add_event(self, event: Happened) -> None:
         """Append an event; inside `once` it is appended exactly once."""
@@ -92,13 +101,18 @@ class JournalTables(Database):
     def events(self, kind: EventKind | None = None) -> list[Event]:
         """All events, or those of one kind, in order."""
         sql = (
-            "SELECT kind, payload, generation, at FROM events "
+            "SELECT seq, kind, payload, generation, at FROM events "
             "WHERE ?1 IS NULL OR kind = ?1 ORDER BY seq"
         )
-        return [
-            Event(kind=name, payload=load_json(payload), generation=generation, at=at)
-            for name, payload, generation, at in self._all(sql, (kind,))
-        ]
+        found = []
+        for seq, name, text, generation, at in self._all(sql, (kind,)):
+            with self._reading("events", seq):
+                payload = load_json(text)
+                if name in _HAPPENED:
+                    _HAPPENED[name].model_validate(payload)
+                event = Event(kind=name, payload=payload, generation=generation, at=at)
+            found.append(event)
+        return found
 
     def spans(self, kind: str | None = None, name: str | None = None) -> list[StoredSpan]:
         """Ended spans of a kind and a name (or of any), by their start."""
@@ -107,13 +121,12 @@ class JournalTables(Database):
             "FROM spans WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR name = ?2) "
             "ORDER BY started_ns, id"
         )
-        fields = tuple(StoredSpan.model_fields)
-        return [
-            StoredSpan.model_validate(
-                {**dict(zip(fields, row, strict=True)), "attributes": load_json(row[-1])}
-            )
-            for row in self._all(sql, (kind, name))
-        ]
+        return [self._span(row) for row in self._all(sql, (kind, name))]
+
+    def _span(self, row: SqlRow) -> StoredSpan:
+        with self._reading("spans", row[0]):
+            fields = dict(zip(StoredSpan.model_fields, row, strict=True))
+            return StoredSpan.model_validate({**fields, "attributes": load_json(row[-1])})
 
     def phase_seconds(self) -> dict[str, float]:
         """Wall-clock seconds in which each phase was under way, over all processes of the run.
@@ -122,15 +135,18 @@ class JournalTables(Database):
         count once. Different phases may overlap. The first that ran is first.
         """
         sql = (
-            "SELECT name, started_ns, ended_ns FROM spans WHERE kind = 'phase' "
+            "SELECT id, name, started_ns, ended_ns FROM spans WHERE kind = 'phase' "
             "ORDER BY started_ns, ended_ns"
         )
         total: dict[str, int] = {}
         until: dict[str, int] = {}
-        for name, started, ended in self._all(sql):
-            begin = max(started, until.get(name, started))
-            total[name] = total.get(name, 0) + max(0, ended - begin)
-            until[name] = max(ended, until.get(name, ended))
+        for key, name, started, ended in self._all(sql):
+            with self._reading("spans", key):
+                if not isinstance(name, str):
+                    raise ValueError(f"name is {name!r}")
+                begin = max(started, until.get(name, started))
+                total[name] = total.get(name, 0) + max(0, ended - begin)
+                until[name] = max(ended, until.get(name, ended))
         return {name: nanoseconds / 1e9 for name, nanoseconds in total.items()}
 
 

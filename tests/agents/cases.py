@@ -17,7 +17,7 @@ from agents.sandbox import Inspection, Score, Submission
 from evolution.engines.base import Ask
 from evolution.errors import PromptTooLongError
 from evolution.genome.genome import Genome
-from memory.hashing import json_hash
+from memory.hashing import json_hash, text_hash
 from memory.records import AssignmentKind, Call, ChatMessage, Family, Reply, Role
 from memory.store import RunStore
 from prompts import PromptLibrary
@@ -43,8 +43,8 @@ def family(number: int, kind: AssignmentKind = "novel", parents: tuple[str, ...]
         description="a family for this test",
         capability="counting",
         difficulty=1,
-        code="class TaskFamily: ...",
-        code_hash=str(number),
+        code=f"class TaskFamily: ...  # {number}",
+        code_hash=text_hash(f"class TaskFamily: ...  # {number}"),
         instructions={"1": "a", "2": "b"},
         reference_answers={"1": "a", "2": "b"},
         wrong_answers={"1": ["b"], "2": ["a"]},

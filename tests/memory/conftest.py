@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from memory.hashing import text_hash
 from memory.records import Answer, Assignment, Call, ChatMessage, Expert, Family, Grade, Reply
 from memory.store import RunStore
 
@@ -37,7 +38,7 @@ def family_like(id_: str = "g0-a00-sum", **changes: Any) -> Family:
         "capability": "arithmetic",
         "difficulty": 1,
         "code": "class TaskFamily: ...",
-        "code_hash": "c0de",
+        "code_hash": text_hash("class TaskFamily: ..."),
         "instructions": {"1": "What is 1 + 2?", "2": "What is 3 + 4?"},
         "reference_answers": {"1": "3", "2": "7"},
         "wrong_answers": {"1": ["4"], "2": ["8"]},

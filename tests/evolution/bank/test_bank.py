@@ -17,7 +17,7 @@ from evolution.bank.bank import Bank, load_bank
 from evolution.bank.settings import ModelSettings, SeedSettings, SpectralSettings
 from evolution.breeding.breed import breed, random_genome
 from evolution.breeding.settings import BreedingSettings
-from evolution.errors import BankError
+from evolution.errors import BankError, GenomeError
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import expected_checksum, rounded
 from tests.evolution.conftest import models_of, write_adapter
@@ -165,3 +165,11 @@ def test_settings_refuse_a_name_that_is_taken() -> None:
         ModelSettings(seeds=(SeedSettings(name="base", path="x"),))
     with pytest.raises(ValueError, match="set a base, or at least one seed"):
         ModelSettings(base=None, seeds=())
+
+
+def test_a_genome_is_held_against_its_id(bank: Bank) -> None:
+    genome = bank.base_genome()
+    other = bank.seed_genome(bank.seed_names[-1])
+    bank.check_genome(bank.genome_id(genome), genome)
+    with pytest.raises(GenomeError, match=r"table genomes, record .* not that of its id"):
+        bank.check_genome(bank.genome_id(genome), other)

@@ -78,3 +78,5 @@ def test_damaged_bytes_are_refused(damage: object) -> None:
     payload = Genome(np.ones((2, 3)), {"w": np.ones(4)}).to_bytes()
     with pytest.raises(GenomeError, match="stored genome"):
         Genome.from_bytes(damage(payload))  # type: ignore[operator]
+    with pytest.raises(GenomeError, match=r"damaged in table genomes, record abc .*from a copy"):
+        Genome.stored("abc", damage(payload))  # type: ignore[operator]

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 
 from memory.errors import NoveltyError
 from memory.novelty.embedding import Vectors, minilm, unit_rows
 from memory.novelty.memory import NoveltyMemory
+from memory.novelty.recorded import RecordedEmbedder
 from memory.novelty.similarity import Neighbour
 from memory.records import Family
 from memory.settings import NoveltySettings
+from memory.store import RunStore
 
 MakeFamily = Callable[..., Family]
 
@@ -127,9 +132,9 @@ def test_families_that_wait_to_be_stored_are_found_and_ranked_like_the_others(
         memory.flush()
         assert [memory.nearest(family, k=7) for family in families[::23]] == waiting
         assert len(memory) == 230
-    with NoveltyMemory.open(tmp_path, embedder := WordEmbedder()) as memory:
+    with NoveltyMemory.open(tmp_path, WordEmbedder()) as memory:
+        assert len(memory) == 230, "closing has stored what waited"
         memory.reconcile(families)
-        assert embedder.embedded == [], "closing has stored what waited"
         assert [memory.nearest(family, k=7) for family in families[::23]] == waiting
 
 
@@ -156,20 +161,22 @@ def test_storing_that_fails_at_the_end_of_a_run_does_not_make_it_fail(
     assert "delete that folder" in caplog.text
 
 
-def test_the_memory_is_found_again_and_embeds_only_what_is_missing(
-    tmp_path: Path, pool: list[Family]
+def test_the_memory_is_found_again_and_only_what_is_missing_is_embedded(
+    tmp_path: Path, pool: list[Family], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with NoveltyMemory.open(tmp_path, WordEmbedder()) as memory:
-        memory.reconcile(pool[:3])
-        before = memory.nearest(pool[0])
-    embedder = WordEmbedder()
-    with NoveltyMemory.open(tmp_path, embedder) as memory:
-        assert memory.nearest(pool[0]) == before
-        embedder.embedded.clear()
-        memory.reconcile(pool)
-        assert embedder.embedded == [family.novelty_text() for family in pool[3:]]
-        memory.reconcile(pool)
-        assert len(memory) == 5
+    with RunStore.open(tmp_path) as store:
+        recorded = RecordedEmbedder(WordEmbedder(), store)
+        with NoveltyMemory.open(tmp_path, recorded) as memory:
+            memory.reconcile(pool[:3])
+            before = memory.nearest(pool[0])
+        embedder = WordEmbedder()
+        with NoveltyMemory.open(tmp_path, RecordedEmbedder(embedder, store)) as memory:
+            assert memory.nearest(pool[0]) == before
+            memory.reconcile(pool)
+            assert embedder.embedded == [pool[4].novelty_text()], "the fourth is the third's twin"
+            memory.reconcile(pool)
+            assert len(memory) == 5
+    assert caplog.text == "", "nothing was built anew"
 
 
 def test_what_run_db_does_not_know_or_knows_otherwise_is_put_right(
@@ -208,9 +215,8 @@ def test_no_absolute_path_is_stored(tmp_path: Path, pool: list[Family]) -> None:
         assert file.is_dir() or str(tmp_path).encode() not in file.read_bytes()
 
 
-def test_a_damaged_folder_says_what_to_do(tmp_path: Path, pool: list[Family]) -> None:
-    (tmp_path / "memory").mkdir()
-    (tmp_path / "memory" / "chroma.sqlite3").write_text("no database" * 1000)
+def test_a_place_that_is_no_folder_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "memory").write_text("no folder")
     with pytest.raises(NoveltyError, match="delete that folder; it is rebuilt"):
         NoveltyMemory.open(tmp_path, WordEmbedder())
 
@@ -224,6 +230,31 @@ def test_a_server_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
         NoveltyMemory.open(tmp_path, WordEmbedder(), at("http://127.0.0.1:9"))
 
 
+@contextmanager
+def chroma_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A real server and its address, once it answers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    command = str(Path(sys.executable).parent / "chroma")
+    arguments = [command, "run", "--path", str(folder), "--port", str(port)]
+    server = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                httpx.get(f"{url}/api/v2/heartbeat").raise_for_status()
+                break
+            except httpx.HTTPError:
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+        yield url, server
+    finally:
+        server.kill()
+        server.wait()
+
+
 @pytest.mark.slow
 def test_a_chroma_server_keeps_several_runs_apart_and_may_fail(
     tmp_path: Path,
@@ -231,22 +262,8 @@ def test_a_chroma_server_keeps_several_runs_apart_and_may_fail(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    command = str(Path(sys.executable).parent / "chroma")
-    arguments = [command, "run", "--path", str(tmp_path / "served"), "--port", str(port)]
-    server = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                one = NoveltyMemory.open(tmp_path, WordEmbedder(), at(url), run_id="one")
-                break
-            except NoveltyError:
-                assert time.monotonic() < deadline
-                time.sleep(0.2)
+    with chroma_server(tmp_path / "served") as (url, server):
+        one = NoveltyMemory.open(tmp_path, WordEmbedder(), at(url), run_id="one")
         one.reconcile(pool)
         two = NoveltyMemory.open(tmp_path, WordEmbedder(), at(url), run_id="two")
         two.reconcile(pool[:1])
@@ -269,9 +286,29 @@ def test_a_chroma_server_keeps_several_runs_apart_and_may_fail(
         with two:
             two.add(pool[1])
         assert "1 families were not stored" in caplog.text
-    finally:
-        server.kill()
-        server.wait()
+
+
+@pytest.mark.slow
+def test_a_server_that_lost_its_index_is_given_the_families_again(
+    tmp_path: Path, make_family: MakeFamily, caplog: pytest.LogCaptureFixture
+) -> None:
+    families = [make_family(f"f{index:04d}", description=f"no {index}") for index in range(1100)]
+    with RunStore.open(tmp_path) as store:
+        embedder = RecordedEmbedder(WordEmbedder(), store)
+        for damaged in (False, True, False):
+            if damaged:
+                for index in filter(Path.is_dir, (tmp_path / "served").iterdir()):
+                    shutil.rmtree(index)
+            with (
+                chroma_server(tmp_path / "served") as (url, _),
+                NoveltyMemory.open(tmp_path, embedder, at(url), run_id="one") as memory,
+            ):
+                memory.reconcile(families)
+                for family in families[::50]:
+                    stranger = family.model_copy(update={"id": "again"})
+                    assert memory.nearest(stranger, k=1)[0].similarity == 1.0
+            assert ("built anew" in caplog.text) is damaged
+            caplog.clear()
 
 
 @pytest.mark.slow

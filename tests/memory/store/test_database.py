@@ -88,7 +88,7 @@ def test_an_empty_log_does_not_keep_a_folder_of_others_from_being_read(
 
 
 def test_reading_needs_a_run(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"run\.db is missing: .*`acdc run`"):
+    with pytest.raises(StoreError, match=r"run\.db is missing: .*`acdc run .*from a copy"):
         RunStore.open(tmp_path / "none", read_only=True)
     assert not (tmp_path / "none").exists()
 

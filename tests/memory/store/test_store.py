@@ -244,10 +244,10 @@ def test_a_call_without_messages_is_found_too(store: RunStore, make_call: MakeCa
 
 
 def test_meta_and_events(store: RunStore) -> None:
-    assert store.meta("summary") is None
-    store.put_meta("summary", {"coverage": [1, None]})
-    store.put_meta("summary", {"coverage": [2, None]})
-    assert store.meta("summary") == {"coverage": [2, None]}
+    assert store.meta("a fact") is None
+    store.put_meta("a fact", {"coverage": [1, None]})
+    store.put_meta("a fact", {"coverage": [2, None]})
+    assert store.meta("a fact") == {"coverage": [2, None]}
     with store.once("selection", 4):
         store.add_event(FoundingWave(wave=0, assignments=4))
     store.add_event(GibberishFound(expert="g1-0", reason="loops"))
