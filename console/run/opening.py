@@ -16,6 +16,7 @@ from agents.offline import OfflineTransport, wrote
 from agents.progress import Progress, silent
 from agents.sandbox import open_sandbox
 from console.run.folder import RunFolder
+from console.run.permissions import machine_key
 from console.run.reading import (
     PROMPTS_IN_KEYS,
     PROMPTS_KEY,
@@ -61,7 +62,9 @@ async def open_context(
             store.put_meta(PROMPTS_KEY, dict(hashes))
         embedder = RecordedEmbedder(open_embedder(config.novelty), store)
         novelty = stack.enter_context(
-            NoveltyMemory.open(folder.path, embedder, config.novelty, run_id=store.run_id())
+            NoveltyMemory.open(
+                folder.path, embedder, config.novelty, run_id=store.run_id(), key=machine_key()
+            )
         )
         chat = ChatClient(config.endpoints, store, prompts, transport=OfflineTransport())
         stack.push_async_callback(chat.close)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,6 +27,8 @@ from memory.records import Role
 
 RECORD = "permitted"
 """Folder of the cache with one file for each permission."""
+KEY = "machine.key"
+"""File of the cache with the secret of this machine."""
 MAX_PLUGIN = 2**24
 """Bytes of a plugin's file; a longer one is no module."""
 
@@ -85,6 +89,21 @@ def permit(requests: Sequence[str]) -> None:
             raise UsageError(
                 f"{file} cannot be written: {error.strerror}; ACDC_CACHE names another folder"
             ) from None
+
+
+def machine_key() -> bytes:
+    """A secret of this machine, by which it knows again what it has left in a run folder.
+
+    Where it cannot be kept, it is another one each time.
+    """
+    file = cache_folder() / KEY
+    with suppress(OSError):
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(file, secrets.token_bytes(32))
+            file.chmod(0o600)
+        return file.read_bytes()
+    return secrets.token_bytes(32)
 
 
 def _record(line: str) -> Path:

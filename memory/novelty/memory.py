@@ -56,6 +56,7 @@ class NoveltyMemory:
         embedder: Embedder,
         place: str,
         sealed: Path | None = None,
+        key: bytes = b"",
     ) -> None:
         """Use `open`; this takes a Chroma client.
 
@@ -65,12 +66,14 @@ class NoveltyMemory:
             embedder: makes all vectors, stored ones and queries.
             place: where the data are, for messages.
             sealed: the folder that is sealed at the end; None for a server.
+            key: to seal it with.
         """
         self._client = client
         self._name = collection
         self._embedder = embedder
         self._place = place
         self._sealed = sealed
+        self._key = key
         self._latest: tuple[str, Vector] | None = None
         self._waiting: dict[str, tuple[str, Vector]] = {}
         with self._guard():
@@ -84,6 +87,7 @@ class NoveltyMemory:
         settings: NoveltySettings | None = None,
         *,
         run_id: str = "",
+        key: bytes = b"",
     ) -> Self:
         """Open the memory of a run.
 
@@ -92,6 +96,7 @@ class NoveltyMemory:
             embedder: makes all vectors.
             settings: `chroma_url` names a Chroma server that keeps the data instead.
             run_id: keeps the collections of several runs on such a server apart; `store.run_id()`.
+            key: a secret of this machine; a folder that was closed with another one is built anew.
 
         Raises:
             NoveltyError: if Chroma cannot open its data or reach its server.
@@ -108,9 +113,9 @@ class NoveltyMemory:
             data = folder / FOLDER
             place = str(data)
             with _guard(place):
-                _drop_what_is_not_as_it_was_left(data)
+                _drop_what_is_not_as_it_was_left(data, key)
                 client = chromadb.PersistentClient(path=place, settings=silent)
-            return cls(client, "families", embedder, place, data)
+            return cls(client, "families", embedder, place, data, key)
         if not run_id:
             # Two runs in one collection would delete each other's families.
             raise ValueError("a Chroma server needs the run's id")
@@ -148,7 +153,7 @@ class NoveltyMemory:
             self._client.close()
         if self._sealed is not None:
             with suppress(OSError):  # without a seal it is built anew
-                seal(self._sealed)
+                seal(self._sealed, self._key)
 
     def __enter__(self) -> Self:
         return self
@@ -305,12 +310,12 @@ def _same(one: Vector, other: Vector) -> bool:
     return one.shape == other.shape and bool(np.max(np.abs(one - other)) < _SAME)
 
 
-def _drop_what_is_not_as_it_was_left(data: Path) -> None:
+def _drop_what_is_not_as_it_was_left(data: Path, key: bytes) -> None:
     """Delete a folder that somebody changed, or that a process which was killed left behind."""
-    if data.is_dir() and not break_seal(data):
+    if data.is_dir() and not break_seal(data, key):
         log.warning(
-            "the novelty memory %s is not as a run left it (it was changed, or that run was "
-            "killed): it is built anew from run.db",
+            "the novelty memory %s is not as a run left it (it was changed, or comes from "
+            "elsewhere, or that run was killed): it is built anew from run.db",
             data,
         )
         shutil.rmtree(data)

@@ -24,6 +24,7 @@ from console.commands.evaluate import (
 )
 from console.errors import UsageError
 from console.run.folder import RunFolder
+from console.run.permissions import permit, requests_of
 from memory.records import GibberishFound
 from memory.store import RunStore
 from tests.agents.evaluation.log_cases import sample, write
@@ -37,9 +38,12 @@ TASKS = [
 
 
 @pytest.fixture
-def folder(finished_run: Path, tmp_path: Path, at_home: None) -> RunFolder:
-    shutil.copytree(finished_run, tmp_path / "run")
-    return RunFolder(tmp_path / "run")
+def folder(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    """A copy of a run on a machine that has evaluated nothing yet."""
+    monkeypatch.setenv("ACDC_CACHE", str(tmp_path / "cache"))
+    run = RunFolder(Path(shutil.copytree(finished_run, tmp_path / "run")))
+    permit(requests_of(run.manifest()["config"]))
+    return run
 
 
 def answers_kept(folder: RunFolder) -> int:

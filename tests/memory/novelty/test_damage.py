@@ -188,7 +188,7 @@ def test_entries_that_run_db_does_not_know_are_gone(
 ) -> None:
     served(folder, change)
     if sealed:  # as if it had happened before the run closed its memory
-        seal(folder / "memory")
+        seal(folder / "memory", b"")
     assert lost(folder) == []
 
 
@@ -196,7 +196,7 @@ def test_an_index_that_was_lost_before_the_folder_was_closed_is_built_anew(
     folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     shutil.rmtree(index_of(folder))
-    seal(folder / "memory")
+    seal(folder / "memory", b"")
     assert lost(folder) == []
     assert "does not find what run.db says that it holds: it is built anew" in caplog.text
     caplog.clear()
@@ -217,3 +217,13 @@ def test_a_memory_that_failed_is_not_sealed(folder: Path) -> None:
         memory.add(FAMILIES[0].model_copy(update={"id": "new"}))
         (folder / "memory" / "chroma.sqlite3").write_bytes(b"no database" * 1000)
     assert lost(folder) == []
+
+
+def test_what_another_machine_has_left_is_not_opened(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Native code reads these files; whoever made them could seal them, too."""
+    for key in (b"mine", b"mine", b"another"):
+        with NoveltyMemory.open(tmp_path, Sphere(), key=key):
+            pass
+        assert ("comes from elsewhere" in caplog.text) == (key == b"another")
