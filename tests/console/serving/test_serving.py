@@ -393,6 +393,23 @@ def test_without_a_token_only_the_loopback_is_served(
     assert ServeSettings(3, "majority", host=host).token() == TOKEN
 
 
+@pytest.mark.parametrize("token", ["geheimniß", "voilà", "se\u00adcret", "two\nlines", "a\x1bb"])
+def test_a_token_that_no_client_can_send_is_refused(
+    token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACDC_SERVE_TOKEN", token)
+    with pytest.raises(UsageError, match="ACDC_SERVE_TOKEN has to be printable ASCII"):
+        ServeSettings(3, "majority").token()
+
+
+@pytest.mark.parametrize("token", [f" {TOKEN}", f"{TOKEN}\n", f"\t{TOKEN}\r\n"])
+def test_white_space_around_a_token_is_not_part_of_it(
+    token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACDC_SERVE_TOKEN", token)
+    assert ServeSettings(3, "majority").token() == TOKEN
+
+
 def test_an_address_that_is_taken() -> None:
     with listen("127.0.0.1", 0) as taken:
         taken.listen()
