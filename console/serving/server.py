@@ -16,6 +16,7 @@ from agents.task_force.roster import Roster
 from console.errors import UsageError
 from console.run.folder import RunFolder
 from console.run.reading import open_reading
+from console.serving.door import uvicorn_config
 from console.serving.guard import Guard, is_loopback
 from console.serving.queue import Seats
 from console.serving.routes import build_app
@@ -95,7 +96,7 @@ async def serve(
             app = build_app(context, roster, seats, longest)
             guarded = Guard(app, seats, token, settings.largest_body)
             server = DrainingServer(
-                uvicorn.Config(guarded, log_level="warning", lifespan="off", server_header=False),
+                uvicorn_config(guarded),
                 seats,
                 lambda: ready(url_of(listener), roster),
             )
