@@ -442,9 +442,9 @@ def _in_event_loop() -> bool:
 
 
 def _at_least(name: str, value: float | None, least: float) -> None:
-    """Refuse a value below what the command would accept; None stands for a default."""
-    if value is not None and value < least:
-        raise UsageError(f"{name} = {value}: it must be at least {least}")
+    """Refuse a value that the command would not accept; None stands for a default."""
+    if value is not None and not least <= value < float("inf"):
+        raise UsageError(f"{name} = {value}: it must be at least {least}, and finite")
 
 
 def _resolved(place: RunFolder | None, config: Configuration) -> RunConfig:

@@ -6,6 +6,7 @@ the outcome. Importing them loads nothing heavy.
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Annotated
 
@@ -13,6 +14,7 @@ import typer
 
 from console import calling
 from console.commands.frame import app, out
+from console.display import VisibleFormatter
 
 # isort: off
 from console.commands import run, init, doctor, status, trace  # noqa: F401
@@ -44,4 +46,6 @@ def main() -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("TQDM_DISABLE", "1")
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(VisibleFormatter())
     app()

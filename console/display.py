@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
-import re
+import logging
 import threading
 import time
+from collections.abc import Iterable
 from types import TracebackType
+from typing import Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.segment import Segment
 from rich.text import Text
 
 from agents.progress import ProgressEvent
-
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+from memory.messages import visible
 
 PLAIN_EVERY_S = 10.0
 """Without a terminal a moving bar becomes one line at most this often."""
 
 
-def visible(text: str) -> str:
-    """A text that some model wrote, with control characters spelled out: a terminal obeys them."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+class Terminal(Console):
+    """A console for texts that others wrote: neither it nor the terminal obeys them.
+
+    All that is printed goes through here, so no text has to be made harmless where it is printed.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """A text as it can be seen; rich drops some control characters without a trace."""
+        return super().render_str(visible(text), **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """All that is printed, in pieces; control codes of rich's own are kept."""
+        for piece in super().render(renderable, options):
+            yield piece if piece.control else Segment(visible(piece.text), piece.style)
+
+
+class VisibleFormatter(logging.Formatter):
+    """Log lines of which a terminal obeys nothing."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, and a traceback if there is one."""
+        return visible(super().format(record))
 
 
 class Pace:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from pydantic import ValidationError
+
+_OBEYED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and line end, DEL, C1
+    "\u202a-\u202e\u2066-\u2069"  # bidirectional embeddings, overrides and isolates
+    "\ud800-\udfff]"  # halves of characters, which cannot be written
+)
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
@@ -41,6 +48,19 @@ def printable(text: str) -> str:
         letter if letter.isprintable() or letter in "\n\t" else ascii(letter)[1:-1]
         for letter in text
     )
+
+
+def visible(text: str) -> str:
+    r"""A text of which a terminal obeys nothing: control characters, and what reverses a line.
+
+    What `printable` spells besides, as spaces of other widths and the joiners within emoji, stays.
+    """
+    return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def escaped_in_json(text: str) -> str:
+    r"""JSON with the same value, in which the same characters are escaped, as in `\u009b`."""
+    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def first_line(error: Exception) -> str:

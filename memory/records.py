@@ -46,7 +46,7 @@ class ChatMessage(Record):
 class Sampling(Record):
     """How tokens are drawn. Temperature 0 is greedy."""
 
-    temperature: float = Field(default=0.0, ge=0.0)
+    temperature: float = Field(default=0.0, ge=0.0, allow_inf_nan=False)
     top_p: float = Field(default=1.0, gt=0.0, le=1.0)
     max_tokens: int = Field(default=32, ge=1)
 

@@ -82,18 +82,35 @@ class RewardModel:
                     f"answering.reward_model {self._path} cannot be loaded ({reason}): name a "
                     "folder or hub id of a sequence classifier"
                 ) from error
+            if tokenizer.chat_template and not tokenizer.is_fast:
+                raise AnsweringError(
+                    f"answering.reward_model {self._path}: its tokenizer cannot tell control "
+                    "tokens from texts that spell them; add tokenizer.json to the folder"
+                )
             self._loaded = (tokenizer, model.to(device).eval())
         return self._loaded
 
 
 def _encoded(tokenizer: Any, question: str, answer: str, longest: int) -> Any:
-    """The conversation as the model knows it, or question and answer as a pair of texts."""
-    limits = {"truncation": True, "max_length": longest, "return_tensors": "pt"}
+    """The conversation as the model knows it, or question and answer as a pair of texts.
+
+    A reply that spells control tokens is read letter by letter: it cannot write a turn of its own.
+    """
+    from evolution.engines.writing import Writer
+
     if tokenizer.chat_template is None:
-        return tokenizer(question, answer, **limits)
+        return tokenizer(
+            question,
+            answer,
+            truncation=True,
+            max_length=longest,
+            split_special_tokens=True,
+            return_tensors="pt",
+        )
     turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-    text = tokenizer.apply_chat_template(turns, tokenize=False)
-    return tokenizer(text, add_special_tokens=False, **limits)
+    tokens = Writer(tokenizer).chat(turns, add_generation_prompt=False)
+    kept = tokens[-longest:] if tokenizer.truncation_side == "left" else tokens[:longest]
+    return tokenizer.pad({"input_ids": [kept]}, padding=False, return_tensors="pt")
 
 
 def _longest(config: Any) -> int:

@@ -16,8 +16,10 @@ import typer
 from rich.console import Console
 
 from agents.errors import BudgetExhausted, JudgingError
+from console.display import Terminal
 from console.run.folder import RunFolder
 from memory.errors import AcdcError
+from memory.messages import escaped_in_json
 from prompts import PromptError
 
 app = typer.Typer(
@@ -32,8 +34,8 @@ T = TypeVar("T")
 METHOD = "skill_routing"
 """How one answer of N is chosen unless somebody says otherwise: the best at N = 3 and 8 together of
 those that need no judge, on run seed 0 (docs/results.md)."""
-out = Console()
-errors = Console(stderr=True)
+out = Terminal()
+errors = Terminal(stderr=True)
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -132,8 +134,9 @@ def _stop(*_: object) -> None:
 
 
 def print_json(value: object) -> None:
-    """One JSON object for programs."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """One JSON object for programs; what a terminal would obey is escaped as JSON has it."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    sys.stdout.write(escaped_in_json(text) + "\n")
 
 
 def supervise(action: Callable[[], None], errors: Console, debug: bool) -> int:

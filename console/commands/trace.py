@@ -6,12 +6,11 @@ from typing import Annotated, Any, TypeAlias, cast, get_args
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.rule import Rule
 from rich.syntax import Syntax
+from rich.text import Text
 
 from console.commands.frame import AsJson, Debug, RunDir, app, finish, out, print_json
-from console.display import visible
 from console.errors import UsageError
 from console.run.folder import RunFolder
 from memory.records import Assignment, Call, Draft, Role
@@ -207,28 +206,32 @@ def _show_assignment(trace: dict[str, Any], console: Console) -> None:
 
 def _show_call(call: Call, console: Console) -> None:
     console.print(
-        f"\n[bold]{call.role}[/bold] · {escape(call.purpose)} · round {call.round} · "
-        f"{escape(call.model)} · {call.tokens_in} in, {call.tokens_out} out, {call.seconds:.2f} s"
-        + (f" · refused: {', '.join(call.refused)}" if call.refused else "")
+        Text.assemble(
+            "\n",
+            (call.role, "bold"),
+            f" · {call.purpose} · round {call.round} · {call.model} · "
+            f"{call.tokens_in} in, {call.tokens_out} out, {call.seconds:.2f} s",
+            f" · refused: {', '.join(call.refused)}" if call.refused else "",
+        )
     )
     # The last message is what was newly said to the agent; the turns before it were shown before.
     for message in call.messages if call.round == 0 else call.messages[-1:]:
-        console.print(f"[dim]{message.role}:[/dim]")
+        console.print(f"{message.role}:", style="dim")
         _say(console, message.content)
     if call.reasoning:
-        console.print("[dim]thought:[/dim]")
+        console.print("thought:", style="dim")
         _say(console, call.reasoning)
     if call.error:
         _say(console, f"failed: {call.error}", "red")
     elif call.response is not None:
-        console.print("[dim]replied:[/dim]")
+        console.print("replied:", style="dim")
         _say(console, call.response)
 
 
 def _show_trial(draft: Draft, console: Console) -> None:
-    console.print(f"\n[bold]trial[/bold] · round {draft.round}")
+    console.print(Text.assemble("\n", ("trial", "bold"), f" · round {draft.round}"))
     if draft.proposal and isinstance(draft.proposal.get("code"), str):
-        console.print(Syntax(visible(str(draft.proposal["code"])), "python", word_wrap=True))
+        console.print(Syntax(str(draft.proposal["code"]), "python", word_wrap=True))
     if draft.gates is not None:
         verdict = "all gates passed" if draft.gates.passed else f"gate {draft.gates.code} failed"
         _say(console, f"{verdict}: {draft.gates.detail}")
@@ -256,4 +259,4 @@ def _show_expert(trace: dict[str, Any], console: Console) -> None:
 
 
 def _say(console: Console, text: str, style: str = "none") -> None:
-    console.print(visible(text), style=style, markup=False, highlight=False, soft_wrap=True)
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -39,7 +39,12 @@ def requests_of(tree: Mapping[str, Any]) -> list[str]:
     Args:
         tree: a configuration as it was written, not yet validated.
     """
-    return list(dict.fromkeys(map(printable, _requests(tree))))
+    return list(dict.fromkeys(_one_line(line) for line in _requests(tree)))
+
+
+def _one_line(text: str) -> str:
+    """A request that cannot look like two of them, or like another one."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def refuse_unpermitted(

@@ -1,5 +1,6 @@
 """The collective as an OpenAI-compatible server: `acdc serve`.
 
+door       connections: the length of heads, deadlines
 guard      who may come in: host, bearer token, size of the body, a free seat
 queue      how many requests are under way, and the drain at the end
 protocol   what may be asked

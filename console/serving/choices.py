@@ -11,6 +11,7 @@ from typing import Literal
 from agents.context import ReadContext
 from agents.task_force.ballot import CandidateAnswer
 from agents.task_force.collective import Collective, CollectiveAnswer
+from console.serving.failures import invalid
 from console.serving.protocol import AnswerRequest, ChatRequest, CompletionRequest, Turn
 from memory.records import ChatMessage, Sampling, Token
 
@@ -77,9 +78,35 @@ def question_of_chat(context: ReadContext, request: ChatRequest) -> ServedQuesti
     return ServedQuestion("\n\n".join(f"{turn.role}: {turn.text}" for turn in spoken), chat)
 
 
-def questions_of_prompts(context: ReadContext, request: CompletionRequest) -> list[ServedQuestion]:
-    """Each prompt as a question, as `acdc ask` puts it: the experts are chat models."""
-    return [ServedQuestion(prompt, context.render_question(prompt)) for prompt in request.prompts]
+async def questions_of_prompts(
+    context: ReadContext, request: CompletionRequest
+) -> list[ServedQuestion]:
+    """Each prompt as a question, as `acdc ask` puts it: the experts are chat models.
+
+    Raises:
+        HttpRefusal: the tokenizer of the base has no such token, or the tokens say nothing.
+    """
+    texts = [
+        prompt if isinstance(prompt, str) else await _text_of(context, prompt)
+        for prompt in request.prompts
+    ]
+    return [ServedQuestion(text, context.render_question(text)) for text in texts]
+
+
+async def _text_of(context: ReadContext, tokens: list[int]) -> str:
+    """What the base's tokenizer reads in token ids."""
+    tokenizer = (await context.population.bank()).tokenizer
+    pieces = tokenizer.convert_ids_to_tokens(tokens)
+    if None in pieces:
+        raise invalid(
+            f"token id {tokens[pieces.index(None)]} is not in the vocabulary of the base, which "
+            f"has {len(tokenizer)} tokens",
+            "prompt",
+        )
+    text: str = tokenizer.decode(tokens, clean_up_tokenization_spaces=False)
+    if not text.strip():
+        raise invalid("prompt must not be empty", "prompt")
+    return text
 
 
 class Work:

@@ -119,4 +119,6 @@ def of_validation(errors: Sequence[Any], body: object) -> HttpRefusal:
     if first["type"] == "extra_forbidden":
         return invalid(f"unknown field: {param}", param, "unknown_parameter")
     said = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] in _NO_OBJECT[:2]:
+        said = "Input should be an object"
     return invalid(f"{param}: {said}" if param else said, param)

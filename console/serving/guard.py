@@ -15,7 +15,7 @@ from console.serving.failures import HttpRefusal, queue_full, shutting_down
 from console.serving.queue import Draining, Full, Seats
 
 BODY_SECONDS = 30.0
-"""How long a client may take to send its request."""
+"""How long a client may take to send the body of its request."""
 OPEN_PATHS = frozenset({"/health"})
 
 
@@ -53,9 +53,10 @@ class Guard:
             await refusal.response()(scope, receive, send)
 
     async def _seated(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Whoever is slow to send, or never ends, takes no seat from others.
+        body = await self._body(Headers(scope=scope), receive)
         try:
             with self.seats.seat():
-                body = await self._body(Headers(scope=scope), receive)
                 await self.app(scope, _replayed(body, receive), send)
         except Full as full:
             raise queue_full(full.retry_after) from None

@@ -7,9 +7,18 @@ is accepted and ignored.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 MOST_ANSWERS = 128
 """Choices of one request, over all of its prompts."""
@@ -43,7 +52,44 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 """Fields that we cannot honour -> the values with which they ask for nothing."""
 
+NO_TEXT = ("tool_calls", "function_call", "audio")
+"""What a message may hold besides its text, and no expert can read."""
+
+
+def _form(value: Any) -> str | None:
+    """What a value is, by which the unions below choose their branch.
+
+    Left to itself, pydantic reports what is wrong with the first branch, whatever was meant.
+    """
+    return {str: "text", list: "list", int: "number", bool: "number"}.get(type(value))
+
+
+def _form_of_prompt(value: Any) -> str | None:
+    return f"list of {_form((value or [''])[0])}" if isinstance(value, list) else _form(value)
+
+
+def _or_else(what_is_wanted: str, form: Callable[[Any], str | None] = _form) -> Discriminator:
+    return Discriminator(
+        form, custom_error_type="form", custom_error_message=f"Input should be {what_is_wanted}"
+    )
+
+
 Stop = Annotated[str, Field(min_length=1)]
+Stops = Annotated[
+    Annotated[Stop, Tag("text")] | Annotated[list[Stop], Field(max_length=MOST_STOPS), Tag("list")],
+    _or_else("a text or a list of texts"),
+]
+TokenId = Annotated[int, Field(ge=0, lt=1 << 31)]
+Prompts = Annotated[
+    Annotated[str, Tag("text")]
+    | Annotated[list[str], Tag("list of text")]
+    | Annotated[list[TokenId], Tag("list of number")]
+    | Annotated[list[list[TokenId]], Tag("list of list")],
+    _or_else(
+        "a text, a list of texts, a list of token ids, or a list of such lists", _form_of_prompt
+    ),
+]
+Prompt = str | list[int]
 
 
 def _none_beside(count: int | None) -> int | None:
@@ -101,7 +147,7 @@ class AnswerRequest(_Strict):
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     seed: int | None = None
-    stop: Stop | Annotated[list[Stop], Field(max_length=MOST_STOPS)] | None = None
+    stop: Stops | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(default=None, ge=1)
@@ -141,12 +187,39 @@ class TextPart(BaseModel):
     type: Literal["text"]
     text: str
 
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_other_types(cls, part: Any) -> Any:
+        kind = part.get("type") if isinstance(part, dict) else None
+        if isinstance(kind, str) and kind != "text":
+            raise ValueError(f"parts of type {kind[:40]!r} are not supported, only 'text'")
+        return part
+
 
 class Turn(BaseModel):
     """One message; what else clients keep in it (`name`, `refusal`) says nothing to an expert."""
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: Annotated[
+        Annotated[str, Tag("text")] | Annotated[list[TextPart], Tag("list")],
+        _or_else("a text or a list of parts of type 'text' (null in an assistant's message alone)"),
+    ]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_what_is_no_text(cls, turn: Any) -> Any:
+        """An assistant may have said nothing: clients send back what they received."""
+        if not isinstance(turn, dict):
+            return turn
+        role = turn.get("role")
+        if role in ("tool", "function"):
+            raise ValueError(f"messages of the role {role!r} are not supported")
+        for name in NO_TEXT:
+            if turn.get(name):
+                raise ValueError(f"{name} is not supported")
+        if role == "assistant" and turn.get("content") is None:
+            return {**turn, "content": turn.get("refusal") or ""}
+        return turn
 
     @property
     def text(self) -> str:
@@ -185,7 +258,7 @@ class ChatRequest(AnswerRequest):
 class CompletionRequest(AnswerRequest):
     """Body of /v1/completions."""
 
-    prompt: str | list[str]
+    prompt: Prompts
     logprobs: NoAlternatives = None
 
     @property
@@ -197,13 +270,16 @@ class CompletionRequest(AnswerRequest):
     def _says_something(self) -> Self:
         """Refuse empty prompts, and too many of them."""
         prompts = self.prompts
-        if not prompts or not all(prompt.strip() for prompt in prompts):
+        spoken = (prompt.strip() if isinstance(prompt, str) else prompt for prompt in prompts)
+        if not prompts or not all(spoken):
             raise ValueError("prompt must not be empty")
         if len(prompts) * (self.n or 1) > MOST_ANSWERS:
             raise ValueError(f"prompts times n must not exceed {MOST_ANSWERS}")
         return self
 
     @property
-    def prompts(self) -> list[str]:
-        """All prompts."""
-        return [self.prompt] if isinstance(self.prompt, str) else self.prompt
+    def prompts(self) -> Sequence[Prompt]:
+        """All prompts, each a text or the token ids of one."""
+        given = self.prompt
+        one = isinstance(given, str) or (given and isinstance(given[0], int))
+        return cast("Sequence[Prompt]", [given] if one else given)

@@ -60,7 +60,7 @@ def build_app(context: ReadContext, roster: Roster, seats: Seats, max_tokens: in
     @app.post("/v1/completions")
     async def completions(request: Request, body: CompletionRequest) -> Response:
         voice = roster.named(body.model)
-        work = Work(voice, questions_of_prompts(context, body), body, max_tokens)
+        work = Work(voice, await questions_of_prompts(context, body), body, max_tokens)
         return await _reply(request, work, _form("text", body), body)
 
     return app

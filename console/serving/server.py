@@ -16,6 +16,7 @@ from agents.task_force.roster import Roster
 from console.errors import UsageError
 from console.run.folder import RunFolder
 from console.run.reading import open_reading
+from console.serving.door import uvicorn_config
 from console.serving.guard import Guard, is_loopback
 from console.serving.queue import Seats
 from console.serving.routes import build_app
@@ -49,12 +50,18 @@ class ServeSettings:
     max_tokens: int | None = None
 
     def token(self) -> str | None:
-        """The bearer token, None if there is none.
+        """The bearer token without white space around it, None if nothing is left.
 
         Raises:
-            UsageError: there is none, and the address can be reached from other machines.
+            UsageError: clients cannot send it, or there is none and the address can be reached from
+                other machines.
         """
         token = os.environ.get(self.token_variable, "").strip() or None
+        if token is not None and not (token.isascii() and token.isprintable()):
+            raise UsageError(
+                f"the bearer token in {self.token_variable} has to be printable ASCII: clients "
+                "send other characters in different ways, or not at all"
+            )
         if token is None and not is_loopback(self.host):
             raise UsageError(
                 f"--host {self.host} is reachable from other machines: set a bearer token in "
@@ -89,7 +96,7 @@ async def serve(
             app = build_app(context, roster, seats, longest)
             guarded = Guard(app, seats, token, settings.largest_body)
             server = DrainingServer(
-                uvicorn.Config(guarded, log_level="warning", lifespan="off", server_header=False),
+                uvicorn_config(guarded),
                 seats,
                 lambda: ready(url_of(listener), roster),
             )

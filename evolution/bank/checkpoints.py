@@ -197,7 +197,7 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
     """The tokenizer of a checkpoint.
 
     Raises:
-        CheckpointError: it is missing, or has no chat template.
+        CheckpointError: it is missing, of another library, or has no chat template.
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
@@ -205,6 +205,11 @@ def load_tokenizer(checkpoint: Checkpoint) -> Any:
         raise CheckpointError(
             f"{checkpoint.label} has no tokenizer: {first_line(error)}"
         ) from error
+    if not tokenizer.is_fast:
+        raise CheckpointError(
+            f"{checkpoint.label}: its tokenizer is a {type(tokenizer).__name__}, which cannot tell "
+            "control tokens from texts that spell them; add tokenizer.json to the folder"
+        )
     if not tokenizer.chat_template:
         raise CheckpointError(
             f"{checkpoint.label}: its tokenizer has no chat template; use an instruction-tuned "

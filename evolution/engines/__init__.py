@@ -5,6 +5,7 @@ opening       open_engine
 broker        Broker: batches the requests of concurrent callers, to swap seldom
 held          HeldEngine: leases, swaps and the worker thread of an engine
 encoding      Encoder: from conversations to tokens and back
+writing       Writer: texts as tokens; control tokens in them are text
 compute       the number format that suits a device
 settings      EngineSettings
 transformers  the engine that runs anywhere

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from evolution.engines.base import Chat
+from evolution.engines.writing import Writer
 from evolution.errors import EngineError, PromptTooLongError
 from memory.records import ChatMessage, Token
 
@@ -65,7 +66,7 @@ class EncodedPrompt:
 
 @dataclass
 class Encoder:
-    """Renders conversations with the tokenizer's own chat template.
+    """Renders conversations with the tokenizer's own chat template, see `Writer`.
 
     Attributes:
         context: the longest sequence that the model can attend to.
@@ -73,7 +74,11 @@ class Encoder:
 
     tokenizer: Any
     context: int
-    _openings: dict[ChatMessage, list[int]] = field(default_factory=dict)
+    _openings: dict[ChatMessage, list[int]] = field(default_factory=dict, init=False)
+    _writer: Writer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._writer = Writer(self.tokenizer)
 
     def encode(self, chat: Chat, max_tokens: int) -> EncodedPrompt:
         """Token ids of a conversation, with the generation prompt.
@@ -100,7 +105,7 @@ class Encoder:
             PromptTooLongError: prompt and reply exceed the context.
             EngineError: the chat template refuses the conversation.
         """
-        reply: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        reply = self._writer.text(text)
         prompt = self.encode(chat, len(reply) + 1)
         return [*prompt.tokens, *reply], len(reply)
 
@@ -156,23 +161,18 @@ class Encoder:
 
     def _tokens(self, chat: Chat) -> list[int]:
         try:
-            text = self._render(chat)
+            return self._write(chat)
         except TemplateError:
             # Some templates know no system role; then its text opens the first question.
             try:
-                text = self._render(_without_system(chat))
+                return self._write(_without_system(chat))
             except TemplateError as error:
                 raise EngineError(
                     f"the chat template rejects this conversation: {error}"
                 ) from error
-        tokens: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        return tokens
 
-    def _render(self, chat: Chat) -> str:
-        text: str = self.tokenizer.apply_chat_template(
-            [message.model_dump() for message in chat], tokenize=False, add_generation_prompt=True
-        )
-        return text
+    def _write(self, chat: Chat) -> list[int]:
+        return self._writer.chat([message.model_dump() for message in chat], True)
 
 
 def longest_context(config: Any) -> int:

@@ -21,6 +21,8 @@ from memory.records import Reply
 from memory.spans import span
 
 T = TypeVar("T")
+COLDEST = 1e-5
+"""Below this temperature only the best score counts, and dividing the others by it may overflow."""
 
 
 class Stopped(Exception):
@@ -99,8 +101,9 @@ class HeldEngine(ABC):
         self._loaded = genome_id
 
     async def _answer(self, ask: Ask) -> list[Reply]:
-        if ask.sampling.temperature == 0.0:
-            ask = replace(ask, seeds=None)
+        if ask.sampling.temperature < COLDEST:
+            greedy = ask.sampling.model_copy(update={"temperature": 0.0})
+            ask = replace(ask, sampling=greedy, seeds=None)
         elif ask.seeds is None:
             raise ValueError("a temperature above 0 needs one seed per prompt")
         stop = threading.Event()

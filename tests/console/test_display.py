@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import logging
+from typing import Literal
 
 import pytest
-from rich.console import Console
 
 from agents.progress import DraftProgress, ProgressEvent
-from console.display import Display, left
+from console.display import Display, Terminal, VisibleFormatter, left
 
 
 class Clock:
@@ -24,7 +25,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def shown(events: list[tuple[float, ProgressEvent]], clock: Clock, terminal: bool = False) -> str:
     out = io.StringIO()
-    console = Console(file=out, force_terminal=terminal, width=100)
+    console = Terminal(file=out, force_terminal=terminal, width=100)
     with Display(console, "starting") as sink:
         for at, event in events:
             clock.now = 1000.0 + at
@@ -89,3 +90,20 @@ def test_drafts_tell_where_scientists_stand() -> None:
             assert told[-1].text == "draft: 2 in the gates, 1 in the trial"
     drafts.finished("g0-a01 candidate", 2, 8)
     assert told[-1] == ProgressEvent("step", "draft: g0-a01 candidate", 2, 8)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("kind", ["step", "line", "pulse"])
+def test_progress_shows_what_a_run_is_called_and_obeys_nothing(
+    clock: Clock, terminal: bool, kind: Literal["step", "line", "pulse"]
+) -> None:
+    event = ProgressEvent(kind, "judge: g1\x1b[2J\x9b31m\u202e[blink]:bomb:[/red]")
+    said = shown([(1.0, event)], clock, terminal)
+    assert "\\x1b[2J" in said
+    for obeyed in ("\x1b[2J", "\x9b", "\u202e", "\x1b[5m", "💣"):
+        assert obeyed not in said
+
+
+def test_a_log_line_is_spelled_too() -> None:
+    record = logging.LogRecord("acdc", logging.WARNING, "", 0, "seed %s", ("a\x1b[2J",), None)
+    assert VisibleFormatter().format(record) == "seed a\\x1b[2J"

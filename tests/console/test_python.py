@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable
@@ -129,8 +130,9 @@ def test_a_session_answers_only_inside_its_block(run: acdc.Run) -> None:
     with run.collective(1, "majority") as collective:
         with pytest.raises(acdc.AcdcError, match="max_tokens = 0"):
             collective.ask("Why?", max_tokens=0)
-        with pytest.raises(acdc.AcdcError, match="temperature = -1"):
-            collective.ask("Why?", temperature=-1)
+        for temperature in (-1, math.nan, math.inf):
+            with pytest.raises(acdc.AcdcError, match=f"temperature = {temperature}"):
+                collective.ask("Why?", temperature=temperature)
     with pytest.raises(acdc.AcdcError, match="inside its `with` block"):
         collective.ask("Why?")
 

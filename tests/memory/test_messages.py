@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import json
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from memory.messages import did_you_mean, first_line, first_problem
+from memory.messages import did_you_mean, escaped_in_json, first_line, first_problem, visible
 
 
 class Place(BaseModel):
@@ -34,3 +38,17 @@ def test_a_value_is_quoted_unless_it_may_be_long_or_hold_a_key() -> None:
 def test_an_error_without_words_is_named_by_its_type() -> None:
     assert first_line(ValueError("\nfirst\nsecond")) == "first"
     assert first_line(KeyError()) == "KeyError"
+
+
+def test_what_a_terminal_obeys_is_spelled_and_all_else_stays() -> None:
+    obeyed = "\x00\x08\r\x1b\x7f\x80\x9b\u202a\u202e\u2066\u2069\ud800"
+    assert visible(obeyed) == r"\x00\x08\r\x1b\x7f\x80\x9b\u202a\u202e\u2066\u2069\ud800"
+    stays = "\ta\nb\xa0é 語\u3000👩\u200d💻 [bold]\\x1b"
+    assert visible(stays) == stays
+
+
+@given(st.text(st.characters()))
+def test_json_means_the_same_with_what_a_terminal_obeys_escaped(text: str) -> None:
+    written = escaped_in_json(json.dumps({text: [text]}, ensure_ascii=False, indent=2))
+    assert json.loads(written) == {text: [text]}
+    assert visible(written) == written

@@ -7,9 +7,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-
 from console.commands import trace
+from console.display import Terminal
 from console.run.folder import RunFolder
 from memory.records import (
     Assignment,
@@ -49,7 +48,7 @@ def _call(role: str, assignment: str | None) -> Call:
 
 
 def _shown(found: trace.Trace, brief: bool = False) -> str:
-    console = Console(file=io.StringIO(), width=120)
+    console = Terminal(file=io.StringIO(), width=120)
     trace.show(found, console, brief)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()

@@ -57,6 +57,12 @@ def test_unknown_key_names_the_nearest_known_one(given: str, nearest: str) -> No
         resolve(None, [given])
 
 
+@pytest.mark.parametrize("given", ["judge.temperature=inf", "endpoints.scientist.timeout=inf"])
+def test_a_number_without_end_is_refused(given: str) -> None:
+    with pytest.raises(ConfigError, match=r"(temperature|timeout).*finite number"):
+        resolve(None, [given, *ENDPOINT])
+
+
 @pytest.mark.parametrize("given", ["foo=1", "judge.foo=1", "zzz.capacity_of=1"])
 def test_what_is_like_nothing_gets_no_hint(given: str) -> None:
     with pytest.raises(ConfigError, match="unknown key") as error:

@@ -185,6 +185,7 @@ def test_whoever_began_a_run_is_not_asked(acdc: Acdc, finished_run: Path) -> Non
         ({"endpoints": {"rater": {"api_key_env": "K"}}}, "offline with the key in $K"),
         ({"plugins": ["json"]}, "json/__init__.py, sha256"),
         ({"plugins": ["no.such"]}, "not here"),
+        ({"plugins": ["a\nnew: nothing"]}, r"module a\nnew: nothing (which"),
         ({"endpoints": {"rater": {"base_url": "http://\x1b]0;x\x07"}}}, r"http://\x1b]0;x\x07"),
     ],
 )

@@ -5,99 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Sequence
-from typing import Any, cast
+from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx
 import openai
 import pytest
-import uvicorn
 
-from agents.context import RunContext
-from agents.task_force.ballot import CandidateAnswer
-from agents.task_force.collective import Collective, CollectiveAnswer
-from agents.task_force.methods import Aids, method_named
-from agents.task_force.roster import Roster
-from console.serving import build_app, streams
-from console.serving.guard import Guard
-from console.serving.queue import Seats
-from console.serving.server import DrainingServer, listen, url_of
-from evolution.errors import EngineError
-from memory.records import ChatMessage, Sampling
-
-
-class Context:
-    """As much of a run as the routes look at."""
-
-    def render_question(self, instructions: str) -> list[ChatMessage]:
-        return [ChatMessage(role="user", content=instructions)]
-
-
-class Waiting(Collective):
-    """Says what it was asked, when it is allowed to."""
-
-    def __init__(self) -> None:
-        super().__init__(cast(RunContext, Context()), [], method_named("majority"), Aids())
-        self.go = asyncio.Event()
-        self.begun: list[str] = []
-        self.cancelled: list[str] = []
-
-    async def answer(
-        self,
-        question: str,
-        chat: list[ChatMessage],
-        sampling: Sampling,
-        seed: int = 0,
-        stop: Sequence[str] = (),
-        tokens: bool = False,
-    ) -> CollectiveAnswer:
-        self.begun.append(question)
-        try:
-            await self.go.wait()
-        except asyncio.CancelledError:
-            self.cancelled.append(question)
-            raise
-        if question == "fail":
-            raise EngineError("the engine is gone")
-        said = CandidateAnswer("alpha", question, question, 1, tokens_in=1)
-        return CollectiveAnswer(question, "alpha", "majority", 1.0, (said,), (1.0,), (), 0.0)
-
-
-class Place:
-    """A server in this process."""
-
-    def __init__(self, queue: int) -> None:
-        self.voice = Waiting()
-        self.seats = Seats(queue)
-        roster = Roster({"acdc": self.voice}, {})
-        app = build_app(cast(RunContext, Context()), roster, self.seats, 8)
-        self.listener = listen("127.0.0.1", 0)
-        self.ready = asyncio.Event()
-        config = uvicorn.Config(
-            Guard(app, self.seats, None, 1000), log_level="warning", lifespan="off"
-        )
-        self.server = DrainingServer(config, self.seats, self.ready.set)
-        self.url = url_of(self.listener)
-        self.running = asyncio.create_task(self.server.serve([self.listener]))
-
-    def ask(self, question: str = "one", **more: Any) -> asyncio.Task[httpx.Response]:
-        return asyncio.create_task(self._ask(question, more))
-
-    async def _ask(self, question: str, more: dict[str, Any]) -> httpx.Response:
-        options = {name: more.pop(name) for name in ("headers", "timeout") if name in more}
-        body = {"model": "acdc", "messages": [{"role": "user", "content": question}], **more}
-        async with httpx.AsyncClient(timeout=30) as client:
-            return await client.post(f"{self.url}/chat/completions", json=body, **options)
-
-    async def until_begun(self, count: int) -> None:
-        async with asyncio.timeout(30):
-            while len(self.voice.begun) < count:
-                await asyncio.sleep(0.005)
-
-    async def until_empty(self) -> None:
-        async with asyncio.timeout(30):
-            while self.seats.taken:
-                await asyncio.sleep(0.005)
+from console.serving import streams
+from tests.console.serving.place import Place
 
 
 @pytest.fixture
@@ -105,10 +21,7 @@ async def place() -> AsyncIterator[Place]:
     found = Place(queue=3)
     await found.ready.wait()
     yield found
-    found.voice.go.set()
-    found.server.should_exit = True
-    await found.running
-    found.listener.close()
+    await found.end()
 
 
 async def test_more_than_the_queue_holds_is_told_when_to_come_again(place: Place) -> None:

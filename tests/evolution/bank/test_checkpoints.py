@@ -10,9 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from transformers import AutoModelForCausalLM, LlamaConfig
+from transformers import AutoModelForCausalLM, ByT5Tokenizer, LlamaConfig
 
 from evolution.bank.bank import Bank, load_bank
+from evolution.bank.checkpoints import load_tokenizer, open_checkpoint
 from evolution.bank.settings import ModelSettings, SeedSettings, SpectralSettings
 from evolution.bank.sources import locate
 from evolution.errors import BankError, CheckpointError, IncompatibleError
@@ -328,6 +329,18 @@ def test_code_that_comes_with_a_checkpoint_is_never_run(
     with pytest.raises(CheckpointError, match="needs code of its own"):
         load(folder)
     assert not ran.exists()
+
+
+def test_a_tokenizer_that_reads_texts_as_control_tokens_is_refused(
+    tiny_family: TinyFamily, tmp_path: Path
+) -> None:
+    base = copy_of(tiny_family.base, tmp_path / "base")
+    (base / "tokenizer.json").unlink()
+    tokenizer = ByT5Tokenizer()
+    tokenizer.chat_template = "{{ messages[0]['content'] }}"
+    tokenizer.save_pretrained(base)
+    with pytest.raises(CheckpointError, match=r"ByT5Tokenizer.*add tokenizer\.json"):
+        load_tokenizer(open_checkpoint(base, "base"))
 
 
 def test_a_stored_head_that_differs_from_the_embeddings_is_refused(

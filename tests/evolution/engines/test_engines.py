@@ -160,6 +160,28 @@ async def test_seeds_make_replies_differ_and_repeat(engine: Engine, bank: Bank) 
         await ask(engine, bank.base_genome(), prompts, WARM)
 
 
+@pytest.mark.parametrize("temperature", [5e-324, 1e-46, 1e-38, 1e-6])
+async def test_near_temperature_zero_the_best_token_is_drawn(
+    engine: Engine, bank: Bank, temperature: float
+) -> None:
+    prompts, cold = questions(4), Sampling(temperature=temperature, top_p=0.9, max_tokens=8)
+    greedy = await ask(engine, bank.base_genome(), prompts)
+    drawn = await ask(engine, bank.base_genome(), prompts, cold, range(4))
+    assert [reply.text for reply in drawn] == [reply.text for reply in greedy]
+
+
+async def test_any_other_finite_sampling_draws_tokens(engine: Engine, bank: Bank) -> None:
+    prompts = [chat("one two three")] * 8
+    greedy = await ask(engine, bank.base_genome(), prompts[:1])
+    narrow = Sampling(temperature=1.5, top_p=5e-324, max_tokens=8)
+    for reply in await ask(engine, bank.base_genome(), prompts, narrow, range(8)):
+        assert reply.text == greedy[0].text
+    for hot in (1e38, 1e308):
+        wide = Sampling(temperature=hot, max_tokens=8)
+        replies = await ask(engine, bank.base_genome(), prompts, wide, range(8))
+        assert len({reply.text for reply in replies}) == 8
+
+
 async def test_long_prompts_with_seeds_are_answered(engine: Engine, bank: Bank) -> None:
     """More tokens than vLLM reads at a time: read in parts, with a seed, they would kill it."""
     prompts = [chat("one " * (150 + number)) for number in range(24)]

@@ -133,7 +133,7 @@ def test_a_damaged_file_is_not_opened(
     assert lost(folder) == []
     assert [record.getMessage() for record in caplog.records] == [
         f"the novelty memory {folder / 'memory'} is not as a run left it (it was changed, or "
-        "that run was killed): it is built anew from run.db"
+        "comes from elsewhere, or that run was killed): it is built anew from run.db"
     ]
 
 
