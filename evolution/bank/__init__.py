@@ -5,7 +5,8 @@ It owns how checkpoints are found, checked, identified by content and kept as di
     bank           Bank, load_bank
     settings       ModelSettings, SeedSettings, MergeSettings, SpectralSettings
     sources        locate: a folder, a GGUF file, the hub, or a seed that comes with this project
-    checkpoints    Checkpoint, open_checkpoint, load_tokenizer
+    checkpoints    Checkpoint, open_checkpoint
+    tokenizers     load_tokenizer, generation_of: what prompts become, where answers end
     adapters       LoRA seeds, read as factors
     anchors        Anchor, save_anchor, load_anchor
     task_vectors   LowRank, Dense

@@ -19,7 +19,7 @@ from transformers.initialization import no_init_weights
 
 from evolution.bank.adapters import is_adapter
 from evolution.bank.anchors import Anchor, adapter_anchor, base_tensors, full_anchor, mean_tensors
-from evolution.bank.checkpoints import Checkpoint, check_compatible, load_tokenizer, open_checkpoint
+from evolution.bank.checkpoints import Checkpoint, check_compatible, open_checkpoint
 from evolution.bank.fingerprint import tensors_hash
 from evolution.bank.gram import measure
 from evolution.bank.layout import Layout
@@ -27,6 +27,7 @@ from evolution.bank.merge_methods import BASE_NAME
 from evolution.bank.settings import ModelSettings, SpectralSettings
 from evolution.bank.sources import locate
 from evolution.bank.spectral import SpectralBasis, basis_recipe, spectral_bases
+from evolution.bank.tokenizers import generation_of, load_tokenizer
 from evolution.errors import BankError
 from evolution.genome.genome import Genome
 from evolution.genome.geometry import Geometry
@@ -76,6 +77,7 @@ class Bank:
         self.base = base
         self.base_hash = tensors_hash(base.items())
         self.tokenizer: Any = load_tokenizer(source)
+        self._generation = generation_of(self.tokenizer, source.generation, source.label)
         self.recipe = basis_recipe(self.base_hash, spectral)
         bases = spectral_bases(base, self.layout.matrices, self.recipe, spectral, cache_dir, stages)
         self.bases: Mapping[str, SpectralBasis] = {
@@ -94,13 +96,27 @@ class Bank:
 
     @property
     def config(self) -> Any:
-        """A copy of the architecture's configuration, of transformers."""
-        return copy.deepcopy(self._source.config)
+        """A copy of the architecture's configuration, of transformers.
+
+        It names the same end tokens as `generation`: some programs look here.
+        """
+        config = copy.deepcopy(self._source.config)
+        for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            setattr(config, key, getattr(self._generation, key))
+        return config
 
     @property
     def generation(self) -> Any:
-        """A copy of the generation configuration, which names the tokens that end an answer."""
-        return copy.deepcopy(self._source.generation)
+        """A copy of how experts answer (transformers), in engines and wherever they are exported.
+
+        It names the tokens that end an answer, and nothing that an engine does not do.
+        """
+        return copy.deepcopy(self._generation)
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """Tokens that end an answer."""
+        return frozenset(self._generation.eos_token_id or ())
 
     @property
     def seed_names(self) -> tuple[str, ...]:
@@ -195,7 +211,6 @@ class Bank:
                 self.config, dtype=dtype or self.dtype, trust_remote_code=False
             )
         model.tie_weights()
-        # A checkpoint may name more end tokens here than in its config.json.
         model.generation_config = self.generation
         with torch.no_grad():
             state = model.state_dict(keep_vars=True)

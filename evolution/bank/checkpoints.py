@@ -70,7 +70,7 @@ _DIFFER_FREELY = frozenset(
 )
 """What changes no logit, or is compared by the tensors themselves."""
 _VOCABULARY_TOLERANCE = 0.01
-_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError)
+UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Checkpoint:
         """
         try:
             tensor = self.read(self.layout.aliases.get(name, name)).to(dtype)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise CheckpointError(
                 f"{self.label}: tensor {name} cannot be read: {first_line(error)}"
             ) from error
@@ -123,7 +123,7 @@ def open_checkpoint(folder: Path, name: str) -> Checkpoint:
             generation = GenerationConfig.from_pretrained(folder)
         else:
             generation = GenerationConfig.from_model_config(config)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise CheckpointError(
             f"{label}: config.json cannot be read: {first_line(error)}"
         ) from error
@@ -193,26 +193,6 @@ def _other_settings(seed: Any, base: Any) -> list[str]:
     ]
 
 
-def load_tokenizer(checkpoint: Checkpoint) -> Any:
-    """The tokenizer of a checkpoint.
-
-    Raises:
-        CheckpointError: it is missing, or has no chat template.
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
-    except _UNREADABLE as error:
-        raise CheckpointError(
-            f"{checkpoint.label} has no tokenizer: {first_line(error)}"
-        ) from error
-    if not tokenizer.chat_template:
-        raise CheckpointError(
-            f"{checkpoint.label}: its tokenizer has no chat template; use an instruction-tuned "
-            "base, or add chat_template.jinja to the folder"
-        )
-    return tokenizer
-
-
 def _differs(
     seed: Checkpoint,
     base: Checkpoint,
@@ -238,7 +218,7 @@ def _check_vocabulary(seed: Checkpoint, base: Checkpoint) -> None:
         return
     try:
         ours, theirs = _vocabulary(seed), _vocabulary(base)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise CheckpointError(
             f"{seed.label}: its tokenizer cannot be read: {first_line(error)}"
         ) from error
@@ -346,7 +326,7 @@ def _load_whole(folder: Path, label: str) -> dict[str, Tensor]:
             ignore_mismatched_sizes=True,
             trust_remote_code=False,
         )
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise CheckpointError(f"{label}: weights cannot be read: {first_line(error)}") from error
     model, report = loaded
     missing = sorted(report["missing_keys"])

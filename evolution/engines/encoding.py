@@ -20,18 +20,6 @@ _SMALLEST_CACHE = 256
 _SHORTEST_OPENING = 16
 _KEPT_OPENINGS = 64
 _INCOMPLETE = "\ufffd"
-_TURN_ENDS = frozenset(
-    {
-        "<|im_end|>",
-        "<|eot_id|>",
-        "<|end_of_text|>",
-        "<|endoftext|>",
-        "<|end|>",
-        "<end_of_turn>",
-        "<|return|>",
-        "</s>",
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -135,15 +123,6 @@ class Encoder:
         ends[-1] = len(text)
         pieces = (text[start:end] for start, end in pairwise(ends))
         return tuple(map(Token, pieces, logprobs))
-
-    def end_tokens(self, generation_config: Any) -> frozenset[int]:
-        """Tokens that end a reply: those that model and tokenizer name, and known ends of turn."""
-        named = getattr(generation_config, "eos_token_id", None)
-        ends = set(named if isinstance(named, list) else [named])
-        ends.add(self.tokenizer.eos_token_id)
-        vocabulary = self.tokenizer.get_added_vocab()
-        ends.update(token for text, token in vocabulary.items() if text in _TURN_ENDS)
-        return frozenset(token for token in ends if token is not None)
 
     def _opening(self, system: ChatMessage) -> list[int]:
         """Tokens of the conversation that has this system message and an empty question."""

@@ -112,8 +112,7 @@ class TransformersEngine(HeldEngine):
         known = json_hash([self.profile, machine, shape, asdict(tried), side_by_side], 32)
         file = self._bank.origin.cache_dir / "passes" / f"{known}.json"
         sizes = remembered(file, tried, lambda: prove(self._model, tried, side_by_side))
-        ends = self._encoder.end_tokens(self._model.generation_config)
-        return Decoder(self._model, self._rows, sizes, ends, side_by_side)
+        return Decoder(self._model, self._rows, sizes, self._bank.end_tokens, side_by_side)
 
     def _complete(self, ask: Ask, stop: threading.Event) -> list[Reply]:
         encoded = [self._encoder.encode(chat, ask.sampling.max_tokens) for chat in ask.prompts]
