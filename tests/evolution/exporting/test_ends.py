@@ -55,7 +55,6 @@ def base_that_ends(
     if own is not None:
         (folder / "generation_config.json").write_text(json.dumps(own))
     change(folder / "config.json", eos_token_id=config, bos_token_id=None, pad_token_id=None)
-    # One whose added tokens are no ends of turns by themselves.
     change(folder / "tokenizer_config.json", eos_token=tokenizer, pad_token=None, bos_token=None)
     return folder
 
@@ -82,7 +81,7 @@ async def test_plain_transformers_answers_from_the_folder_as_the_run_did(
     model: Any = AutoModelForCausalLM.from_pretrained(out)
     reader = AutoTokenizer.from_pretrained(out)
     for prompt, reply in zip(prompts, replies, strict=True):
-        asked = reader.apply_chat_template(
+        asked: Any = reader.apply_chat_template(
             [message.model_dump() for message in prompt],
             add_generation_prompt=True,
             return_tensors="pt",
@@ -93,10 +92,9 @@ async def test_plain_transformers_answers_from_the_folder_as_the_run_did(
         assert reply.tokens_out == len(said)
         spoken = said[:-1] if reply.finish_reason == "stop" else said
         assert reply.text == reader.decode(spoken, skip_special_tokens=True)
-    stated = [
-        json.loads((out / name).read_text()) for name in ("config.json", "generation_config.json")
-    ]
-    assert stated[0].get("eos_token_id") == stated[1].get("eos_token_id")
+    files = ("config.json", "generation_config.json")
+    config_says, own_says = (json.loads((out / file).read_text()) for file in files)
+    assert config_says.get("eos_token_id") == own_says.get("eos_token_id")
 
 
 @pytest.mark.parametrize("value", ["<|im_end|>", [2, "</s>"], 2.5, True, [[2]], {"id": 2}])
