@@ -25,9 +25,9 @@ from evolution.bank.gram import measure
 from evolution.bank.layout import Layout
 from evolution.bank.merge_methods import BASE_NAME
 from evolution.bank.settings import ModelSettings, SpectralSettings
-from evolution.bank.sources import locate
+from evolution.bank.sources import BUILT_IN_BASE, PUBLISHED_BASE, locate
 from evolution.bank.spectral import SpectralBasis, basis_recipe, spectral_bases
-from evolution.bank.tokenizers import generation_of, load_tokenizer
+from evolution.bank.tokenizers import check_tokenizer, generation_of, load_tokenizer
 from evolution.errors import BankError
 from evolution.genome.genome import Genome
 from evolution.genome.geometry import Geometry
@@ -66,6 +66,7 @@ class Bank:
     def __init__(
         self,
         source: Checkpoint,
+        tokenizer: Any,
         base: Mapping[str, Tensor],
         anchors: Sequence[Anchor],
         origin: BankOrigin,
@@ -76,8 +77,8 @@ class Bank:
         self.layout: Layout = source.layout
         self.base = base
         self.base_hash = tensors_hash(base.items())
-        self.tokenizer: Any = load_tokenizer(source)
-        self._generation = generation_of(self.tokenizer, source.generation, source.label)
+        self.tokenizer = tokenizer
+        self._generation = generation_of(tokenizer, source.generation, source.label)
         self.recipe = basis_recipe(self.base_hash, spectral)
         bases = spectral_bases(base, self.layout.matrices, self.recipe, spectral, cache_dir, stages)
         self.bases: Mapping[str, SpectralBasis] = {
@@ -243,8 +244,10 @@ class Bank:
         if name in (self.base_name, *(anchor.name for anchor in self._anchors)):
             raise BankError(f"the bank already has an anchor {name!r}")
         folder = locate(path, self._cache_dir, self.dtype)
+        check_tokenizer(folder, f"{name} ({folder})", self.tokenizer, self._source.label)
         if is_adapter(folder):
-            return adapter_anchor(name, folder, self.layout, self.device)
+            names = _base_names(self.origin.models, self._source)
+            return adapter_anchor(name, folder, self.layout, self.device, names)
         checkpoint = open_checkpoint(folder, name)
         check_compatible(checkpoint, self._source)
         return full_anchor(name, checkpoint, self.base)
@@ -306,6 +309,9 @@ def load_bank(
     source = _source(models, full, folders, cache_dir, dtype)
     for checkpoint in full.values():
         check_compatible(checkpoint, source)
+    tokenizer = load_tokenizer(source)
+    for name, folder in folders.items():
+        check_tokenizer(folder, f"{name} ({folder})", tokenizer, source.label)
     if models.base is None:
         base = mean_tensors(list(full.values()), dtype, place)
     else:
@@ -313,10 +319,10 @@ def load_bank(
     anchors = [
         full_anchor(name, full[name], base)
         if name in full
-        else adapter_anchor(name, folder, source.layout, place)
+        else adapter_anchor(name, folder, source.layout, place, _base_names(models, source))
         for name, folder in folders.items()
     ]
-    return Bank(source, base, anchors, BankOrigin(models, spectral, cache_dir), stages)
+    return Bank(source, tokenizer, base, anchors, BankOrigin(models, spectral, cache_dir), stages)
 
 
 def _source(
@@ -340,3 +346,10 @@ def _source(
             f"seed {adapters[0]!r} is a LoRA adapter and needs its base: set models.base"
         )
     return next(iter(full.values()))
+
+
+def _base_names(models: ModelSettings, source: Checkpoint) -> tuple[str, ...]:
+    """What the base may be called by an adapter on it."""
+    known = [models.base, str(source.folder), getattr(source.config, "_name_or_path", None)]
+    published = [PUBLISHED_BASE] if models.base == BUILT_IN_BASE else []
+    return tuple(name for name in [*known, *published] if name)

@@ -11,6 +11,7 @@ from jinja2 import TemplateError
 
 from evolution.engines.base import Chat
 from evolution.errors import EngineError, PromptTooLongError
+from memory.messages import first_line
 from memory.records import ChatMessage, Token
 
 BUCKETS = "caches of 256 * 2**k; openings of 16 and more"
@@ -20,6 +21,16 @@ _SMALLEST_CACHE = 256
 _SHORTEST_OPENING = 16
 _KEPT_OPENINGS = 64
 _INCOMPLETE = "\ufffd"
+_FAILURES = (
+    TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What a chat template may raise: it is a program."""
 
 
 @dataclass(frozen=True)
@@ -136,13 +147,13 @@ class Encoder:
     def _tokens(self, chat: Chat) -> list[int]:
         try:
             text = self._render(chat)
-        except TemplateError:
+        except _FAILURES:
             # Some templates know no system role; then its text opens the first question.
             try:
                 text = self._render(_without_system(chat))
-            except TemplateError as error:
+            except _FAILURES as error:
                 raise EngineError(
-                    f"the chat template rejects this conversation: {error}"
+                    f"the chat template rejects this conversation: {first_line(error)}"
                 ) from error
         tokens: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return tokens
