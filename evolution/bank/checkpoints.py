@@ -177,6 +177,20 @@ def check_compatible(seed: Checkpoint, base: Checkpoint) -> None:
             base.label,
             ", ".join(differing),
         )
+    own, wanted = (_ends(each.generation) for each in (seed, base))
+    if own != wanted:
+        _log.warning(
+            "%s and %s name other end tokens, %s and %s; experts stop where the base does",
+            seed.label,
+            base.label,
+            own,
+            wanted,
+        )
+
+
+def _ends(generation: Any) -> list[Any]:
+    named = getattr(generation, "eos_token_id", None)
+    return sorted(named, key=str) if isinstance(named, list) else [named]
 
 
 def _computing(config: Any) -> dict[str, Any]:
