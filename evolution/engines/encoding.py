@@ -172,8 +172,17 @@ def longest_context(config: Any) -> int:
         config: of transformers.
     """
     limits = [getattr(config, "max_position_embeddings", None)]
-    if "sliding_attention" in (getattr(config, "layer_types", None) or ()):
+    # Where no layer says what it attends to, a window is for all of them.
+    kinds = getattr(config, "layer_types", None) or ("sliding_attention",)
+    if "sliding_attention" in kinds and getattr(config, "use_sliding_window", True):
         limits.append(getattr(config, "sliding_window", None))
+    if "chunked_attention" in kinds:
+        limits.append(getattr(config, "attention_chunk_size", None))
+    # Beyond this, every position would be another one than before.
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") == "longrope":
+        original = getattr(config, "original_max_position_embeddings", None)
+        limits.append(rope.get("original_max_position_embeddings") or original)
     return min((limit for limit in limits if limit), default=1 << 20)
 
 

@@ -28,8 +28,10 @@ from evolution.engines.transformers.packing import ModelWeights
 from evolution.engines.transformers.passes import candidates
 from evolution.engines.transformers.proof import prove, remembered
 from evolution.engines.transformers.sampling import log_probabilities
+from evolution.errors import EngineError
 from evolution.genome.genome import Genome
 from memory.hashing import json_hash
+from memory.messages import first_line
 from memory.records import Reply
 from memory.threads import usual_threads
 
@@ -38,6 +40,8 @@ ALGORITHM = 3
 
 _SWITCH_SECONDS = 0.0002
 _ROWS = {"cpu": 32, "cuda": 128}
+_UNFIT = (AttributeError, IndexError, TypeError, ValueError)
+"""What models raise that look for more in a cache than it has."""
 _PREFILL_TOKENS = {"cpu": 512, "cuda": 8192}
 
 
@@ -52,7 +56,7 @@ class TransformersEngine(HeldEngine):
         settings: device, threads and batch shape.
 
     Raises:
-        EngineError: the device does not exist.
+        EngineError: the device does not exist, or the model's layers are of another kind.
     """
 
     def __init__(self, bank: Bank, settings: EngineSettings) -> None:
@@ -75,7 +79,15 @@ class TransformersEngine(HeldEngine):
         use_grouped_attention(self._model)
         use_plain_head(self._model)
         # Made in the thread, and with the threads, that everything is computed in.
-        self._decoder: Decoder = self._thread.submit(self._new_decoder).result()
+        try:
+            self._decoder: Decoder = self._thread.submit(self._new_decoder).result()
+        except _UNFIT as error:
+            self._thread.shutdown()
+            raise EngineError(
+                f"the transformers engine cannot serve {type(self._model).__name__}, whose layers "
+                f"keep something else than keys and values by position ({first_line(error)}): "
+                "choose a base of another architecture"
+            ) from error
 
     @property
     def profile(self) -> str:
