@@ -19,7 +19,9 @@ from evolution.engines.encoding import BUCKETS, Encoder, longest_context
 from evolution.engines.held import HeldEngine, processor
 from evolution.engines.settings import EngineSettings
 from evolution.engines.transformers.attention import (
+    UNFIT,
     attends_by_segments,
+    unfit,
     use_grouped_attention,
     use_plain_head,
 )
@@ -28,10 +30,8 @@ from evolution.engines.transformers.packing import ModelWeights
 from evolution.engines.transformers.passes import candidates
 from evolution.engines.transformers.proof import prove, remembered
 from evolution.engines.transformers.sampling import log_probabilities
-from evolution.errors import EngineError
 from evolution.genome.genome import Genome
 from memory.hashing import json_hash
-from memory.messages import first_line
 from memory.records import Reply
 from memory.threads import usual_threads
 
@@ -40,8 +40,6 @@ ALGORITHM = 3
 
 _SWITCH_SECONDS = 0.0002
 _ROWS = {"cpu": 32, "cuda": 128}
-_UNFIT = (AttributeError, IndexError, TypeError, ValueError)
-"""What models raise that look for more in a cache than it has."""
 _PREFILL_TOKENS = {"cpu": 512, "cuda": 8192}
 
 
@@ -81,13 +79,9 @@ class TransformersEngine(HeldEngine):
         # Made in the thread, and with the threads, that everything is computed in.
         try:
             self._decoder: Decoder = self._thread.submit(self._new_decoder).result()
-        except _UNFIT as error:
+        except UNFIT as error:
             self._thread.shutdown()
-            raise EngineError(
-                f"the transformers engine cannot serve {type(self._model).__name__}, whose layers "
-                f"keep something else than keys and values by position ({first_line(error)}): "
-                "choose a base of another architecture"
-            ) from error
+            raise unfit(self._model, error) from error
 
     @property
     def profile(self) -> str:
