@@ -64,10 +64,13 @@ def escaped_in_json(text: str) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of a library's error; its type where it says nothing.
+    """The first line of a library's error, with the next where it ends with a colon.
+
+    It is its type where it says nothing.
 
     Where transformers advises to let a checkpoint run code, it says that this is not done.
     """
     if "trust_remote_code" in str(error):
         return "it needs code of its own (auto_map), which is never run"
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    first, *more = (str(error).strip() or type(error).__name__).splitlines()
+    return f"{first} {more[0].strip()}" if more and first.endswith(":") else first

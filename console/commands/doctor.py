@@ -34,6 +34,7 @@ from console.run.config import cache_folder, resolve
 from evolution.engines.settings import EngineSettings
 from evolution.planning.headroom import free_memory
 from memory.errors import AcdcError
+from memory.messages import first_line
 from memory.novelty.embedding import open_embedder
 from memory.records import Json, Role
 from memory.store import RunStore
@@ -242,13 +243,48 @@ def _seeds(config: RunConfig) -> list[Finding]:
     found = [Finding("seeds", "ok", ", ".join(bank.seed_names))]
     if not torch.cuda.is_available() and lacks_loop(bank):
         found.append(Finding("swaps", "hint", _SLOW))
-    return [*found, *_mergeability(bank)]
+    return [*found, *_witness(bank, config.engine), *_mergeability(bank)]
 
 
 _SLOW = (
     "full seeds are summed a few times slower than they could be: no C++ compiler here builds the "
     "loop for it; install one (apt-get install g++), or name one with CXX"
 )
+
+
+def _witness(bank: Bank, engine: EngineSettings) -> list[Finding]:
+    """Whether base and seeds compute as transformers and PEFT read them."""
+    from evolution.engines.witness import witness, witness_bytes
+
+    needed, free = witness_bytes(bank), free_memory()
+    if needed > free:
+        detail = (
+            f"not compared with transformers and PEFT: that takes {_mib(needed)}, and {_mib(free)} "
+            "are free"
+        )
+        return [Finding("reading", "hint", detail)]
+    try:
+        seen = [*witness(bank, engine.kind != "vllm")]
+    except (AcdcError, OSError) as error:
+        return [Finding("reading", "failed", first_line(error))]
+    figures: dict[str, Json] = {each.name: each.apart for each in seen}
+    wrong = [each for each in seen if each.apart > each.most]
+    if wrong:
+        worst = max(wrong, key=lambda each: each.apart / each.most)
+        return [
+            Finding(
+                "reading",
+                "failed",
+                f"{worst.name} computes otherwise than transformers (or PEFT) reads it: scores "
+                f"differ by up to {worst.apart:.2g}; leave it out, or merge it into a full "
+                "checkpoint with the library that made it",
+                figures,
+            )
+        ]
+    apart = max(each.apart for each in seen)
+    return [
+        Finding("reading", "ok", f"as transformers and PEFT: scores differ by {apart:.1g}", figures)
+    ]
 
 
 def _mergeability(bank: Bank) -> list[Finding]:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import math
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from evolution.bank.adapter_config import CONFIG, read_adapter_config
+from evolution.bank.files import check_files
 from evolution.bank.fingerprint import tensors_hash
 from evolution.bank.layout import Layout
 from evolution.bank.task_vectors import LowRank
@@ -21,41 +21,11 @@ from evolution.errors import CheckpointError, IncompatibleError
 from memory.hashing import json_hash
 from memory.messages import first_line
 
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+WEIGHTS = "adapter_model.safetensors"
 
-_FACTOR = re.compile(r"^(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.\w+)?\.weight$")
-_COMPUTED = frozenset({"peft_type", "lora_alpha", "alpha_pattern", "use_rslora"})
-"""Keys that say what the factors mean, and are followed here."""
-_DESCRIPTIVE = frozenset(
-    {
-        "auto_mapping",
-        "base_model_name_or_path",
-        "corda_config",
-        "eva_config",
-        "exclude_modules",
-        "inference_mode",
-        "init_lora_weights",
-        "layers_pattern",
-        "layers_to_transform",
-        "loftq_config",
-        "lora_dropout",
-        "lora_ga_config",
-        "megatron_core",
-        "peft_version",
-        "qalora_group_size",
-        "r",
-        "rank_pattern",
-        "revision",
-        "runtime_config",
-        "target_modules",
-        "task_type",
-    }
-)
-"""Keys that say how factors were trained, or where they are: their names and shapes say it, too.
-The settings of initialisers are among them, since `init_lora_weights` decides about those."""
-_INITIALISERS = (True, False, "gaussian", "eva", "orthogonal")
-"""Those that leave the base as it is. Others (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA, ...) change it,
-and their factors are meant for the changed base."""
+_log = logging.getLogger(__name__)
+
+_FACTOR = re.compile(r"^base_model\.model\.(.+)\.lora_([AB])\.weight$")
 
 
 @dataclass(frozen=True)
@@ -76,81 +46,54 @@ def is_adapter(folder: Path) -> bool:
     return (folder / CONFIG).is_file()
 
 
-def read_adapter(folder: Path, label: str, layout: Layout) -> Adapter:
+def read_adapter(folder: Path, label: str, layout: Layout, base_names: Sequence[str]) -> Adapter:
     """Read an adapter and check it against the architecture of the base.
+
+    Args:
+        folder: in the format of PEFT.
+        label: what the adapter is called in messages.
+        layout: of the base.
+        base_names: what the base may be called.
 
     Raises:
         CheckpointError: damaged, missing, or of a kind that has no factors.
         IncompatibleError: names the tensor and the two shapes.
     """
-    config = _read_config(folder, label)
+    check_files(folder, label)
+    config = read_adapter_config(folder, label)
     pairs = _factor_pairs(_read_weights(folder, label), label)
-    vectors: dict[str, LowRank] = {}
     for module, factors in sorted(pairs.items()):
         if set(factors) != {"A", "B"}:
             raise CheckpointError(f"{label}: {module} has only one of lora_A and lora_B")
-        down, up = factors["A"].float(), factors["B"].float()
-        name = f"{module}.weight"
-        _check_shapes(label, name, up, down, layout)
-        vectors[name] = LowRank(
-            up.contiguous(), down.contiguous(), _scale(config, module, down, label)
-        )
-    if not vectors:
+        _check_shapes(label, f"{module}.weight", factors["B"], factors["A"], layout)
+    if not pairs:
         raise CheckpointError(f"{label}: {folder / WEIGHTS} holds no LoRA factors")
+    scales = config.scales({module: len(factors["A"]) for module, factors in pairs.items()})
+    vectors = {
+        f"{module}.weight": LowRank(
+            pairs[module]["B"].float().contiguous(), pairs[module]["A"].float().contiguous(), scale
+        )
+        for module, scale in sorted(scales.items())
+    }
+    config.warn_of_another_base(base_names)
+    if any(folder.glob("model*.safetensors")):
+        _log.warning("%s holds a full model too: it is read as an adapter, as in PEFT", label)
     factors_hash = tensors_hash(
         (f"{name}.{part}", getattr(vector, part))
         for name, vector in vectors.items()
         for part in ("up", "down")
     )
-    scales = {name: vector.scale for name, vector in vectors.items()}
-    return Adapter(vectors, json_hash([factors_hash, scales], 32))
-
-
-def _read_config(folder: Path, label: str) -> dict[str, Any]:
-    try:
-        config: Any = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{label}: {folder / CONFIG} cannot be read: {first_line(error)}"
-        ) from error
-    if not isinstance(config, dict):
-        raise CheckpointError(f"{label}: {folder / CONFIG} holds no object")
-    kind = str(config.get("peft_type", "LORA")).upper()
-    if kind != "LORA":
-        raise CheckpointError(
-            f"{label} is a {kind} adapter; only LoRA is supported: merge it into a full checkpoint"
-        )
-    _check_meaning(config, label)
-    return config
-
-
-def _check_meaning(config: Mapping[str, Any], label: str) -> None:
-    """Refuse every key that is set and not known: it may change what the factors mean.
-
-    Raises:
-        CheckpointError: names the key.
-    """
-    advice = "merge it into a full checkpoint"
-    initialiser = config.get("init_lora_weights", True)
-    if initialiser not in _INITIALISERS:
-        raise CheckpointError(
-            f"{label}: init_lora_weights = {initialiser!r} is not known to leave the base as it "
-            f"is: {advice}, or save the adapter as a plain LoRA (PEFT: "
-            "path_initial_model_for_weight_conversion)"
-        )
-    unknown = sorted(
-        key
-        for key, value in config.items()
-        if value and (key, value) != ("bias", "none") and key not in _COMPUTED | _DESCRIPTIVE
-    )
-    if unknown:
-        raise CheckpointError(
-            f"{label} uses {unknown[0]}, which is not read for LoRA factors: {advice}"
-        )
+    return Adapter(vectors, json_hash([factors_hash, {n: v.scale for n, v in vectors.items()}], 32))
 
 
 def _read_weights(folder: Path, label: str) -> dict[str, Tensor]:
     path = folder / WEIGHTS
+    if not path.exists():
+        raise CheckpointError(
+            f"{label}: {WEIGHTS} is missing or damaged: no such file; pickles (adapter_model.bin) "
+            "are not read, they can run code: where you trust them, load the adapter with PEFT and "
+            "save it again (save_pretrained writes safetensors)"
+        )
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -189,25 +132,3 @@ def _check_shapes(label: str, name: str, up: Tensor, down: Tensor, layout: Layou
             f"{label} adapts tensor {name} with factors {tuple(up.shape)} x {tuple(down.shape)}, "
             f"the base has shape {expected}"
         )
-
-
-def _scale(config: Mapping[str, Any], module: str, down: Tensor, label: str) -> float:
-    """`alpha / rank` (or `alpha / sqrt(rank)`), with PEFT's patterns for single modules.
-
-    Raises:
-        CheckpointError: alpha or a pattern is none, or the rank is 0.
-    """
-    try:
-        alpha = float(config.get("lora_alpha", 8))
-        for pattern, value in dict(config.get("alpha_pattern") or {}).items():
-            if re.match(rf"(?:.*\.)?(?:{pattern})$", module):
-                alpha = float(value)
-                break
-    except (TypeError, ValueError, re.error) as error:
-        raise CheckpointError(
-            f"{label}: lora_alpha or alpha_pattern cannot be read: {first_line(error)}"
-        ) from error
-    rank = down.shape[0]
-    if rank == 0 or not math.isfinite(alpha):
-        raise CheckpointError(f"{label}: {module} has rank {rank} and lora_alpha {alpha}")
-    return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)

@@ -35,13 +35,15 @@ class Anchor:
     vectors: Mapping[str, TaskVector]
 
 
-def adapter_anchor(name: str, folder: Path, layout: Layout, device: torch.device) -> Anchor:
+def adapter_anchor(
+    name: str, folder: Path, layout: Layout, device: torch.device, base_names: Sequence[str]
+) -> Anchor:
     """The anchor of a LoRA adapter on the base, kept as factors.
 
     Raises:
         BankError: the adapter is damaged, or does not fit the base.
     """
-    adapter = read_adapter(folder, f"{name} ({folder})", layout)
+    adapter = read_adapter(folder, f"{name} ({folder})", layout, base_names)
     vectors = {key: vector.to(device) for key, vector in adapter.vectors.items()}
     return Anchor(name, adapter.content_hash, vectors)
 

@@ -19,14 +19,15 @@ from transformers.initialization import no_init_weights
 
 from evolution.bank.adapters import is_adapter
 from evolution.bank.anchors import Anchor, adapter_anchor, base_tensors, full_anchor, mean_tensors
-from evolution.bank.checkpoints import Checkpoint, check_compatible, load_tokenizer, open_checkpoint
+from evolution.bank.checkpoints import Checkpoint, check_compatible, open_checkpoint
 from evolution.bank.fingerprint import tensors_hash
 from evolution.bank.gram import measure
 from evolution.bank.layout import Layout
 from evolution.bank.merge_methods import BASE_NAME
 from evolution.bank.settings import ModelSettings, SpectralSettings
-from evolution.bank.sources import locate
+from evolution.bank.sources import BUILT_IN_BASE, PUBLISHED_BASE, locate
 from evolution.bank.spectral import SpectralBasis, basis_recipe, spectral_bases
+from evolution.bank.tokenizers import check_tokenizer, generation_of, load_tokenizer
 from evolution.errors import BankError, GenomeError
 from evolution.genome.genome import Genome
 from evolution.genome.geometry import Geometry
@@ -65,6 +66,7 @@ class Bank:
     def __init__(
         self,
         source: Checkpoint,
+        tokenizer: Any,
         base: Mapping[str, Tensor],
         anchors: Sequence[Anchor],
         origin: BankOrigin,
@@ -75,7 +77,8 @@ class Bank:
         self.layout: Layout = source.layout
         self.base = base
         self.base_hash = tensors_hash(base.items())
-        self.tokenizer: Any = load_tokenizer(source)
+        self.tokenizer = tokenizer
+        self._generation = generation_of(tokenizer, source.generation, source.label)
         self.recipe = basis_recipe(self.base_hash, spectral)
         bases = spectral_bases(base, self.layout.matrices, self.recipe, spectral, cache_dir, stages)
         self.bases: Mapping[str, SpectralBasis] = {
@@ -94,13 +97,27 @@ class Bank:
 
     @property
     def config(self) -> Any:
-        """A copy of the architecture's configuration, of transformers."""
-        return copy.deepcopy(self._source.config)
+        """A copy of the architecture's configuration, of transformers.
+
+        It names the same end tokens as `generation`: some programs look here.
+        """
+        config = copy.deepcopy(self._source.config)
+        for key in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            setattr(config, key, getattr(self._generation, key))
+        return config
 
     @property
     def generation(self) -> Any:
-        """A copy of the generation configuration, which names the tokens that end an answer."""
-        return copy.deepcopy(self._source.generation)
+        """A copy of how experts answer (transformers), in engines and wherever they are exported.
+
+        It names the tokens that end an answer, and nothing that an engine does not do.
+        """
+        return copy.deepcopy(self._generation)
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """Tokens that end an answer."""
+        return frozenset(self._generation.eos_token_id or ())
 
     @property
     def seed_names(self) -> tuple[str, ...]:
@@ -208,7 +225,6 @@ class Bank:
                 self.config, dtype=dtype or self.dtype, trust_remote_code=False
             )
         model.tie_weights()
-        # A checkpoint may name more end tokens here than in its config.json.
         model.generation_config = self.generation
         with torch.no_grad():
             state = model.state_dict(keep_vars=True)
@@ -241,8 +257,10 @@ class Bank:
         if name in (self.base_name, *(anchor.name for anchor in self._anchors)):
             raise BankError(f"the bank already has an anchor {name!r}")
         folder = locate(path, self._cache_dir, self.dtype)
+        check_tokenizer(folder, f"{name} ({folder})", self.tokenizer, self._source.label)
         if is_adapter(folder):
-            return adapter_anchor(name, folder, self.layout, self.device)
+            names = _base_names(self.origin.models, self._source)
+            return adapter_anchor(name, folder, self.layout, self.device, names)
         checkpoint = open_checkpoint(folder, name)
         check_compatible(checkpoint, self._source)
         return full_anchor(name, checkpoint, self.base)
@@ -304,6 +322,9 @@ def load_bank(
     source = _source(models, full, folders, cache_dir, dtype)
     for checkpoint in full.values():
         check_compatible(checkpoint, source)
+    tokenizer = load_tokenizer(source)
+    for name, folder in folders.items():
+        check_tokenizer(folder, f"{name} ({folder})", tokenizer, source.label)
     if models.base is None:
         base = mean_tensors(list(full.values()), dtype, place)
     else:
@@ -311,10 +332,10 @@ def load_bank(
     anchors = [
         full_anchor(name, full[name], base)
         if name in full
-        else adapter_anchor(name, folder, source.layout, place)
+        else adapter_anchor(name, folder, source.layout, place, _base_names(models, source))
         for name, folder in folders.items()
     ]
-    return Bank(source, base, anchors, BankOrigin(models, spectral, cache_dir), stages)
+    return Bank(source, tokenizer, base, anchors, BankOrigin(models, spectral, cache_dir), stages)
 
 
 def _source(
@@ -338,3 +359,10 @@ def _source(
             f"seed {adapters[0]!r} is a LoRA adapter and needs its base: set models.base"
         )
     return next(iter(full.values()))
+
+
+def _base_names(models: ModelSettings, source: Checkpoint) -> tuple[str, ...]:
+    """What the base may be called by an adapter on it."""
+    known = [models.base, str(source.folder), getattr(source.config, "_name_or_path", None)]
+    published = [PUBLISHED_BASE] if models.base == BUILT_IN_BASE else []
+    return tuple(name for name in [*known, *published] if name)

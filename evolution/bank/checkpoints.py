@@ -2,65 +2,51 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import logging
-import pickle
-from collections.abc import Callable, Collection, Iterator, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+from transformers import AutoModelForCausalLM, GenerationConfig
 
+from evolution.bank.files import UNREADABLE, read_config, read_json
 from evolution.bank.layout import Layout, describe
+from evolution.bank.stored import stored_weights
 from evolution.errors import CheckpointError, IncompatibleError
 from memory.messages import first_line
 
 _log = logging.getLogger(__name__)
 
-_INDEX, _SINGLE = "model.safetensors.index.json", "model.safetensors"
 _GENERATION = "generation_config.json"
-_PLAIN = ("BF16", "F16", "F32", "F64")
-_SAME = (
-    "model_type",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "hidden_act",
-    "hidden_activation",
-    "activation_function",
-    "rms_norm_eps",
-    "layer_norm_eps",
-    "layer_norm_epsilon",
-    "norm_eps",
-    "attention_bias",
-    "attention_multiplier",
-    "embedding_multiplier",
-    "residual_multiplier",
-    "logits_scaling",
-    "logit_scale",
-    "final_logit_softcapping",
-    "attn_logit_softcapping",
-    "query_pre_attn_scalar",
-    "use_sliding_window",
-)
-"""What every model computes with; experts compute with the base's."""
 _DIFFER_FREELY = frozenset(
     {
         "_name_or_path",
         "architectures",
-        "attention_dropout",
         "auto_map",
         "bos_token_id",
+        "chunk_size_feed_forward",
         "dtype",
         "eos_token_id",
-        "hidden_dropout",
+        "id2label",
         "initializer_range",
+        "label2id",
         "max_position_embeddings",
+        "max_window_layers",
+        "output_attentions",
+        "output_hidden_states",
+        "output_router_logits",
         "pad_token_id",
         "pretraining_tp",
+        "problem_type",
+        "return_dict",
+        "router_aux_loss_coef",
+        "router_jitter_noise",
+        "slow_but_exact",
         "tie_word_embeddings",
         "torch_dtype",
         "transformers_version",
@@ -68,9 +54,11 @@ _DIFFER_FREELY = frozenset(
         "vocab_size",
     }
 )
-"""What changes no logit, or is compared by the tensors themselves."""
-_VOCABULARY_TOLERANCE = 0.01
-_UNREADABLE = (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError)
+"""What changes no logit, or is compared by the tensors themselves (or, as `max_window_layers`, by
+what transformers makes of it)."""
+_FREE_ENDINGS = ("dropout", "_pdrop", "dropout_prob")
+_ROPES_BY_LENGTH = ("dynamic", "longrope", "yarn")
+"""Rotary embeddings that depend on the longest context."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +87,7 @@ class Checkpoint:
         """
         try:
             tensor = self.read(self.layout.aliases.get(name, name)).to(dtype)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise CheckpointError(
                 f"{self.label}: tensor {name} cannot be read: {first_line(error)}"
             ) from error
@@ -115,43 +103,49 @@ def open_checkpoint(folder: Path, name: str) -> Checkpoint:
         CheckpointError: one line that names the file or tensor that is missing or damaged.
     """
     label = f"{name} ({folder})"
-    if not (folder / "config.json").is_file():
-        raise CheckpointError(f"{label} has neither config.json nor adapter_config.json")
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        if (folder / _GENERATION).is_file():
-            generation = GenerationConfig.from_pretrained(folder)
-        else:
-            generation = GenerationConfig.from_model_config(config)
-    except _UNREADABLE as error:
-        raise CheckpointError(
-            f"{label}: config.json cannot be read: {first_line(error)}"
-        ) from error
+    config = read_config(folder, label)
+    generation = _generation(folder, config, label)
     if getattr(config, "quantization_config", None):
         raise CheckpointError(
             f"{label} is quantised (quantization_config): experts are sums of plain weights; save "
             "it dequantised (transformers: model.dequantize()), without quantization_config"
         )
+    stored = stored_weights(folder, label)
     layout = describe(config, label)
-    files = _weight_files(folder, label)
-    if set(layout.shapes) - set(files):
+    missing = [tensor for tensor in layout.shapes if tensor not in stored.files]
+    if missing:
         # Stored under other names than the model's: only transformers knows how they map.
+        implied = sum(map(math.prod, layout.shapes.values()))
+        if 2 * stored.elements() < implied:
+            raise CheckpointError(
+                f"{label}: tensor {missing[0]} is missing from its files, which hold less than "
+                f"half of the {implied:,} weights that config.json implies"
+            )
         tensors = _load_whole(folder, label)
         _check_tied(layout, tensors, tensors.__getitem__, label)
         return Checkpoint(label, folder, config, generation, layout, tensors.__getitem__)
-    _check_tied(layout, files, lambda tensor: _read(files[tensor], tensor), label)
-    _warn_of_strangers(layout, files, label)
     for tensor, shape in layout.shapes.items():
-        found = _stored_shape(files[tensor], tensor, label)
+        found = stored.shape(tensor)
         if found != shape:
             raise CheckpointError(
                 f"{label}: tensor {tensor} has shape {found}, but config.json implies {shape}"
             )
+    _check_tied(layout, stored.files, stored.read, label)
+    _warn_of_strangers(layout, stored.files, label)
+    return Checkpoint(label, folder, config, generation, layout, stored.read)
 
-    def read(tensor: str) -> Tensor:
-        return _read(files[tensor], tensor)
 
-    return Checkpoint(label, folder, config, generation, layout, read)
+def _generation(folder: Path, config: Any, label: str) -> Any:
+    """The generation configuration that transformers would take."""
+    try:
+        if not (folder / _GENERATION).is_file():
+            return GenerationConfig.from_model_config(config)
+        read_json(folder / _GENERATION, label)
+        return GenerationConfig.from_pretrained(folder)
+    except UNREADABLE as error:
+        raise CheckpointError(
+            f"{label}: {_GENERATION} cannot be read: {first_line(error)}"
+        ) from error
 
 
 def check_compatible(seed: Checkpoint, base: Checkpoint) -> None:
@@ -167,55 +161,58 @@ def check_compatible(seed: Checkpoint, base: Checkpoint) -> None:
     for name, found in seed.layout.shapes.items():
         if name not in base.layout.shapes:
             raise IncompatibleError(_differs(seed, base, name, found, None))
-    for key in _SAME:
-        ours, theirs = getattr(seed.config, key, None), getattr(base.config, key, None)
-        if ours != theirs:
-            raise IncompatibleError(
-                f"{seed.label} has {key} = {ours}, {base.label} has {theirs}: "
-                "seeds must share one architecture"
-            )
-    others = _other_settings(seed.config, base.config)
-    if others:
+    ours, theirs = _computing(seed.config), _computing(base.config)
+    differing = [key for key in sorted({*ours, *theirs}) if ours.get(key) != theirs.get(key)]
+    known = [key for key in differing if _is_known(base.config, key)]
+    if known:
+        named = ", ".join(f"{key} = {ours.get(key)} (not {theirs.get(key)})" for key in known)
+        raise IncompatibleError(
+            f"{seed.label} differs from {base.label} in {named}: seeds must share one "
+            "architecture, and experts compute as the base does"
+        )
+    if differing:
         _log.warning(
             "%s and %s have different %s; experts use those of the base",
             seed.label,
             base.label,
-            ", ".join(others),
+            ", ".join(differing),
         )
-    _check_vocabulary(seed, base)
-
-
-def _other_settings(seed: Any, base: Any) -> list[str]:
-    """Keys of two configurations that differ and may change what is computed."""
-    ours, theirs = seed.to_dict(), base.to_dict()
-    return [
-        key for key in sorted({*ours, *theirs} - _DIFFER_FREELY) if ours.get(key) != theirs.get(key)
-    ]
-
-
-def load_tokenizer(checkpoint: Checkpoint) -> Any:
-    """The tokenizer of a checkpoint.
-
-    Raises:
-        CheckpointError: it is missing, of another library, or has no chat template.
-    """
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
-    except _UNREADABLE as error:
-        raise CheckpointError(
-            f"{checkpoint.label} has no tokenizer: {first_line(error)}"
-        ) from error
-    if not tokenizer.is_fast:
-        raise CheckpointError(
-            f"{checkpoint.label}: its tokenizer is a {type(tokenizer).__name__}, which cannot tell "
-            "control tokens from texts that spell them; add tokenizer.json to the folder"
+    own, wanted = (_ends(each.generation) for each in (seed, base))
+    if own != wanted:
+        _log.warning(
+            "%s and %s name other end tokens, %s and %s; experts stop where the base does",
+            seed.label,
+            base.label,
+            own,
+            wanted,
         )
-    if not tokenizer.chat_template:
-        raise CheckpointError(
-            f"{checkpoint.label}: its tokenizer has no chat template; use an instruction-tuned "
-            "base, or add chat_template.jinja to the folder"
-        )
-    return tokenizer
+
+
+def _ends(generation: Any) -> list[Any]:
+    named = getattr(generation, "eos_token_id", None)
+    return sorted(named, key=str) if isinstance(named, list) else [named]
+
+
+def _computing(config: Any) -> dict[str, Any]:
+    """What a configuration says of how logits are computed."""
+    stated = config.to_dict()
+    rope = stated.get("rope_parameters") or {}
+    kinds = [rope.get("rope_type"), *(v.get("rope_type") for v in rope.values() if _is_table(v))]
+    kept = {"max_position_embeddings"} if {*kinds} & {*_ROPES_BY_LENGTH} else set()
+    return {
+        key: value
+        for key, value in stated.items()
+        if key in kept or not (key in _DIFFER_FREELY or key.endswith(_FREE_ENDINGS))
+    }
+
+
+def _is_table(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _is_known(config: Any, key: str) -> bool:
+    """Whether a key means something to transformers: others are kept, and change nothing."""
+    return key == "model_type" or key in {field.name for field in dataclasses.fields(config)}
 
 
 def _differs(
@@ -229,73 +226,6 @@ def _differs(
         f"{seed.label} does not fit {base.label}: tensor {name} has shape {found or 'none'}, "
         f"expected {expected or 'none'}; seeds must share architecture and vocabulary"
     )
-
-
-def _vocabulary(checkpoint: Checkpoint) -> Mapping[str, int]:
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint.folder, trust_remote_code=False)
-    found: Mapping[str, int] = tokenizer.get_vocab()
-    return found
-
-
-def _check_vocabulary(seed: Checkpoint, base: Checkpoint) -> None:
-    """Equal shapes do not make equal vocabularies: the same token must have the same number."""
-    if not any((seed.folder / name).is_file() for name in ("tokenizer.json", "tokenizer.model")):
-        return
-    try:
-        ours, theirs = _vocabulary(seed), _vocabulary(base)
-    except _UNREADABLE as error:
-        raise CheckpointError(
-            f"{seed.label}: its tokenizer cannot be read: {first_line(error)}"
-        ) from error
-    moved = [token for token, number in ours.items() if theirs.get(token, -1) != number]
-    if len(moved) > _VOCABULARY_TOLERANCE * len(theirs):
-        token = moved[0]
-        raise IncompatibleError(
-            f"{seed.label} and {base.label} have different vocabularies: token {token!r} is number "
-            f"{ours[token]} in one and {theirs.get(token, 'none')} in the other"
-        )
-
-
-def _weight_files(folder: Path, label: str) -> dict[str, Path]:
-    """Tensor name -> safetensors file that holds it; empty if there are no safetensors.
-
-    As in transformers, a whole file comes before an index of shards that lies beside it.
-    """
-    index = folder / _INDEX
-    if index.is_file() and not (folder / _SINGLE).is_file():
-        try:
-            named = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            shards = sorted({folder / str(file) for file in named.values()})
-        except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise CheckpointError(f"{label}: {_INDEX} is damaged: {first_line(error)}") from error
-    else:
-        shards = [folder / _SINGLE] if (folder / _SINGLE).is_file() else []
-    if not shards and not any(folder.glob("*.bin")):
-        raise CheckpointError(f"{label} holds no weights: {_SINGLE} is missing")
-    return {name: shard for shard in shards for name in _names(shard, label)}
-
-
-def _names(file: Path, label: str) -> Iterator[str]:
-    try:
-        with safe_open(file, framework="pt") as stored:
-            yield from stored.keys()
-    except (OSError, SafetensorError) as error:
-        raise _damaged(file, label, error) from error
-
-
-def _stored_shape(file: Path, name: str, label: str) -> tuple[int, ...]:
-    try:
-        with safe_open(file, framework="pt") as stored:
-            found = stored.get_slice(name)
-            shape, dtype = tuple(found.get_shape()), str(found.get_dtype())
-    except (OSError, SafetensorError) as error:
-        raise _damaged(file, label, error) from error
-    if dtype not in _PLAIN:
-        raise CheckpointError(
-            f"{label}: tensor {name} is stored as {dtype}, whose values need scales: save the "
-            f"checkpoint as one of {', '.join(_PLAIN)}"
-        )
-    return shape
 
 
 def _check_tied(
@@ -318,23 +248,14 @@ def _check_tied(
 
 
 def _warn_of_strangers(layout: Layout, files: Mapping[str, Path], label: str) -> None:
-    strangers = [name for name in files if name not in {*layout.shapes, *layout.aliases}]
+    known = {*layout.shapes, *layout.aliases}
+    strangers = [name for name in files if name not in known]
     if strangers:
         _log.warning(
             "%s: tensors that are no part of the architecture are left out, as in transformers: %s",
             label,
             ", ".join(strangers[:3]) + (", ..." if len(strangers) > 3 else ""),
         )
-
-
-def _damaged(file: Path, label: str, error: Exception) -> CheckpointError:
-    return CheckpointError(f"{label}: {file.name} is missing or damaged: {first_line(error)}")
-
-
-def _read(file: Path, name: str) -> Tensor:
-    with safe_open(file, framework="pt") as stored:
-        tensor: Tensor = stored.get_tensor(name)
-        return tensor
 
 
 def _load_whole(folder: Path, label: str) -> dict[str, Tensor]:
@@ -350,8 +271,9 @@ def _load_whole(folder: Path, label: str) -> dict[str, Tensor]:
             output_loading_info=True,
             ignore_mismatched_sizes=True,
             trust_remote_code=False,
+            use_safetensors=True,
         )
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise CheckpointError(f"{label}: weights cannot be read: {first_line(error)}") from error
     model, report = loaded
     missing = sorted(report["missing_keys"])

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
+from evolution.bank.files import UNREADABLE
 from evolution.errors import CheckpointError
 from memory.messages import first_line
 
@@ -54,10 +55,11 @@ def describe(config: Any, label: str) -> Layout:
     try:
         with torch.device("meta"):
             model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)  # type: ignore[no-untyped-call]
-    except (ValueError, KeyError, ImportError, AttributeError) as error:
+    except UNREADABLE as error:
         kind = getattr(config, "model_type", "?")
         raise CheckpointError(
-            f"{label} ({kind}) is not a causal language model known to transformers: "
+            f"{label}: config.json ({kind}) describes no causal language model known to "
+            f"transformers: "
             f"{first_line(error)}"
         ) from error
     shapes: dict[str, tuple[int, ...]] = {}

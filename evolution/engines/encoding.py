@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise, takewhile
 from typing import Any
 
-from jinja2 import TemplateError
-
 from evolution.engines.base import Chat
-from evolution.engines.writing import Writer
+from evolution.engines.writing import FAILURES, Writer
 from evolution.errors import EngineError, PromptTooLongError
+from memory.messages import first_line
 from memory.records import ChatMessage, Token
 
 BUCKETS = "caches of 256 * 2**k; openings of 16 and more"
@@ -21,18 +20,6 @@ _SMALLEST_CACHE = 256
 _SHORTEST_OPENING = 16
 _KEPT_OPENINGS = 64
 _INCOMPLETE = "\ufffd"
-_TURN_ENDS = frozenset(
-    {
-        "<|im_end|>",
-        "<|eot_id|>",
-        "<|end_of_text|>",
-        "<|endoftext|>",
-        "<|end|>",
-        "<end_of_turn>",
-        "<|return|>",
-        "</s>",
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -141,15 +128,6 @@ class Encoder:
         pieces = (text[start:end] for start, end in pairwise(ends))
         return tuple(map(Token, pieces, logprobs))
 
-    def end_tokens(self, generation_config: Any) -> frozenset[int]:
-        """Tokens that end a reply: those that model and tokenizer name, and known ends of turn."""
-        named = getattr(generation_config, "eos_token_id", None)
-        ends = set(named if isinstance(named, list) else [named])
-        ends.add(self.tokenizer.eos_token_id)
-        vocabulary = self.tokenizer.get_added_vocab()
-        ends.update(token for text, token in vocabulary.items() if text in _TURN_ENDS)
-        return frozenset(token for token in ends if token is not None)
-
     def _opening(self, system: ChatMessage) -> list[int]:
         """Tokens of the conversation that has this system message and an empty question."""
         if system not in self._openings:
@@ -162,13 +140,13 @@ class Encoder:
     def _tokens(self, chat: Chat) -> list[int]:
         try:
             return self._write(chat)
-        except TemplateError:
+        except FAILURES:
             # Some templates know no system role; then its text opens the first question.
             try:
                 return self._write(_without_system(chat))
-            except TemplateError as error:
+            except FAILURES as error:
                 raise EngineError(
-                    f"the chat template rejects this conversation: {error}"
+                    f"the chat template rejects this conversation: {first_line(error)}"
                 ) from error
 
     def _write(self, chat: Chat) -> list[int]:
@@ -182,8 +160,17 @@ def longest_context(config: Any) -> int:
         config: of transformers.
     """
     limits = [getattr(config, "max_position_embeddings", None)]
-    if "sliding_attention" in (getattr(config, "layer_types", None) or ()):
+    # Where no layer says what it attends to, a window is for all of them.
+    kinds = getattr(config, "layer_types", None) or ("sliding_attention",)
+    if "sliding_attention" in kinds and getattr(config, "use_sliding_window", True):
         limits.append(getattr(config, "sliding_window", None))
+    if "chunked_attention" in kinds:
+        limits.append(getattr(config, "attention_chunk_size", None))
+    # Beyond this, every position would be another one than before.
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") == "longrope":
+        original = getattr(config, "original_max_position_embeddings", None)
+        limits.append(rope.get("original_max_position_embeddings") or original)
     return min((limit for limit in limits if limit), default=1 << 20)
 
 

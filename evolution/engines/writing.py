@@ -14,6 +14,16 @@ from tokenizers import AddedToken, Tokenizer
 Turns = Sequence[Mapping[str, str]]
 """A conversation as chat templates read it: `role` and `content`."""
 
+FAILURES = (
+    TemplateError,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What a chat template may raise: it is a program."""
 _PRIVATE = range(0xF0000, 0xFFFFE)
 """Characters that mean nothing to a template."""
 
@@ -74,7 +84,7 @@ class Writer:
         added: Mapping[int, AddedToken] = self._tokenizer.added_tokens_decoder
         try:
             frame = set(self._read(self._rendered([{"role": "user", "content": ""}], True)))
-        except TemplateError:
+        except FAILURES:
             frame = set()
         return {
             number: token

@@ -6,24 +6,20 @@ A few percent off where seeds need residuals.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from transformers import AutoConfig
 
 from evolution.bank.adapters import WEIGHTS, is_adapter
+from evolution.bank.files import check_files, read_config
 from evolution.bank.layout import Layout, describe
 from evolution.bank.merge_methods import BASE_NAME
 from evolution.bank.settings import ModelSettings, SpectralSettings
 from evolution.bank.sources import locate
+from evolution.bank.stored import stored_in
 from evolution.engines.encoding import longest_context
 from evolution.engines.settings import VLLM_CONTEXT, EngineSettings
-from evolution.errors import CheckpointError
-from memory.messages import first_line
 
 _BF16, _FLOAT32 = 2, 4
 
@@ -58,7 +54,7 @@ def measure_sizes(models: ModelSettings, spectral: SpectralSettings, cache_dir: 
     dtype: torch.dtype = getattr(torch, models.dtype)
     folders = {seed.name: locate(seed.path, cache_dir, dtype) for seed in models.seeds}
     source = locate(models.base, cache_dir, dtype) if models.base else next(iter(folders.values()))
-    config = _config(source)
+    config = read_config(source, f"{BASE_NAME} ({source})")
     layout = describe(config, f"{BASE_NAME} ({source})")
     elements = sum(math.prod(shape) for shape in layout.shapes.values())
     anchors = sum(
@@ -88,32 +84,16 @@ def longest_sequence(models: ModelSettings, engine: EngineSettings, cache_dir: P
         BankError: the base is missing, or its config.json cannot be read.
     """
     source = models.base or models.seeds[0].path
-    context = longest_context(_config(locate(source, cache_dir, getattr(torch, models.dtype))))
+    folder = locate(source, cache_dir, getattr(torch, models.dtype))
+    context = longest_context(read_config(folder, f"{BASE_NAME} ({folder})"))
     if engine.kind != "vllm":
         return context
     return min(context, engine.context or VLLM_CONTEXT)
 
 
-def _config(folder: Path) -> Any:
-    try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
-        raise CheckpointError(
-            f"{folder}: config.json cannot be read: {first_line(error)}"
-        ) from error
-
-
 def _adapter_bytes(folder: Path) -> int:
-    return _FLOAT32 * sum(math.prod(shape) for shape in _stored_shapes(folder / WEIGHTS))
-
-
-def _stored_shapes(file: Path) -> Iterator[list[int]]:
-    try:
-        with safe_open(file, framework="pt") as stored:
-            for name in list(stored.keys()):
-                yield stored.get_slice(name).get_shape()
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{file} is missing or damaged: {first_line(error)}") from error
+    check_files(folder, str(folder))
+    return _FLOAT32 * stored_in([folder / WEIGHTS], str(folder)).elements()
 
 
 def _basis_bytes(layout: Layout, rank: int) -> int:

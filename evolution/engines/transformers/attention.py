@@ -16,8 +16,12 @@ from transformers import AttentionInterface, Cache
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from evolution.engines.transformers.slots import Keys, RecordingLayer, SlotLayer
+from evolution.errors import EngineError
+from memory.messages import first_line
 
 GROUPED_ATTENTION = "acdc_grouped_sdpa"
+UNFIT = (AttributeError, IndexError, TypeError, ValueError)
+"""What models raise that look for more in a cache than it has."""
 
 
 @dataclass(eq=False, slots=True)
@@ -191,6 +195,15 @@ def attends_by_segments(model: Any) -> bool:
     layers = [RecordingLayer(None) for _ in range(count)]
     score(model, tokens, visible, torch.zeros_like(tokens), layers, segments)
     return bool(segments.uses == count)
+
+
+def unfit(model: Any, error: Exception) -> EngineError:
+    """What to raise where a model cannot be served: of one of the errors in `UNFIT`."""
+    return EngineError(
+        f"the transformers engine cannot serve {type(model).__name__}, whose layers keep something "
+        f"else than keys and values by position ({first_line(error)}): choose a base of another "
+        "architecture"
+    )
 
 
 def use_grouped_attention(model: Any) -> None:

@@ -19,7 +19,9 @@ from evolution.engines.encoding import BUCKETS, Encoder, longest_context
 from evolution.engines.held import HeldEngine, processor
 from evolution.engines.settings import EngineSettings
 from evolution.engines.transformers.attention import (
+    UNFIT,
     attends_by_segments,
+    unfit,
     use_grouped_attention,
     use_plain_head,
 )
@@ -52,7 +54,7 @@ class TransformersEngine(HeldEngine):
         settings: device, threads and batch shape.
 
     Raises:
-        EngineError: the device does not exist.
+        EngineError: the device does not exist, or the model's layers are of another kind.
     """
 
     def __init__(self, bank: Bank, settings: EngineSettings) -> None:
@@ -75,7 +77,11 @@ class TransformersEngine(HeldEngine):
         use_grouped_attention(self._model)
         use_plain_head(self._model)
         # Made in the thread, and with the threads, that everything is computed in.
-        self._decoder: Decoder = self._thread.submit(self._new_decoder).result()
+        try:
+            self._decoder: Decoder = self._thread.submit(self._new_decoder).result()
+        except UNFIT as error:
+            self._thread.shutdown()
+            raise unfit(self._model, error) from error
 
     @property
     def profile(self) -> str:
@@ -112,8 +118,7 @@ class TransformersEngine(HeldEngine):
         known = json_hash([self.profile, machine, shape, asdict(tried), side_by_side], 32)
         file = self._bank.origin.cache_dir / "passes" / f"{known}.json"
         sizes = remembered(file, tried, lambda: prove(self._model, tried, side_by_side))
-        ends = self._encoder.end_tokens(self._model.generation_config)
-        return Decoder(self._model, self._rows, sizes, ends, side_by_side)
+        return Decoder(self._model, self._rows, sizes, self._bank.end_tokens, side_by_side)
 
     def _complete(self, ask: Ask, stop: threading.Event) -> list[Reply]:
         encoded = [self._encoder.encode(chat, ask.sampling.max_tokens) for chat in ask.prompts]

@@ -74,7 +74,7 @@ class VllmEngine(HeldEngine):
         self._plan: LaunchPlan = plan(bank, settings)
         super().__init__(bank)
         self._encoder = Encoder(bank.tokenizer, self._plan.context)
-        self._end_tokens = sorted(self._encoder.end_tokens(bank.generation))
+        self._end_tokens = sorted(bank.end_tokens)
         self._numbers = itertools.count()
         self._folder = TemporaryDirectory(prefix="acdc-vllm-")
         self._anchors_sent: int | None = None

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from agents.config import RunConfig
+from console.commands import doctor
+from evolution.bank.bank import load_bank
 from tests.console.conftest import Acdc
+from tests.evolution.conftest import models_of, write_adapter
+
+if TYPE_CHECKING:
+    from tests.conftest import TinyFamily
 
 
 def test_doctor_plans_memory_and_compares_the_seeds(acdc: Acdc, tiny_config: Path) -> None:
@@ -27,3 +37,25 @@ def test_doctor_plans_memory_and_compares_the_seeds(acdc: Acdc, tiny_config: Pat
     assert all(abs(cosine) < 0.2 for _, _, cosine in seeds["cosines"])
     assert all(0.4 < share < 0.6 for _, _, share in seeds["sign_agreement"])
     assert found["mergeability"]["state"] == "hint"
+    reading = found["reading"]
+    assert reading["state"] == "ok"
+    assert set(reading["figures"]) == {"base", "alpha", "beta", "gamma"}
+
+
+async def test_a_seed_that_is_read_otherwise_than_peft_does_fails(
+    tiny_family: TinyFamily, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = write_adapter(tmp_path / "delta")
+    config = RunConfig(models=models_of(tiny_family, adapter))
+    loaded = load_bank(config.models, config.spectral, tmp_path / "cache")
+    [found] = doctor._witness(loaded, config.engine)
+    assert found.state == "ok"
+    file = adapter / "adapter_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "lora_alpha": 9}))
+    [found] = doctor._witness(loaded, config.engine)
+    assert found.state == "failed"
+    assert "delta computes otherwise" in found.detail
+    monkeypatch.setattr(doctor, "free_memory", lambda: 1000)
+    [found] = doctor._witness(loaded, config.engine)
+    assert found.state == "hint"
+    assert "not compared" in found.detail

@@ -13,9 +13,10 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, ByT5Tokenizer, LlamaConfig
 
 from evolution.bank.bank import Bank, load_bank
-from evolution.bank.checkpoints import load_tokenizer, open_checkpoint
+from evolution.bank.checkpoints import open_checkpoint
 from evolution.bank.settings import ModelSettings, SeedSettings, SpectralSettings
 from evolution.bank.sources import locate
+from evolution.bank.tokenizers import load_tokenizer
 from evolution.errors import BankError, CheckpointError, IncompatibleError
 from evolution.materialise.weights import rounded
 from tests.evolution.conftest import write_adapter
@@ -100,7 +101,7 @@ def test_other_heads_in_the_same_shapes_are_refused(
     config = json.loads((seed / "config.json").read_text())
     config.update(num_attention_heads=4, num_key_value_heads=2, head_dim=16)
     (seed / "config.json").write_text(json.dumps(config))
-    refused(load, seed, IncompatibleError, "num_attention_heads = 4", "has 2")
+    refused(load, seed, IncompatibleError, "num_attention_heads = 4 (not 2)")
 
 
 def test_other_numbers_for_the_same_tokens_are_refused(
@@ -410,3 +411,83 @@ def test_other_settings_that_differ_are_named(
     (folder / "config.json").write_text(json.dumps({**config, "a_new_multiplier": 2.0}))
     load(folder)
     assert "have different a_new_multiplier; experts use those of the base" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("named", "warned"),
+    [
+        ("{base}", False),
+        ("SOMEBODY/{name}", False),
+        ("{name}@main", False),
+        ("models--org--{name}/snapshots/1a2b", False),
+        ("org/another-model", True),
+        ("/home/somebody/another", True),
+        (None, False),
+        ("", False),
+    ],
+)
+def test_an_adapter_that_was_made_for_another_base_is_named(
+    named: str | None,
+    warned: bool,
+    load: Load,
+    tiny_family: TinyFamily,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    seed = write_adapter(tmp_path / "seed")
+    config = json.loads((seed / "adapter_config.json").read_text())
+    name = named and named.format(base=tiny_family.base, name=tiny_family.base.name)
+    config["base_model_name_or_path"] = name
+    (seed / "adapter_config.json").write_text(json.dumps(config))
+    load(seed)
+    lines = [line for line in caplog.messages if "was made for the base" in line]
+    assert len(lines) == warned
+    assert all(str(name) in line for line in lines)
+
+
+def test_a_folder_that_holds_model_and_adapter_is_read_as_an_adapter_and_named(
+    load: Load, tiny_family: TinyFamily, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    both = copy_of(tiny_family.seeds["alpha"], tmp_path / "both")
+    adapter = write_adapter(tmp_path / "adapter")
+    shutil.copytree(adapter, both, dirs_exist_ok=True)
+    bank = load(both)
+    assert bank.content_hash == load(adapter).content_hash
+    [line] = [line for line in caplog.messages if "full model" in line]
+    assert str(both) in line
+
+
+@pytest.mark.parametrize("kind", ["model", "adapter"])
+def test_pickles_are_not_read_and_how_to_convert_them_is_said(
+    kind: str, load: Load, tiny_family: TinyFamily, tmp_path: Path
+) -> None:
+    if kind == "model":
+        seed = copy_of(tiny_family.seeds["alpha"], tmp_path / "seed")
+        torch.save(load_file(seed / "model.safetensors"), seed / "pytorch_model.bin")
+        (seed / "model.safetensors").unlink()
+    else:
+        seed = write_adapter(tmp_path / "seed")
+        stored = seed / "adapter_model.safetensors"
+        torch.save(load_file(stored), seed / "adapter_model.bin")
+        stored.unlink()
+    refused(load, seed, CheckpointError, "pickles", ".bin", "not read", "save_pretrained writes")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("rope_theta", 500.0),
+        ("rope_parameters", {"rope_type": "linear", "factor": 2.0, "rope_theta": 10000.0}),
+        ("hidden_act", "gelu"),
+        ("rms_norm_eps", 0.1),
+    ],
+)
+def test_a_key_that_computes_something_else_is_refused_by_name(
+    key: str, value: object, load: Load, tiny_family: TinyFamily, tmp_path: Path
+) -> None:
+    seed = copy_of(tiny_family.seeds["alpha"], tmp_path / "seed")
+    config = json.loads((seed / "config.json").read_text())
+    if key == "rope_theta":
+        key, value = "rope_parameters", {**config["rope_parameters"], "rope_theta": value}
+    (seed / "config.json").write_text(json.dumps({**config, key: value}))
+    refused(load, seed, IncompatibleError, key, "(not ")

