@@ -84,9 +84,20 @@ def test_a_template_without_system_role_gets_its_text_with_the_question(tokenize
     assert text == f"[user]{SYSTEM.content}\n\none"
 
 
-def test_a_template_that_refuses_is_an_error_of_the_engine(tokenizer: Any) -> None:
-    tokenizer.chat_template = "{{ raise_exception('never') }}"
-    with pytest.raises(EngineError, match="rejects this conversation: never"):
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        ("{{ raise_exception('never') }}", "never"),
+        ("{{ 1 / (messages[0]['content']|length - 3) }}", "division by zero"),
+        ("{{ messages[0]['content'] + 3 }}", "can only concatenate"),
+        ("{% macro again() %}{{ again() }}{% endmacro %}{{ again() }}", "recursion"),
+    ],
+)
+def test_a_template_that_refuses_or_fails_is_an_error_of_the_engine(
+    template: str, reason: str, tokenizer: Any
+) -> None:
+    tokenizer.chat_template = template
+    with pytest.raises(EngineError, match=f"rejects this conversation: .*{reason}"):
         Encoder(tokenizer, 1000).encode([user("one")], 8)
 
 
