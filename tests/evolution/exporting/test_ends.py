@@ -42,7 +42,7 @@ OWN: dict[str, dict[str, Any] | None] = {
     },
 }
 CONFIG: dict[str, Any] = {"none": None, "one": 0, "several": [0, 12]}
-TOKENIZER = {"none": None, "a turn's end": "<|im_end|>", "a letter": "e"}
+TOKENIZER = {"none": None, "a turn's end": "<|im_end|>", "a sign": "#"}
 GRID = list(itertools.product(OWN, CONFIG, TOKENIZER))
 
 
