@@ -21,9 +21,9 @@ def trust(
 ) -> None:
     """Show what a run from elsewhere asks of this machine, and permit it.
 
-    Modules that it imports, servers that it calls, keys that it sends: until they are permitted
-    here, no command does any of it. A permission holds for the content of a module and for the
-    address and key of a server, on this machine, whichever run asks for it.
+    Until then no command imports its modules, calls its servers or sends its keys.
+
+    A permission holds for the content of a module, or the address and key of a server.
     """
 
     def action() -> None:
