@@ -59,6 +59,7 @@ def _nothing_left(folder: RunFolder, config: RunConfig) -> bool:
     Raises:
         AcdcError: the run is open elsewhere, or its database cannot be used.
     """
+    folder.refuse_lost_database()
     if not folder.database.is_file():
         return False
     folder.refuse_links()

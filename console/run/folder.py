@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from agents.config import RunConfig
 from console import calling
 from console.errors import UsageError
@@ -40,10 +42,12 @@ OWN_ENTRIES = (
     "run.db",
     "run.db-wal",
     "run.db-shm",
+    "run.db-journal",
     "run.lock",
     "graph.db",
     "graph.db-wal",
     "graph.db-shm",
+    "graph.db-journal",
     "memory",
     "tasks",
     "anchors",
@@ -98,10 +102,14 @@ class RunFolder:
             ) from None
         except OSError as error:
             raise UsageError(f"{self.config_file} cannot be read: {error.strerror}") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{self.config_file} is damaged: {error}") from None
         if not isinstance(manifest, dict) or not isinstance(manifest.get("config"), dict):
             raise UsageError(f"{self.config_file} is damaged: it holds no configuration")
+        for name, section in manifest["config"].items():
+            default = RunConfig.model_fields.get(name)
+            if default and isinstance(default.default, BaseModel) and not isinstance(section, dict):
+                raise UsageError(f"{self.config_file} is damaged: {name} is no section")
         return manifest
 
     def config(self, *, unsafe: bool = False) -> RunConfig:
@@ -184,6 +192,8 @@ class RunFolder:
             for path in (entry, *inside):
                 if path.is_symlink() and not path.resolve().is_relative_to(home):
                     raise UsageError(f"{path} is a link out of the run folder; nothing was written")
+                if path.name.endswith("-journal") and _names_another_file(path):
+                    raise UsageError(f"{path} names other files to delete; nothing was written")
                 if path.exists() and not (path.is_dir() or path.is_file()):
                     raise UsageError(f"{path} is neither a file nor a folder; nothing was written")
 
@@ -225,6 +235,19 @@ class RunFolder:
             replace_file(self.config_file, json.dumps(manifest, indent=2) + "\n")
         except OSError as error:
             raise UsageError(f"{self.config_file} cannot be written: {error.strerror}") from None
+
+
+JOURNAL_END = bytes.fromhex("d9d505f920a163d7")
+"""What a journal of SQLite ends with that names a super-journal, which is deleted with it."""
+
+
+def _names_another_file(journal: Path) -> bool:
+    """Whether a journal belongs to a transaction over several databases; none of ours does."""
+    if not journal.is_file():
+        return False
+    with journal.open("rb") as file:
+        file.seek(max(0, journal.stat().st_size - len(JOURNAL_END)))
+        return file.read() == JOURNAL_END
 
 
 def _settled(config: RunConfig, stored: Mapping[str, Any]) -> RunConfig:

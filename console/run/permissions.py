@@ -17,9 +17,11 @@ from pathlib import Path
 from typing import Any, get_args
 
 from agents.chat.endpoints import OFFLINE
+from agents.settings import SandboxSettings
 from console import calling
 from console.errors import NotPermittedError, UsageError
 from console.run.config import cache_folder
+from evolution.bank.settings import ModelSettings
 from memory.files import replace_file
 from memory.hashing import text_hash
 from memory.messages import printable
@@ -35,6 +37,9 @@ MAX_PLUGIN = 2**24
 
 def requests_of(tree: Mapping[str, Any]) -> list[str]:
     """What a configuration asks for that could do harm, each in one line and by content.
+
+    Also what it would ask for if another setting were different, as the address of an embedder that
+    is not in use: whoever changes that setting has not chosen the address.
 
     Args:
         tree: a configuration as it was written, not yet validated.
@@ -123,16 +128,51 @@ def _requests(tree: Mapping[str, Any]) -> Iterator[str]:
         address, key = _endpoint(tree, role)
         if address != OFFLINE or key:
             yield f"send prompts to {address} {_with_key(key)}"
-    novelty = _section(tree, "novelty")
-    if novelty.get("embedder") == "openai":
-        place = novelty.get("embedder_url")
-        variable = novelty.get("embedder_key_env") or ("" if place else "OPENAI_API_KEY")
+    yield from _of_novelty(_section(tree, "novelty"))
+    yield from _of_sandbox(_section(tree, "sandbox"))
+    yield from _of_models(tree)
+
+
+def _of_novelty(novelty: Mapping[str, Any]) -> Iterator[str]:
+    place, variable = novelty.get("embedder_url"), novelty.get("embedder_key_env")
+    if novelty.get("embedder") == "openai" or place or variable:
+        variable = variable or ("" if place else "OPENAI_API_KEY")
         yield f"send texts to the embedder at {place or 'api.openai.com'} {_with_key(variable)}"
     if novelty.get("chroma_url"):
         yield f"keep texts on the Chroma server {novelty['chroma_url']}"
-    sandbox = _section(tree, "sandbox")
-    if sandbox.get("kind") == "docker":
-        yield f"run the Docker image {sandbox.get('docker_image')}"
+
+
+def _of_sandbox(sandbox: Mapping[str, Any]) -> Iterator[str]:
+    usual = SandboxSettings()
+    image = sandbox.get("docker_image", usual.docker_image)
+    if sandbox.get("kind") == "docker" or image != usual.docker_image:
+        yield f"run the Docker image {image}"
+    modules = sandbox.get("preimport", usual.preimport)
+    foreign = [name for name in _listed(modules) if name not in usual.preimport]
+    if foreign:
+        yield f"import {', '.join(map(str, foreign))} in sandbox processes"
+
+
+def _of_models(tree: Mapping[str, Any]) -> Iterator[str]:
+    models, answering = _section(tree, "models"), _section(tree, "answering")
+    seeds = [seed.get("path") for seed in _listed(models.get("seeds")) if isinstance(seed, Mapping)]
+    for path in (models.get("base"), *seeds, answering.get("reward_model")):
+        if isinstance(path, str) and _is_remote(path):
+            yield f"download the model {path}"
+    for merge in _listed(models.get("merges")):
+        file = merge.get("config") if isinstance(merge, Mapping) else None
+        if file:
+            yield f"merge what the file {file} names ({_hash(Path(str(file)))})"
+
+
+def _is_remote(path: str) -> bool:
+    """Whether a checkpoint is neither built in nor on this machine."""
+    own = path.startswith(("builtin:", "/", ".", "~")) or path == ModelSettings().base
+    return not own and not Path(path).exists()
+
+
+def _listed(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _endpoint(tree: Mapping[str, Any], role: Role) -> tuple[str, str]:
@@ -167,10 +207,12 @@ def _content_of(name: str) -> str:
         found = None
     if found is None or found.origin is None:
         return "which is not here"
-    parts = name.split(".")[1:]
-    file = Path(found.origin).parent.joinpath(*parts) if parts else Path(found.origin)
-    inside = [file.with_name(f"{file.name}.py"), file / "__init__.py"] if parts else [file]
-    return next((f"{path}, {_hash(path)}" for path in inside if path.is_file()), str(found.origin))
+    files, folder = [Path(found.origin)], Path(found.origin).parent
+    for part in name.split(".")[1:]:
+        inside = (folder / f"{part}.py", folder / part / "__init__.py")
+        files += [path for path in inside if path.is_file()]
+        folder = folder / part
+    return f"{files[-1]}, {' '.join(map(_hash, files))}"
 
 
 def _hash(file: Path) -> str:

@@ -343,6 +343,7 @@ def connect(place: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Conne
     )
     connection.text_factory = _AS_TEXT
     connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
 

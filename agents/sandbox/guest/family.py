@@ -78,7 +78,8 @@ def score(family: Any, tasks: dict[str, Any], instance: str, text: str) -> float
     """The score of one submission."""
     if instance not in tasks:
         raise Fault("instance_count", f"get_tasks has no instance {instance}")
-    return number(family.score(tasks[instance], text))
+    with no_execution(text):
+        return number(family.score(tasks[instance], text))
 
 
 def perform(family: Any, pairs: list[list[str]]) -> dict[str, Any]:
@@ -88,8 +89,7 @@ def perform(family: Any, pairs: list[list[str]]) -> dict[str, Any]:
     tasks = tasks_of(family)
     # A scorer may change the task that it is given.
     give = copy.deepcopy if len(pairs) > 1 else _same
-    with no_execution():
-        return {"values": [score(family, give(tasks), *pairs.pop(0)) for _ in pairs[:]]}
+    return {"values": [score(family, give(tasks), *pairs.pop(0)) for _ in pairs[:]]}
 
 
 def _same(tasks: dict[str, Any]) -> dict[str, Any]:

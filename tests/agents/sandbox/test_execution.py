@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
+import importlib.util
+import re
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-import reasoning_gym
-from reasoning_gym.factory import DATASETS
 
-from agents.evaluation.scoring import _PROGRAM
 from agents.sandbox import JudgeQuestion, Sandbox, Score, Submission, open_sandbox
 from agents.settings import SandboxSettings
 from tests.conftest import anything
@@ -66,6 +64,14 @@ DOORS = {
     "annotations": "import typing\n"
     "class C: pass\n"
     "C.__annotations__ = {'x': submission}\nreturn float(typing.get_type_hints(C) == 0)",
+    "loader": "from importlib.machinery import SourceFileLoader\n"
+    "open('a.py', 'w').write(submission)\n"
+    "SourceFileLoader('m', 'a.py').load_module()\nreturn 0",
+    "zip": "import sys, zipfile\n"
+    "with zipfile.ZipFile('a.zip', 'w') as z: z.writestr('aa.py', submission)\n"
+    "sys.path.insert(0, 'a.zip')\nimport aa\nreturn 0",
+    "without blanks": "import builtins\n"
+    "return getattr(builtins, 'ev' + 'al')(submission.replace(' ', '').replace('$', ''))",
     "named tuple": "import collections\nreturn float(len(collections.namedtuple('P', submission)))",
 }
 EVIL = [
@@ -73,6 +79,8 @@ EVIL = [
     "(lambda: __import__('os').write(3, b'x'))()",
     "print.__self__.open('mark', 'w')",
     " ".join(FORGED.split()),
+    "__imp ort__('o$s')._ex it(0)",
+    "__\uff49mport__('os')._exit(0)",
 ]
 
 
@@ -134,23 +142,86 @@ async def test_what_a_scorer_may_well_do_is_done(sandbox: Sandbox, body: str, te
     assert await sandbox.score(scorer(body), [Submission("1", text)]) == [Score(1.0)]
 
 
+FORMULAS = {
+    "simplify": "import sympy\nx = sympy.Symbol('x')\n"
+    "return float(sympy.simplify(sympy.S(submission) - (x**2 - 1)) == 0)",
+    "equal": "import sympy\nreturn float(sympy.S(submission) == 7)",
+    "equals": "import sympy\nreturn float(bool(sympy.S(submission).equals(sympy.Integer(7))))",
+}
+TRICKS = [
+    "Function('f', __sub__=lambda Add, Mul: 0, __hash__=lambda Add: 1)(1)",
+    "Function('f', __eq__=lambda Add, Mul: [1])(1)",
+    "Function('f', **{'__eq__': max})(1)",
+    "Function('f', equals=max)(1)",
+    "Function('f', _eval_simplify=max, __eq__=max)(1)",
+    "Function('f', evaluate=max)(1).__class__",
+    "Integer(7).__class__",
+    "[Integer for Integer in [7]]",
+    "Symbol('x', real=True)",
+]
+
+
 @pytest.mark.asyncio(loop_scope="module")
-async def test_scorers_of_reasoning_gym_find_references_right_as_outside(sandbox: Sandbox) -> None:
-    checked = 0
-    for name in sorted(set(DATASETS) - {"composite"}):
-        entries = {"1": reasoning_gym.create_dataset(name, seed=3, size=1)[0]}
-        try:
-            plain = json.dumps(entries)
-        except TypeError:
-            continue
-        [entry] = json.loads(plain).values()
-        answer = str(entry["answer"])
-        outside = reasoning_gym.get_score_answer_fn(name)(answer=answer, entry=entry) >= 1.0
-        program = _PROGRAM.format(entries=plain, dataset=name)
-        [score] = await sandbox.score(program, [Submission("1", answer)])
-        assert score == Score(float(outside)), name
-        checked += 1
-    assert checked > 95
+@pytest.mark.parametrize("trick", TRICKS)
+@pytest.mark.parametrize("scoring", FORMULAS)
+async def test_a_formula_cannot_make_itself_equal(
+    sandbox: Sandbox, scoring: str, trick: str
+) -> None:
+    lines = FORMULAS[scoring].splitlines()
+    body = "\n".join(["try:", *(f"    {line}" for line in lines), "except Exception: return 0.0"])
+    assert await sandbox.score(scorer(body), [Submission("1", trick)]) == [Score(0.0)]
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(x - 1)*(x + 1)",
+        "expand((x-1)*(x+1))",
+        "factor(x**2 - 1)",
+        "x**2 - abs(1)",
+        "x**2 - max(1, 0)",
+    ],
+)
+async def test_formulas_are_read(sandbox: Sandbox, text: str) -> None:
+    found = await sandbox.score(scorer(FORMULAS["simplify"]), [Submission("1", text)])
+    assert found == [Score(1.0)]
+
+
+OWN_CODE = {
+    "lambdify": "import sympy\ny = sympy.Symbol('y')\n"
+    "return float(sympy.lambdify(y, y + 1)(1) == int(submission))",
+    "nsolve": "import sympy\ny = sympy.Symbol('y')\n"
+    "return float(round(float(sympy.nsolve(y - 2, 1))) == int(submission))",
+    "pickle": "import fractions, pickle\n"
+    "half = pickle.loads(pickle.dumps(fractions.Fraction(4, 2)))\n"
+    "return float(half == int(submission))",
+    "type hints": "import typing\nclass C: x: 'int'\n"
+    "return float(typing.get_type_hints(C)['x'] is int and submission == '2')",
+    "timeit": "import timeit\ntimeit.timeit(lambda: 0, number=1)\nreturn float(submission == '2')",
+    "template": "import jinja2\n"
+    "return float(jinja2.Template('{{ 1 + 1 }}').render() == submission)",
+    "networkx": "import networkx as nx\ngraph = nx.path_graph(3)\n"
+    "return float(nx.shortest_path_length(graph, 0, 2) == int(submission))",
+    "attrs": "import attr\n@attr.s\nclass P: x = attr.ib()\n"
+    "return float(P(2).x == int(submission))",
+    "pydantic": "import pydantic\nclass P(pydantic.BaseModel):\n    x: int\n"
+    "return float(P(x=2).x == int(submission))",
+    "autospec": "from unittest import mock\nmock.create_autospec(lambda a: 0)(1)\n"
+    "return float(submission == '2')",
+}
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("library", OWN_CODE)
+async def test_libraries_may_execute_what_they_make_themselves(
+    sandbox: Sandbox, library: str
+) -> None:
+    module = re.search(r"^(?:import|from) (\w+)", OWN_CODE[library])
+    if module is None or importlib.util.find_spec(module[1]) is None:
+        pytest.skip(f"{library} is not installed")
+    found = await sandbox.score(scorer(OWN_CODE[library]), [Submission("1", "2")])
+    assert found == [Score(1.0)]
 
 
 # ------------------------------------------------------------------ gates unseen

@@ -159,6 +159,11 @@ FLAWED: dict[str, list[dict[str, Any]]] = {
             )
         },
         {"code": code("import sympy; return float(sympy.sympify(submission) == 42)")},
+        {"code": code("import yaml; return yaml.load(submission, Loader=yaml.Loader)")},
+        {"code": code("from yaml import CLoader; return 0.0")},
+        {"code": code("import yaml; return yaml.unsafe_load(submission)")},
+        {"code": code("import pandas; return pandas.eval(submission)")},
+        {"code": code("import pandas; return len(pandas.DataFrame().query(submission))")},
         {
             "code": code(
                 "return float(read(submission) == 42)",

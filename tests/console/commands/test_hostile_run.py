@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 
+from memory.store.calls import _digest
 from tests.console.conftest import Acdc, the_line
 
 EVIL = "\x1b]0;pwned\x07\x1b[2J\x9b31m\u202etxt\u2066\x7f[blink]x[/red]:bomb:"
 """A title, a cleared screen, colours by C1, reversed lines, and what rich would read as its own."""
 OBEYED = ["\x1b]", "\x1b[2J", "\x1b[5m", "\x07", "\x9b", "\u202e", "\u2066", "\x7f", "💣"]
-WRITTEN = {"name", "operator", "generator", "detail", "problems", "code", "response", "model"}
-WRITTEN |= {"purpose", "content", "extracted", "question", "text", "instructions"}
+WRITTEN = {"name", "operator", "generator", "detail", "problems", "response", "model"}
+# Not code and purpose, which a hash and a column hold as well: they would be found damaged.
+WRITTEN |= {"content", "extracted", "question", "text", "instructions"}
 """Fields of records that hold what models and users wrote."""
 
 
@@ -35,7 +37,14 @@ def hostile(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     shutil.copytree(finished_run, folder)
     store = sqlite3.connect(folder / "run.db")
     store.create_function("tainted", 1, lambda record: json.dumps(tainted(json.loads(record))))
+    store.create_function("digest", 1, _digest)
+    store.create_function(
+        "named", 2, lambda record, id: json.dumps({**json.loads(record), "id": id})
+    )
     with store:
+        told = "SELECT digest(tainted(record)) FROM messages WHERE hash = message"
+        store.execute(f"UPDATE call_messages SET message = ({told})")
+        store.execute("UPDATE messages SET hash = digest(tainted(record))")
         for table in ("experts", "families", "drafts", "messages", "calls", "answers"):
             store.execute(f"UPDATE {table} SET record = tainted(record)")
         store.execute("UPDATE meta SET value = tainted(value) WHERE key = 'summary'")
@@ -43,7 +52,7 @@ def hostile(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         store.execute("UPDATE families SET generator = generator || ?", (EVIL,))
         for table, name in (("archive_entries", "expert"), ("skills", "expert"), ("experts", "id")):
             store.execute(f"UPDATE {table} SET {name} = {name} || ?", (EVIL,))
-        store.execute("UPDATE experts SET record = json_set(record, '$.id', id)")
+        store.execute("UPDATE experts SET record = named(record, id)")
     store.close()
     return folder
 

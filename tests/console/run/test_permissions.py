@@ -6,6 +6,7 @@ import http.server
 import json
 import os
 import shutil
+import struct
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,9 +16,12 @@ from typing import Any
 import ormsgpack
 import pytest
 
+from agents.config import RunConfig
 from console.run.checkpoints import SERIALIZER
+from console.run.config import as_tree
 from console.run.folder import RunFolder
 from console.run.permissions import permit, requests_of, unpermitted
+from memory.hashing import text_hash
 from memory.store import RunStore
 from tests.console.conftest import Acdc, the_line
 
@@ -183,7 +187,17 @@ def test_whoever_began_a_run_is_not_asked(acdc: Acdc, finished_run: Path) -> Non
         ),
         ({"sandbox": {"kind": "docker", "docker_image": "evil"}}, "Docker image evil"),
         ({"endpoints": {"rater": {"api_key_env": "K"}}}, "offline with the key in $K"),
+        # What is not in use may come into use by one other setting.
+        ({"novelty": {"embedder": "minilm", "embedder_url": "h"}}, "embedder at h without a key"),
+        ({"novelty": {"embedder_key_env": "K"}}, "with the key in $K"),
+        ({"sandbox": {"kind": "auto", "docker_image": "evil"}}, "Docker image evil"),
+        ({"sandbox": {"preimport": ["reasoning_gym", "antigravity"]}}, "import antigravity in"),
+        ({"models": {"base": "someone/model"}}, "download the model someone/model"),
+        ({"models": {"seeds": [{"name": "s", "path": "a/b@c"}]}}, "download the model a/b@c"),
+        ({"answering": {"reward_model": "a/b"}}, "download the model a/b"),
+        ({"models": {"merges": [{"name": "m", "config": "m.yaml"}]}}, "the file m.yaml names"),
         ({"plugins": ["json"]}, "json/__init__.py, sha256"),
+        ({"plugins": ["json.tool"]}, "json/tool.py, sha256"),
         ({"plugins": ["no.such"]}, "not here"),
         ({"plugins": ["a\nnew: nothing"]}, r"module a\nnew: nothing (which"),
         ({"endpoints": {"rater": {"base_url": "http://\x1b]0;x\x07"}}}, r"http://\x1b]0;x\x07"),
@@ -198,6 +212,39 @@ def test_everything_that_leaves_the_machine_or_enters_it_is_asked_for(
 @pytest.mark.parametrize("tree", [{}, {"plugins": 3}, {"endpoints": []}, {"novelty": {"x": 1}}])
 def test_a_tree_that_is_no_configuration_asks_for_nothing(tree: dict[str, Any]) -> None:
     assert requests_of(tree) == []
+
+
+def test_a_module_within_a_package_is_permitted_with_what_is_imported_before_it() -> None:
+    [line] = requests_of({"plugins": ["json.tool"]})
+    assert line.count("sha256") == 2
+
+
+def test_the_quickstart_asks_for_nothing() -> None:
+    assert requests_of(as_tree(RunConfig())) == []
+
+
+@pytest.mark.parametrize("content", ['{"config": {"engine": "x"}}', "[" * 200_000, '{"config": 3}'])
+def test_a_configuration_that_is_none_is_one_line(here: Acdc, run: Path, content: str) -> None:
+    (run / "config.json").write_text(content)
+    for words in (("status",), ("trust",), ("ask", "What is 2 + 2?")):
+        refused = the_line(here(words[0], run, *words[1:], code=2).stderr)
+        assert "config.json is damaged" in refused
+
+
+def test_a_setting_of_the_users_does_not_bring_an_address_of_the_folder_into_use(
+    here: Acdc, run: Path, listener: tuple[str, list[str]]
+) -> None:
+    offline(run)
+    url, heard = listener
+    edited(run, "novelty", embedder="minilm", embedder_url=url, embedder_key_env="OTHER_SECRET")
+    here.environment["ACDC_NOVELTY__EMBEDDER"] = "openai"
+    here("audit", run, code=2)
+    del here.environment["ACDC_NOVELTY__EMBEDDER"]
+    edited(run, "novelty", embedder_url=None, embedder_key_env="")
+    edited(run, "sandbox", docker_image="evil/image")
+    refused = here("run", run, "--set", "sandbox.kind=docker", code=2)
+    assert "Docker image evil/image" in the_line(refused.stderr)
+    assert heard == []
 
 
 def test_a_permission_holds_for_one_request(
@@ -230,8 +277,9 @@ def test_a_folder_cannot_vouch_for_its_code(
 
             own = write(Sketch(("gcd",), 2, "plain", 1, own_scorer=True))["code"]
             code = f"{own}\nopen({str(mark)!r}, 'w').close()\n"
-        changed = family.model_copy(update={"scientist": "offline", "code": code})
-        store._write("UPDATE families SET record = ?", (changed.model_dump_json(),))
+        own = {"scientist": "offline", "code": code, "code_hash": text_hash(code)}
+        record = family.model_copy(update=own).model_dump_json()
+        store._write("UPDATE families SET record = ? WHERE id = ?", (record, family.id))
     refused = here("run", run, code=2)
     assert "must not run without isolation" in refused.stderr
     assert not mark.exists()
@@ -283,6 +331,25 @@ def test_records_of_the_graph_construct_nothing(
     with suppress(Exception):
         SERIALIZER.loads_typed((kind, content.encode() if isinstance(content, str) else content))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("database", ["run.db", "graph.db", "memory/chroma.sqlite3"])
+def test_a_journal_that_names_another_file_deletes_nothing(
+    here: Acdc, run: Path, tmp_path: Path, database: str
+) -> None:
+    """SQLite deletes the super-journal that a journal left behind names, whatever file that is."""
+    offline(run)
+    edited(run, "", generations=9)
+    mine = tmp_path / "mine"
+    mine.write_text("precious")
+    name = str(mine).encode()
+    tail = struct.pack(">II", len(name), sum(name)) + bytes.fromhex("d9d505f920a163d7")
+    head = tail[-8:] + struct.pack(">IIIII", 0, 0, 1, 512, 4096)
+    journal = run / f"{database}-journal"
+    journal.write_bytes(head.ljust(512, b"\0") + struct.pack(">I", 0x40000000) + name + tail)
+    refused = the_line(here("run", run, code=2).stderr)
+    assert f"{journal} names other files to delete" in refused
+    assert mine.read_text() == "precious"
 
 
 def test_a_pipe_in_a_run_folder_blocks_nobody(here: Acdc, run: Path) -> None:
