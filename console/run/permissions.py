@@ -71,11 +71,12 @@ def refuse_unpermitted(
     asked_for = requests_of(given)
     refused = [line for line in unpermitted(requests_of(tree)) if line not in asked_for]
     if refused:
+        first = next((line for line in refused if line.startswith("send")), refused[0])
         more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
         raise NotPermittedError(
-            f"{folder} was not begun on this machine; its config.json asks to {refused[0]}{more}; "
-            f"nothing was done. See what it asks for, and permit it, with: "
-            f"{calling.line('trust', folder)}"
+            f"{folder}: its config.json asks to {first}{more}, which was not permitted on this "
+            "machine: the run comes from elsewhere, or what it asks for has changed; nothing was "
+            f"done. See all that it asks for, and permit it, with: {calling.line('trust', folder)}"
         )
 
 

@@ -65,6 +65,8 @@ STEPS = (
 )
 """Beginnings of the steps that a formula is made of: no attribute, no function of its own."""
 NOT_STEPS = ("CALL_FUNCTION_EX", "CALL_INTRINSIC")
+INSTALLED = ("<frozen ", f"{sys.prefix}/", f"{sys.base_prefix}/")
+"""Beginnings of the file names of modules that may be imported, wherever scratch files are."""
 SHORT = 3
 """Letters from which on a word of a submission is looked for across its blanks and signs."""
 KEYWORDS = ("evaluate",)
@@ -157,7 +159,9 @@ def _may_run(code: types.CodeType, caller: types.FrameType) -> bool:
     if caller.f_globals is vars(_bootstrap):
         place = code.co_filename
         # What is installed has an absolute path; a family can only write to the scratch folder.
-        return place.startswith(("<frozen ", "/")) and not place.startswith(f"{SCRATCH}/")
+        return place.startswith(INSTALLED) or (
+            place.startswith("/") and not place.startswith(f"{SCRATCH}/")
+        )
     if _is_importing(caller) or not any(map(_is_submitted, _words(code))):
         return True
     if any(caller.f_globals is _namespace(module) for module in GENERATING):
