@@ -62,6 +62,11 @@ class ServeSettings:
                 f"the bearer token in {self.token_variable} has to be printable ASCII: clients "
                 "send other characters in different ways, or not at all"
             )
+        if token is None and self.token_variable != TOKEN_VARIABLE:
+            # Whoever names a variable wants a token; a mistyped name must not serve without one.
+            raise UsageError(
+                f"the environment variable {self.token_variable} holds no bearer token"
+            )
         if token is None and not is_loopback(self.host):
             raise UsageError(
                 f"--host {self.host} is reachable from other machines: set a bearer token in "

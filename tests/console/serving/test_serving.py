@@ -515,6 +515,19 @@ def test_without_a_token_only_the_loopback_is_served(
     assert ServeSettings(3, "majority", host=host).token() == TOKEN
 
 
+@pytest.mark.parametrize("token", [None, "", " "])
+def test_a_variable_that_was_named_has_to_hold_a_token(
+    token: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MY_TOKEN", raising=False)
+    if token is not None:
+        monkeypatch.setenv("MY_TOKEN", token)
+    with pytest.raises(UsageError, match="MY_TOKEN holds no bearer token"):
+        ServeSettings(3, "majority", token_variable="MY_TOKEN").token()
+    monkeypatch.setenv("MY_TOKEN", TOKEN)
+    assert ServeSettings(3, "majority", token_variable="MY_TOKEN").token() == TOKEN
+
+
 @pytest.mark.parametrize("token", ["geheimniß", "voilà", "se\u00adcret", "two\nlines", "a\x1bb"])
 def test_a_token_that_no_client_can_send_is_refused(
     token: str, monkeypatch: pytest.MonkeyPatch
