@@ -55,10 +55,9 @@ def replace_beneath(root: Path, parts: Sequence[str], content: str | bytes) -> N
             with open(os.open(draft, _NEW, 0o666, dir_fd=place), "wb") as file:
                 file.write(content.encode() if isinstance(content, str) else content)
             os.replace(draft, name, src_dir_fd=place, dst_dir_fd=place)
-        except BaseException:
+        finally:
             with suppress(FileNotFoundError):
                 os.unlink(draft, dir_fd=place)
-            raise
     finally:
         os.close(place)
 

@@ -122,8 +122,7 @@ def _record(line: str) -> Path:
 
 
 def _requests(tree: Mapping[str, Any]) -> Iterator[str]:
-    plugins = tree.get("plugins")
-    for name in plugins if isinstance(plugins, list | tuple) else ():
+    for name in _listed(tree.get("plugins")):
         yield f"import the module {name} ({_content_of(str(name))})"
     for role in get_args(Role):
         address, key = _endpoint(tree, role)
