@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from agents.context import RunContext
 from agents.progress import ProgressEvent
-from evolution.bank.anchors import Anchor, load_anchor, save_anchor
+from evolution.bank.anchors import Anchor, save_anchor
 from evolution.bank.bank import Bank
 from evolution.errors import BankError, MergeError
 from evolution.merging.merges import merge_experts
@@ -78,7 +78,7 @@ def restore(store: RunStore, folder: Path, bank: Bank) -> None:
             raise BankError(
                 f"{folder} records a graft that cannot be read: {first_problem(error)}"
             ) from error
-        anchor = load_anchor(kept.anchor, folder / kept.path, bank.device)
+        anchor = bank.stored_anchor(kept.anchor, folder / kept.path)
         if anchor is None or anchor.content_hash != kept.content_hash:
             raise BankError(
                 f"{folder / kept.path} is missing or damaged, and experts of this run are made of "

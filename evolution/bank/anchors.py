@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,10 @@ from evolution.bank.fingerprint import tensors_hash
 from evolution.bank.layout import Layout
 from evolution.bank.task_vectors import Dense, LowRank, TaskVector, difference
 
-_HASH = "content_hash"
+_HASH, _ROOT = "content_hash", "root"
+
+LeftFactors = Callable[[str], Mapping[str, Tensor] | None]
+"""A root -> tensor name -> its left factors; None if there is no such root."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,19 @@ class Anchor:
     Attributes:
         vectors: tensor name -> task vector; tensors that are as in the base are left out.
         content_hash: of the checkpoint that it stands for.
+        root: identifies the anchor or basis whose left factors it shares, as the merges of
+            `evolution.merging.regmean` do; "" if all its factors are its own.
     """
 
     name: str
     content_hash: str
     vectors: Mapping[str, TaskVector]
+    root: str = ""
+
+    @property
+    def left(self) -> str:
+        """Anchors of equal `left` have the same left factors: their sum has the same rank."""
+        return self.root or self.content_hash
 
 
 def adapter_anchor(
@@ -69,10 +80,17 @@ def full_anchor(name: str, checkpoint: Checkpoint, base: Mapping[str, Tensor]) -
 
 
 def save_anchor(anchor: Anchor, path: Path) -> None:
-    """Keep an anchor as what it adds to the base, in one step and forced to disk."""
+    """Keep an anchor as what it adds to the base, in one step and forced to disk.
+
+    Left factors that it shares with its root are not kept a second time.
+    """
     tensors = {_HASH: torch.tensor(bytearray.fromhex(anchor.content_hash))}
+    if anchor.root:
+        tensors[_ROOT] = torch.tensor(bytearray.fromhex(anchor.root))
     for name, vector in anchor.vectors.items():
         for part, held in vars(vector).items():
+            if anchor.root and part == "up":
+                continue
             # A scale is a Python number: float32 would make another expert of it.
             kept = held if isinstance(held, Tensor) else torch.tensor(held, dtype=torch.float64)
             tensors[f"{name}|{part}"] = kept.contiguous()
@@ -81,21 +99,40 @@ def save_anchor(anchor: Anchor, path: Path) -> None:
         os.fsync(stored.fileno())
 
 
-def load_anchor(name: str, path: Path, device: torch.device) -> Anchor | None:
-    """The anchor that `save_anchor` kept; None if it is missing or damaged."""
+def load_anchor(name: str, path: Path, device: torch.device, left: LeftFactors) -> Anchor | None:
+    """The anchor that `save_anchor` kept; None if it is missing or damaged, or its root is.
+
+    Args:
+        name: what it is called.
+        path: of the file.
+        device: where it is to be held.
+        left: finds the left factors of its root.
+    """
     stored = load_cached(path)
     if stored is None or _HASH not in stored:
         return None
-    content_hash = bytes(stored.pop(_HASH).tolist()).hex()
+    content_hash = _hex(stored.pop(_HASH))
+    root = _hex(stored.pop(_ROOT)) if _ROOT in stored else ""
+    shared = left(root) if root else {}
+    if shared is None:
+        return None
     parts: dict[str, dict[str, Any]] = {}
     for key, held in sorted(stored.items()):
         tensor, _, part = key.rpartition("|")
         parts.setdefault(tensor, {})[part] = held.item() if held.ndim == 0 else held.to(device)
+    if root and not parts.keys() <= shared.keys():
+        return None
     vectors: dict[str, TaskVector] = {
-        tensor: LowRank(**of_tensor) if "scale" in of_tensor else Dense(**of_tensor)
+        tensor: LowRank(**{"up": shared.get(tensor), **of_tensor})
+        if "scale" in of_tensor
+        else Dense(**of_tensor)
         for tensor, of_tensor in parts.items()
     }
-    return Anchor(name, content_hash, vectors)
+    return Anchor(name, content_hash, vectors, root)
+
+
+def _hex(stored: Tensor) -> str:
+    return bytes(stored.tolist()).hex()
 
 
 def base_tensors(

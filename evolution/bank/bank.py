@@ -18,7 +18,14 @@ from transformers import AutoModelForCausalLM
 from transformers.initialization import no_init_weights
 
 from evolution.bank.adapters import is_adapter
-from evolution.bank.anchors import Anchor, adapter_anchor, base_tensors, full_anchor, mean_tensors
+from evolution.bank.anchors import (
+    Anchor,
+    adapter_anchor,
+    base_tensors,
+    full_anchor,
+    load_anchor,
+    mean_tensors,
+)
 from evolution.bank.checkpoints import Checkpoint, check_compatible, open_checkpoint
 from evolution.bank.fingerprint import tensors_hash
 from evolution.bank.gram import measure
@@ -27,6 +34,7 @@ from evolution.bank.merge_methods import BASE_NAME
 from evolution.bank.settings import ModelSettings, SpectralSettings
 from evolution.bank.sources import BUILT_IN_BASE, PUBLISHED_BASE, locate
 from evolution.bank.spectral import SpectralBasis, basis_recipe, spectral_bases
+from evolution.bank.task_vectors import LowRank
 from evolution.bank.tokenizers import check_tokenizer, generation_of, load_tokenizer
 from evolution.errors import BankError, GenomeError
 from evolution.genome.genome import Genome
@@ -219,6 +227,19 @@ class Bank:
         Args:
             dtype: number format that it computes in; that of the weights by default.
         """
+        model = self.skeleton(dtype)
+        with torch.no_grad():
+            state = model.state_dict(keep_vars=True)
+            for name, tensor in self.base.items():
+                state[name].copy_(tensor)
+        return model
+
+    def skeleton(self, dtype: torch.dtype | None = None) -> Any:
+        """As `model`, but its weights are undefined, and take up no memory until they are written.
+
+        Args:
+            dtype: as of `model`.
+        """
         # Initialisers are switched off for the whole process: one model at a time.
         with _MODEL_LOCK, no_init_weights(), torch.no_grad():
             model = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
@@ -226,10 +247,6 @@ class Bank:
             )
         model.tie_weights()
         model.generation_config = self.generation
-        with torch.no_grad():
-            state = model.state_dict(keep_vars=True)
-            for name, tensor in self.base.items():
-                state[name].copy_(tensor)
         return model.requires_grad_(False).eval()
 
     def graft(self, name: str, path: str) -> None:
@@ -265,17 +282,41 @@ class Bank:
         check_compatible(checkpoint, self._source)
         return full_anchor(name, checkpoint, self.base)
 
-    def append(self, anchor: Anchor) -> None:
-        """Append an anchor; the same one a second time changes nothing.
+    def stored_anchor(self, name: str, path: Path) -> Anchor | None:
+        """An anchor that `save_anchor` kept, not part of the bank yet; None if it is damaged."""
+        return load_anchor(name, path, self.device, self.left_factors)
+
+    @property
+    def spectral_root(self) -> str:
+        """Stands for the left singular vectors of the spectral bases, see `Anchor.root`."""
+        return json_hash(self.recipe, 32)
+
+    def left_factors(self, root: str) -> Mapping[str, Tensor] | None:
+        """Tensor name -> left factors of a root; None if this bank has no such root."""
+        if root == self.spectral_root:
+            return {name: basis.left for name, basis in self.bases.items()}
+        for anchor in self._anchors:
+            if anchor.content_hash == root and not anchor.root:
+                vectors = anchor.vectors.items()
+                return {name: each.up for name, each in vectors if isinstance(each, LowRank)}
+        return None
+
+    def append(self, *anchors: Anchor) -> None:
+        """Append anchors; one that is there already changes nothing.
 
         Raises:
-            BankError: there is another one of that name.
+            BankError: there is another one of that name; none is appended.
         """
         held = {each.name: each.content_hash for each in self._anchors}
-        if anchor.name in (self.base_name, *held) and held.get(anchor.name) != anchor.content_hash:
-            raise BankError(f"the bank already has an anchor {anchor.name!r}")
-        if anchor.name not in held:
-            self._set_anchors([*self._anchors, anchor])
+        new: list[Anchor] = []
+        for anchor in anchors:
+            known = held.setdefault(anchor.name, anchor.content_hash)
+            if known != anchor.content_hash or anchor.name == self.base_name:
+                raise BankError(f"the bank already has an anchor {anchor.name!r}")
+            if anchor.name not in {each.name for each in [*self._anchors, *new]}:
+                new.append(anchor)
+        if new:
+            self._set_anchors([*self._anchors, *new])
 
     def _set_anchors(self, anchors: Sequence[Anchor]) -> None:
         """Take over anchors and measure them; geometry and anchors never disagree in between."""
@@ -287,6 +328,7 @@ class Bank:
             self.bases,
             self._seeds,
             self._cache_dir / "gram" / f"{json_hash(hashes, 32)}.safetensors",
+            getattr(self, "geometry", None),
         )
         self._anchors = tuple(anchors)
 

@@ -23,6 +23,7 @@ def measure(
     bases: Mapping[str, SpectralBasis],
     seeds: int,
     path: Path,
+    known: Geometry | None = None,
 ) -> Geometry:
     """Measure a bank.
 
@@ -33,10 +34,11 @@ def measure(
         bases: spectral bases by matrix name; may be empty.
         seeds: how many of the anchors are seeds.
         path: file in the cache, named by the content of everything above.
+        known: of the first of these anchors, which need not be measured again.
     """
     stored = load_cached(path)
     if stored is None or len(stored["norms"]) != len(layout.matrices):
-        stored = {"gram": _gram(layout, anchors)}
+        stored = {"gram": _gram(layout, anchors, known)}
         for name, basis in bases.items():
             stored[f"cross.{name}"] = _cross(name, anchors, basis)
         norms = [torch.linalg.vector_norm(base[name].double()).item() for name in layout.matrices]
@@ -56,13 +58,17 @@ def measure(
     )
 
 
-def _gram(layout: Layout, anchors: Sequence[Mapping[str, TaskVector]]) -> Tensor:
+def _gram(
+    layout: Layout, anchors: Sequence[Mapping[str, TaskVector]], known: Geometry | None
+) -> Tensor:
     """(blocks, anchors, anchors) float64."""
-    count = len(anchors)
+    count, old = len(anchors), known.anchors if known else 0
     gram = torch.zeros(len(layout.blocks), count, count, dtype=torch.float64)
+    if known:
+        gram[:, :old, :old] = torch.from_numpy(known.gram)
     for name, block in layout.tensor_blocks.items():
         for i, first in enumerate(anchors):
-            for j, second in enumerate(anchors[: i + 1]):
+            for j, second in enumerate(anchors[: i + 1] if i >= old else ()):
                 if name in first and name in second:
                     product = inner(first[name], second[name])
                     gram[block, i, j] += product

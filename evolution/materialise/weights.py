@@ -9,7 +9,7 @@ same bits whatever the number of threads, and whichever function below is asked 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Any
@@ -65,7 +65,10 @@ def materialise(bank: Bank, genome: Genome, model: Any) -> None:
 
 
 def weigh(
-    bank: Bank, genome: Genome, device: torch.device | None = None
+    bank: Bank,
+    genome: Genome,
+    device: torch.device | None = None,
+    names: Collection[str] | None = None,
 ) -> Iterator[tuple[str, Float[Tensor, " ..."]]]:
     """An expert's tensors under their transformers names, in the order of the model.
 
@@ -76,18 +79,22 @@ def weigh(
         bank: that the genome belongs to.
         genome: the expert.
         device: where to compute; where the bank is by default.
+        names: of the tensors that are wanted; all of them by default.
 
     Raises:
         GenomeError: the genome does not fit the bank.
     """
-    return _made(bank, genome, torch.float32, device)
+    return _made(bank, genome, torch.float32, device, names)
 
 
 def rounded(
-    bank: Bank, genome: Genome, device: torch.device | None = None
+    bank: Bank,
+    genome: Genome,
+    device: torch.device | None = None,
+    names: Collection[str] | None = None,
 ) -> Iterator[tuple[str, Float[Tensor, " ..."]]]:
     """As `weigh`, in the dtype of the experts: what an engine or a file is given."""
-    return _made(bank, genome, bank.dtype, device)
+    return _made(bank, genome, bank.dtype, device, names)
 
 
 def write_to(
@@ -151,13 +158,17 @@ def lacks_loop(bank: Bank) -> bool:
 
 
 def _made(
-    bank: Bank, genome: Genome, dtype: torch.dtype, device: torch.device | None
+    bank: Bank,
+    genome: Genome,
+    dtype: torch.dtype,
+    device: torch.device | None,
+    names: Collection[str] | None,
 ) -> Iterator[tuple[str, Tensor]]:
     """New tensors, one at a time; the base's own where nothing is added."""
     fused = _is_worth_compiling(bank)
     place = bank.device if device is None else device
     scratch = Scratch()
-    for name, total in _sums(bank, genome):
+    for name, total in _sums(bank, genome, names):
         if total.is_base:
             yield name, total.base.to(place)
             continue
@@ -211,23 +222,27 @@ def _is_worth_compiling(bank: Bank) -> bool:
     return elements >= _WORTH_COMPILING
 
 
-def _sums(bank: Bank, genome: Genome) -> Iterator[tuple[str, Sum]]:
-    """The terms of every tensor, in the order of the model.
+def _sums(
+    bank: Bank, genome: Genome, names: Collection[str] | None = None
+) -> Iterator[tuple[str, Sum]]:
+    """The terms of every tensor that is wanted, in the order of the model.
 
     Raises:
         GenomeError: the genome does not fit the bank.
     """
     # Taken once: an anchor that is grafted on meanwhile is no part of this genome.
     anchors = bank.anchors
-    fitted = bank.geometry.fit(genome)
+    fitted, spectral = bank.geometry.fit(genome), bank.spectral_root
     for name, block in bank.layout.tensor_blocks.items():
+        if names is not None and name not in names:
+            continue
         coefficients = fitted.coefficients[block].tolist()
         delta = fitted.displacements.get(name)
         displacement = None
         if delta is not None:
             displacement = bank.bases[name], torch.from_numpy(delta.copy()).to(bank.device)
         with torch.no_grad():
-            total = _sum(bank.base[name], anchors, name, coefficients, displacement)
+            total = _sum(bank.base[name], anchors, name, coefficients, displacement, spectral)
         terms = bank.geometry.noise_terms(fitted, name) if fitted.noise else ()
         yield name, replace(total, noise=Noise(name, terms)) if terms else total
 
@@ -238,23 +253,37 @@ def _sum(
     name: str,
     coefficients: Sequence[float],
     displacement: tuple[SpectralBasis, Float[Tensor, " r"]] | None,
+    spectral: str,
 ) -> Sum:
     dense: list[tuple[float, Dense]] = []
-    ups: list[Tensor] = []
-    downs: list[Tensor] = []
+    alike: dict[str, list[tuple[float, LowRank]]] = {}
     for coefficient, anchor in zip(coefficients, anchors, strict=False):
         vector = anchor.vectors.get(name)
         if coefficient == 0.0 or vector is None:
             continue
         if isinstance(vector, LowRank):
-            ups.append(vector.up * (coefficient * vector.scale))
-            downs.append(vector.down)
+            alike.setdefault(anchor.left, []).append((coefficient * vector.scale, vector))
         else:
             dense.append((coefficient, vector))
-    if displacement is not None:
+    if displacement is not None and spectral in alike:
         basis, delta = displacement
-        ups.append(basis.left * delta)
-        downs.append(basis.right.T)
-    if len(ups) > 1:
-        ups, downs = [torch.cat(ups, dim=1)], [torch.cat(downs, dim=0)]
-    return Sum(base, tuple(dense), (ups[0], downs[0]) if ups else None)
+        alike[spectral].append((1.0, LowRank(basis.left, delta[:, None] * basis.right.T, 1.0)))
+    factors = [_added_up(vectors) for vectors in alike.values()]
+    if displacement is not None and spectral not in alike:
+        basis, delta = displacement
+        factors.append((basis.left * delta, basis.right.T))
+    if len(factors) > 1:
+        ups, downs = zip(*factors, strict=True)
+        factors = [(torch.cat(ups, dim=1), torch.cat(downs, dim=0))]
+    return Sum(base, tuple(dense), factors[0] if factors else None)
+
+
+def _added_up(vectors: Sequence[tuple[float, LowRank]]) -> tuple[Tensor, Tensor]:
+    """The factors of a weighted sum of task vectors that have their left factors in common."""
+    weight, vector = vectors[0]
+    if len(vectors) == 1:
+        return vector.up * weight, vector.down
+    down = vector.down * weight
+    for weight, other in vectors[1:]:
+        down = torch.add(down, other.down, alpha=weight)
+    return vector.up, down

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from evolution.bank.anchors import Anchor, load_anchor, save_anchor
+from evolution.bank.anchors import Anchor, save_anchor
 from evolution.bank.bank import Bank
 from evolution.bank.merge_methods import check_method, configuration
 from evolution.bank.settings import MergeSettings
@@ -47,7 +47,7 @@ def add_merges(bank: Bank, merges: Iterable[MergeSettings], cache_dir: Path) -> 
             32,
         )
         stored = cache_dir / "merges" / f"{key}.safetensors"
-        anchor = load_anchor(merge.name, stored, bank.device)
+        anchor = bank.stored_anchor(merge.name, stored)
         if anchor is None:
             genomes = {name: bank.seed_genome(name) for name in members}
             label, scratch = f"merge {merge.name!r}", stored.parent

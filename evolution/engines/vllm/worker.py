@@ -18,7 +18,6 @@ from safetensors import safe_open
 from torch import Tensor
 from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
 
-from evolution.bank.anchors import load_anchor
 from evolution.bank.bank import Bank, load_bank
 from evolution.bank.settings import ModelSettings, SpectralSettings
 from evolution.engines.vllm.blocks import UsedBlocks
@@ -83,7 +82,7 @@ class BankWorker:
     def acdc_append_anchor(self, name: str, path: str) -> dict[str, Any]:
         """Take up an anchor that joined the bank in the engine's process."""
         bank = self._acdc_held()
-        anchor = load_anchor(name, Path(path), bank.device)
+        anchor = bank.stored_anchor(name, Path(path))
         if anchor is None:
             raise EngineError(f"anchor {name!r} cannot be read from {path}")
         bank.append(anchor)

@@ -1,0 +1,195 @@
+"""Experts that read texts layer by layer, with the weights of one layer in memory at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from evolution.bank.bank import Bank
+from evolution.errors import MergeError
+from evolution.genome.genome import Genome
+from evolution.materialise.weights import rounded
+
+Inputs = dict[str, list[Float[Tensor, "tokens n"]]]
+"""Matrix -> what it was multiplied by, text by text. Matrices that are given the same tensor, as
+queries, keys and values are, hold the same one."""
+
+_LAYER = re.compile(r"^(.*?)\.(\d+)\.")
+
+_Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+@dataclass
+class Reading:
+    """Where one expert stands in its texts.
+
+    Attributes:
+        genome: the expert.
+        hidden: what the next layer is given, of each text: (1, tokens, width).
+        calls: text -> layer -> what else that layer is given: masks, positions.
+    """
+
+    genome: Genome
+    hidden: list[Float[Tensor, "1 tokens width"]] = field(default_factory=list)
+    calls: list[list[_Call]] = field(default_factory=list)
+
+
+class LayerwiseModel:
+    """A model of a bank's architecture of which one layer has weights at a time.
+
+    Args:
+        bank: gives architecture and weights.
+        device: where the layers compute.
+        compute: number format that they compute in.
+
+    Raises:
+        MergeError: the architecture has no single stack of layers.
+    """
+
+    def __init__(self, bank: Bank, device: torch.device, compute: torch.dtype) -> None:
+        self._bank = bank
+        self._device = device
+        self._model = bank.skeleton(compute)
+        names = [name for name in bank.layout.shapes if _LAYER.match(name)]
+        paths = {match[1] for name in names if (match := _LAYER.match(name))}
+        if len(paths) != 1:
+            raise MergeError("this architecture has no single stack of layers to read one by one")
+        [self._path] = paths
+        self._layers = list(self._model.get_submodule(self._path))
+        self._decoder = self._model.base_model
+        self._outer = self._outer_tensors()
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def tensors(self, layer: int) -> list[str]:
+        """Names of a layer's tensors."""
+        prefix = f"{self._path}.{layer}."
+        return [name for name in self._bank.layout.shapes if name.startswith(prefix)]
+
+    def matrices(self, layer: int) -> list[str]:
+        """Names of a layer's matrices that multiply an input: weights of its linear modules."""
+        prefix = f"{self._path}.{layer}."
+        return [f"{prefix}{name}.weight" for name, _ in self._linear(layer)]
+
+    @torch.inference_mode()
+    def begin(self, genome: Genome, texts: Sequence[Sequence[int]]) -> Reading:
+        """Embed texts, given as token ids, as an expert does."""
+        state = self._model.state_dict(keep_vars=True)
+        for name, tensor in rounded(self._bank, genome, self._device, self._outer.keys()):
+            state[name].copy_(tensor)
+        reading = Reading(genome)
+        for text in texts:
+            calls: list[_Call] = []
+            with self._stubs(calls):
+                tokens = torch.tensor([list(text)], device=self._device)
+                self._decoder(input_ids=tokens, use_cache=False)
+            # What enters the first layer is handed on by all of them.
+            reading.hidden.append(calls[0][0][0])
+            reading.calls.append([(given[1:], named) for given, named in calls])
+        return reading
+
+    @torch.inference_mode()
+    def read(self, layer: int, reading: Reading) -> Inputs:
+        """Take an expert's texts through its next layer.
+
+        Returns:
+            What each matrix of the layer was given on the way.
+        """
+        self._load(layer, reading.genome)
+        inputs: Inputs = {}
+        prefix = f"{self._path}.{layer}."
+        hooks = [
+            module.register_forward_pre_hook(_keep(inputs, f"{prefix}{name}.weight"))
+            for name, module in self._linear(layer)
+        ]
+        reading.hidden = self._outputs(layer, reading)
+        for hook in hooks:
+            hook.remove()
+        return inputs
+
+    @torch.inference_mode()
+    def advance(
+        self, layer: int, readings: Sequence[Reading], weights: Mapping[str, Tensor]
+    ) -> None:
+        """Take texts through a layer that has other weights than their experts'.
+
+        Args:
+            layer: number of the layer.
+            readings: of which `hidden` enters this layer.
+            weights: of its tensors, all of them.
+        """
+        state = self._layers[layer].state_dict(keep_vars=True)
+        prefix = f"{self._path}.{layer}."
+        for name, tensor in weights.items():
+            state[name.removeprefix(prefix)].copy_(tensor)
+        for reading in readings:
+            reading.hidden = self._outputs(layer, reading)
+
+    def release(self, layer: int) -> None:
+        """Give back the memory of a layer."""
+        self._layers[layer].to("meta")
+
+    def _outputs(self, layer: int, reading: Reading) -> list[Tensor]:
+        outputs = []
+        for hidden, calls in zip(reading.hidden, reading.calls, strict=True):
+            given, named = calls[layer]
+            output = self._layers[layer](hidden, *given, **named)
+            outputs.append(output[0] if isinstance(output, tuple) else output)
+        return outputs
+
+    def _load(self, layer: int, genome: Genome) -> None:
+        module = self._layers[layer].to(self._device)
+        state = module.state_dict(keep_vars=True)
+        prefix = f"{self._path}.{layer}."
+        for name, tensor in rounded(self._bank, genome, self._device, set(self.tensors(layer))):
+            state[name.removeprefix(prefix)].copy_(tensor)
+
+    def _linear(self, layer: int) -> list[tuple[str, nn.Linear]]:
+        modules = self._layers[layer].named_modules()
+        return [(name, module) for name, module in modules if isinstance(module, nn.Linear)]
+
+    def _outer_tensors(self) -> Mapping[str, Tensor]:
+        """The decoder's tensors outside of its layers, brought to the device."""
+        owner, _, attribute = self._path.rpartition(".")
+        parent = self._model.get_submodule(owner)
+        layers = getattr(parent, attribute)
+        setattr(parent, attribute, nn.ModuleList())
+        self._decoder.to(self._device)
+        held = {id(tensor) for tensor in self._decoder.state_dict(keep_vars=True).values()}
+        setattr(parent, attribute, layers)
+        state = self._model.state_dict(keep_vars=True)
+        names = [name for name in self._bank.layout.shapes if id(state[name]) in held]
+        return {name: state[name] for name in names}
+
+    @contextmanager
+    def _stubs(self, calls: list[_Call]) -> Iterator[None]:
+        """Layers that hand on what they are given, and keep what else that was."""
+
+        def stub(*given: Any, **named: Any) -> Tensor:
+            if "hidden_states" in named:
+                given = (named.pop("hidden_states"), *given)
+            calls.append((given, named))
+            return given[0]
+
+        for layer in self._layers:
+            layer.forward = stub
+        try:
+            yield
+        finally:
+            for layer in self._layers:
+                del layer.forward
+
+
+def _keep(inputs: Inputs, name: str) -> Any:
+    def hook(_: nn.Module, given: tuple[Tensor, ...]) -> None:
+        inputs.setdefault(name, []).append(given[0])
+
+    return hook
