@@ -1,14 +1,15 @@
 """The coevolution as a LangGraph state machine; it reads from top to bottom.
 
-    opening -> founding + scientists -> admission -> judge -> selection
+    opening -> founding + scientists -> admission -> judge -> merging -> judge -> selection
             -> (next generation | report)
     next generation = [curation -> scientists -> admission, every adapt_every generations]
                       -> evolution -> judge -> selection
 
 Scientists are a fan-out: one subgraph per open assignment, joined by `admission`, which decides
-novelty in assignment order. The founders are made beside the first scientists. The state
-holds counters and ids only; what was decided lies in the run store, and every node may be run
-again after a crash without doing anything twice.
+novelty in assignment order. Base and seeds are loaded beside the first scientists; once they are
+graded, the other founders are merged and bred from them. The state holds counters and ids only;
+what was decided lies in the run store, and every node may be run again after a crash without doing
+anything twice.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Send
 
 from agents.archive.breeding import evolve
-from agents.archive.founding import make_founders
+from agents.archive.founding import lacks_founders, make_founders, make_seeds
 from agents.archive.selection import select
 from agents.context import RunContext
 from agents.judge.node import judge_generation
@@ -87,6 +88,7 @@ def build_graph(
     graph.add_node("scientist", _bound(scientist, context), input_schema=AssignmentState)
     graph.add_node("admission", _bound(admission, context))
     graph.add_node("judge", _bound(judge, context))
+    graph.add_node("merging", _bound(merging, context))
     graph.add_node("selection", _bound(selection, context))
     graph.add_node("curation", _bound(curation, context))
     graph.add_node("evolution", _bound(evolution, context))
@@ -100,7 +102,8 @@ def build_graph(
     graph.add_edge("founding", "admission")
     graph.add_edge("scientist", "admission")
     branch("admission", after_admission, ["opening", "evolution", "judge"])
-    graph.add_edge("judge", "selection")
+    branch("judge", after_judge, ["merging", "selection"])
+    graph.add_edge("merging", "judge")
     branch("selection", after_selection, ["curation", "evolution", "report"])
     branch("curation", to_scientists, ["scientist", "evolution"])
     graph.add_edge("evolution", "judge")
@@ -137,9 +140,9 @@ async def opening(state: RunState, runtime: Handles) -> RunState:
 
 
 async def founding(state: RunState, runtime: Handles) -> None:
-    """Load the bank and make the first experts."""
+    """Load the bank; its base and seeds are the first experts."""
     with phase(runtime.context, "founding"):
-        await make_founders(runtime.context)
+        await make_seeds(runtime.context)
 
 
 async def scientist(state: AssignmentState, runtime: Handles) -> None:
@@ -165,6 +168,12 @@ async def judge(state: RunState, runtime: Handles) -> None:
     """Let every expert that lacks grades answer, and grade the answers."""
     with phase(runtime.context, "judge"):
         await judge_generation(runtime.context, state["generation"])
+
+
+async def merging(state: RunState, runtime: Handles) -> None:
+    """Make the other founders, of seeds that have been graded."""
+    with phase(runtime.context, "merging"):
+        await make_founders(runtime.context)
 
 
 async def selection(state: RunState, runtime: Handles) -> RunState:
@@ -209,6 +218,11 @@ def after_admission(state: RunState, runtime: Handles) -> str:
     if state["generation"] > 0:
         return "evolution"
     return "opening" if needs_another_wave(runtime.context) else "judge"
+
+
+def after_judge(state: RunState, runtime: Handles) -> str:
+    """At the founding: the seeds' grades come first, and founders are merged by them."""
+    return "merging" if lacks_founders(runtime.context) else "selection"
 
 
 def after_selection(state: RunState, runtime: Handles) -> str:

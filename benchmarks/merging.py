@@ -1,4 +1,4 @@
-"""What one merged expert can do: ways to merge the three shipped seeds, on the same fresh questions.
+"""What one merged expert can do: ways to merge the three seeds, on the same fresh questions.
 
     python -m benchmarks.merging [--each 8] [--texts 10] [--only NAME ...] [--json]
 
@@ -172,7 +172,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     texts: dict[str, list[list[int]]] = {}
     for name in bank.seed_names:
         if name != bank.base_name:
-            answered = [each for each in await bench.ask(bank.seed_genome(name), pool)]
+            answered = await bench.ask(bank.seed_genome(name), pool)
             passed = [each for each in answered if each.passed]
             rng = np.random.default_rng(0)
             kept = rng.permutation(len(passed))[: options.texts]

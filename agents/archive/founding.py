@@ -1,10 +1,15 @@
-"""The first experts: base, seeds, merges of seeds, and children up to the wanted number."""
+"""The first experts: base, seeds, merges of seeds, and children up to the wanted number.
+
+Base and seeds are made while the first families are drafted. Once they are graded, RegMean merges
+them by what each is right on, and the other founders are bred from all of these.
+"""
 
 from __future__ import annotations
 
 import itertools
 
 from agents.archive.breeding import breed_child
+from agents.archive.grafting import graft_founder
 from agents.context import RunContext
 from agents.progress import ProgressEvent
 from evolution.bank.bank import Bank
@@ -12,46 +17,60 @@ from evolution.genome.genome import Genome
 from memory.randomness import stream
 from memory.records import Expert
 
+SEEDS, FOUNDERS = "founding", "founders"
+"""Steps of generation 0."""
 
-async def make_founders(context: RunContext) -> None:
-    """Load the bank and store the founders, once."""
+
+async def make_seeds(context: RunContext) -> None:
+    """Load the bank and store base, seeds and configured merges as experts, once."""
     bank = await context.population.bank()
     await context.population.broker()
-    with context.store.once("founding", 0) as due:
+    with context.store.once(SEEDS, 0) as due:
         if due:
-            seeds = _seed_experts(context, bank)
-            _bred_founders(context, bank, seeds)
+            _seed_experts(context, bank)
             context.store.put_meta("bank", {"content_hash": bank.content_hash})
+
+
+async def make_founders(context: RunContext) -> None:
+    """Merge the seeds by what they were graded for, and breed the other founders, once."""
+    seeds = [expert for expert in context.store.experts(0) if expert.operator != "base"]
+    await graft_founder(context, seeds)
+    bank = await context.population.bank()
+    with context.store.once(FOUNDERS, 0) as due:
+        if due:
+            _bred_founders(context, bank)
     if due:
         names = [expert.id for expert in context.store.experts(0)]
         context.progress(ProgressEvent("line", f"founders: {', '.join(names)}"))
 
 
-def _seed_experts(context: RunContext, bank: Bank) -> list[Expert]:
-    experts = []
-    for birth, name in enumerate(bank.seed_names):
-        genome = bank.base_genome() if name == bank.base_name else bank.seed_genome(name)
-        operator = "base" if name == bank.base_name else "seed"
-        experts.append(_keep(context, bank, genome, name, birth, operator))
-    for name in bank.merge_names:
-        genome = bank.seed_genome(name)
-        experts.append(_keep(context, bank, genome, name, len(experts), "merge"))
-    return experts
+def lacks_founders(context: RunContext) -> bool:
+    """Whether the seeds are all the experts that there are yet."""
+    return not context.store.step_done(FOUNDERS, 0)
 
 
-def _bred_founders(context: RunContext, bank: Bank, seeds: list[Expert]) -> None:
-    """Children of pairs of seeds; the base is no parent, since it adds nothing to a merge."""
-    bred = [expert for expert in seeds if expert.operator != "base"] or seeds
+def _seed_experts(context: RunContext, bank: Bank) -> None:
+    for birth, name in enumerate([*bank.seed_names, *bank.merge_names]):
+        is_base, is_merge = name == bank.base_name, name in bank.merge_names
+        genome = bank.base_genome() if is_base else bank.seed_genome(name)
+        operator = "base" if is_base else "merge" if is_merge else "seed"
+        _keep(context, bank, genome, name, birth, operator)
+
+
+def _bred_founders(context: RunContext, bank: Bank) -> None:
+    """Children of pairs of those that are there; the base adds nothing to a merge: no parent."""
+    there = context.store.experts(0)
+    bred = [expert for expert in there if expert.operator != "base"] or there
     pairs = list(itertools.combinations(bred, 2)) or [(bred[0], bred[0])]
     order = stream(context.config.seed, 0, "founding-pairs").permutation(len(pairs))
-    for index in range(context.config.population.founders - len(seeds)):
+    for index in range(context.config.population.founders - len(there)):
         pair = pairs[int(order[index % len(pairs)])]
-        breed_child(context, bank, list(pair), generation=0, birth=len(seeds) + index)
+        breed_child(context, bank, list(pair), generation=0, birth=len(there) + index)
 
 
 def _keep(
     context: RunContext, bank: Bank, genome: Genome, name: str, birth: int, operator: str
-) -> Expert:
+) -> None:
     expert = Expert(
         id=name,
         genome_id=bank.genome_id(genome),
@@ -61,4 +80,3 @@ def _keep(
     )
     context.store.put_genome(expert.genome_id, genome.to_bytes())
     context.store.put_expert(expert)
-    return expert

@@ -1,25 +1,34 @@
-"""Grafts: two archive members, merged by mergekit, widen the bank while the run goes on.
+"""Grafts: experts, merged, widen the bank while the run goes on.
 
-Crossovers stay in the span of the anchors; TIES, DARE, SCE and the like do not. What they make
-becomes an anchor, kept in the run folder as a difference from the base, and an expert that is its
-unit column. The event that records it is written in the same transaction as the expert, so that a
-run that was killed comes back with the same anchors in the same order.
+Crossovers stay in the span of the anchors; merges by RegMean, TIES, DARE and the like do not. What
+they make becomes anchors, kept in the run folder as differences from the base, and an expert that
+is their sum. RegMean merges the seeds at the founding, and members of the archive that complement
+each other whenever the pool has adapted; two parents are grafted as often as is configured. The
+events that record a graft are written in the same transaction as its expert, so that a run that was
+killed comes back with the same anchors in the same order.
 """
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from pydantic import ValidationError
 
+from agents.archive.calibration import passed_texts
 from agents.context import RunContext
 from agents.progress import ProgressEvent
 from evolution.bank.anchors import Anchor, save_anchor
 from evolution.bank.bank import Bank
 from evolution.errors import BankError, MergeError
 from evolution.merging.merges import merge_experts
+from evolution.merging.regmean import Member, merge_by_regmean, unit
+from evolution.merging.settings import RegMeanSettings
+from evolution.planning.placement import merging_device
+from evolution.selection.coverage import task_force
 from evolution.selection.parents import choose_parents
 from memory.messages import first_problem
 from memory.randomness import derive_seed, stream
@@ -30,39 +39,58 @@ from memory.threads import done_in_own_thread
 FOLDER = "anchors"
 """Folder of a run in which the differences of grafted anchors are kept."""
 
-STEP: Final = "graft"
-OPERATOR = STEP
+PAIR: Final = "graft"
+COMPLEMENT: Final = "complement"
+"""The two occasions of a generation, each a step: two parents, and members that complement."""
+
+REGMEAN: Final = "regmean"
 
 
-class GraftPlan(NamedTuple):
-    """What is to be grafted: the parents' ids, and how they are merged."""
+@dataclass(frozen=True)
+class GraftPlan:
+    """What is to be grafted.
 
-    parents: tuple[str, ...]
+    Attributes:
+        step: the occasion.
+        name: of the anchors.
+        expert: id of the expert that is their sum.
+        birth: its number in the generation.
+        parents: who is merged.
+        method: `regmean`, or one of mergekit.
+        parameters: of the method.
+    """
+
+    step: str
+    name: str
+    expert: str
+    birth: int
+    parents: tuple[Expert, ...]
     method: str
     parameters: dict[str, Json]
 
+    @property
+    def operator(self) -> str:
+        """What the expert is called as a descendant."""
+        return REGMEAN if self.method == REGMEAN else PAIR
+
 
 async def graft(context: RunContext, generation: int) -> None:
-    """Graft once in a generation that is due; a merge that fails is reported and left out."""
-    if context.store.step_done(STEP, generation):
-        return
-    plan = _plan(context, generation)
-    if plan is None:
-        return
-    bank = await context.population.bank()
-    name = f"{OPERATOR}-g{generation}"
-    try:
-        anchor = await done_in_own_thread(lambda: _merge(context, bank, name, plan, generation))
-    except (MergeError, BankError) as error:
-        _refuse(context, generation, str(error))
-        return
-    with context.store.once(STEP, generation) as due:
-        if due:
-            bank.append(anchor)
-            _record(context, bank, anchor, plan, generation)
-    context.progress(
-        ProgressEvent("line", f"{name}: {plan.method} of {' and '.join(plan.parents)}")
-    )
+    """Graft what is due in a generation; a merge that fails is reported and left out."""
+    if context.config.breeding.regmean.adapting and _has_adapted(context, generation):
+        archive = _archive(context, generation)
+        # After the children and the graft, whose numbers stay what they are without it.
+        birth = context.config.population.children + 1
+        await _complement(context, generation, archive, f"g{generation}-{birth}", birth)
+    if not context.store.step_done(PAIR, generation):
+        plan = _pair(context, generation)
+        if plan is not None:
+            await _carry_out(context, generation, plan)
+
+
+async def graft_founder(context: RunContext, seeds: Sequence[Expert]) -> None:
+    """Merge the seeds, which have been graded, once."""
+    if context.config.breeding.regmean.founding:
+        await _complement(context, 0, seeds, REGMEAN, len(seeds))
 
 
 def restore(store: RunStore, folder: Path, bank: Bank) -> None:
@@ -71,7 +99,7 @@ def restore(store: RunStore, folder: Path, bank: Bank) -> None:
     Raises:
         BankError: a difference is missing from the run folder, or damaged.
     """
-    for event in store.events(STEP):
+    for event in store.events(PAIR):
         try:
             kept = Graft.model_validate(event.payload)
         except ValidationError as error:
@@ -87,15 +115,53 @@ def restore(store: RunStore, folder: Path, bank: Bank) -> None:
         bank.append(anchor)
 
 
-def _plan(context: RunContext, generation: int) -> GraftPlan | None:
-    """Whether a graft is due, of whom, and by which method; drawn from streams of its own."""
+async def _complement(
+    context: RunContext, generation: int, experts: Sequence[Expert], expert: str, birth: int
+) -> None:
+    """Merge those of some experts that complement each other, by RegMean, once in a generation."""
+    if context.store.step_done(COMPLEMENT, generation):
+        return
+    chosen = _complementary(context, experts, context.config.breeding.regmean.members)
+    if len(chosen) < 2:
+        reason = "no expert passes what the best one fails" if chosen else "no expert passes any"
+        _refuse(context, COMPLEMENT, generation, f"{REGMEAN}: {reason} family")
+        return
+    name = f"{REGMEAN}-g{generation}"
+    plan = GraftPlan(COMPLEMENT, name, expert, birth, tuple(chosen), REGMEAN, {})
+    await _carry_out(context, generation, plan)
+
+
+def _complementary(context: RunContext, experts: Sequence[Expert], most: int) -> list[Expert]:
+    """The experts that together pass most, as long as each passes what those before it fail."""
+    active = [family.id for family in context.store.families("active")]
+    skills = {each.id: context.store.skills(each.id) for each in experts}
+    force = task_force(skills, active, most)
+    by_id, covered, chosen = {each.id: each for each in experts}, 0.0, list[Expert]()
+    for name, share in zip(force.experts, force.coverage, strict=True):
+        if share <= covered:
+            break
+        covered = share
+        chosen.append(by_id[name])
+    return chosen
+
+
+def _has_adapted(context: RunContext, generation: int) -> bool:
+    return generation % context.config.pool.adapt_every == 0
+
+
+def _archive(context: RunContext, generation: int) -> list[Expert]:
+    return [context.store.expert(each.expert) for each in context.store.archive(generation - 1)]
+
+
+def _pair(context: RunContext, generation: int) -> GraftPlan | None:
+    """Whether two parents are due, who, and by which method; drawn from streams of its own."""
     settings = context.config.breeding.graft
     if not settings.every or generation % settings.every:
         return None
-    rng = stream(context.config.seed, generation, STEP)
+    rng = stream(context.config.seed, generation, PAIR)
     if rng.random() >= settings.probability:
         return None
-    archive = [context.store.expert(each.expert) for each in context.store.archive(generation - 1)]
+    archive = _archive(context, generation)
     active = [family.id for family in context.store.families("active")]
     parents = choose_parents(
         context.candidates(archive), active, rng, context.config.selection, n=2
@@ -104,20 +170,90 @@ def _plan(context: RunContext, generation: int) -> GraftPlan | None:
         return None
     methods = sorted(settings.methods)
     method = methods[int(rng.integers(len(methods)))]
-    return GraftPlan(parents, method, settings.methods[method])
+    # After the children, whose numbers stay what they are without a graft.
+    birth = context.config.population.children
+    return GraftPlan(
+        step=PAIR,
+        name=f"{PAIR}-g{generation}",
+        expert=f"g{generation}-{birth}",
+        birth=birth,
+        parents=tuple(context.store.expert(each) for each in parents),
+        method=method,
+        parameters=settings.methods[method],
+    )
 
 
-def _merge(context: RunContext, bank: Bank, name: str, plan: GraftPlan, generation: int) -> Anchor:
+async def _carry_out(context: RunContext, generation: int, plan: GraftPlan) -> None:
+    bank = await context.population.bank()
+    try:
+        anchors = await done_in_own_thread(lambda: _merge(context, bank, plan, generation))
+    except (MergeError, BankError) as error:
+        _refuse(context, plan.step, generation, str(error))
+        return
+    with context.store.once(plan.step, generation) as due:
+        if due:
+            bank.append(*anchors)
+            _record(context, bank, anchors, plan, generation)
+    parents = " and ".join(parent.id for parent in plan.parents)
+    context.progress(ProgressEvent("line", f"{plan.name}: {plan.method} of {parents}"))
+
+
+def _merge(context: RunContext, bank: Bank, plan: GraftPlan, generation: int) -> tuple[Anchor, ...]:
     """The merge, kept in the run folder under its content hash before anything refers to it."""
-    parents = {each: context.genome(context.store.expert(each)) for each in plan.parents}
     folder = context.folder / FOLDER
     _sweep(folder)
-    seed = derive_seed(context.config.seed, generation, "graft-noise")
-    anchor = merge_experts(name, bank, parents, plan.method, plan.parameters, seed, folder)
-    if anchor.content_hash in {each.content_hash for each in bank.anchors}:
-        raise MergeError(f"graft {name!r} is the same as an anchor that is there already")
-    save_anchor(anchor, folder / _file(anchor))
-    return anchor
+    if plan.method == REGMEAN:
+        anchors = _by_regmean(context, bank, plan, generation)
+    else:
+        parents = {each.id: context.genome(each) for each in plan.parents}
+        seed = derive_seed(context.config.seed, generation, "graft-noise")
+        merged = plan.name, bank, parents, plan.method, plan.parameters, seed, folder
+        anchors = (merge_experts(*merged),)
+    if {each.content_hash for each in anchors} <= {each.content_hash for each in bank.anchors}:
+        raise MergeError(f"graft {plan.name!r} is the same as an anchor that is there already")
+    for anchor in anchors:
+        save_anchor(anchor, folder / _file(anchor))
+    return anchors
+
+
+def _by_regmean(
+    context: RunContext, bank: Bank, plan: GraftPlan, generation: int
+) -> tuple[Anchor, ...]:
+    """The columns of a merge by RegMean.
+
+    Raises:
+        MergeError: a parent passes nothing, or the run's merges have their share of the bank.
+    """
+    settings = _settings(context, plan)
+    _check_room(context, plan, settings.anchors, 1)
+    members = []
+    for parent in plan.parents:
+        rng = stream(context.config.seed, generation, f"{plan.step}-texts", parent.birth)
+        texts = passed_texts(context, bank, parent, settings.texts, rng)
+        if not texts:
+            raise MergeError(f"{plan.name}: {parent.id} passes no family that is active")
+        members.append(Member(context.genome(parent), texts))
+
+    def stages(stage: str, done: int, total: int) -> None:
+        context.progress(ProgressEvent("step", stage, done, total))
+
+    device = merging_device(bank, context.config.engine, len(members))
+    anchors = merge_by_regmean(plan.name, bank, members, settings, device, stages)
+    _check_room(context, plan, settings.anchors, len(anchors))
+    return anchors
+
+
+def _check_room(context: RunContext, plan: GraftPlan, most: int, more: int) -> None:
+    grafted = len(context.store.events(PAIR))
+    if grafted + more > most:
+        raise MergeError(
+            f"{plan.name}: merges have added {grafted} anchors to the bank, and "
+            f"breeding.regmean.anchors allows {most}"
+        )
+
+
+def _settings(context: RunContext, plan: GraftPlan) -> RegMeanSettings:
+    return context.config.breeding.regmean.model_copy(update=plan.parameters)
 
 
 def _sweep(folder: Path) -> None:
@@ -133,35 +269,41 @@ def _file(anchor: Anchor) -> str:
 
 
 def _record(
-    context: RunContext, bank: Bank, anchor: Anchor, plan: GraftPlan, generation: int
+    context: RunContext,
+    bank: Bank,
+    anchors: Sequence[Anchor],
+    plan: GraftPlan,
+    generation: int,
 ) -> None:
     """Write the graft and its expert; to be called within the step."""
-    genome = bank.seed_genome(anchor.name)
-    kept = Graft(
-        anchor=anchor.name,
-        content_hash=anchor.content_hash,
-        path=f"{FOLDER}/{_file(anchor)}",
-        parents=plan.parents,
-        method=plan.method,
-        parameters=plan.parameters,
-    )
+    genome = unit(bank, anchors, _settings(context, plan).scale if plan.method == REGMEAN else 1.0)
+    names: list[Json] = [anchor.name for anchor in anchors]
+    parents = tuple(parent.id for parent in plan.parents)
     expert = Expert(
-        # After the children, whose numbers stay what they are without a graft.
-        id=f"g{generation}-{context.config.population.children}",
+        id=plan.expert,
         genome_id=bank.genome_id(genome),
         generation=generation,
-        birth=context.config.population.children,
-        operator=OPERATOR,
-        parents=plan.parents,
-        parameters={OPERATOR: {"anchor": anchor.name, "method": plan.method, **plan.parameters}},
+        birth=plan.birth,
+        operator=plan.operator,
+        parents=parents,
+        parameters={plan.operator: {"anchors": names, "method": plan.method, **plan.parameters}},
     )
-    context.store.add_event(kept)
+    for anchor in anchors:
+        kept = Graft(
+            anchor=anchor.name,
+            content_hash=anchor.content_hash,
+            path=f"{FOLDER}/{_file(anchor)}",
+            parents=parents,
+            method=plan.method,
+            parameters=plan.parameters,
+        )
+        context.store.add_event(kept)
     context.store.put_genome(expert.genome_id, genome.to_bytes())
     context.store.put_expert(expert)
 
 
-def _refuse(context: RunContext, generation: int, reason: str) -> None:
-    with context.store.once(STEP, generation) as due:
+def _refuse(context: RunContext, step: str, generation: int, reason: str) -> None:
+    with context.store.once(step, generation) as due:
         if due:
             context.store.add_event(GraftRefused(reason=reason))
     context.progress(ProgressEvent("line", f"no graft in generation {generation}: {reason}"))

@@ -8,22 +8,24 @@ from pydantic import Field, field_validator, model_validator
 
 from evolution.bank.merge_methods import check_method
 from evolution.errors import MergeError, OperatorError
+from evolution.merging.settings import RegMeanSettings
 from evolution.registry import check_operator
 from memory.records import Json
 from memory.settings import Settings
 
 
 class GraftSettings(Settings):
-    """Merges of two archive members, by mergekit, that join the bank while a run goes on."""
+    """Merges of two parents that join the bank while a run goes on."""
 
     every: int = Field(default=0, ge=0, description="Generations between two grafts; 0: none")
     probability: float = Field(
         default=1.0, ge=0.0, le=1.0, description="Chance of a graft when it is due"
     )
     methods: dict[str, dict[str, Json]] = Field(
-        default={"ties": {"weight": 1.0, "density": 0.5}},
+        default={"regmean": {}},
         min_length=1,
-        description="Methods of mergekit, each with its parameters, of which one is drawn",
+        description="regmean, with settings of breeding.regmean, and methods of mergekit, each "
+        "with its parameters; one of them is drawn",
     )
 
     @model_validator(mode="after")
@@ -31,7 +33,10 @@ class GraftSettings(Settings):
         """Refuse what mergekit does not know; without grafts mergekit is not even loaded."""
         try:
             for method, parameters in self.methods.items() if self.every else ():
-                check_method(method, parameters, ("first", "second"))
+                if method == "regmean":
+                    RegMeanSettings.model_validate(parameters)
+                else:
+                    check_method(method, parameters, ("first", "second"))
         except MergeError as error:
             raise ValueError(str(error)) from error
         return self
@@ -64,6 +69,7 @@ class BreedingSettings(Settings):
         ge=0.0,
         description="Largest spectral displacement of a matrix, relative to its Frobenius norm",
     )
+    regmean: RegMeanSettings = RegMeanSettings()
     graft: GraftSettings = GraftSettings()
     noise_bound: float = Field(
         default=0.04,

@@ -177,7 +177,8 @@ class LayerwiseModel:
             if "hidden_states" in named:
                 given = (named.pop("hidden_states"), *given)
             calls.append((given, named))
-            return given[0]
+            hidden: Tensor = given[0]
+            return hidden
 
         for layer in self._layers:
             layer.forward = stub

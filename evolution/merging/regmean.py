@@ -200,7 +200,8 @@ def _factorised(
         total.add_(gram, alpha=weight)
     least = torch.finfo(torch.float32).tiny
     total.diagonal().add_(ridge * total.diagonal().mean().clamp_min(least))
-    return torch.linalg.cholesky(total)
+    factor: Tensor = torch.linalg.cholesky(total)
+    return factor
 
 
 def _summed(

@@ -12,17 +12,39 @@ from memory.settings import Settings
 class RegMeanSettings(Settings):
     """Merges of experts by the inputs that each of them is right on (RegMean)."""
 
+    founding: bool = Field(
+        default=True, description="merge the seeds once the first pool is graded, as a founder"
+    )
+    adapting: bool = Field(
+        default=True, description="merge members of the archive whenever the pool has adapted"
+    )
+    members: int = Field(
+        default=3, ge=2, le=4, description="experts in one merge, chosen for what they add"
+    )
+    texts: int = Field(
+        default=10,
+        ge=1,
+        description="passed instances that are read of each member; time grows with them",
+    )
+    scale: float = Field(
+        default=1.2, gt=0.0, le=2.0, description="length of the merge; 1 is the closed form"
+    )
     shrink: float = Field(
         default=0.9,
         ge=0.0,
         le=1.0,
-        description="Factor of the off-diagonals of Gram matrices; 0 weighs each input by itself",
+        description="factor of the off-diagonals of Gram matrices; 0 weighs each input by itself",
     )
     ridge: float = Field(
-        default=1e-3, gt=0.0, description="Ridge, relative to the mean of the diagonal"
+        default=1e-3, gt=0.0, description="ridge, relative to the mean of the diagonal"
     )
     onward: Literal["member", "merged"] = Field(
         default="member",
         description="whose activations enter the next layer: each member's own, or those of the "
         "merge so far (RegMean++, a second pass)",
+    )
+    anchors: int = Field(
+        default=24,
+        ge=0,
+        description="anchors that merges of a run may add to its bank, a few for each merge",
     )

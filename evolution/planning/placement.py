@@ -1,19 +1,26 @@
-"""The bank where the memory planner wants it: beside the engine, or locked on the host."""
+"""Where the memory planner wants the bank, and merges: beside the engine, or on the host."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from evolution.bank.bank import Bank, load_bank
 from evolution.bank.settings import ModelSettings, SpectralSettings
+from evolution.engines.compute import device_of
 from evolution.engines.settings import EngineSettings
 from evolution.materialise.streaming import page_lock
+from evolution.planning.merging import plan_merge
 from evolution.planning.plan import Machine, plan_memory
 from evolution.planning.sizes import measure_sizes
 from evolution.stages import Stages, no_stages
 
 _TOKENS = 2048
 """Of a long conversation."""
+
+_SPARE = 0.8
+"""Share of what is free on a GPU that a merge may take."""
 
 
 def load_placed_bank(
@@ -39,3 +46,22 @@ def load_placed_bank(
     bank = load_bank(models, spectral, cache_dir, stages=stages)
     page_lock(bank)
     return bank
+
+
+def merging_device(bank: Bank, engine: EngineSettings, members: int) -> torch.device:
+    """Where experts are merged: on the engine's GPU, if a layer has room there beside the engine.
+
+    Args:
+        bank: of the experts.
+        engine: where they answer.
+        members: of the merge.
+
+    Raises:
+        EngineError: the configured device does not exist.
+    """
+    device = device_of(engine.device)
+    if device.type == "cuda":
+        needed = plan_merge(bank.layout, members, tokens=0).memory
+        if needed < _SPARE * torch.cuda.mem_get_info(device)[0]:
+            return device
+    return torch.device("cpu")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from evolution.bank.anchors import load_anchor, save_anchor
+from evolution.bank.anchors import save_anchor
 from evolution.bank.bank import Bank
 
 
@@ -15,7 +15,7 @@ def test_an_anchor_in_a_file_is_the_same(bank: Bank, tmp_path: Path) -> None:
     for anchor in bank.anchors:
         file = tmp_path / f"{anchor.name}.safetensors"
         save_anchor(anchor, file)
-        again = load_anchor(anchor.name, file, bank.device)
+        again = bank.stored_anchor(anchor.name, file)
         assert again is not None
         assert again.content_hash == anchor.content_hash
         assert set(again.vectors) == set(anchor.vectors)

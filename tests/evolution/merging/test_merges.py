@@ -13,7 +13,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from evolution.bank.anchors import Anchor, load_anchor, save_anchor
+from evolution.bank.anchors import Anchor, save_anchor
 from evolution.bank.bank import Bank, load_bank
 from evolution.bank.merge_methods import check_method, configuration
 from evolution.bank.settings import (
@@ -239,7 +239,7 @@ def test_experts_are_merged_with_their_mutations_and_the_same_twice(
     assert again.content_hash == anchor.content_hash
     assert list(tmp_path.iterdir()) == []
     save_anchor(anchor, tmp_path / "kept.safetensors")
-    kept = load_anchor("graft-g2", tmp_path / "kept.safetensors", bank.device)
+    kept = bank.stored_anchor("graft-g2", tmp_path / "kept.safetensors")
     assert kept is not None
     bank.append(kept)
     bank.append(anchor)
@@ -257,15 +257,15 @@ def test_experts_are_merged_with_their_mutations_and_the_same_twice(
 def test_a_damaged_difference_is_not_taken_for_one(bank: Bank, tmp_path: Path) -> None:
     place = tmp_path / "a.safetensors"
     save_anchor(bank.anchors[0], place)
-    whole = load_anchor("a", place, bank.device)
+    whole = bank.stored_anchor("a", place)
     assert whole is not None
     assert whole.content_hash == bank.anchors[0].content_hash
     up, down = torch.ones(3, 1), torch.ones(1, 2)
     save_anchor(Anchor("r", "0" * 32, {"m": LowRank(up, down, 16 / 24)}), tmp_path / "r")
-    adapter = load_anchor("r", tmp_path / "r", bank.device)
+    adapter = bank.stored_anchor("r", tmp_path / "r")
     assert adapter is not None
     assert vars(adapter.vectors["m"])["scale"] == 16 / 24
     shutil.copy(place, tmp_path / "b.safetensors")
     (tmp_path / "b.safetensors").write_bytes(place.read_bytes()[:500])
-    assert load_anchor("b", tmp_path / "b.safetensors", bank.device) is None
-    assert load_anchor("c", tmp_path / "c.safetensors", bank.device) is None
+    assert bank.stored_anchor("b", tmp_path / "b.safetensors") is None
+    assert bank.stored_anchor("c", tmp_path / "c.safetensors") is None
