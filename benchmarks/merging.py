@@ -1,6 +1,6 @@
 """What one merged expert can do: ways to merge the three seeds, on the same fresh questions.
 
-    python -m benchmarks.merging [--each 8] [--texts 10] [--only NAME ...] [--json]
+    python -m benchmarks.merging [--each 8] [--texts 16] [--only NAME ...] [--json]
 
 Each seed answers calibration questions of all generators that the seeds were trained on; what it
 passes, with its own replies, is what RegMean knows of it, as in a run. All merges then answer other
@@ -43,6 +43,7 @@ from evolution.merging.merges import merge_experts
 from evolution.merging.regmean import Member, merge_by_regmean, unit
 from evolution.merging.settings import RegMeanSettings
 from memory.records import ChatMessage, Sampling
+from memory.threads import done_in_own_thread
 from prompts import PromptLibrary
 from seeds.domains import DOMAINS, GENERATORS, PASS_SCORE, Generator
 from seeds.questions import HELD_OUT_SEED, Question, question
@@ -184,7 +185,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             if options.only and name not in options.only:
                 continue
             begun = time.perf_counter()
-            genome = way()
+            genome = await done_in_own_thread(way)
             seconds = time.perf_counter() - begun
             found = {domain: await bench.ask(genome, asked) for domain, asked in fresh.items()}
             accuracy = {
@@ -206,7 +207,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "machine": describe_machine(),
         "texts": {name: len(of) for name, of in texts.items()},
         "tokens": {name: sum(map(len, of)) for name, of in texts.items()},
-        "reading_seconds": round(reading_seconds(bank, texts), 2),
+        "reading_seconds": round(await done_in_own_thread(lambda: reading_seconds(bank, texts)), 2),
         "rows": rows,
     }
 
@@ -232,7 +233,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--each", type=int, default=8, help="fresh questions of each generator")
     parser.add_argument("--calibrate", type=int, default=8, help="likewise, for RegMean")
-    parser.add_argument("--texts", type=int, default=10, help="passed ones that are read, per seed")
+    parser.add_argument("--texts", type=int, default=16, help="passed ones that are read, per seed")
     parser.add_argument("--only", nargs="+", default=[], help="rows that are wanted")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from evolution.bank.bank import Bank
@@ -17,13 +18,31 @@ from evolution.errors import MergeError
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import rounded
 
-Inputs = dict[str, list[Float[Tensor, "tokens n"]]]
-"""Matrix -> what it was multiplied by, text by text. Matrices that are given the same tensor, as
+Inputs = dict[str, list[Float[Tensor, "1 tokens n"]]]
+"""Matrix -> what it was multiplied by, pack by pack. Matrices that are given the same tensor, as
 queries, keys and values are, hold the same one."""
+
+_PACK = 512
+"""Tokens that are read side by side: products of few rows are slow, attention to many is too."""
 
 _LAYER = re.compile(r"^(.*?)\.(\d+)\.")
 
 _Call = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Texts side by side in one row, behind the opening that they have in common.
+
+    Attributes:
+        tokens: of the opening, then of what follows it in each text.
+        positions: place of each token in its text.
+        visible: which tokens each one attends to.
+    """
+
+    tokens: Int[Tensor, "1 tokens"]
+    positions: Int[Tensor, "1 tokens"]
+    visible: Bool[Tensor, "1 1 tokens tokens"]
 
 
 @dataclass
@@ -32,13 +51,45 @@ class Reading:
 
     Attributes:
         genome: the expert.
-        hidden: what the next layer is given, of each text: (1, tokens, width).
-        calls: text -> layer -> what else that layer is given: masks, positions.
+        hidden: what the next layer is given, pack by pack.
+        calls: pack -> layer -> what else that layer is given: masks, positions.
     """
 
     genome: Genome
     hidden: list[Float[Tensor, "1 tokens width"]] = field(default_factory=list)
     calls: list[list[_Call]] = field(default_factory=list)
+
+
+def packs(texts: Sequence[Sequence[int]], most: int = _PACK) -> list[Pack]:
+    """Texts, as token ids, in packs of up to so many tokens; a longer text is one by itself.
+
+    What all of them begin with is read once in each pack.
+    """
+    shared = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*texts, strict=False))
+    opening = sum(1 for _ in shared)
+    groups: list[list[Sequence[int]]] = []
+    room = 0
+    for text in texts:
+        if len(text) - opening > room:
+            groups.append([])
+            room = most - opening
+        groups[-1].append(text[opening:])
+        room -= len(text) - opening
+    return [_pack(texts[0][:opening], group) for group in groups]
+
+
+def _pack(opening: Sequence[int], rests: Sequence[Sequence[int]]) -> Pack:
+    parts = [opening, *rests]
+    owner = torch.repeat_interleave(torch.tensor([len(part) for part in parts]))
+    own = owner[:, None] == owner[None, :]
+    positions = [*range(len(opening))]
+    for rest in rests:
+        positions += range(len(opening), len(opening) + len(rest))
+    return Pack(
+        torch.tensor([[token for part in parts for token in part]]),
+        torch.tensor([positions]),
+        (own | (owner == 0)).tril()[None, None],
+    )
 
 
 class LayerwiseModel:
@@ -86,11 +137,17 @@ class LayerwiseModel:
         for name, tensor in rounded(self._bank, genome, self._device, self._outer.keys()):
             state[name].copy_(tensor)
         reading = Reading(genome)
-        for text in texts:
+        for pack in packs(texts):
+            visible = pack.visible.to(self._device)
+            mask = torch.zeros(visible.shape, dtype=self._model.dtype, device=self._device)
             calls: list[_Call] = []
             with self._stubs(calls):
-                tokens = torch.tensor([list(text)], device=self._device)
-                self._decoder(input_ids=tokens, use_cache=False)
+                self._decoder(
+                    input_ids=pack.tokens.to(self._device),
+                    attention_mask=mask.masked_fill_(~visible, float("-inf")),
+                    position_ids=pack.positions.to(self._device),
+                    use_cache=False,
+                )
             # What enters the first layer is handed on by all of them.
             reading.hidden.append(calls[0][0][0])
             reading.calls.append([(given[1:], named) for given, named in calls])

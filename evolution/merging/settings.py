@@ -22,7 +22,7 @@ class RegMeanSettings(Settings):
         default=3, ge=2, le=4, description="experts in one merge, chosen for what they add"
     )
     texts: int = Field(
-        default=10,
+        default=16,
         ge=1,
         description="passed instances that are read of each member; time grows with them",
     )
