@@ -11,6 +11,7 @@ killed comes back with the same anchors in the same order.
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from agents.progress import ProgressEvent
 from evolution.bank.anchors import Anchor, save_anchor
 from evolution.bank.bank import Bank
 from evolution.errors import BankError, MergeError
+from evolution.genome.genome import Genome
 from evolution.merging.merges import merge_experts
 from evolution.merging.regmean import Member, merge_by_regmean, unit
 from evolution.merging.settings import RegMeanSettings
@@ -93,19 +95,19 @@ async def graft_founder(context: RunContext, seeds: Sequence[Expert]) -> None:
         await _complement(context, 0, seeds, REGMEAN, len(seeds))
 
 
-def restore(store: RunStore, folder: Path, bank: Bank) -> None:
+def restore(store: RunStore, folder: Path, most: int, bank: Bank) -> None:
     """Append to a freshly loaded bank what the run has grafted, in the order of the grafts.
+
+    Args:
+        store: of the run.
+        folder: of the run.
+        most: anchors of merges that are kept in memory.
+        bank: of its base and seeds.
 
     Raises:
         BankError: a difference is missing from the run folder, or damaged.
     """
-    for event in store.events(PAIR):
-        try:
-            kept = Graft.model_validate(event.payload)
-        except ValidationError as error:
-            raise BankError(
-                f"{folder} records a graft that cannot be read: {first_problem(error)}"
-            ) from error
+    for kept in _grafts(store, folder):
         anchor = bank.stored_anchor(kept.anchor, folder / kept.path)
         if anchor is None or anchor.content_hash != kept.content_hash:
             raise BankError(
@@ -113,6 +115,32 @@ def restore(store: RunStore, folder: Path, bank: Bank) -> None:
                 "it: restore the run folder from a copy"
             )
         bank.append(anchor)
+    _limit(store, folder, most, bank)
+
+
+def _grafts(store: RunStore, folder: Path) -> list[Graft]:
+    try:
+        return [Graft.model_validate(event.payload) for event in store.events(PAIR)]
+    except ValidationError as error:
+        raise BankError(
+            f"{folder} records a graft that cannot be read: {first_problem(error)}"
+        ) from error
+
+
+def _limit(store: RunStore, folder: Path, most: int, bank: Bank) -> None:
+    """Set aside the grafts that the archive uses least, of equals the oldest, beyond so many."""
+    grafts = _grafts(store, folder)
+    if len(grafts) <= most:
+        return
+    names = [anchor.name for anchor in bank.anchors]
+    uses: Counter[str] = Counter()
+    for expert in store.archive_experts():
+        genome = Genome.stored(expert.genome_id, store.genome(expert.genome_id))
+        columns = zip(names, genome.coefficients.T, strict=False)
+        uses.update(name for name, column in columns if column.any())
+    newest = list(reversed(grafts))
+    for graft in sorted(newest, key=lambda graft: -uses[graft.anchor])[most:]:
+        bank.set_aside(graft.anchor, folder / graft.path)
 
 
 async def _complement(
@@ -194,6 +222,8 @@ async def _carry_out(context: RunContext, generation: int, plan: GraftPlan) -> N
         if due:
             bank.append(*anchors)
             _record(context, bank, anchors, plan, generation)
+    most = context.config.breeding.regmean.anchors
+    _limit(context.store, context.folder, most, bank)
     parents = " and ".join(parent.id for parent in plan.parents)
     context.progress(ProgressEvent("line", f"{plan.name}: {plan.method} of {parents}"))
 
@@ -222,10 +252,9 @@ def _by_regmean(
     """The columns of a merge by RegMean.
 
     Raises:
-        MergeError: a parent passes nothing, or the run's merges have their share of the bank.
+        MergeError: a parent passes nothing.
     """
     settings = _settings(context, plan)
-    _check_room(context, plan, settings.anchors, 1)
     members = []
     for parent in plan.parents:
         rng = stream(context.config.seed, generation, f"{plan.step}-texts", parent.birth)
@@ -238,18 +267,7 @@ def _by_regmean(
         context.progress(ProgressEvent("step", stage, done, total))
 
     device = merging_device(bank, context.config.engine, len(members))
-    anchors = merge_by_regmean(plan.name, bank, members, settings, device, stages)
-    _check_room(context, plan, settings.anchors, len(anchors))
-    return anchors
-
-
-def _check_room(context: RunContext, plan: GraftPlan, most: int, more: int) -> None:
-    grafted = len(context.store.events(PAIR))
-    if grafted + more > most:
-        raise MergeError(
-            f"{plan.name}: merges have added {grafted} anchors to the bank, and "
-            f"breeding.regmean.anchors allows {most}"
-        )
+    return merge_by_regmean(plan.name, bank, members, settings, device, stages)
 
 
 def _settings(context: RunContext, plan: GraftPlan) -> RegMeanSettings:

@@ -131,7 +131,7 @@ def open_bank(folder: RunFolder, config: RunConfig, store: RunStore) -> Bank:
 
     bank = load_bank(config.models, config.spectral, cache_folder())
     add_merges(bank, config.models.merges, cache_folder())
-    restore(store, folder.path, bank)
+    restore(store, folder.path, config.breeding.regmean.anchors, bank)
     return bank
 
 

@@ -119,7 +119,7 @@ def open_population(
         config.spectral,
         config.engine,
         cache_folder(),
-        extend=partial(restore, store, folder.path),
+        extend=partial(restore, store, folder.path, config.breeding.regmean.anchors),
         stages=_reported_to(progress),
     )
 

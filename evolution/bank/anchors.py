@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from evolution.bank.adapters import read_adapter
@@ -17,6 +18,7 @@ from evolution.bank.checkpoints import Checkpoint
 from evolution.bank.fingerprint import tensors_hash
 from evolution.bank.layout import Layout
 from evolution.bank.task_vectors import Dense, LowRank, TaskVector, difference
+from evolution.errors import BankError
 
 _HASH, _ROOT = "content_hash", "root"
 
@@ -39,6 +41,11 @@ class Anchor:
     content_hash: str
     vectors: Mapping[str, TaskVector]
     root: str = ""
+
+    @property
+    def held(self) -> Iterable[TaskVector]:
+        """Task vectors that are in memory."""
+        return () if isinstance(self.vectors, StoredVectors) else self.vectors.values()
 
     @property
     def left(self) -> str:
@@ -116,19 +123,62 @@ def load_anchor(name: str, path: Path, device: torch.device, left: LeftFactors) 
     shared = left(root) if root else {}
     if shared is None:
         return None
-    parts: dict[str, dict[str, Any]] = {}
+    parts: dict[str, dict[str, Tensor]] = {}
     for key, held in sorted(stored.items()):
         tensor, _, part = key.rpartition("|")
-        parts.setdefault(tensor, {})[part] = held.item() if held.ndim == 0 else held.to(device)
+        parts.setdefault(tensor, {})[part] = held
     if root and not parts.keys() <= shared.keys():
         return None
-    vectors: dict[str, TaskVector] = {
-        tensor: LowRank(**{"up": shared.get(tensor), **of_tensor})
-        if "scale" in of_tensor
-        else Dense(**of_tensor)
+    vectors = {
+        tensor: _vector(of_tensor, device, shared.get(tensor))
         for tensor, of_tensor in parts.items()
     }
     return Anchor(name, content_hash, vectors, root)
+
+
+class StoredVectors(Mapping[str, TaskVector]):
+    """Task vectors of an anchor that stay in its file, and are read each time they are used.
+
+    Args:
+        anchor: that `save_anchor` has kept.
+        path: of the file.
+        device: where they are wanted.
+    """
+
+    def __init__(self, anchor: Anchor, path: Path, device: torch.device) -> None:
+        vectors = anchor.vectors.items()
+        self._shared = {n: v.up for n, v in vectors if isinstance(v, LowRank) and anchor.root}
+        self._parts = {name: tuple(vars(vector)) for name, vector in anchor.vectors.items()}
+        self._path = path
+        self._device = device
+
+    def __getitem__(self, name: str) -> TaskVector:
+        wanted = [part for part in self._parts[name] if part != "up" or name not in self._shared]
+        try:
+            with safe_open(self._path, framework="pt") as stored:
+                parts = {part: stored.get_tensor(f"{name}|{part}") for part in wanted}
+        except (SafetensorError, OSError) as error:
+            raise BankError(
+                f"{self._path} is missing or damaged, and experts are made of it: restore it from "
+                "a copy"
+            ) from error
+        return _vector(parts, self._device, self._shared.get(name))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+
+def _vector(parts: Mapping[str, Tensor], device: torch.device, up: Tensor | None) -> TaskVector:
+    """A task vector of its parts, as they are kept; `up` is that of its root, if it has one."""
+    read: dict[str, Any] = {
+        part: held.item() if held.ndim == 0 else held.to(device) for part, held in parts.items()
+    }
+    if "scale" not in read:
+        return Dense(**read)
+    return LowRank(**(read if up is None else {"up": up, **read}))
 
 
 def _hex(stored: Tensor) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from transformers.initialization import no_init_weights
 from evolution.bank.adapters import is_adapter
 from evolution.bank.anchors import (
     Anchor,
+    StoredVectors,
     adapter_anchor,
     base_tensors,
     full_anchor,
@@ -96,6 +97,7 @@ class Bank:
         self._cache_dir = cache_dir
         self._seeds = len(anchors)
         stages("geometry of the seeds", 0, 0)
+        self._anchors: tuple[Anchor, ...] = ()
         self._set_anchors(anchors)
 
     @property
@@ -155,10 +157,11 @@ class Bank:
     @property
     def memory_bytes(self) -> int:
         """What base, task vectors and spectral bases take up."""
-        vectors = [vector for anchor in self._anchors for vector in anchor.vectors.values()]
+        vectors = [vector for anchor in self._anchors for vector in anchor.held]
         held = [part for owner in [*vectors, *self.bases.values()] for part in vars(owner).values()]
         tensors = [part for part in [*self.base.values(), *held] if isinstance(part, Tensor)]
-        return sum(tensor.nbytes for tensor in tensors)
+        # Anchors may have left factors in common.
+        return sum({tensor.data_ptr(): tensor.nbytes for tensor in tensors}.values())
 
     @property
     def content_hash(self) -> str:
@@ -317,6 +320,20 @@ class Bank:
                 new.append(anchor)
         if new:
             self._set_anchors([*self._anchors, *new])
+
+    def set_aside(self, name: str, path: Path) -> None:
+        """Let an anchor stay in its file, from which it is read whenever an expert is made of it.
+
+        Args:
+            name: of an anchor.
+            path: where `save_anchor` has kept it.
+        """
+        self._anchors = tuple(
+            replace(anchor, vectors=StoredVectors(anchor, path, self.device))
+            if anchor.name == name and not isinstance(anchor.vectors, StoredVectors)
+            else anchor
+            for anchor in self._anchors
+        )
 
     def _set_anchors(self, anchors: Sequence[Anchor]) -> None:
         """Take over anchors and measure them; geometry and anchors never disagree in between."""

@@ -88,7 +88,7 @@ def page_lock(bank: Bank) -> None:
 def _held(bank: Bank) -> Iterator[Tensor]:
     yield from bank.base.values()
     for anchor in bank.anchors:
-        for vector in anchor.vectors.values():
+        for vector in anchor.held:
             if isinstance(vector, Dense):
                 yield vector.values
 

@@ -217,7 +217,7 @@ def _in_place(work: Iterator[tuple[Sum, Tensor]], fused: bool) -> Iterator[Piece
 
 
 def _is_worth_compiling(bank: Bank) -> bool:
-    vectors = (vector for anchor in bank.anchors for vector in anchor.vectors.values())
+    vectors = (vector for anchor in bank.anchors for vector in anchor.held)
     elements = sum(vector.values.numel() for vector in vectors if isinstance(vector, Dense))
     return elements >= _WORTH_COMPILING
 
@@ -258,8 +258,8 @@ def _sum(
     dense: list[tuple[float, Dense]] = []
     alike: dict[str, list[tuple[float, LowRank]]] = {}
     for coefficient, anchor in zip(coefficients, anchors, strict=False):
-        vector = anchor.vectors.get(name)
-        if coefficient == 0.0 or vector is None:
+        vector = anchor.vectors.get(name) if coefficient else None
+        if vector is None:
             continue
         if isinstance(vector, LowRank):
             alike.setdefault(anchor.left, []).append((coefficient * vector.scale, vector))

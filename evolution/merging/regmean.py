@@ -240,9 +240,10 @@ class _TermsOf:
         def add(root: str, term: Tensor) -> None:
             terms[root] = terms[root] + term if root in terms else term
 
-        for index, anchor in enumerate(bank.anchors):
+        for index in row.nonzero()[0]:
+            anchor = bank.anchors[index]
             vector = anchor.vectors.get(name)
-            if row[index] != 0.0 and isinstance(vector, LowRank):
+            if isinstance(vector, LowRank):
                 scale = float(row[index]) * vector.scale
                 add(anchor.left, scale * vector.down.to(self._device))
             if vector is None or isinstance(vector, LowRank):

@@ -46,5 +46,6 @@ class RegMeanSettings(Settings):
     anchors: int = Field(
         default=24,
         ge=0,
-        description="anchors that merges of a run may add to its bank, a few for each merge",
+        description="anchors of merges that are kept in memory; those that the archive uses least "
+        "are read from the run folder when an expert needs them",
     )
