@@ -17,9 +17,9 @@ from memory.settings import Settings
 class GraftSettings(Settings):
     """Merges of two parents that join the bank while a run goes on."""
 
-    every: int = Field(default=0, ge=0, description="Generations between two grafts; 0: none")
+    every: int = Field(default=1, ge=0, description="Generations between two grafts; 0: none")
     probability: float = Field(
-        default=1.0, ge=0.0, le=1.0, description="Chance of a graft when it is due"
+        default=0.5, ge=0.0, le=1.0, description="Chance of a graft when it is due"
     )
     methods: dict[str, dict[str, Json]] = Field(
         default={"regmean": {}},
