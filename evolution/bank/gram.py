@@ -12,7 +12,7 @@ from torch import Tensor
 from evolution.bank.cache import load_cached, save_cached
 from evolution.bank.layout import Layout
 from evolution.bank.spectral import SpectralBasis
-from evolution.bank.task_vectors import TaskVector, inner, projections
+from evolution.bank.task_vectors import LowRank, TaskVector, inner, projections
 from evolution.genome.geometry import Geometry
 
 
@@ -40,8 +40,11 @@ def measure(
     if stored is None or len(stored["norms"]) != len(layout.matrices):
         stored = {"gram": _gram(layout, anchors, known)}
         for name, basis in bases.items():
-            stored[f"cross.{name}"] = _cross(name, anchors, basis)
-        norms = [torch.linalg.vector_norm(base[name].double()).item() for name in layout.matrices]
+            stored[f"cross.{name}"] = _cross(name, anchors, basis, known)
+        norms = [
+            known.norms[name] if known else torch.linalg.vector_norm(base[name].double()).item()
+            for name in layout.matrices
+        ]
         stored["norms"] = torch.tensor(norms, dtype=torch.float64)
         save_cached(path, stored)
     return Geometry(
@@ -64,23 +67,51 @@ def _gram(
     """(blocks, anchors, anchors) float64."""
     count, old = len(anchors), known.anchors if known else 0
     gram = torch.zeros(len(layout.blocks), count, count, dtype=torch.float64)
+    for name, block in layout.tensor_blocks.items():
+        vectors = {place: each[name] for place, each in enumerate(anchors) if name in each}
+        if not any(place >= old for place in vectors):
+            continue
+        gram[block] += _of_low_rank(vectors, count, old)
+        for i, first in vectors.items():
+            for j, second in vectors.items():
+                both = isinstance(first, LowRank) and isinstance(second, LowRank)
+                if i >= max(j, old) and not both:
+                    gram[block, i, j] += inner(first, second)
+    lower = gram.tril(-1)
+    gram = gram.tril() + lower.transpose(1, 2)
     if known:
         gram[:, :old, :old] = torch.from_numpy(known.gram)
-    for name, block in layout.tensor_blocks.items():
-        for i, first in enumerate(anchors):
-            for j, second in enumerate(anchors[: i + 1] if i >= old else ()):
-                if name in first and name in second:
-                    product = inner(first[name], second[name])
-                    gram[block, i, j] += product
-                    if i != j:
-                        gram[block, j, i] += product
     return gram
 
 
-def _cross(name: str, anchors: Sequence[Mapping[str, TaskVector]], basis: SpectralBasis) -> Tensor:
+def _of_low_rank(vectors: Mapping[int, TaskVector], count: int, old: int) -> Tensor:
+    """(anchors, anchors), rows of the new ones: products of factors are never formed."""
+    low = {place: each for place, each in vectors.items() if isinstance(each, LowRank)}
+    products = torch.zeros(count, count, dtype=torch.float64)
+    if not any(place >= old for place in low):
+        return products
+    up = torch.cat([each.up.double() * each.scale for each in low.values()], dim=1)
+    down = torch.cat([each.down.double() for each in low.values()])
+    owner = torch.cat([torch.full((len(v.down),), place) for place, v in low.items()])
+    new = (owner >= old).to(up.device)
+    factors = ((up[:, new].T @ up) * (down[new] @ down.T)).cpu()
+    rows = torch.zeros(count, factors.shape[1], dtype=torch.float64)
+    rows.index_add_(0, owner[owner >= old], factors)
+    return products.index_add_(1, owner, rows)
+
+
+def _cross(
+    name: str,
+    anchors: Sequence[Mapping[str, TaskVector]],
+    basis: SpectralBasis,
+    known: Geometry | None,
+) -> Tensor:
     """(anchors, rank) float64; zero rows for anchors that leave the matrix as it is."""
     cross = torch.zeros(len(anchors), len(basis.values), dtype=torch.float64)
+    old = known.anchors if known else 0
+    if known:
+        cross[:old] = torch.from_numpy(known.cross[name])
     for row, vectors in enumerate(anchors):
-        if name in vectors:
+        if row >= old and name in vectors:
             cross[row] = projections(vectors[name], basis.left, basis.right).cpu()
     return cross
