@@ -90,7 +90,8 @@ async def graft(context: RunContext, generation: int) -> None:
 async def graft_founder(context: RunContext, seeds: Sequence[Expert]) -> None:
     """Merge the seeds, which have been graded, once."""
     if context.config.breeding.regmean.founding:
-        await _complement(context, 0, seeds, REGMEAN, len(seeds))
+        birth = len(context.store.experts(0))
+        await _complement(context, 0, seeds, REGMEAN, birth)
 
 
 def restore(store: RunStore, folder: Path, bank: Bank) -> None:
