@@ -1,4 +1,4 @@
-"""The paper's comparison on the quickstart family: does breeding beat resampling the seeds?
+"""The paper's comparison on the quickstart family: does it beat the seeds, and one merge of them?
 
     python -m benchmarks.headline [--seeds 1 2 3 4 5] [--each 12] [--write] [--quick] [--json]
     python -m benchmarks.headline --pick --seeds 0

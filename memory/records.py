@@ -115,6 +115,11 @@ class Expert(Record):
         """Whether this expert is the base or a seed, not bred."""
         return self.operator in ("base", "seed")
 
+    @property
+    def is_merge(self) -> bool:
+        """Whether this expert is a whole merge, whose columns joined the bank as anchors."""
+        return self.operator in ("merge", "graft", "regmean")
+
 
 class Graft(Record):
     """An anchor that a run made itself, with all that is needed to have it again.

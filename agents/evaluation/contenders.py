@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from agents.context import ReadContext
 from agents.errors import AnsweringError
 from agents.judge.examiner import Answerer
@@ -17,7 +19,8 @@ from evolution.genome.genome import Genome
 from evolution.selection.coverage import task_force
 from memory.hashing import json_hash
 from memory.randomness import derive_seed
-from memory.records import Family, Skills
+from memory.records import Expert, Family, GraftRefused, Skills
+from memory.store import RunStore
 
 RESAMPLING_TEMPERATURE = 0.7
 """At which a model answers more than once; the paper's control."""
@@ -89,27 +92,46 @@ def contenders(context: ReadContext, skills: Mapping[str, Skills]) -> list[Conte
 
 
 async def random_contenders(context: ReadContext, count: int) -> list[tuple[str, str, Genome]]:
-    """As many random genomes as the run bred experts, within the same bounds, without evolution.
+    """Random genomes over the run's bank, within the same bounds, without evolution.
 
-    They separate search from selection: a force chosen among them and the seeds in the same way, on
-    the same history, had the same luck of the draw.
+    All anchors that the run has grafted are theirs too. They separate search from selection: a
+    force chosen among them and the founders that nobody bred, in the same way and on the same
+    history, had the same luck of the draw.
+
+    Args:
+        context: the run.
+        count: how many.
     """
     bank = await context.population.bank()
+    whole = [context.genome(expert) for expert in context.store.experts() if expert.is_merge]
+    merges = [np.flatnonzero(genome.coefficients.any(axis=0)).tolist() for genome in whole]
     drawn = []
     for index in range(count):
         seed = derive_seed(context.config.seed, 0, "random-genome", index)
-        genome = random_genome(bank, seed, context.config.breeding)
+        genome = random_genome(bank, seed, context.config.breeding, merges)
         drawn.append((f"random-{index}", bank.genome_id(genome), genome))
     return drawn
 
 
+def founding_merge(store: RunStore) -> Expert | str:
+    """The merge of the seeds with which the run began; why there is none, in words."""
+    merges = [expert for expert in store.experts(0) if expert.operator == "regmean"]
+    if merges:
+        return merges[0]
+    refused = [event for event in store.events("graft refused") if event.generation == 0]
+    if refused:
+        reason = GraftRefused.model_validate(refused[0].payload).reason
+        return f"its seeds could not be merged ({reason})"
+    return "its seeds were not merged when it began, by its configuration or its version"
+
+
 def chosen_force(
-    field: Sequence[Contender], history: Sequence[Family], n: int
+    field: Sequence[Contender], history: Sequence[Family], n: int, forced: Sequence[str] = ()
 ) -> tuple[Contender, ...]:
-    """The greedy force of n among a field, on the history."""
+    """The greedy force of n among a field, on the history; those that are forced come first."""
     by_name = {contender.name: contender for contender in field}
     skills = {contender.name: contender.skills for contender in field}
-    force = task_force(skills, [family.id for family in history], n)
+    force = task_force(skills, [family.id for family in history], n, forced)
     return tuple(by_name[name] for name in force.experts)
 
 
@@ -175,10 +197,30 @@ def evenly(seeds: Sequence[Contender], n: int) -> tuple[Voice, ...]:
     return tuple(voices)
 
 
+def merge_lines(
+    merge: Contender,
+    experts: Sequence[Contender],
+    history: Sequence[Family],
+    sizes: Sequence[int],
+) -> list[Line]:
+    """What one has after a single merge, without evolution: the merge, then the seeds.
+
+    Each answers greedily once, the seed first that adds most on the history; beyond that, the
+    merge is sampled.
+    """
+    order = chosen_force([merge, *experts], history, 1 + len(experts), [merge.name])
+    lines = []
+    for n in sizes:
+        greedy = [Voice(member) for member in order[:n]]
+        sampled = [Voice(merge, RESAMPLING_TEMPERATURE, index) for index in range(n - len(order))]
+        lines.append(Line("merge_once", (*greedy, *sampled)))
+    return lines
+
+
 def random_lines(
     field: Sequence[Contender], history: Sequence[Family], sizes: Sequence[int]
 ) -> list[Line]:
-    """Forces of seeds and random genomes, chosen as the run's own is."""
+    """Forces of unbred founders and random genomes, chosen as the run's own is."""
     return _force_lines("random_genomes", field, history, sizes)
 
 

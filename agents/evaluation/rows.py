@@ -59,12 +59,14 @@ class RunRows:
         run: the run folder.
         seed: the run seed.
         clusters: task id -> generator.
+        left_out: name of a row that this run cannot have -> why.
     """
 
     run: str
     seed: int
     clusters: Mapping[str, str]
     rows: Mapping[RowKey, Row] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
 
 async def measure(bench: Bench, line: Line, methods: Sequence[Method], aids: Aids) -> Row:
@@ -156,6 +158,15 @@ def between(
 ) -> list[Difference]:
     """The same columns of two groups of runs, paired by the order of runs and by task."""
     return _Table.of(ours, columns).minus(_Table.of(theirs, columns))
+
+
+def times(runs: Sequence[RunRows], ours: Column, theirs: Column) -> Interval:
+    """How many times as much as theirs ours is, with its 95 % interval.
+
+    Both are of the same resampled generators and runs.
+    """
+    table = _Table.of(runs, [ours, theirs])
+    return ratio_interval(table.values[:, 0], table.values[:, 1], table.clusters, runs=table.runs)
 
 
 def recovered(runs: Sequence[RunRows], ours: Column, ceiling: Column, floor: Column) -> Interval:

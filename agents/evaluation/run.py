@@ -16,6 +16,8 @@ from agents.evaluation.contenders import (
     Line,
     big_model_line,
     contenders,
+    founding_merge,
+    merge_lines,
     own_lines,
     random_contenders,
     random_lines,
@@ -30,6 +32,7 @@ from agents.task_force.collective import aids_of
 from agents.task_force.field import eligible, history_of
 from agents.task_force.methods import Aids, Method, lacking, method_named, methods
 from agents.task_force.routing import open_router
+from memory.records import Expert, Family
 from memory.store import RunStore
 
 
@@ -67,7 +70,7 @@ async def evaluate_run(
     chosen = _methods(plan.select, aids)
     longest = plan.max_tokens or context.config.judge.max_tokens
     bench = Bench(context, book, sandbox, plan.tasks, longest)
-    lines, everybody = await _lines(bench, plan)
+    lines, everybody, left_out = await _lines(bench, plan)
     async with AsyncExitStack() as stack:
         if plan.big_model is not None:
             answerer = EndpointAnswerer(book, plan.big_model)
@@ -84,7 +87,7 @@ async def evaluate_run(
         row = await measure(bench, line, chosen if line.n > 1 else [], aids)
         rows[row.place] = row
     clusters = {task.id: task.cluster for task in plan.tasks}
-    return RunRows(str(context.folder), context.config.seed, clusters, rows)
+    return RunRows(str(context.folder), context.config.seed, clusters, rows, left_out)
 
 
 def _methods(wanted: Sequence[str], aids: Aids) -> list[Method]:
@@ -98,22 +101,55 @@ def _methods(wanted: Sequence[str], aids: Aids) -> list[Method]:
     return list({method.name: method for method in [*free, *extra]}.values())
 
 
-async def _lines(bench: Bench, plan: Plan) -> tuple[list[Line], list[Contender]]:
-    """Everybody who is compared, chosen on the history."""
+async def _lines(bench: Bench, plan: Plan) -> tuple[list[Line], list[Contender], dict[str, str]]:
+    """Everybody who is compared, chosen on the history; and which rows there cannot be, and why."""
     context = bench.context
     history = history_of(context.store)
     field = contenders(context, eligible(context.store))
     sizes = sorted(set(plan.sizes))
     lines = own_lines(context, field, history, sizes)
     if not plan.baselines:
-        return lines, field
+        return lines, field, {}
     seeds = [c for c in field if context.store.expert(c.name).is_seed]
     experts = [c for c in seeds if context.store.expert(c.name).operator != "base"]
     lines += seed_lines(seeds, experts or seeds, history, sizes)
-    bred = sum(not expert.is_seed for expert in context.store.experts())
-    drawn = await random_contenders(context, bred)
+    everybody, left_out = list(field), dict[str, str]()
+    merge = await _merged_once(bench, field, history)
+    if isinstance(merge, str):
+        left_out["merge_once"] = merge
+    else:
+        lines += merge_lines(merge, experts or seeds, history, sizes)
+        everybody += [] if merge in field else [merge]
+    unbred = {expert.id for expert in context.store.experts(0) if _needs_no_evolution(expert)}
+    randoms = await _randoms(bench, len(context.store.experts()) - len(unbred), history)
+    drawn_from = [c for c in field if c.name in unbred] + randoms
+    return lines + random_lines(drawn_from, history, sizes), [*everybody, *randoms], left_out
+
+
+def _needs_no_evolution(founder: Expert) -> bool:
+    return founder.is_seed or founder.is_merge
+
+
+async def _merged_once(
+    bench: Bench, field: Sequence[Contender], history: Sequence[Family]
+) -> Contender | str:
+    """The merge with which the run began, or why there is none."""
+    context = bench.context
+    found = founding_merge(context.store)
+    if isinstance(found, str):
+        return found
+    known = [contender for contender in field if contender.name == found.id]
+    if known:
+        return known[0]
+    # In no field, for its answers are gibberish: it is a baseline all the same.
+    return await bench.history(found.id, found.genome_id, context.genome(found), history)
+
+
+async def _randoms(bench: Bench, count: int, history: Sequence[Family]) -> list[Contender]:
+    """Random genomes, graded on the history."""
+    drawn = await random_contenders(bench.context, count)
     randoms = []
     for done, (name, genome_id, genome) in enumerate(drawn):
-        context.progress(ProgressEvent("step", f"history: {name}", done, len(drawn)))
+        bench.context.progress(ProgressEvent("step", f"history: {name}", done, len(drawn)))
         randoms.append(await bench.history(name, genome_id, genome, history))
-    return lines + random_lines([*seeds, *randoms], history, sizes), [*field, *randoms]
+    return randoms

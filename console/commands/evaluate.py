@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 FEW_GENERATORS = 10
 """Below this a bootstrap over generators is known to give intervals that are too narrow."""
-BASELINES = ("control", "experts", "random_genomes")
+BASELINES = ("control", "experts", "merge_once", "random_genomes")
 
 
 @app.command("evaluate")
@@ -254,7 +254,12 @@ def report(runs: Sequence[RunRows], max_tokens: int | None) -> dict[str, Any]:
         "rows": rows_of(runs, shared),
         "differences": [_difference(found) for found in compare(runs, shared)],
         "runs": [
-            {"run": run.run, "seed": run.seed, "rows": rows_of([run], list(run.rows))}
+            {
+                "run": run.run,
+                "seed": run.seed,
+                "rows": rows_of([run], list(run.rows)),
+                "left_out": dict(run.left_out),
+            }
             for run in runs
         ],
     }
@@ -301,8 +306,9 @@ def compare(runs: Sequence[RunRows], places: Sequence[RowKey]) -> list[Differenc
 
     pairs: list[tuple[Column, Column]] = []
     best, seed = ("best_expert", 1), ("best_seed", 1)
-    if best in places and seed in places:
-        pairs.append(((best, "coverage"), (seed, "coverage")))
+    for single in (seed, ("merge_once", 1)):
+        if best in places and single in places:
+            pairs.append(((best, "coverage"), (single, "coverage")))
     big = ("big_model", 1)
     for force in (place for place in places if place[0] == "force"):
         others = [(name, force[1]) for name in BASELINES if (name, force[1]) in places]
@@ -374,6 +380,10 @@ def show(found: dict[str, Any], console: Console) -> None:
             console.print(_sentence(difference), markup=False, highlight=False)
     for sampling, rows in _by_sampling(found["rows"]).items():
         console.print(f"{', '.join(rows)}: {sampling}", style="dim", markup=False, highlight=False)
+    for run in found["runs"]:
+        for name, reason in run["left_out"].items():
+            said = f"{run['run']} has no row {name}: {reason}"
+            console.print(said, style="yellow", markup=False, highlight=False)
     caution(found["generators"], console)
     ungraded = sum(row["ungraded"] for row in found["rows"])
     if ungraded:

@@ -16,7 +16,8 @@ from evolution.genome.geometry import Geometry
 from evolution.registry import Operator, get_operator
 from memory.records import Json
 
-_RANDOM_REACH = 1.2
+_AMONG_SEEDS, _OF_A_MERGE = (0.0, 1.2), (0.6, 1.4)
+"""Between which coefficients of a random genome lie."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,30 @@ def breed(
     return Offspring(child, "+".join(operators), dict(record), chosen.parents)
 
 
-def random_genome(bank: Bank, rng_seed: int, settings: BreedingSettings) -> Genome:
+def random_genome(
+    bank: Bank, rng_seed: int, settings: BreedingSettings, merges: Sequence[Sequence[int]] = ()
+) -> Genome:
     """A random genome, not bred: the baseline that breeding and selection have to beat.
 
-    One coefficient per anchor for the whole model, uniform in [0, 1.2], then the same mutations and
-    the same bounds as a child. That covers averages (0.5 + 0.5), seeds (1 + 0), their sum (1 + 1)
-    and a little beyond: the region where default breeding puts its children.
+    It is made either of the seeds or of the columns of one merge, all of these equally likely: with
+    every column at once a bank that has grown by merges gives little but noise. One coefficient
+    per column for the whole model, then the same mutations and the same bounds as a child. Of
+    seeds they are uniform in [0, 1.2], which covers averages (0.5 + 0.5), seeds (1 + 0), their sum
+    (1 + 1) and a little beyond. The columns of a merge belong together: uniform in [0.6, 1.4],
+    about the merge itself.
+
+    Args:
+        bank: gives lengths and angles; its weights are not read.
+        rng_seed: source of everything that is drawn.
+        settings: mutations and bounds.
+        merges: for each merge that joined the bank, its columns of coefficients.
     """
     geometry = bank.geometry
     rng = np.random.default_rng(rng_seed)
-    row = rng.uniform(0.0, _RANDOM_REACH, size=geometry.anchors)
+    groups = [(range(geometry.seeds), _AMONG_SEEDS), *((each, _OF_A_MERGE) for each in merges)]
+    columns, ends = groups[int(rng.integers(len(groups)))]
+    row = np.zeros(geometry.anchors)
+    row[list(columns)] = rng.uniform(*ends, size=len(columns))
     genome = Genome(np.tile(row.astype(np.float32), (len(geometry.blocks), 1)))
     record: dict[str, dict[str, Json]] = {}
     genome = _mutate(genome, geometry, rng, settings, [], record)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agents.evaluation.rows import Row, RunRows
-from benchmarks.headline_tables import goals
+from benchmarks.headline_tables import goals, left_out, reached, tables
 from benchmarks.headline_tasks import asked_texts, fresh_tasks, line
 from console.commands.evaluate import report
 
@@ -51,6 +51,74 @@ def test_goals_tell_every_run_and_how_sure_they_are() -> None:
     low, high = share["interval"]
     assert low < 0.5 < high
     assert share["met"]
+
+
+def near_run(seed: int, best: int, merge: int | None = None) -> RunRows:
+    """Twelve tasks of four generators: of each, the best seed solves 1, seeds and force as told."""
+    tasks = [f"t{i}" for i in range(12)]
+
+    def row(name: str, n: int, right: int) -> tuple[Any, Row]:
+        solved = {task: place < right for place, task in enumerate(tasks)}
+        chosen = {} if n == 1 else {"skill_routing": solved}
+        return (name, n), Row(name, n, solved, chosen, (), "greedy", 0, 0, 0.0, 0)
+
+    rows = [row("best_expert", 1, best), row("best_seed", 1, 4)]
+    for n, force, experts in ((1, best, 4), (3, 8, 8), (8, 9, 8)):
+        rows += [row("force", n, force), row("experts", n, experts)]
+        rows += [] if merge is None else [row("merge_once", n, merge)]
+    clusters = {task: f"g{place % 4}" for place, task in enumerate(tasks)}
+    why = {} if merge is not None else {"merge_once": "its seeds could not be merged (too few)"}
+    return RunRows(f"seed-{seed}", seed, clusters, dict(rows), why)
+
+
+def test_the_goals_of_seen_generators_are_ratio_and_means_against_the_seeds() -> None:
+    runs = [near_run(1, 8, 6), near_run(2, 8, 7)]
+    by_name = {goal["name"]: goal for goal in goals("seen", report(runs, None), runs)}
+    ratio = by_name["seen: best_expert / best_seed at N = 1"]
+    assert (ratio["value"], ratio["by_run"], ratio["met"]) == (2.0, [2.0, 2.0], True)
+    means = {n: by_name[f"seen: force - experts at N = {n}, mean"] for n in (1, 3, 8)}
+    assert [means[n]["met"] for n in (1, 3, 8)] == [True, False, True]
+    assert by_name["seen: best_expert - merge_once at N = 1"]["value"] == pytest.approx(0.125)
+    assert not any("/ best_seed" in goal["name"] for goal in _unseen(runs))
+    little = [near_run(1, 6, 6)]
+    [ratio] = [g for g in goals("seen", report(little, None), little) if "/ best_seed" in g["name"]]
+    assert (ratio["value"], ratio["met"]) == (1.5, False)
+
+
+def _unseen(runs: list[RunRows]) -> list[dict[str, Any]]:
+    return goals("unseen", report(runs, None), runs)
+
+
+def test_where_a_run_has_no_merge_the_tables_say_so_and_the_rest_stands() -> None:
+    runs = [near_run(1, 8, 6), near_run(2, 8)]
+    found = report(runs, None)
+    assert "merge_once" not in {row["name"] for row in found["rows"]}
+    assert "merge_once" in {row["name"] for row in found["runs"][0]["rows"]}
+    rows = [{"set": "seen", **row} for row in found["rows"]]
+    assert reached(rows) == (
+        "Coverage reached: force 0.667 / 0.667 / 0.750 at N = 1, 3, 8; "
+        "experts 0.333 / 0.667 / 0.667 at N = 1, 3, 8."
+    )
+    why = "Seed 2 has no row merge_once, so none is shown: its seeds could not be merged (too few)."
+    assert left_out(found["runs"]) == ["", why]
+    said = tables(
+        {
+            "run_seeds": [1, 2],
+            "machine": {"processor": "x", "cores": 2},
+            "tasks": {"seen": [12, 4]},
+            "rows": rows,
+            "runs": {"seen": found["runs"]},
+            "differences": [{"set": "seen", **each} for each in found["differences"]],
+            "goals": goals("seen", found, runs),
+        }
+    )
+    assert why in said
+    assert any(line.startswith("| seen: best_expert / best_seed at N = 1") for line in said)
+
+
+def test_of_a_seed_that_solves_nothing_no_multiple_is_told() -> None:
+    runs = [a_run(1, 4, 0)]
+    assert not [g for g in goals("seen", report(runs, None), runs) if "/ best_seed" in g["name"]]
 
 
 def test_where_there_is_no_gap_nothing_is_recovered() -> None:

@@ -25,7 +25,7 @@ from console.commands.evaluate import (
 from console.errors import UsageError
 from console.run.folder import RunFolder
 from console.run.permissions import permit, requests_of
-from memory.records import GibberishFound
+from memory.records import GibberishFound, GraftRefused
 from memory.store import RunStore
 from tests.agents.evaluation.log_cases import sample, write
 from tests.console.conftest import Acdc
@@ -64,7 +64,7 @@ def unhurried(run: RunRows) -> dict[str, object]:
 async def test_all_baselines_have_the_same_number_of_answers(folder: RunFolder) -> None:
     run = await measured(folder, 1, 3, baselines=True)
     single = {("best_expert", 1), ("best_seed", 1)}
-    names = ("force", "control", "experts", "random_genomes")
+    names = ("force", "control", "experts", "merge_once", "random_genomes")
     assert set(run.rows) == single | {(name, n) for name in names for n in (1, 3)}
     for row in run.rows.values():
         assert len(row.experts) == row.n
@@ -79,13 +79,20 @@ async def test_all_baselines_have_the_same_number_of_answers(folder: RunFolder) 
     assert run.rows["experts", 3].sampling == "greedy"
     with RunStore.open(folder.path, read_only=True) as store:
         seeds = {expert.id for expert in store.experts(0) if expert.is_seed}
-        drawn = len(store.experts()) - len(seeds)
+        [merge] = [expert.id for expert in store.experts(0) if expert.operator == "regmean"]
+        drawn = len(store.experts()) - len(seeds) - 1
     assert set(run.rows["experts", 3].experts) <= seeds - {"base"}
     assert not set(run.rows["best_expert", 1].experts) & seeds
+    assert run.rows["merge_once", 1].experts == (merge,)
+    assert set(run.rows["merge_once", 3].experts[1:]) < seeds - {"base"}
+    assert run.rows["merge_once", 3].sampling == "greedy"
+    assert run.left_out == {}
     among = set(run.rows["random_genomes", 3].experts)
-    assert among <= seeds | {f"random-{number}" for number in range(drawn)}
+    assert among <= seeds | {merge} | {f"random-{number}" for number in range(drawn)}
     found = report([run, run], None)
     assert {"force", "best_expert"} == {found["ours"] for found in found["differences"]}
+    compared = {(d["ours"], d["theirs"], d["n"]) for d in found["differences"]}
+    assert {("best_expert", "merge_once", 1), ("force", "merge_once", 3)} <= compared
     assert all(d["n"] == d["their_n"] for d in found["differences"] if d["measure"] == "coverage")
 
 
@@ -94,11 +101,56 @@ async def test_there_are_as_many_random_genomes_as_bred_experts(folder: RunFolde
         seed = next(expert for expert in store.experts(0) if expert.is_seed)
         # A seed that babbles is in no field, and is no bred expert all the same.
         store.add_event(GibberishFound(expert=seed.id, reason="one token, repeated"))
-        bred = sum(not expert.is_seed for expert in store.experts())
+        # Base, seeds and their merge need no evolution.
+        bred = sum(not expert.is_seed for expert in store.experts()) - 1
     told: list[ProgressEvent] = []
     await evaluate([folder], Plan(TASKS[:1], (1,), True), told.append)
     drawn = {event.text for event in told if event.text.startswith("history: ")}
     assert drawn == {f"history: random-{number}" for number in range(bred)}
+
+
+async def test_behind_merge_and_seeds_the_merge_is_sampled(folder: RunFolder) -> None:
+    run = await measured(folder, 6, baselines=True)
+    with RunStore.open(folder.path, read_only=True) as store:
+        [merge] = [expert.id for expert in store.experts(0) if expert.operator == "regmean"]
+        seeds = [expert.id for expert in store.experts(0) if expert.operator == "seed"]
+    row = run.rows["merge_once", 6]
+    assert row.experts[0] == row.experts[4] == row.experts[5] == merge
+    assert sorted(row.experts[1:4]) == sorted(seeds)
+    assert row.sampling == "4 greedy, 2 at T = 0.7"
+
+
+@pytest.mark.parametrize("refused", [True, False])
+async def test_a_run_without_a_founding_merge_leaves_its_row_out_and_says_so(
+    folder: RunFolder, refused: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    from console.commands.evaluate import show
+
+    with RunStore.open(folder.path) as store:
+        # As another version, or a refusal, would have left it: what was bred stands as it is.
+        [merge] = [expert for expert in store.experts(0) if expert.operator == "regmean"]
+        store._write(
+            "UPDATE experts SET record = ? WHERE id = ?",
+            (merge.model_copy(update={"operator": "linear"}).model_dump_json(), merge.id),
+        )
+        if refused:
+            event = GraftRefused(reason="regmean: no expert passes any family").model_dump_json()
+            store._write(
+                "INSERT INTO events (at, generation, kind, payload) VALUES (0, 0, ?, ?)",
+                (GraftRefused.kind, event),
+            )
+    run = await measured(folder, 1, 3, baselines=True)
+    assert "merge_once" not in {name for name, _ in run.rows}
+    assert {("random_genomes", 3), ("experts", 3), ("force", 3)} <= set(run.rows)
+    found = report([run], None)
+    assert set(found["runs"][0]["left_out"]) == {"merge_once"}
+    show(found, Console(width=1000))
+    said = capsys.readouterr().out
+    why = "could not be merged (regmean: no expert passes any family)" if refused else "version"
+    [line] = [line for line in said.splitlines() if "has no row merge_once: its seeds" in line]
+    assert why in line
 
 
 FREE = {"majority", "weighted_majority", "skill_routing", "logprob", "self_certainty", "borda"}

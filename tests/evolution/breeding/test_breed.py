@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from evolution.bank.anchors import Anchor
 from evolution.bank.bank import Bank
 from evolution.breeding.bounds import bound
 from evolution.breeding.breed import breed, parents_needed, random_genome
@@ -226,6 +227,27 @@ def test_random_genomes_are_spread_like_bred_ones_and_repeatable(bank: Bank) -> 
     for genome in genomes:
         assert_inside(bank, genome, limits)
         assert genome.displacements
+
+
+def test_a_random_genome_is_of_the_seeds_or_of_one_merge(new_bank: Callable[[], Bank]) -> None:
+    bank, limits = new_bank(), BreedingSettings(coefficient_bound=100.0)
+    alone = [random_genome(bank, seed, limits) for seed in range(5)]
+    seeds = bank.geometry.seeds
+    vectors = bank.anchors[0].vectors
+    bank.append(*(Anchor(name, name * 32, vectors) for name in "abc"))
+    merges = [[seeds], [seeds + 1, seeds + 2]]
+    groups = [set(range(seeds)), *map(set, merges)]
+    drawn = [random_genome(bank, seed, limits, merges) for seed in range(60)]
+    of = [set(np.flatnonzero(genome.coefficients.any(axis=0)).tolist()) for genome in drawn]
+    assert [sum(columns == group for columns in of) >= 8 for group in groups] == [True] * 3
+    assert all(columns in groups for columns in of)
+    for genome, columns in zip(drawn, of, strict=True):
+        used = genome.coefficients[:, sorted(columns)]
+        low, high = (0.0, 1.2) if columns == groups[0] else (0.6, 1.4)
+        assert (used >= np.float32(low)).all()
+        assert (used <= np.float32(high)).all()
+    later = [random_genome(bank, seed, limits) for seed in range(5)]
+    assert [bank.genome_id(g) for g in later] == [bank.genome_id(g) for g in alone]
 
 
 @pytest.mark.parametrize(
