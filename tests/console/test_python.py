@@ -51,7 +51,7 @@ def test_the_collective_answers_several_questions(run: acdc.Run) -> None:
 def test_weights_are_what_the_export_holds(run: acdc.Run, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    expert = next(expert for expert in run.archive() if not expert.record.is_seed)
+    expert = next(expert for expert in run.experts() if not expert.record.is_seed)
     written = expert.export(tmp_path / "out")
     stored = load_file(written.folder / "model.safetensors")
     weights = expert.weights()

@@ -1,4 +1,4 @@
-"""The founders of a run: base, seeds, merges, and children of seeds up to the wanted number."""
+"""The founders of a run: base, seeds, their merges, and children up to the wanted number."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.archive.founding import make_founders
+from agents.archive.founding import lacks_founders, make_founders, make_seeds
 from agents.config import RunConfig
 from agents.context import RunContext
 from agents.settings import PopulationSettings
@@ -42,8 +42,12 @@ async def run(
 
 
 async def test_base_and_seeds_come_first_and_children_of_seeds_fill_up(run: RunContext) -> None:
-    await make_founders(run)
+    await make_seeds(run)
     bank = await run.population.bank()
+    assert [e.id for e in run.store.experts(0)] == list(bank.seed_names)
+    assert lacks_founders(run)
+    await make_founders(run)
+    assert not lacks_founders(run)
     founders = run.store.experts(0)
     assert [e.id for e in founders[: len(bank.seed_names)]] == list(bank.seed_names)
     assert [e.operator for e in founders[: len(bank.seed_names)]].count("base") == 1
@@ -56,7 +60,8 @@ async def test_base_and_seeds_come_first_and_children_of_seeds_fill_up(run: RunC
 
 
 async def test_founding_again_changes_nothing(run: RunContext) -> None:
-    await make_founders(run)
-    before = run.store.experts()
-    await make_founders(run)
-    assert run.store.experts() == before
+    for _ in range(2):
+        await make_seeds(run)
+        await make_founders(run)
+        assert len(run.store.experts()) == 6
+        assert len(run.store.events()) == 1, "nobody was graded: no merge, and said once"

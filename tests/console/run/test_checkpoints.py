@@ -30,7 +30,7 @@ async def generation_in(file: Path) -> tuple[int | None, list[str]]:
 
 async def write(file: Path, generation: int = 3) -> None:
     async with open_checkpoints(file, lambda event: None) as saver:
-        await build_graph(saver).aupdate_state(THREAD, {"generation": generation}, as_node="judge")
+        await build_graph(saver).aupdate_state(THREAD, {"generation": generation}, as_node="evolution")
 
 
 def sql(statement: str, *arguments: object) -> Callable[[Path], None]:
@@ -156,7 +156,7 @@ async def test_a_log_that_was_not_written_back_is_read_and_set_aside_with_its_da
     await write(live, 2)
     places = [tmp_path / name for name in ("sound", "broken")]
     async with open_checkpoints(live, lambda event: None) as saver:
-        await build_graph(saver).aupdate_state(THREAD, {"generation": 3}, as_node="judge")
+        await build_graph(saver).aupdate_state(THREAD, {"generation": 3}, as_node="evolution")
         for place in places:
             place.mkdir()
             for name in ("graph.db", "graph.db-wal"):
