@@ -17,6 +17,7 @@ from evolution.bank.bank import Bank
 from evolution.errors import MergeError
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import rounded
+from memory.messages import first_line
 
 Inputs = dict[str, list[Float[Tensor, "1 tokens n"]]]
 """Matrix -> what it was multiplied by, pack by pack. Matrices that are given the same tensor, as
@@ -24,6 +25,9 @@ queries, keys and values are, hold the same one."""
 
 _PACK = 512
 """Tokens that are read side by side: products of few rows are slow, attention to many is too."""
+
+_UNFIT = (AttributeError, IndexError, TypeError, ValueError)
+"""What architectures raise that do not attend by the masks and positions that they are given."""
 
 _LAYER = re.compile(r"^(.*?)\.(\d+)\.")
 
@@ -101,7 +105,8 @@ class LayerwiseModel:
         compute: number format that they compute in.
 
     Raises:
-        MergeError: the architecture has no single stack of layers.
+        MergeError: the architecture has no single stack of layers, or layers that carry something
+            from token to token beside their attention, or that multiply by no linear module.
     """
 
     def __init__(self, bank: Bank, device: torch.device, compute: torch.dtype) -> None:
@@ -114,6 +119,12 @@ class LayerwiseModel:
             raise MergeError("this architecture has no single stack of layers to read one by one")
         [self._path] = paths
         self._layers = list(self._model.get_submodule(self._path))
+        modules = [module for layer in self._layers for module in layer.modules()]
+        if any(isinstance(module, nn.Conv1d) for module in modules):
+            # Texts side by side would be read into each other, whatever the mask says.
+            raise self._unfit("its layers convolve over tokens")
+        if not any(isinstance(module, nn.Linear) for module in modules):
+            raise self._unfit("its layers have no linear modules")
         self._decoder = self._model.base_model
         self._outer = self._outer_tensors()
 
@@ -132,7 +143,11 @@ class LayerwiseModel:
 
     @torch.inference_mode()
     def begin(self, genome: Genome, texts: Sequence[Sequence[int]]) -> Reading:
-        """Embed texts, given as token ids, as an expert does."""
+        """Embed texts, given as token ids, as an expert does.
+
+        Raises:
+            MergeError: the architecture does not take masks and positions of tokens.
+        """
         state = self._model.state_dict(keep_vars=True)
         for name, tensor in rounded(self._bank, genome, self._device, self._outer.keys()):
             state[name].copy_(tensor)
@@ -141,13 +156,16 @@ class LayerwiseModel:
             visible = pack.visible.to(self._device)
             mask = torch.zeros(visible.shape, dtype=self._model.dtype, device=self._device)
             calls: list[_Call] = []
-            with self._stubs(calls):
-                self._decoder(
-                    input_ids=pack.tokens.to(self._device),
-                    attention_mask=mask.masked_fill_(~visible, float("-inf")),
-                    position_ids=pack.positions.to(self._device),
-                    use_cache=False,
-                )
+            try:
+                with self._stubs(calls):
+                    self._decoder(
+                        input_ids=pack.tokens.to(self._device),
+                        attention_mask=mask.masked_fill_(~visible, float("-inf")),
+                        position_ids=pack.positions.to(self._device),
+                        use_cache=False,
+                    )
+            except _UNFIT as error:
+                raise self._unfit(first_line(error)) from error
             # What enters the first layer is handed on by all of them.
             reading.hidden.append(calls[0][0][0])
             reading.calls.append([(given[1:], named) for given, named in calls])
@@ -193,6 +211,10 @@ class LayerwiseModel:
     def release(self, layer: int) -> None:
         """Give back the memory of a layer."""
         self._layers[layer].to("meta")
+
+    def _unfit(self, reason: str) -> MergeError:
+        kind = type(self._model).__name__
+        return MergeError(f"{kind} cannot be read layer by layer: {reason}")
 
     def _outputs(self, layer: int, reading: Reading) -> list[Tensor]:
         outputs = []
