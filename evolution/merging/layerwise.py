@@ -74,7 +74,7 @@ def packs(texts: Sequence[Sequence[int]], most: int = _PACK) -> list[Pack]:
     groups: list[list[Sequence[int]]] = []
     room = 0
     for text in texts:
-        if len(text) - opening > room:
+        if not groups or len(text) - opening > room:
             groups.append([])
             room = most - opening
         groups[-1].append(text[opening:])
