@@ -30,7 +30,9 @@ async def generation_in(file: Path) -> tuple[int | None, list[str]]:
 
 async def write(file: Path, generation: int = 3) -> None:
     async with open_checkpoints(file, lambda event: None) as saver:
-        await build_graph(saver).aupdate_state(THREAD, {"generation": generation}, as_node="evolution")
+        await build_graph(saver).aupdate_state(
+            THREAD, {"generation": generation}, as_node="evolution"
+        )
 
 
 def sql(statement: str, *arguments: object) -> Callable[[Path], None]:
