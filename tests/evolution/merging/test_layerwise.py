@@ -45,7 +45,8 @@ def bank_of(case: str, folder: Path) -> Bank:
 
 
 def plain(folder: Path) -> Any:
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    return model.eval()
 
 
 def seen_by(model: Any, texts: Sequence[Sequence[int]], modules: Sequence[str]) -> dict[str, Any]:
