@@ -29,7 +29,7 @@ from evolution.genome.genome import Genome
 from evolution.merging.merges import merge_experts
 from evolution.merging.regmean import Member, merge_by_regmean, unit
 from evolution.merging.settings import RegMeanSettings
-from evolution.planning.placement import merging_device
+from evolution.planning.placement import merging_device, reading_format
 from evolution.selection.coverage import task_force
 from evolution.selection.parents import choose_parents
 from memory.messages import first_problem
@@ -267,8 +267,10 @@ def _by_regmean(
     def stages(stage: str, done: int, total: int) -> None:
         context.progress(ProgressEvent("step", stage, done, total))
 
-    device = merging_device(bank, context.config.engine, len(members))
-    return merge_by_regmean(plan.name, bank, members, settings, device, stages)
+    engine = context.config.engine
+    device = merging_device(bank, engine, len(members))
+    compute = reading_format(bank, engine, device)
+    return merge_by_regmean(plan.name, bank, members, settings, device, compute, stages)
 
 
 def _settings(context: RunContext, plan: GraftPlan) -> RegMeanSettings:

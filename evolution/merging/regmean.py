@@ -80,6 +80,7 @@ def merge_by_regmean(
     members: Sequence[Member],
     settings: RegMeanSettings,
     device: torch.device | None = None,
+    compute: torch.dtype = torch.float32,
     stages: Stages = no_stages,
 ) -> tuple[Anchor, ...]:
     """Merge experts into anchors, which are not yet part of the bank.
@@ -93,6 +94,7 @@ def merge_by_regmean(
         members: two or more, each with texts.
         settings: of the method.
         device: where to compute; where the bank is by default.
+        compute: number format in which the members read; sums are float32, and solved in float64.
         stages: called with the layers that are done.
 
     Returns:
@@ -106,7 +108,6 @@ def merge_by_regmean(
     if len(members) < 2 or any(not member.texts for member in members):
         raise MergeError(f"{name}: RegMean needs two members, and texts of each")
     place = bank.device if device is None else device
-    compute = torch.float32 if place.type == "cpu" else bank.dtype
     model = LayerwiseModel(bank, place, compute)
     readings = [model.begin(member.genome, member.texts) for member in members]
     columns = _Columns()

@@ -8,7 +8,7 @@ import torch
 
 from evolution.bank.bank import Bank, load_bank
 from evolution.bank.settings import ModelSettings, SpectralSettings
-from evolution.engines.compute import device_of
+from evolution.engines.compute import choose_compute, device_of
 from evolution.engines.settings import EngineSettings
 from evolution.materialise.streaming import page_lock
 from evolution.planning.merging import plan_merge
@@ -65,3 +65,19 @@ def merging_device(bank: Bank, engine: EngineSettings, members: int) -> torch.de
         if needed < _SPARE * torch.cuda.mem_get_info(device)[0]:
             return device
     return torch.device("cpu")
+
+
+def reading_format(bank: Bank, engine: EngineSettings, device: torch.device) -> torch.dtype:
+    """The number format in which experts read their texts for a merge: that of their answers.
+
+    Args:
+        bank: of the experts.
+        engine: where they answer.
+        device: where they are merged; beside a GPU, a CPU is taken for one without bf16.
+    """
+    if device.type == "cpu" and device_of(engine.device).type != "cpu":
+        return torch.float32
+    weights = str(bank.dtype).removeprefix("torch.")
+    chosen = choose_compute(engine, weights, bank.origin.cache_dir).dtype
+    dtype: torch.dtype = getattr(torch, chosen)
+    return dtype
