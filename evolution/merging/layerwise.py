@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
@@ -172,8 +172,13 @@ class LayerwiseModel:
         return reading
 
     @torch.inference_mode()
-    def read(self, layer: int, reading: Reading) -> Inputs:
-        """Take an expert's texts through its next layer.
+    def read(self, layer: int, reading: Reading, onward: bool = True) -> Inputs:
+        """Let an expert read its texts with its next layer.
+
+        Args:
+            layer: number of the layer.
+            reading: of which `hidden` enters this layer.
+            onward: whether what leaves the layer is to enter the next; it costs a product more.
 
         Returns:
             What each matrix of the layer was given on the way.
@@ -181,11 +186,30 @@ class LayerwiseModel:
         self._load(layer, reading.genome)
         inputs: Inputs = {}
         prefix = f"{self._path}.{layer}."
+        linear = self._linear(layer)
+        waiting = set[str]()
+
+        def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+            def hook(_: nn.Module, given: tuple[Tensor, ...]) -> None:
+                inputs.setdefault(name, []).append(given[0])
+                waiting.discard(name)
+                if not (onward or waiting):
+                    raise _SeenError
+
+            return hook
+
+        names = [f"{prefix}{name}.weight" for name, _ in linear]
         hooks = [
-            module.register_forward_pre_hook(_keep(inputs, f"{prefix}{name}.weight"))
-            for name, module in self._linear(layer)
+            module.register_forward_pre_hook(keep(name))
+            for name, (_, module) in zip(names, linear, strict=True)
         ]
-        reading.hidden = self._outputs(layer, reading)
+        left = []
+        for place in range(len(reading.hidden)):
+            waiting.update(names)
+            with suppress(_SeenError):
+                left.append(self._output(layer, reading, place))
+        if onward:
+            reading.hidden = left
         for hook in hooks:
             hook.remove()
         return inputs
@@ -206,7 +230,8 @@ class LayerwiseModel:
         for name, tensor in weights.items():
             state[name.removeprefix(prefix)].copy_(tensor)
         for reading in readings:
-            reading.hidden = self._outputs(layer, reading)
+            places = range(len(reading.hidden))
+            reading.hidden = [self._output(layer, reading, place) for place in places]
 
     def release(self, layer: int) -> None:
         """Give back the memory of a layer."""
@@ -216,13 +241,11 @@ class LayerwiseModel:
         kind = type(self._model).__name__
         return MergeError(f"{kind} cannot be read layer by layer: {reason}")
 
-    def _outputs(self, layer: int, reading: Reading) -> list[Tensor]:
-        outputs = []
-        for hidden, calls in zip(reading.hidden, reading.calls, strict=True):
-            given, named = calls[layer]
-            output = self._layers[layer](hidden, *given, **named)
-            outputs.append(output[0] if isinstance(output, tuple) else output)
-        return outputs
+    def _output(self, layer: int, reading: Reading, place: int) -> Tensor:
+        given, named = reading.calls[place][layer]
+        output = self._layers[layer](reading.hidden[place], *given, **named)
+        hidden: Tensor = output[0] if isinstance(output, tuple) else output
+        return hidden
 
     def _load(self, layer: int, genome: Genome) -> None:
         module = self._layers[layer].to(self._device)
@@ -268,8 +291,5 @@ class LayerwiseModel:
                 del layer.forward
 
 
-def _keep(inputs: Inputs, name: str) -> Any:
-    def hook(_: nn.Module, given: tuple[Tensor, ...]) -> None:
-        inputs.setdefault(name, []).append(given[0])
-
-    return hook
+class _SeenError(Exception):
+    """Every matrix of a layer has been given its input: the rest of it need not be computed."""

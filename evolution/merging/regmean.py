@@ -6,6 +6,8 @@ Jin et al. 2023, arXiv 2212.09849. With members k, their task vectors `D_k` and 
     D = (sum_k w_k D_k G_k) (sum_k w_k G_k + lambda I)^-1
 
 minimises `sum_k w_k || (W - W_k) X_k^T ||^2`, up to the ridge. Off-diagonals of `G_k` are shrunk.
+RegMean++ (arXiv 2508.03121): what enters a layer is what the layers before it, merged, make of the
+texts, and not what those of each member make of them.
 
 Factors of low rank stay so: of `B A`, `B` is kept and `A` becomes `A G_k (sum_k w_k G_k + lambda
 I)^-1`. What several members add along the same `B` is one sum, so a merge has as many columns as
@@ -110,6 +112,7 @@ def merge_by_regmean(
     place = bank.device if device is None else device
     model = LayerwiseModel(bank, place, compute)
     readings = [model.begin(member.genome, member.texts) for member in members]
+    by_merge = settings.onward == "merged"
     columns = _Columns()
     terms = _TermsOf(bank, place)
     layered: set[str] = set()
@@ -117,12 +120,9 @@ def merge_by_regmean(
         stages(f"merging: {name}", layer, len(model))
         names = model.tensors(layer)
         layered.update(names)
-        entering = [list(reading.hidden) for reading in readings]
-        inputs = [model.read(layer, reading) for reading in readings]
+        inputs = [model.read(layer, reading, onward=not by_merge) for reading in readings]
         _solve(columns, terms, names, members, inputs, settings)
-        if settings.onward == "merged" and layer + 1 < len(model):
-            for reading, hidden in zip(readings, entering, strict=True):
-                reading.hidden = hidden
+        if by_merge and layer + 1 < len(model):
             model.advance(layer, readings, _merged(bank, columns, names, place))
         model.release(layer)
     outer = [tensor for tensor in bank.layout.shapes if tensor not in layered]

@@ -22,7 +22,7 @@ class RegMeanSettings(Settings):
         default=3, ge=2, le=4, description="experts in one merge, chosen for what they add"
     )
     texts: int = Field(
-        default=16,
+        default=12,
         ge=1,
         description="passed instances that are read of each member; time grows with them",
     )
@@ -39,9 +39,9 @@ class RegMeanSettings(Settings):
         default=1e-3, gt=0.0, description="ridge, relative to the mean of the diagonal"
     )
     onward: Literal["member", "merged"] = Field(
-        default="member",
-        description="whose activations enter the next layer: each member's own, or those of the "
-        "merge so far (RegMean++, a second pass)",
+        default="merged",
+        description="whose activations enter the next layer: those of the merge so far "
+        "(RegMean++), or each member's own, which saves a pass",
     )
     anchors: int = Field(
         default=24,
