@@ -285,5 +285,5 @@ def _added_up(vectors: Sequence[tuple[float, LowRank]]) -> tuple[Tensor, Tensor]
         return vector.up * weight, vector.down
     down = vector.down * weight
     for weight, other in vectors[1:]:
-        down = torch.add(down, other.down, alpha=weight)
+        down = down + other.down * weight
     return vector.up, down

@@ -23,10 +23,21 @@ from evolution.exporting import export_expert, genome_of, write_checkpoint
 from evolution.exporting.shards import INDEX
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import materialise, rounded
+from evolution.merging.regmean import merge_by_regmean, unit
+from evolution.merging.settings import RegMeanSettings
 from tests.conftest import make_family
 from tests.evolution.conftest import models_of
-from tests.evolution.engines.engine_cases import SETTINGS, ask, questions
+from tests.evolution.engines.engine_cases import (
+    SETTINGS,
+    apart,
+    ask,
+    plain_scores,
+    questions,
+    scores,
+    texts,
+)
 from tests.evolution.exporting.export_cases import ABOUT, mutant, sources
+from tests.evolution.merging.regmean_cases import bank_with_adapters, members_of, naive
 
 if TYPE_CHECKING:
     from tests.conftest import TinyFamily
@@ -73,6 +84,46 @@ def test_transformers_loads_the_expert_that_the_engine_runs(
     tied = loaded.lm_head.weight is loaded.model.embed_tokens.weight
     assert tied is (which == "bank")
     assert tied is ("lm_head.weight" not in stored_names(written.folder))
+
+
+async def test_a_merge_by_regmean_is_exported_and_answers_as_its_plain_model(
+    tiny_family: TinyFamily, cache: Path, tmp_path: Path
+) -> None:
+    """The folder's logits and the engine's scores are those of the weights of the formula."""
+    held = bank_with_adapters(tiny_family, tmp_path, cache)
+    members = members_of(held, "delta", "epsilon")
+    added = naive(held, members)
+    anchors = merge_by_regmean("regmean-g0", held, members, RegMeanSettings())
+    held.append(*anchors)
+    genome = unit(held, anchors)
+    plain = held.model(torch.float32)
+    with torch.no_grad():
+        for name, parameter in plain.named_parameters():
+            parameter.copy_((held.base[name].double() + added[name]).to(held.dtype))
+    written = export_expert(held, genome, ABOUT, sources(tiny_family), tmp_path / "out")
+    assert written.obstacle == (
+        "the anchor regmean-g0.delta was merged by this run and is not a published checkpoint"
+    )
+    loaded = AutoModelForCausalLM.from_pretrained(written.folder, dtype=torch.float32)
+    engine = held.model()
+    materialise(held, genome, engine)
+    assert torch.equal(logits_of(loaded, held.tokenizer), logits_of(engine.float(), held.tokenizer))
+    # Of a few weights the last bit is another: they lie half-way between two numbers of bf16.
+    base = held.model(torch.float32)
+    wanted = logits_of(plain, held.tokenizer)
+    far = (logits_of(base, held.tokenizer) - wanted).abs().mean()
+    assert (logits_of(loaded, held.tokenizer) - wanted).abs().mean() < 0.01 * far
+    prompts, said = questions(4), texts(4)
+    served = TransformersEngine(
+        held, SETTINGS["transformers"].model_copy(update={"compute": "float32"})
+    )
+    scored = await scores(served, genome, prompts, said)
+    await served.close()
+    assert apart(scored, plain_scores(held, genome, prompts, said)) < 1e-4
+    recipe = json.loads((written.folder / "recipe.json").read_text())
+    assert [anchor["name"] for anchor in recipe["anchors"]] == [each.name for each in anchors]
+    assert held.genome_id(genome_of(held, recipe)) == held.genome_id(genome)
+    assert "| regmean-g0.epsilon | 1.000 |" in (written.folder / "README.md").read_text()
 
 
 async def answers(bank: Bank, genome: Genome) -> list[str]:
