@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +16,56 @@ from memory.store import RunStore
 from tests.console.conftest import Acdc, Process, outcome_of, the_line
 
 GRAFTING = """
+[breeding.regmean]
+founding = false
+
 [breeding.graft]
 every = 1
+probability = 1.0
 methods = { dare_ties = { weight = 0.5, density = 0.5 } }
 """
+
+
+DYING = """
+import os, signal, sys
+from agents.archive import grafting
+from console.app import main
+from evolution.merging.layerwise import LayerwiseModel
+
+moment, generation = sys.argv.pop(1), int(sys.argv.pop(1))
+merge, read, record = grafting._merge, LayerwiseModel.read, grafting._record
+now = []
+
+def die(place):
+    if moment == place and now == [generation]:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def merging(context, bank, plan, generation):
+    now[:] = [generation]
+    return merge(context, bank, plan, generation)
+
+def reading(model, layer, texts):
+    if layer == 1:
+        die("reading")
+    return read(model, layer, texts)
+
+def recording(context, bank, anchors, plan, generation):
+    record(context, bank, anchors, plan, generation)
+    die("recording")
+
+grafting._merge, LayerwiseModel.read, grafting._record = merging, reading, recording
+main()
+"""
+"""The command, killed in the middle of a merge by RegMean, or with its transaction still open."""
+
+
+@pytest.fixture(scope="session")
+def merging_config(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Merges at the founding and after the pool has adapted."""
+    file = tmp_path_factory.mktemp("config") / "merge.toml"
+    text = tiny_config.read_text().replace("generations = 4", "generations = 2")
+    file.write_text(text.replace("children = 3", "children = 1"))
+    return file
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +107,51 @@ def test_a_killed_run_has_the_same_anchors_and_a_moved_one_exports_them(
     (moved / graft.path).unlink()
     line = the_line(acdc("export", moved, "g1-1", tmp_path / "again", code=2).stderr)
     assert "is missing or damaged" in line
+
+
+def test_a_run_that_is_killed_in_its_merges_has_the_same_archive_and_anchors(
+    acdc: Acdc, merging_config: Path, tmp_path: Path
+) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    acdc("run", whole, "--config", merging_config)
+    wanted = grafts_of(whole)
+    places = ["regmean-g0.rest", "regmean-g2.rest"]
+    assert [graft.anchor for graft in wanted if graft.anchor.startswith("regmean")] == places
+    for generation, merges in ((0, places[:0]), (2, places[:1])):
+        for moment in ("reading", "recording"):
+            _die(acdc, killed, merging_config, moment, generation)
+            found = [graft.anchor for graft in grafts_of(killed)]
+            assert [anchor for anchor in found if anchor.startswith("regmean")] == merges
+            kept = {Path(graft.path).name for graft in wanted[: len(found)]}
+            files = {path.name for path in (killed / "anchors").glob("*")}
+            assert (files > kept) == (moment == "recording"), "kept before anything refers to it"
+    acdc("run", killed, "--config", merging_config)
+    assert outcome_of(killed) == outcome_of(whole)
+    assert grafts_of(killed) == wanted
+    assert _files_of(killed) == _files_of(whole)
+    with RunStore.open(killed, read_only=True) as store, RunStore.open(whole, read_only=True) as w:
+        assert store.experts() == w.experts()
+        assert store.expert("regmean").parents == wanted[0].parents
+    written = acdc.json("export", killed, "regmean", tmp_path / "out")
+    assert written["no_mergekit_because"] == (
+        "the anchor regmean-g0.rest was merged by this run and is not a published checkpoint"
+    )
+
+
+def _files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "anchors").iterdir()}
+
+
+def _die(acdc: Acdc, folder: Path, config: Path, moment: str, generation: int) -> None:
+    command = [moment, str(generation), "run", str(folder), "--config", str(config)]
+    done = subprocess.run(
+        [sys.executable, "-c", DYING, *command],
+        capture_output=True,
+        text=True,
+        env=acdc.environment,
+        timeout=900,
+    )
+    assert done.returncode == -signal.SIGKILL, f"{done.stdout}\n{done.stderr}"
 
 
 def _recorded(folder: Path) -> bool:
