@@ -166,12 +166,15 @@ class VllmEngine(HeldEngine):
             models, spectral = origin.models.model_dump_json(), origin.spectral.model_dump_json()
             loaded = self._call("acdc_load_bank", models, spectral, str(origin.cache_dir))
             self._anchors_sent = int(loaded["anchors"])
-        for anchor in self._bank.anchors[self._anchors_sent :]:
-            with TemporaryDirectory(dir=self._folder.name) as folder:
-                file = Path(folder) / "anchor.safetensors"
-                save_anchor(anchor, file)
-                self._call("acdc_append_anchor", anchor.name, str(file))
-            self._anchors_sent += 1
+        new = self._bank.anchors[self._anchors_sent :]
+        if not new:
+            return
+        with TemporaryDirectory(dir=self._folder.name) as folder:
+            files = [str(Path(folder) / f"{place:03}.safetensors") for place in range(len(new))]
+            for anchor, file in zip(new, files, strict=True):
+                save_anchor(anchor, Path(file))
+            appended = self._call("acdc_append_anchors", [each.name for each in new], files)
+        self._anchors_sent = int(appended["anchors"])
 
     def _call(self, method: str, *arguments: Any) -> dict[str, Any]:
         """Call the worker.

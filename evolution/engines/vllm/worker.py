@@ -18,6 +18,7 @@ from safetensors import safe_open
 from torch import Tensor
 from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
 
+from evolution.bank.anchors import Anchor
 from evolution.bank.bank import Bank, load_bank
 from evolution.bank.settings import ModelSettings, SpectralSettings
 from evolution.engines.vllm.blocks import UsedBlocks
@@ -79,13 +80,21 @@ class BankWorker:
         return {"anchors": len(bank.anchors), "device": str(bank.device)}
 
     @_reported
-    def acdc_append_anchor(self, name: str, path: str) -> dict[str, Any]:
-        """Take up an anchor that joined the bank in the engine's process."""
+    def acdc_append_anchors(self, names: list[str], paths: list[str]) -> dict[str, Any]:
+        """Take up anchors that joined the bank in the engine's process, and measure them once."""
         bank = self._acdc_held()
-        anchor = bank.stored_anchor(name, Path(path))
-        if anchor is None:
-            raise EngineError(f"anchor {name!r} cannot be read from {path}")
-        bank.append(anchor)
+        new: list[Anchor] = []
+        for name, path in zip(names, paths, strict=True):
+            anchor = bank.stored_anchor(name, Path(path))
+            if anchor is None and new:
+                # Its left factors may be those of one that comes along with it.
+                bank.append(*new)
+                new.clear()
+                anchor = bank.stored_anchor(name, Path(path))
+            if anchor is None:
+                raise EngineError(f"anchor {name!r} cannot be read from {path}")
+            new.append(anchor)
+        bank.append(*new)
         return {"anchors": len(bank.anchors)}
 
     @_reported

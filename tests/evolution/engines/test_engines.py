@@ -17,6 +17,8 @@ from evolution.engines import Engine, open_engine
 from evolution.engines.base import Ask
 from evolution.errors import EngineError, GenomeError, PromptTooLongError
 from evolution.genome.genome import Genome
+from evolution.merging.regmean import Member, merge_by_regmean, unit
+from evolution.merging.settings import RegMeanSettings
 from memory.records import Sampling
 from tests.evolution.conftest import models_of
 from tests.evolution.engines.engine_cases import (
@@ -148,6 +150,38 @@ async def test_an_anchor_that_is_grafted_meanwhile_answers(
     found = await scores(engine, genome, prompts, said)
     assert apart(found, plain_scores(bank, genome, prompts, said)) < TOLERANCE
     assert apart(found, await scores(engine, bank.base_genome(), prompts, said)) > 2 * TOLERANCE
+
+
+async def test_columns_of_a_merge_that_share_left_factors_answer(
+    engine: Engine, bank: Bank, adapter: Path
+) -> None:
+    """They join the bank together with the anchor that they share them with, and after a swap."""
+    prompts, said = questions(12), texts(12)
+    await scores(engine, bank.base_genome(), prompts, said)
+    profile = json.loads(engine.profile)
+    name = f"{profile['engine']}-{profile['compute']}"
+    bank.graft(f"root-{name}", str(adapter))
+    numbers = np.random.default_rng(0)
+    read = [numbers.integers(0, bank.config.vocab_size, (4, 12)).tolist() for _ in range(2)]
+    members = [bank.seed_genome(f"root-{name}"), child(bank)]
+    pairs = zip(members, read, strict=True)
+    merge = merge_by_regmean(name, bank, [Member(*each) for each in pairs], RegMeanSettings())
+    assert [bool(anchor.root) for anchor in merge] == [True, True, False]
+    bank.append(*merge)
+    # Weighed apart, which only columns of their own allow.
+    genome = bank.base_genome()
+    coefficients = np.zeros_like(genome.coefficients)
+    coefficients[:, -len(merge) :] = [1.3, 0.7, 0.4]
+    weighed = Genome(coefficients)
+    closest = EXACT if profile["compute"] == "float32" else TOLERANCE
+    for each in (unit(bank, merge), weighed):
+        found = await scores(engine, each, prompts, said)
+        assert apart(found, plain_scores(bank, each, prompts, said)) < closest
+        assert apart(found, await scores(engine, bank.base_genome(), prompts, said)) > 2 * TOLERANCE
+    whole, parts = [
+        await scores(engine, each, prompts, said) for each in (unit(bank, merge), weighed)
+    ]
+    assert apart(whole, parts) > 2 * TOLERANCE
 
 
 async def test_seeds_make_replies_differ_and_repeat(engine: Engine, bank: Bank) -> None:
