@@ -121,7 +121,7 @@ async def test_a_worker_without_the_bank_is_fed_through_a_folder(
     finally:
         # Other tests start vLLM with the same seeds.
         shutil.copytree(tiny_family.seeds[first.name], first.path, dirs_exist_ok=True)
-    assert [record.message for record in caplog.records if "another one" in record.message]
+    assert [record.message for record in caplog.records if "different bank" in record.message]
 
 
 @needs_vllm
