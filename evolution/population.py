@@ -12,6 +12,7 @@ from evolution.engines import Broker, Engine, open_engine
 from evolution.engines.settings import EngineSettings
 from evolution.genome.genome import Genome
 from evolution.merging.merges import add_merges
+from evolution.planning.merging import Occasions
 from evolution.planning.placement import load_placed_bank
 from evolution.stages import Stages, no_stages
 from memory.threads import done_in_own_thread
@@ -30,6 +31,7 @@ class Population:
         cache: folder for what is cached by content across runs.
         extend: appends what a run has grafted onto the bank, once it is loaded.
         stages: called, from another thread, with the progress of loading.
+        occasions: of merges, for whose anchors a bank on a GPU leaves room.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Population:
         open_with: Callable[[Bank, EngineSettings], Engine] = open_engine,
         extend: Callable[[Bank], None] | None = None,
         stages: Stages = no_stages,
+        occasions: Occasions | None = None,
     ) -> None:
         self._models = models
         self._spectral = spectral
@@ -49,6 +52,7 @@ class Population:
         self._open_engine = open_with
         self._extend = extend
         self._stages = stages
+        self._occasions = occasions
         self._lock = asyncio.Lock()
         self._bank: Bank | None = None
         self._broker: Broker | None = None
@@ -70,7 +74,12 @@ class Population:
 
     def _load(self) -> Bank:
         bank = load_placed_bank(
-            self._models, self._spectral, self._engine_settings, self._cache, self._stages
+            self._models,
+            self._spectral,
+            self._engine_settings,
+            self._cache,
+            self._stages,
+            self._occasions,
         )
         add_merges(bank, self._models.merges, self._cache)
         if self._extend is not None:

@@ -20,6 +20,7 @@ from typing import Final
 from pydantic import ValidationError
 
 from agents.archive.calibration import passed_texts
+from agents.config import RunConfig
 from agents.context import RunContext
 from agents.progress import ProgressEvent
 from evolution.bank.anchors import Anchor, save_anchor
@@ -29,6 +30,7 @@ from evolution.genome.genome import Genome
 from evolution.merging.merges import merge_experts
 from evolution.merging.regmean import Member, merge_by_regmean, unit
 from evolution.merging.settings import RegMeanSettings
+from evolution.planning.merging import Occasions
 from evolution.planning.placement import merging_device, reading_format
 from evolution.selection.coverage import task_force
 from evolution.selection.parents import choose_parents
@@ -46,6 +48,10 @@ COMPLEMENT: Final = "complement"
 """The two occasions of a generation, each a step: two parents, and members that complement."""
 
 REGMEAN: Final = "regmean"
+
+
+_QUESTION_TOKENS = 100
+"""Of a question with its opening, about."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,16 @@ class GraftPlan:
     def operator(self) -> str:
         """What the expert is called as a descendant."""
         return REGMEAN if self.method == REGMEAN else PAIR
+
+
+def occasions(config: RunConfig) -> Occasions:
+    """How often a run merges experts, to plan what that takes."""
+    return Occasions(
+        breeding=config.breeding,
+        generations=config.generations,
+        adapt_every=config.pool.adapt_every,
+        tokens=_QUESTION_TOKENS + config.judge.max_tokens,
+    )
 
 
 async def graft(context: RunContext, generation: int) -> None:
@@ -268,7 +284,7 @@ def _by_regmean(
         context.progress(ProgressEvent("step", stage, done, total))
 
     engine = context.config.engine
-    device = merging_device(bank, engine, len(members))
+    device = merging_device(bank, engine, members)
     compute = reading_format(bank, engine, device)
     return merge_by_regmean(plan.name, bank, members, settings, device, compute, stages)
 

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from evolution.bank.bank import Bank
     from evolution.bank.mergeability import Pairs
     from evolution.engines.compute import Compute
+    from evolution.planning.merging import Merging
     from evolution.planning.plan import MemoryPlan
 
 State = Literal["ok", "hint", "warning", "failed"]
@@ -182,7 +183,7 @@ def _engine(config: RunConfig) -> list[Finding]:
     except AcdcError as error:
         return [*found, Finding("compute", "failed", str(error))]
     engine = engine.model_copy(update={"compute": compute.dtype})
-    return [*found, _computed(compute), _memory(config, engine)]
+    return [*found, _computed(compute), *_plans(config, engine, compute)]
 
 
 def _computed(compute: Compute) -> Finding:
@@ -195,27 +196,57 @@ def _computed(compute: Compute) -> Finding:
     return Finding("compute", "ok", str(compute), figures)
 
 
-def _memory(config: RunConfig, engine: EngineSettings) -> Finding:
-    """Planned from headers, before the seeds are loaded."""
+def _plans(config: RunConfig, engine: EngineSettings, compute: Compute) -> list[Finding]:
+    """Memory of a run and time of its merges, from headers, before the seeds are loaded."""
+    import torch
+
+    from agents.archive.grafting import occasions
+    from evolution.planning.merging import plan_merging
     from evolution.planning.plan import Machine, plan_memory
     from evolution.planning.sizes import measure_sizes
 
     try:
         sizes = measure_sizes(config.models, config.spectral, cache_folder())
         machine = Machine.here(engine)
+        item: int = getattr(torch, compute.dtype).itemsize
+        merging = plan_merging(
+            config.models, config.spectral, cache_folder(), occasions(config), item
+        )
     except AcdcError as error:
-        return Finding("memory", "failed", str(error))
+        return [Finding("memory", "failed", str(error))]
     plan = plan_memory(
         sizes,
         engine,
         machine,
         tokens=_PROMPT_TOKENS + config.judge.max_tokens,
         sandbox=config.sandbox.guests * config.sandbox.memory_mb * 2**20,
+        merging=merging,
     )
     state: State = "ok" if plan.verdict == "fits" else "warning"
     parts = ", ".join(f"{need.what} {_mib(need.bytes)}" for need in plan.needs)
-    return Finding("memory", state, f"{plan.verdict}: {parts}; {plan.advice}", _figures(plan))
+    memory = Finding("memory", state, f"{plan.verdict}: {parts}; {plan.advice}", _figures(plan))
+    return [memory, *_merges(merging, compute)]
 
+
+def _merges(merging: Merging | None, compute: Compute) -> list[Finding]:
+    """How many merges there will be, and how long one takes at the speed that was measured."""
+    if merging is None or merging.plan is None:
+        return []
+    speeds = compute.gflops
+    seconds = merging.plan.seconds(speeds[compute.dtype], speeds["float32"])
+    detail = (
+        f"up to {merging.merges}, each about {max(1, round(seconds))} s: {merging.members} experts "
+        f"read {merging.texts} texts of about {merging.tokens} tokens"
+    )
+    figures: dict[str, Json] = {**asdict(merging), "seconds": round(seconds, 2)}
+    if seconds < _LONG_S:
+        return [Finding("merges", "ok", detail, figures)]
+    advice = "; lower breeding.regmean.texts or members, or graft less often (breeding.graft.every)"
+    return [Finding("merges", "hint", detail + advice, figures)]
+
+
+_LONG_S = 300.0
+"""A merge that takes longer than this is worth a hint."""
 
 _PROMPT_TOKENS = 512
 """Of a long question with its opening."""

@@ -23,7 +23,7 @@ Inputs = dict[str, list[Float[Tensor, "1 tokens n"]]]
 """Matrix -> what it was multiplied by, pack by pack. Matrices that are given the same tensor, as
 queries, keys and values are, hold the same one."""
 
-_PACK = 512
+PACK = 512
 """Tokens that are read side by side: products of few rows are slow, attention to many is too."""
 
 _UNFIT = (AttributeError, IndexError, TypeError, ValueError)
@@ -64,7 +64,7 @@ class Reading:
     calls: list[list[_Call]] = field(default_factory=list)
 
 
-def packs(texts: Sequence[Sequence[int]], most: int = _PACK) -> list[Pack]:
+def packs(texts: Sequence[Sequence[int]], most: int = PACK) -> list[Pack]:
     """Texts, as token ids, in packs of up to so many tokens; a longer text is one by itself.
 
     What all of them begin with is read once in each pack.

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from evolution.bank.bank import Bank, load_bank
 from evolution.bank.settings import ModelSettings, SpectralSettings
+from evolution.bank.task_vectors import Dense
 from evolution.engines.compute import choose_compute, device_of
 from evolution.engines.settings import EngineSettings
 from evolution.materialise.streaming import page_lock
-from evolution.planning.merging import plan_merge
-from evolution.planning.plan import Machine, plan_memory
+from evolution.merging.regmean import Member
+from evolution.planning.merging import Occasions, plan_merge, plan_merging
+from evolution.planning.plan import MERGE_SPARE, Machine, plan_memory
 from evolution.planning.sizes import measure_sizes
 from evolution.stages import Stages, no_stages
 
 _TOKENS = 2048
 """Of a long conversation."""
-
-_SPARE = 0.8
-"""Share of what is free on a GPU that a merge may take."""
 
 
 def load_placed_bank(
@@ -29,8 +29,17 @@ def load_placed_bank(
     engine: EngineSettings,
     cache_dir: Path,
     stages: Stages = no_stages,
+    occasions: Occasions | None = None,
 ) -> Bank:
     """Load the bank for an engine; on the CPU, and for engines with a bank of their own, as it is.
+
+    Args:
+        models: base and seeds.
+        spectral: rank of the bases.
+        engine: where experts answer.
+        cache_dir: of bases and checkpoints.
+        stages: called with what is being loaded.
+        occasions: of merges, for whose anchors room is left.
 
     Raises:
         BankError: a checkpoint is missing, damaged, or of another architecture or vocabulary.
@@ -40,7 +49,9 @@ def load_placed_bank(
     if machine.gpu_memory is None or engine.kind != "transformers":
         return load_bank(models, spectral, cache_dir, stages=stages)
     sizes = measure_sizes(models, spectral, cache_dir)
-    if plan_memory(sizes, engine, machine, tokens=_TOKENS).bank == "device":
+    merging = plan_merging(models, spectral, cache_dir, occasions) if occasions else None
+    plan = plan_memory(sizes, engine, machine, tokens=_TOKENS, merging=merging)
+    if plan.bank == "device":
         device = "cuda" if engine.device == "auto" else engine.device
         return load_bank(models, spectral, cache_dir, device, stages)
     bank = load_bank(models, spectral, cache_dir, stages=stages)
@@ -48,7 +59,7 @@ def load_placed_bank(
     return bank
 
 
-def merging_device(bank: Bank, engine: EngineSettings, members: int) -> torch.device:
+def merging_device(bank: Bank, engine: EngineSettings, members: Sequence[Member]) -> torch.device:
     """Where experts are merged: on the engine's GPU, if a layer has room there beside the engine.
 
     Args:
@@ -61,8 +72,12 @@ def merging_device(bank: Bank, engine: EngineSettings, members: int) -> torch.de
     """
     device = device_of(engine.device)
     if device.type == "cuda":
-        needed = plan_merge(bank.layout, members, tokens=0).memory
-        if needed < _SPARE * torch.cuda.mem_get_info(device)[0]:
+        tokens = max(sum(len(text) for text in member.texts) for member in members)
+        vectors = (vector for anchor in bank.anchors for vector in anchor.held)
+        dense = any(isinstance(vector, Dense) for vector in vectors)
+        dense = dense or any(member.genome.noise for member in members)
+        plan = plan_merge(bank.layout, len(members), tokens, dense, bank.dtype.itemsize)
+        if plan.memory < MERGE_SPARE * torch.cuda.mem_get_info(device)[0]:
             return device
     return torch.device("cpu")
 

@@ -5,6 +5,7 @@ Estimates for people and for placing the bank, a few percent off where seeds nee
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -12,6 +13,7 @@ import torch
 
 from evolution.engines.settings import VLLM_CONTEXT, EngineSettings
 from evolution.planning.headroom import free_memory
+from evolution.planning.merging import Merging
 from evolution.planning.sizes import Sizes
 
 MemoryPlace = Literal["memory", "GPU memory"]
@@ -20,6 +22,9 @@ Fit = Literal["fits", "tight", "too large"]
 
 _SPARE = 0.9
 """Share of what is free that may be planned with; the rest is for what is not counted."""
+
+MERGE_SPARE = 0.8
+"""Share of what is free on a GPU that a merge may take."""
 
 _FLOAT32 = 4
 
@@ -93,6 +98,7 @@ def plan_memory(
     *,
     tokens: int,
     sandbox: int = 0,
+    merging: Merging | None = None,
 ) -> MemoryPlan:
     """Lay out a run.
 
@@ -103,6 +109,7 @@ def plan_memory(
         machine: what is free.
         tokens: of the longest conversation, prompt and answer.
         sandbox: bytes that the sandbox may take, all of its processes together.
+        merging: what merges take, and what they add to the bank; None if there are none.
     """
     working: MemoryPlace = "memory" if machine.gpu_memory is None else "GPU memory"
     sizes = _computed(sizes, engine)
@@ -113,19 +120,43 @@ def plan_memory(
         *lay_out(sizes, engine, tokens, working),
     )
     bank: BankPlace = "host"
+    anchors = merging.anchors if merging else 0
     if machine.gpu_memory is not None:
-        taken = sum(need.bytes for need in of_engine) + sizes.bank
+        taken = sum(need.bytes for need in of_engine) + sizes.bank + anchors
         beyond: BankPlace = "host" if with_vllm else "pinned"
         bank = "device" if taken <= _SPARE * machine.gpu_memory else beyond
     where: MemoryPlace = "GPU memory" if bank == "device" else "memory"
-    needs: tuple[MemoryNeed, ...] = (MemoryNeed("bank", where, sizes.bank), *of_engine)
+    banks: list[tuple[str, MemoryPlace]] = [("bank", where)]
     if with_vllm:
         # The run breeds in a bank of its own, beside that of vLLM's worker.
-        own = MemoryNeed("bank", "memory", sizes.bank)
-        needs = (own, MemoryNeed("bank of vLLM's worker", where, sizes.bank), *of_engine)
+        banks = [("bank", "memory"), ("bank of vLLM's worker", where)]
+    needs: tuple[MemoryNeed, ...] = (
+        *(MemoryNeed(what, place, sizes.bank) for what, place in banks),
+        *of_engine,
+    )
+    if merging:
+        needs += _of_merges(merging, [place for _, place in banks], needs, machine, with_vllm)
     if sandbox:
         needs += (MemoryNeed("sandbox, at most", "memory", sandbox),)
     return _judged(needs, machine, bank)
+
+
+def _of_merges(
+    merging: Merging,
+    banks: Sequence[MemoryPlace],
+    others: Sequence[MemoryNeed],
+    machine: Machine,
+    with_vllm: bool,
+) -> tuple[MemoryNeed, ...]:
+    """One merge at a time, on the GPU if it has room there; and the anchors, in each bank."""
+    place: MemoryPlace = "memory"
+    if machine.gpu_memory is not None and not with_vllm:
+        taken = sum(need.bytes for need in others if need.place == "GPU memory")
+        if merging.memory < MERGE_SPARE * (machine.gpu_memory - taken):
+            place = "GPU memory"
+    one = MemoryNeed(f"a merge ({merging.members} experts)", place, merging.memory)
+    needs = (one, *(MemoryNeed("anchors of merges, at most", at, merging.anchors) for at in banks))
+    return tuple(need for need in needs if need.bytes)
 
 
 def _computed(sizes: Sizes, engine: EngineSettings) -> Sizes:
@@ -209,6 +240,8 @@ _REMEDIES = (
     ("keys and values (engine", "lower engine.kv_cache_gib"),
     ("keys and values", "lower engine.rows, or judge.max_tokens"),
     ("activations", "lower engine.rows, engine.prefill_tokens or engine.context"),
+    ("a merge", "lower breeding.regmean.members or texts, or set founding and adapting to false"),
+    ("anchors", "lower breeding.regmean.anchors: the others are read from their files"),
     ("sandbox", "lower sandbox.guests or sandbox.memory_mb"),
 )
 """How a part begins -> what makes it smaller."""

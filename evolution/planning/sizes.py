@@ -77,6 +77,40 @@ def measure_sizes(models: ModelSettings, spectral: SpectralSettings, cache_dir: 
     )
 
 
+def measure_layout(models: ModelSettings, cache_dir: Path) -> Layout:
+    """The architecture of a family.
+
+    Raises:
+        BankError: the base is missing, or its config.json cannot be read.
+    """
+    folder = locate(models.base or models.seeds[0].path, cache_dir, getattr(torch, models.dtype))
+    label = f"{BASE_NAME} ({folder})"
+    return describe(read_config(folder, label), label)
+
+
+def measure_columns(
+    models: ModelSettings, spectral: SpectralSettings, cache_dir: Path
+) -> tuple[tuple[int, ...], int]:
+    """Bytes of the anchors that a merge by RegMean adds to a bank.
+
+    Returns:
+        Those along the left factors of each adapter and of the spectral bases, which the bank has
+        already; and a full difference, where members are not of low rank.
+
+    Raises:
+        BankError: a checkpoint is missing, or its headers cannot be read.
+    """
+    dtype: torch.dtype = getattr(torch, models.dtype)
+    folders = [locate(seed.path, cache_dir, dtype) for seed in models.seeds]
+    columns = [_adapter_bytes(folder, ".lora_A.") for folder in folders if is_adapter(folder)]
+    layout = measure_layout(models, cache_dir)
+    if spectral.rank:
+        shapes = [layout.shapes[name] for name in layout.matrices]
+        columns.append(_FLOAT32 * sum(min(spectral.rank, m, n) * n for m, n in shapes))
+    full = _BF16 * sum(math.prod(shape) for shape in layout.shapes.values())
+    return tuple(columns), full
+
+
 def longest_sequence(models: ModelSettings, engine: EngineSettings, cache_dir: Path) -> int:
     """Tokens of the longest prompt and answer that experts of a family can attend to.
 
@@ -91,9 +125,11 @@ def longest_sequence(models: ModelSettings, engine: EngineSettings, cache_dir: P
     return min(context, engine.context or VLLM_CONTEXT)
 
 
-def _adapter_bytes(folder: Path) -> int:
+def _adapter_bytes(folder: Path, part: str = "") -> int:
+    """Bytes of an adapter's factors, or of those whose names have a part in them."""
     check_files(folder, str(folder))
-    return _FLOAT32 * stored_in([folder / WEIGHTS], str(folder)).elements()
+    stored = stored_in([folder / WEIGHTS], str(folder))
+    return _FLOAT32 * sum(math.prod(stored.shape(name)) for name in stored.files if part in name)
 
 
 def _basis_bytes(layout: Layout, rank: int) -> int:

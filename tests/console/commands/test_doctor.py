@@ -11,6 +11,8 @@ import pytest
 from agents.config import RunConfig
 from console.commands import doctor
 from evolution.bank.bank import load_bank
+from evolution.engines.compute import Compute
+from evolution.planning.merging import MergePlan, Merging
 from tests.console.conftest import Acdc
 from tests.evolution.conftest import models_of, write_adapter
 
@@ -29,9 +31,19 @@ def test_doctor_plans_memory_and_compares_the_seeds(acdc: Acdc, tiny_config: Pat
         "weights of an expert",
         "keys and values",
         "activations",
+        "a merge",
+        "anchors of merges, at most",
         "sandbox, at most",
     }
     assert all(need["bytes"] > 0 for need in plan["needs"])
+    merges = found["merges"]
+    # The founding, two adaptations and four pairs; full seeds make columns that are full.
+    assert merges["figures"]["merges"] == 7
+    assert (merges["figures"]["members"], merges["figures"]["texts"]) == (3, 16)
+    assert merges["figures"]["seconds"] < 60
+    assert "up to 7, each about 1 s: 3 experts read 16 texts" in merges["detail"]
+    [anchors] = [need for need in plan["needs"] if need["what"].startswith("anchors")]
+    assert anchors["bytes"] == merges["figures"]["anchors"]
     seeds = found["mergeability"]["figures"]
     assert 0.7 < seeds["ratio"] <= 1.0
     assert all(abs(cosine) < 0.2 for _, _, cosine in seeds["cosines"])
@@ -40,6 +52,25 @@ def test_doctor_plans_memory_and_compares_the_seeds(acdc: Acdc, tiny_config: Pat
     reading = found["reading"]
     assert reading["state"] == "ok"
     assert set(reading["figures"]) == {"base", "alpha", "beta", "gamma"}
+
+
+def test_a_merge_that_takes_long_comes_with_advice() -> None:
+    plan = MergePlan(2**30, reading=4 * 10**12, solving=6 * 10**12)
+    slow = Merging(8, 3, 16, 124, plan, anchors=2**30)
+    [found] = doctor._merges(
+        slow, Compute("bfloat16", "measured", {"bfloat16": 10.0, "float32": 10.0})
+    )
+    assert found.state == "hint"
+    assert "each about 1000 s" in found.detail
+    assert "lower breeding.regmean.texts or members" in found.detail
+    [found] = doctor._merges(
+        slow, Compute("bfloat16", "measured", {"bfloat16": 4000.0, "float32": 1000.0})
+    )
+    assert (found.state, found.figures["seconds"]) == ("ok", 7.0)
+    assert (
+        doctor._merges(None, Compute("bfloat16", "measured", {"bfloat16": 10.0, "float32": 10.0}))
+        == []
+    )
 
 
 async def test_a_seed_that_is_read_otherwise_than_peft_does_fails(

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from evolution.bank.settings import MergeSettings, SpectralSettings
+from evolution.bank.bank import load_bank
+from evolution.bank.settings import MergeSettings, ModelSettings, SpectralSettings
+from evolution.breeding.settings import BreedingSettings, GraftSettings
 from evolution.engines.settings import EngineSettings
 from evolution.errors import BankError
+from evolution.merging.settings import RegMeanSettings
+from evolution.planning.merging import MergePlan, Merging, Occasions, plan_merging
 from evolution.planning.plan import Machine, MemoryPlan, plan_memory
-from evolution.planning.sizes import Sizes, measure_sizes
+from evolution.planning.sizes import Sizes, measure_columns, measure_layout, measure_sizes
 from tests.evolution.conftest import models_of
 
 if TYPE_CHECKING:
@@ -21,11 +26,95 @@ SEVEN_BILLION = Sizes(
 )
 
 
-def planned(memory: float, gpu: float | None, engine: EngineSettings | None = None) -> MemoryPlan:
+def planned(
+    memory: float,
+    gpu: float | None,
+    engine: EngineSettings | None = None,
+    merging: Merging | None = None,
+) -> MemoryPlan:
     machine = Machine(int(memory * GIB), None if gpu is None else int(gpu * GIB))
     return plan_memory(
-        SEVEN_BILLION, engine or EngineSettings(), machine, tokens=2048, sandbox=2 * GIB
+        SEVEN_BILLION,
+        engine or EngineSettings(),
+        machine,
+        tokens=2048,
+        sandbox=2 * GIB,
+        merging=merging,
     )
+
+
+def merges(memory: int, anchors: int) -> Merging:
+    return Merging(8, 3, 16, 124, MergePlan(memory * GIB, 0, 0), anchors * GIB)
+
+
+def test_a_merge_and_its_anchors_come_beside_bank_and_engine() -> None:
+    plain, beside = planned(256, None), planned(256, None, merging=merges(12, 24))
+    assert beside.needed("memory") == plain.needed("memory") + 36 * GIB
+    assert beside.verdict == "fits"
+    large = planned(120, None, merging=merges(12, 90))
+    assert large.verdict == "too large"
+    assert "lower breeding.regmean.anchors" in large.advice
+    wide = planned(120, None, merging=merges(90, 1))
+    assert "lower breeding.regmean.members or texts" in wide.advice
+    assert planned(256, None, merging=merges(0, 24)).needs[-2].what.startswith("anchors")
+
+
+def test_merges_are_made_on_the_gpu_if_it_has_room_and_move_a_bank_that_grows() -> None:
+    near = planned(256, 192, merging=merges(12, 24))
+    assert (near.bank, near.verdict) == ("device", "fits")
+    assert near.needed("GPU memory") == planned(256, 192).needed("GPU memory") + 36 * GIB
+    far = planned(256, 141, merging=merges(90, 24))
+    assert far.bank == "device"
+    assert far.needed("memory") == planned(256, 141).needed("memory") + 90 * GIB
+    grown = planned(256, 141, merging=merges(12, 60))
+    assert grown.bank == "pinned"
+    assert grown.needed("memory") == (2 + 60 + 60) * GIB
+
+
+def test_vllm_has_the_anchors_in_both_banks_and_leaves_its_gpu_no_room_for_a_merge() -> None:
+    vllm, merging = EngineSettings(kind="vllm"), merges(12, 24)
+    assert planned(400, 192, vllm, merging).needed("memory") == (2 + 60 + 24 + 12) * GIB
+    plain = planned(400, None, vllm).needed("memory")
+    assert planned(400, None, vllm, merging).needed("memory") == plain + (12 + 24 + 24) * GIB
+
+
+def test_columns_weigh_right_factors_only_and_are_full_for_full_seeds(
+    tiny_family: TinyFamily, adapter: Path, tmp_path: Path
+) -> None:
+    models = models_of(tiny_family, adapter)
+    columns, full = measure_columns(models, SpectralSettings(rank=0), tmp_path)
+    assert columns == (2 * 4 * 4 * (64 + 64 + 128),)
+    assert full == 2 * sum(math.prod(s) for s in measure_layout(models, tmp_path).shapes.values())
+    both, _ = measure_columns(models, SpectralSettings(rank=4), tmp_path)
+    bank = load_bank(models, SpectralSettings(rank=4), tmp_path)
+    assert both == (*columns, sum(basis.right.nbytes for basis in bank.bases.values()))
+    occasions = Occasions(BreedingSettings(), generations=4, adapt_every=2, tokens=124)
+    found = plan_merging(models, SpectralSettings(rank=0), tmp_path, occasions)
+    assert found is not None
+    # The founding, two adaptations and four pairs.
+    assert (found.merges, found.anchors) == (7, 7 * (full + sum(columns)))
+    light = ModelSettings(base=models.base, seeds=models.seeds[-1:])
+    of_factors = plan_merging(light, SpectralSettings(rank=0), tmp_path, occasions)
+    assert of_factors is not None
+    assert of_factors.anchors == 7 * sum(columns)
+    assert of_factors.plan is not None
+    assert found.plan is not None
+    assert of_factors.plan.solving < found.plan.solving
+
+
+def test_a_run_without_merges_has_nothing_to_plan(tiny_family: TinyFamily, tmp_path: Path) -> None:
+    models, rank = models_of(tiny_family), SpectralSettings(rank=0)
+    off = RegMeanSettings(founding=False, adapting=False)
+    none = BreedingSettings(regmean=off, graft=GraftSettings(every=0))
+    assert plan_merging(models, rank, tmp_path, Occasions(none, 4, 2, 124)) is None
+    # Those of mergekit make full differences, and are not planned by the layer.
+    soup = GraftSettings(every=2, methods={"linear": {"weight": 1.0}})
+    other = BreedingSettings(regmean=off, graft=soup)
+    found = plan_merging(models, rank, tmp_path, Occasions(other, 4, 2, 124))
+    assert found is not None
+    _, full = measure_columns(models, rank, tmp_path)
+    assert (found.merges, found.plan) == (2, None)
+    assert found.anchors == 2 * full
 
 
 def test_what_is_computed_in_float32_takes_twice_the_memory() -> None:
