@@ -24,7 +24,6 @@ from evolution.exporting.shards import INDEX
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import materialise, rounded
 from evolution.merging.regmean import merge_by_regmean, unit
-from evolution.merging.settings import RegMeanSettings
 from tests.conftest import make_family
 from tests.evolution.conftest import models_of
 from tests.evolution.engines.engine_cases import (
@@ -37,6 +36,7 @@ from tests.evolution.engines.engine_cases import (
     texts,
 )
 from tests.evolution.exporting.export_cases import ABOUT, mutant, sources
+from tests.evolution.merging.regmean_cases import SETTINGS as MERGE
 from tests.evolution.merging.regmean_cases import bank_with_adapters, members_of, naive
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ async def test_a_merge_by_regmean_is_exported_and_answers_as_its_plain_model(
     held = bank_with_adapters(tiny_family, tmp_path, cache)
     members = members_of(held, "delta", "epsilon")
     added = naive(held, members)
-    anchors = merge_by_regmean("regmean-g0", held, members, RegMeanSettings())
+    anchors = merge_by_regmean("regmean-g0", held, members, MERGE)
     held.append(*anchors)
     genome = unit(held, anchors)
     plain = held.model(torch.float32)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TEXTS = ([[3, 20, 31, 5, 9, 40], [4, 9, 8]], [[5, 60, 33, 7], [6, 77], [7, 1, 2, 50, 19]])
 """Of two members. No two begin alike, so that every token of every text is a row."""
 
-SETTINGS = RegMeanSettings()
+SETTINGS = RegMeanSettings(onward="member")
 
 
 def bank_with_adapters(family: TinyFamily, folder: Path, cache: Path) -> Bank:

@@ -144,6 +144,21 @@ def test_one_layer_has_weights_at_a_time(tmp_path: Path) -> None:
     assert {parameter.device.type for parameter in layers} == {"meta"}
 
 
+@pytest.mark.parametrize("case", ["llama", "phi", "gpt_neox", "qwen2_moe", "gpt_oss"])
+def test_inputs_are_the_same_where_nothing_is_read_on(case: str, tmp_path: Path) -> None:
+    bank = bank_of(case, tmp_path)
+    model = LayerwiseModel(bank, torch.device("cpu"), torch.float32)
+    reading = model.begin(bank.seed_genome("seed"), TEXTS)
+    entering = list(reading.hidden)
+    alone = model.read(0, reading, onward=False)
+    assert all(one is other for one, other in zip(reading.hidden, entering, strict=True))
+    inputs = model.read(0, reading)
+    assert alone.keys() == inputs.keys()
+    for name, rows in inputs.items():
+        for one, other in zip(rows, alone[name], strict=True):
+            assert torch.equal(one, other), name
+
+
 def test_a_layer_of_other_weights_takes_the_texts_on(tmp_path: Path) -> None:
     bank = bank_of("llama", tmp_path)
     model = LayerwiseModel(bank, torch.device("cpu"), torch.float32)

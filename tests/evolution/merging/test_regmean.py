@@ -75,8 +75,8 @@ def error_of(bank: Bank, members: list[Member], chosen: RegMeanSettings = SETTIN
     return apart(added_by(bank, unit(bank, anchors)), wanted)
 
 
-OTHERWISE = {
-    "as by default": {},
+OTHERWISE: dict[str, dict[str, Any]] = {
+    "on the members' activations": {},
     "nothing off the diagonal": {"shrink": 0.0},
     "nothing shrunk": {"shrink": 1.0, "ridge": 0.01},
     "on the merge's activations": {"onward": "merged"},
@@ -95,7 +95,7 @@ def test_seeds_are_merged_by_the_formula(
     weights: tuple[float, float],
     given_settings: str,
 ) -> None:
-    chosen = RegMeanSettings.model_validate(OTHERWISE[given_settings])
+    chosen = SETTINGS.model_copy(update=OTHERWISE[given_settings])
     members = members_of(wide, *names, weights=weights)
     if chosen.onward == "merged":
         # What enters a layer depends on how the weights before it are rounded.
@@ -148,7 +148,7 @@ def test_equal_members_merge_into_themselves_up_to_the_ridge(wide: Bank, name: s
     own = added_by(wide, wide.seed_genome(name))
     errors = []
     for ridge in (1e-6, 1e-1):
-        chosen = RegMeanSettings(shrink=0.5, ridge=ridge)
+        chosen = SETTINGS.model_copy(update={"shrink": 0.5, "ridge": ridge})
         anchors = merged(wide, twin, chosen, name=f"of-{ridge}")
         errors.append(apart(added_by(wide, unit(wide, anchors)), own))
     assert errors[0] < ROUNDED
@@ -230,7 +230,7 @@ def test_the_same_merge_has_the_same_bits_and_others_have_not(wide: Bank) -> Non
                 assert bool(torch.as_tensor(held == vars(other.vectors[name])[part]).all())
     for changed, chosen in (
         (members_of(wide, *EVERYTHING[1:3], weights=(1.0, 2.0)), SETTINGS),
-        (members, RegMeanSettings(ridge=0.1)),
+        (members, SETTINGS.model_copy(update={"ridge": 0.1})),
         ([members[0], Member(members[1].genome, TEXTS[1][:2])], SETTINGS),
     ):
         different = merge_by_regmean("m", wide, changed, chosen)
