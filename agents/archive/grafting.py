@@ -241,8 +241,9 @@ async def _carry_out(context: RunContext, generation: int, plan: GraftPlan) -> N
             _record(context, bank, anchors, plan, generation)
     most = context.config.breeding.regmean.anchors
     _limit(context.store, context.folder, most, bank)
-    parents = " and ".join(parent.id for parent in plan.parents)
-    context.progress(ProgressEvent("line", f"{plan.name}: {plan.method} of {parents}"))
+    parents = ", ".join(parent.id for parent in plan.parents)
+    made = f"{plan.expert}: {plan.method} of {parents}, {len(anchors)} new anchors"
+    context.progress(ProgressEvent("line", made))
 
 
 def _merge(context: RunContext, bank: Bank, plan: GraftPlan, generation: int) -> tuple[Anchor, ...]:
@@ -343,4 +344,4 @@ def _refuse(context: RunContext, step: str, generation: int, reason: str) -> Non
     with context.store.once(step, generation) as due:
         if due:
             context.store.add_event(GraftRefused(reason=reason))
-    context.progress(ProgressEvent("line", f"no graft in generation {generation}: {reason}"))
+    context.progress(ProgressEvent("line", f"no merge in generation {generation}: {reason}"))

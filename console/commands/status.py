@@ -13,12 +13,16 @@ from rich.text import Text
 from agents.chat.endpoints import OFFLINE
 from agents.families.lifecycle import condemned
 from agents.judge.votes import agreement
-from agents.task_force.field import force_in
+from agents.task_force.field import field_of, force_in, history_of
 from console.commands.frame import AsJson, Debug, RunDir, app, finish, out, print_json
 from console.run.folder import RunFolder
 from evolution.selection.coverage import coverage
 from evolution.selection.dominance import UNDOMINATED
+from memory.records import Expert, GraftRefused
 from memory.store import RunStore
+
+REGMEAN = "regmean"
+"""Operator of experts that were merged by what they do."""
 
 
 @app.command()
@@ -50,6 +54,8 @@ def collect(folder: RunFolder) -> dict[str, Any]:
             "archive": _archive(store),
             "pool": _pool(store),
             "coverage": _coverage(store),
+            "alone": _alone(store),
+            "merges": _merges(store),
             "ratings": _ratings(store),
             "calls": store.call_totals(),
             "offline": _offline(manifest["config"]["endpoints"], store.call_totals()),
@@ -140,6 +146,42 @@ def _coverage(store: RunStore) -> dict[str, Any]:
     }
 
 
+def _alone(store: RunStore) -> dict[str, Any]:
+    """What one expert covers by itself: the best of all, the founding merge and the best seed.
+
+    On the same families as Coverage: the history of a run that has reported, the pool before.
+    """
+    families = history_of(store) if store.meta("finished") else store.families("active")
+    ids = [family.id for family in families]
+    experts = field_of(store)
+    skills = {expert.id: store.skills(expert.id) for expert in experts}
+    shares = {name: coverage(skills, [name], ids) for name, vector in skills.items() if vector}
+
+    def best(of: Iterable[Expert]) -> dict[str, Any] | None:
+        found = max((e for e in of if e.id in shares), key=lambda e: shares[e.id], default=None)
+        if found is None:
+            return None
+        return {
+            "expert": found.id,
+            "coverage": shares[found.id],
+            "operator": found.operator,
+            "parents": list(found.parents),
+        }
+
+    return {
+        "best": best(experts),
+        "founding_merge": best(e for e in experts if e.operator == REGMEAN and not e.generation),
+        "seed": best(e for e in experts if e.is_seed),
+    }
+
+
+def _merges(store: RunStore) -> dict[str, Any]:
+    """How many merges there were by each operator, and why others were not made."""
+    made = Counter(expert.operator for expert in store.experts() if expert.is_merge)
+    refused = [GraftRefused.model_validate(e.payload) for e in store.events(GraftRefused.kind)]
+    return {"made": dict(made), "refused": [each.reason for each in refused]}
+
+
 def show(status: dict[str, Any], console: Console) -> None:
     """Print a status for a person."""
     console.print(Group(_headline(status), _archive_table(status), _pool_text(status)))
@@ -194,6 +236,8 @@ def _pool_text(status: dict[str, Any]) -> Text:
             f"Coverage on the {_ON[coverage_['on']]}: archive {coverage_['archive']:.2f}, seeds "
             f"{coverage_['seeds']:.2f}; task force of {force}"
         )
+    lines += _alone_lines(status["alone"], coverage_["on"])
+    lines += _merge_lines(status["merges"])
     if status["ratings"]["answers"]:
         ratings = status["ratings"]
         lines.append(
@@ -209,3 +253,35 @@ def _pool_text(status: dict[str, Any]) -> Text:
     seconds = "  ".join(f"{phase} {s:.0f}" for phase, s in status["seconds"].items())
     lines.append(f"seconds: {seconds}")
     return Text("\n".join(lines))
+
+
+def _alone_lines(alone: dict[str, Any], on: str) -> list[str]:
+    """What one expert can do, beside the best seed."""
+    if alone["best"] is None:
+        return []
+    lines = [f"what one expert does alone: Coverage on the {on}"]
+    for key, what in (
+        ("best", "best expert"),
+        ("founding_merge", "founding merge"),
+        ("seed", "best seed"),
+    ):
+        found = alone[key]
+        if found is not None:
+            lines.append(f"  {what:<14}  {found['coverage']:.2f}  {_bred(found)}")
+    return lines
+
+
+def _bred(found: dict[str, Any]) -> str:
+    """An expert, and what it was made of."""
+    if not found["parents"]:
+        return str(found["expert"])
+    return f"{found['expert']}: {found['operator']} of {', '.join(found['parents'])}"
+
+
+def _merge_lines(merges: dict[str, Any]) -> list[str]:
+    """Merges that were made, and why the last one was not that was refused."""
+    made = ", ".join(f"{number} by {operator}" for operator, number in merges["made"].items())
+    lines = [f"merges: {made}"] if made else []
+    if merges["refused"]:
+        lines.append(f"merges refused: {len(merges['refused'])}; the last: {merges['refused'][-1]}")
+    return lines

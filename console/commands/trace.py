@@ -249,13 +249,24 @@ def _show_expert(trace: dict[str, Any], console: Console) -> None:
     console.print(Rule(f"{expert['id']} · {expert['operator']}"))
     console.print(f"parents: {', '.join(expert['parents']) or 'none'}", markup=False)
     console.print(f"genome: {expert['genome_id']}", markup=False)
-    console.print(f"parameters: {expert['parameters']}", markup=False)
+    for operator, given in expert["parameters"].items():
+        _say(console, f"{operator}: {_listed(given)}")
     console.print(f"passes {len(trace['passes'])}: {', '.join(trace['passes'])}", markup=False)
     console.print(f"fails {len(trace['fails'])}: {', '.join(trace['fails'])}", markup=False)
     for gap in trace["missing"]:
         _say(console, f"not graded on {gap['family']}: {gap['reason']}", "red")
     for answer in trace["answers"]:
         console.print(f"  {answer['reply']['text']!r}", markup=False, highlight=False)
+
+
+def _listed(given: Any) -> str:
+    """The parameters of an operator: a line of names with what they are."""
+    if not isinstance(given, dict):
+        return str(given)
+    return "; ".join(
+        f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in given.items()
+    )
 
 
 def _say(console: Console, text: str, style: str = "none") -> None:

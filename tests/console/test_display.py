@@ -52,6 +52,16 @@ def test_counted_steps_are_told_now_and_then_with_the_time_that_is_left(clock: C
     assert len(lines) == 11
 
 
+def test_layers_of_a_merge_are_counted_with_the_time_that_is_left(clock: Clock) -> None:
+    """Of one merge after the other, whatever they are called."""
+    first = [(5.0 + n, ProgressEvent("step", "merging: regmean-g0", n, 30)) for n in range(31)]
+    second = [(50.0 + 4 * n, ProgressEvent("step", "merging: graft-g2", n, 30)) for n in range(31)]
+    lines = shown([*first, *second], clock).splitlines()
+    assert "00:15 merging: regmean-g0 10/30, about 20 s left" in lines
+    assert "00:35 merging: regmean-g0 30/30" in lines
+    assert "01:38 merging: graft-g2 12/30, about 1 min 10 s left" in lines
+
+
 def test_the_first_steps_of_many_promise_nothing(clock: Clock) -> None:
     steps = [(0.0, ProgressEvent("step", "draft: x", 0, 50))]
     steps.append((60.0, ProgressEvent("step", "draft: y", 2, 50)))

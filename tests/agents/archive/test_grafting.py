@@ -229,7 +229,7 @@ async def test_where_nobody_adds_anything_no_merge_is_made(
     assert grafts(run.store) == []
     assert not (run.folder / FOLDER).exists()
     assert len(run.store.experts(0)) == 6, "a child takes its place"
-    assert [event.text for event in said].count(f"no graft in generation 0: {reason}") == 1
+    assert [event.text for event in said].count(f"no merge in generation 0: {reason}") == 1
 
 
 async def test_a_member_without_texts_is_named(run: RunContext) -> None:

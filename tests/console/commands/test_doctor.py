@@ -39,9 +39,9 @@ def test_doctor_plans_memory_and_compares_the_seeds(acdc: Acdc, tiny_config: Pat
     merges = found["merges"]
     # The founding, two adaptations and four pairs; full seeds make columns that are full.
     assert merges["figures"]["merges"] == 7
-    assert (merges["figures"]["members"], merges["figures"]["texts"]) == (3, 16)
+    assert (merges["figures"]["members"], merges["figures"]["texts"]) == (3, 12)
     assert merges["figures"]["seconds"] < 60
-    assert "up to 7, each about 1 s: 3 experts read 16 texts" in merges["detail"]
+    assert "up to 7, each about 1 s: 3 experts read 12 texts" in merges["detail"]
     [anchors] = [need for need in plan["needs"] if need["what"].startswith("anchors")]
     assert anchors["bytes"] == merges["figures"]["anchors"]
     seeds = found["mergeability"]["figures"]

@@ -95,7 +95,7 @@ def test_what_a_run_holds_is_shown_and_not_obeyed(
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("trace", ["--expert", f"g4-3{EVIL}"]),  # Did you mean one of theirs?
+        ("trace", ["--expert", f"g4-9{EVIL}"]),  # Did you mean one of theirs?
         ("trace", ["--family", EVIL]),
         ("export", [f"alpha{EVIL}{EVIL}", "out"]),
     ],

@@ -12,7 +12,7 @@ from console.commands.ask import fewer_than
 from console.commands.frame import note_unfinished
 from console.commands.status import collect, show
 from console.run.folder import RunFolder
-from memory.records import ArchiveEntry, Assignment, Call, Expert, Json, Rejection
+from memory.records import ArchiveEntry, Assignment, Call, Expert, GraftRefused, Json, Rejection
 from memory.store import RunStore
 from tests.agents.cases import family
 
@@ -132,3 +132,45 @@ def test_more_generations_than_asked_for_are_no_part_of_them(
 def test_a_force_smaller_than_asked_for_is_reported() -> None:
     assert fewer_than(8, 8) is None
     assert fewer_than(100, 8) == "8 experts answer, not 100: the run has no more that are graded"
+
+
+def test_one_expert_stands_beside_the_founding_merge_and_the_best_seed(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show(collect(folder), Console(width=100))
+    text = capsys.readouterr().out
+    assert "  best expert     1.00  best\n  best seed       0.50  kept\n" in text
+    assert "merges" not in text
+    with RunStore.open(folder.path) as store:
+        bred = {"regmean": (0, "10", ("kept", "other")), "g2-5": (2, "11", ("regmean", "kept"))}
+        for birth, (name, (generation, passes, parents)) in enumerate(bred.items(), start=3):
+            store.put_genome(name, name.encode())
+            store.put_expert(
+                Expert(
+                    id=name,
+                    genome_id=name,
+                    generation=generation,
+                    birth=birth,
+                    operator="regmean",
+                    parents=parents,
+                )
+            )
+            for number, passed in enumerate(passes):
+                store.set_skill(name, f"f{number}", passed == "1")
+        for reason in ("regmean: no expert passes any family", "regmean-g2: g1-0 passes nothing"):
+            store.add_event(GraftRefused(reason=reason))
+    status = collect(folder)
+    merge = {"expert": "regmean", "coverage": 0.5, "operator": "regmean"}
+    assert status["alone"]["founding_merge"] == {**merge, "parents": ["kept", "other"]}
+    assert status["merges"]["made"] == {"regmean": 2}
+    show(status, Console(width=100))
+    text = capsys.readouterr().out
+    assert "  founding merge  0.50  regmean: regmean of kept, other\n" in text
+    assert "merges: 2 by regmean\n" in text
+    assert "merges refused: 2; the last: regmean-g2: g1-0 passes nothing\n" in text
+    with RunStore.open(folder.path) as store:
+        store.put_family(family(2))
+        store.set_family_status("f1", "retired", "nobody fails it")
+        store.set_skill("best", "f2", False)
+    # f1 has left the pool and f2 has come, which nobody passes.
+    assert collect(folder)["alone"]["best"]["coverage"] == 0.5

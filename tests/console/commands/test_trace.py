@@ -114,3 +114,26 @@ def test_what_models_wrote_cannot_move_the_cursor(tmp_path: Path) -> None:
     assert "one\\x1b[2J\\x1b]0;title\\x07" in shown
     assert "three \\x9b31m [bold]four[/bold]" in shown
     assert "\x1b" not in shown
+
+
+def test_a_merge_is_shown_with_its_parents_and_anchors(tmp_path: Path) -> None:
+    def fill(store: RunStore) -> None:
+        store.put_genome("0" * 32, b"")
+        store.put_expert(
+            Expert(
+                id="regmean",
+                genome_id="0" * 32,
+                generation=0,
+                birth=4,
+                operator="regmean",
+                parents=("numbers", "words"),
+                parameters={
+                    "regmean": {"anchors": ["regmean-g0.numbers", "regmean-g0.words"], "scale": 1.2}
+                },
+            )
+        )
+
+    text = _shown(trace.collect(_folder(tmp_path, fill), expert="regmean"))
+    assert "regmean · regmean" in text
+    assert "parents: numbers, words\n" in text
+    assert "regmean: anchors regmean-g0.numbers, regmean-g0.words; scale 1.2\n" in text
