@@ -143,23 +143,26 @@ class StoredVectors(Mapping[str, TaskVector]):
         anchor: that `save_anchor` has kept.
         path: of the file.
         device: where they are wanted.
+
+    Attributes:
+        path: of the file.
     """
 
     def __init__(self, anchor: Anchor, path: Path, device: torch.device) -> None:
         vectors = anchor.vectors.items()
         self._shared = {n: v.up for n, v in vectors if isinstance(v, LowRank) and anchor.root}
         self._parts = {name: tuple(vars(vector)) for name, vector in anchor.vectors.items()}
-        self._path = path
+        self.path = path
         self._device = device
 
     def __getitem__(self, name: str) -> TaskVector:
         wanted = [part for part in self._parts[name] if part != "up" or name not in self._shared]
         try:
-            with safe_open(self._path, framework="pt") as stored:
+            with safe_open(self.path, framework="pt") as stored:
                 parts = {part: stored.get_tensor(f"{name}|{part}") for part in wanted}
         except (SafetensorError, OSError) as error:
             raise BankError(
-                f"{self._path} is missing or damaged, and experts are made of it: restore it from "
+                f"{self.path} is missing or damaged, and experts are made of it: restore it from "
                 "a copy"
             ) from error
         return _vector(parts, self._device, self._shared.get(name))

@@ -25,7 +25,7 @@ from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from evolution.bank.anchors import save_anchor
+from evolution.bank.anchors import Anchor, StoredVectors, save_anchor
 from evolution.bank.bank import Bank
 from evolution.engines.base import Ask, Chat
 from evolution.engines.encoding import Encoder
@@ -78,6 +78,7 @@ class VllmEngine(HeldEngine):
         self._numbers = itertools.count()
         self._folder = TemporaryDirectory(prefix="acdc-vllm-")
         self._anchors_sent: int | None = None
+        self._set_aside: set[str] = set()
         self._ways = [self._in_place, self._by_reloading, self._through_folder]
         self.swapped: dict[str, Any] = {}
         self._llm: Any = start(bank, self._plan, Path(self._folder.name))
@@ -166,14 +167,26 @@ class VllmEngine(HeldEngine):
             models, spectral = origin.models.model_dump_json(), origin.spectral.model_dump_json()
             loaded = self._call("acdc_load_bank", models, spectral, str(origin.cache_dir))
             self._anchors_sent = int(loaded["anchors"])
+            self._set_aside.clear()
         new = self._bank.anchors[self._anchors_sent :]
-        if not new:
-            return
+        if new:
+            self._send_anchors(new)
+        files = {
+            anchor.name: str(anchor.vectors.path)
+            for anchor in self._bank.anchors
+            if isinstance(anchor.vectors, StoredVectors) and anchor.name not in self._set_aside
+        }
+        if files:
+            self._call("acdc_set_aside", list(files), list(files.values()))
+            self._set_aside.update(files)
+
+    def _send_anchors(self, anchors: Sequence[Anchor]) -> None:
         with TemporaryDirectory(dir=self._folder.name) as folder:
-            files = [str(Path(folder) / f"{place:03}.safetensors") for place in range(len(new))]
-            for anchor, file in zip(new, files, strict=True):
+            files = [str(Path(folder) / f"{place:03}.safetensors") for place in range(len(anchors))]
+            for anchor, file in zip(anchors, files, strict=True):
                 save_anchor(anchor, Path(file))
-            appended = self._call("acdc_append_anchors", [each.name for each in new], files)
+            names = [anchor.name for anchor in anchors]
+            appended = self._call("acdc_append_anchors", names, files)
         self._anchors_sent = int(appended["anchors"])
 
     def _call(self, method: str, *arguments: Any) -> dict[str, Any]:

@@ -98,6 +98,13 @@ class BankWorker:
         return {"anchors": len(bank.anchors)}
 
     @_reported
+    def acdc_set_aside(self, names: list[str], paths: list[str]) -> dict[str, Any]:
+        """Read anchors from their files whenever they are used, as the engine's process does."""
+        for name, path in zip(names, paths, strict=True):
+            self._acdc_held().set_aside(name, Path(path))
+        return {"set_aside": len(names)}
+
+    @_reported
     def acdc_swap(self, payload: bytes, in_place: bool) -> dict[str, Any]:
         """Materialise an expert in the model, and see that the model computes with it.
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import pytest_asyncio
 
+from evolution.bank.anchors import save_anchor
 from evolution.bank.bank import Bank, load_bank
 from evolution.bank.settings import SpectralSettings
 from evolution.engines import Engine, open_engine
@@ -153,9 +156,10 @@ async def test_an_anchor_that_is_grafted_meanwhile_answers(
 
 
 async def test_columns_of_a_merge_that_share_left_factors_answer(
-    engine: Engine, bank: Bank, adapter: Path
+    engine: Engine, bank: Bank, adapter: Path, tmp_path: Path
 ) -> None:
-    """They join the bank together with the anchor that they share them with, and after a swap."""
+    """They join the bank together with the anchor that they share them with, and after a swap; and
+    those that are set aside are read from their files."""
     prompts, said = questions(12), texts(12)
     await scores(engine, bank.base_genome(), prompts, said)
     profile = json.loads(engine.profile)
@@ -182,6 +186,21 @@ async def test_columns_of_a_merge_that_share_left_factors_answer(
         await scores(engine, each, prompts, said) for each in (unit(bank, merge), weighed)
     ]
     assert apart(whole, parts) > 2 * TOLERANCE
+    for anchor in merge[::2]:
+        save_anchor(anchor, tmp_path / anchor.content_hash)
+        bank.set_aside(anchor.name, tmp_path / anchor.content_hash)
+    # Another expert in between, so that the weights are made anew.
+    await scores(engine, bank.base_genome(), prompts, said)
+    slack = LAST_BIT if profile["engine"] == "vllm" else 0.0
+    assert apart(await scores(engine, weighed, prompts, said), parts) <= slack
+    if profile["engine"] == "vllm":
+        held, file = cast(Any, engine), tmp_path / merge[0].content_hash
+        hidden, swap = file.rename(tmp_path / "hidden"), ("acdc_swap", weighed.to_bytes(), True)
+        with pytest.raises(EngineError, match="missing or damaged"):
+            await held._in_thread(partial(held._call, *swap))
+        hidden.rename(file)
+        held._loaded = None
+        assert apart(await scores(engine, weighed, prompts, said), parts) <= slack
 
 
 async def test_seeds_make_replies_differ_and_repeat(engine: Engine, bank: Bank) -> None:
