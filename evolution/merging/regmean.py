@@ -154,17 +154,30 @@ def _solve(
         if not added:
             continue
         if all(alike[0] in of for of in inputs):
-            grams = [_gram(of[alike[0]], settings.shrink) for of in inputs]
-            factor = _factorised(grams, weights, settings.ridge)
-            for name, found in added.items():
-                for root, total in _summed(found, weights, grams).items():
-                    gated = torch.cholesky_solve(total.T, factor).T
-                    columns.add(root, name, terms.column(root, name, gated.float()))
+            given = [of[alike[0]] for of in inputs]
+            _regress(columns, terms, added, weights, given, settings)
         else:
             shares = [weight / sum(weights) for weight in weights]
             for name, found in added.items():
                 for root, total in _summed(found, shares).items():
                     columns.add(root, name, terms.column(root, name, total.float()))
+
+
+def _regress(
+    columns: _Columns,
+    terms: _TermsOf,
+    added: Mapping[str, Sequence[_Terms]],
+    weights: Sequence[float],
+    inputs: Sequence[Sequence[Tensor]],
+    settings: RegMeanSettings,
+) -> None:
+    """Merge tensors of the same inputs: tensor -> terms of the members, in their order."""
+    grams = [_gram(given, settings.shrink) for given in inputs]
+    factor = _factorised(grams, weights, settings.ridge)
+    for name, found in added.items():
+        for root, total in _summed(found, weights, grams).items():
+            gated = torch.cholesky_solve(total.T, factor).T
+            columns.add(root, name, terms.column(root, name, gated.float()))
 
 
 def _by_inputs(names: Sequence[str], inputs: Sequence[Inputs]) -> list[list[str]]:
