@@ -44,10 +44,10 @@ def merging(context, bank, plan, generation):
     now[:] = [generation]
     return merge(context, bank, plan, generation)
 
-def reading(model, layer, texts):
+def reading(model, layer, texts, *rest, **more):
     if layer == 1:
         die("reading")
-    return read(model, layer, texts)
+    return read(model, layer, texts, *rest, **more)
 
 def recording(context, bank, anchors, plan, generation):
     record(context, bank, anchors, plan, generation)

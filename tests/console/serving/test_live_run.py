@@ -14,7 +14,7 @@ from tests.console.serving.served import Served, serving
 
 def generation_of(folder: Path) -> int:
     """The latest generation that was selected, 0 before there is one."""
-    if not (folder / "run.db").exists():
+    if not (folder / "run.db").exists() or not (folder / "run.db").stat().st_size:
         return 0
     with RunStore.open(folder, read_only=True) as store:
         latest = store.latest_archive()
