@@ -201,12 +201,16 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, default=3, help="of timings; 0 leaves them out")
     parser.add_argument("--only", nargs="+", default=[], help="rows that are wanted")
     parser.add_argument("--answers", type=Path, default=None, help="folder to keep answers in")
+    parser.add_argument("--quick", action="store_true", help="a smoke test: few questions and rows")
     parser.add_argument("--json", action="store_true")
     return parser
 
 
 def main() -> int:
     options = arguments().parse_args()
+    if options.quick:
+        options.each, options.texts, options.repeats = 1, 4, 1
+        options.only = options.only or ["mean", REFERENCE]
     bank = load_bank(ModelSettings(), SpectralSettings(), cache_folder())
     report = asyncio.run(measure(bank, options))
     print(json.dumps(report, indent=2) if options.json else table(report))

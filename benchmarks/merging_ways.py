@@ -69,8 +69,8 @@ class Ways:
         }
         rows |= self._elsewhere()
         for onward, name, scales, shrinks in (
-            ("member", "RegMean", (1.0, 1.1, 1.2, 1.3), (1.0, 0.95, 0.5, 0.0)),
-            ("merged", "RegMean++", (1.0, 1.2), (1.0, 0.95)),
+            ("member", "RegMean", (1.0, 1.1, 1.2, 1.3, 1.4), (1.0, 0.95, 0.5, 0.0)),
+            ("merged", "RegMean++", (1.0, 1.1, 1.2, 1.3, 1.4), (1.0, 0.95)),
         ):
             way = partial(self._regmean, onward=onward)
             rows |= {f"{name} x {scale}": partial(way, scale) for scale in scales}
