@@ -6,7 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -34,10 +34,13 @@ def costs(bank: Bank, members: Sequence[Member], repeats: int, scratch: Path) ->
     """
     settings = RegMeanSettings()
     anchors = merge_by_regmean("merge", bank, members, settings)
-    merge, reading = _medians(
-        repeats,
-        lambda: merge_by_regmean("merge", bank, members, settings),
-        lambda: _read(bank, members),
+
+    def merging(onward: Literal["member", "merged"]) -> Callable[[], object]:
+        chosen = settings.model_copy(update={"onward": onward})
+        return lambda: merge_by_regmean("merge", bank, members, chosen)
+
+    merge, twice, reading = _medians(
+        repeats, merging("member"), merging("merged"), lambda: _read(bank, members)
     )
     paths = [scratch / f"{anchor.content_hash}.safetensors" for anchor in anchors]
     for anchor, path in zip(anchors, paths, strict=True):
@@ -57,7 +60,7 @@ def costs(bank: Bank, members: Sequence[Member], repeats: int, scratch: Path) ->
     without, merged, bred = _medians(5 * repeats, written(plain), written(gated), written(both))
     return {
         "threads": torch.get_num_threads(),
-        "merge_seconds": round(merge, 2),
+        "merge_seconds": {"RegMean": round(merge, 2), "RegMean++": round(twice, 2)},
         "reading_seconds": round(reading, 2),
         "anchor_megabytes": [round(size, 1) for size in megabytes],
         "materialise_seconds": {
@@ -66,8 +69,10 @@ def costs(bank: Bank, members: Sequence[Member], repeats: int, scratch: Path) ->
             "half the one, half the other": round(bred, 3),
         },
         "goals": [
-            _goal("a merge of the seeds", merge, "s", SECONDS),
-            _goal("a merge / a plain pass of its texts", merge / reading, "x", PASSES),
+            _goal("RegMean of the seeds", merge, "s", SECONDS),
+            _goal("RegMean / a plain pass of its texts", merge / reading, "x", PASSES),
+            _goal("RegMean++ of the seeds", twice, "s", SECONDS),
+            _goal("RegMean++ / a plain pass of its texts", twice / reading, "x", PASSES),
             _goal("materialise the merge / the mean", merged / without, "x", MATERIALISE),
             _goal("materialise a child of both / the mean", bred / without, "x", MATERIALISE),
             _goal("anchors of a merge on disk", sum(megabytes), "MB", MEGABYTES),

@@ -74,7 +74,7 @@ class Ways:
         ):
             way = partial(self._regmean, onward=onward)
             rows |= {f"{name} x {scale}": partial(way, scale) for scale in scales}
-            rows |= {f"{name}, {texts} texts": partial(way, texts=texts) for texts in (10, 30)}
+            rows |= {f"{name}, {texts} texts": partial(way, texts=texts) for texts in (10, 12, 30)}
             rows |= {f"{name}, draw {draw} of texts": partial(way, draw=draw) for draw in (1, 2)}
             rows |= {
                 f"{name}, shrink {shrink:g}": partial(way, shrink=shrink) for shrink in shrinks
@@ -197,7 +197,7 @@ class Ways:
         self, texts: int | None = None, draw: int = 0, heavy: str = "", **given: Any
     ) -> tuple[Anchor, ...]:
         """Columns of a merge by RegMean, made once."""
-        settings = RegMeanSettings(**given)
+        settings = RegMeanSettings(**{"onward": "member", "shrink": 0.9, **given})
         texts = texts or self.texts
         key = f"{texts} {draw} {heavy} {settings.onward} {settings.shrink}"
         if key not in self._made:
