@@ -43,12 +43,12 @@ def passed_texts(
 def _text(
     context: RunContext, encoder: Encoder, expert: Expert, family: Family, place: int
 ) -> Sequence[list[int]]:
-    """Of one instance, by its number in the family; nothing where there is no answer to it."""
+    """Of one instance, by its number in the family; nothing where none is right."""
     items = items_of(family)
     if place >= len(items):
         return []
     item = items[place]
-    answer = context.store.answer_to(expert.genome_id, item.instance_hash)
+    answer = context.store.right_answer_to(expert.genome_id, item.instance_hash)
     if answer is None:
         return []
     try:

@@ -46,6 +46,16 @@ class AnswerTables(Database):
         found = self._records(_ANSWERS, where, (genome_id, instance_hash))
         return min(found, key=lambda item: (item.sample, item.key), default=None)
 
+    def right_answer_to(self, genome_id: str, instance_hash: str) -> Answer | None:
+        """The first of a genome's answers to one instance that most of its grades pass, or None."""
+        where = "WHERE genome_id = ? AND instance_hash = ?"
+        found = self._records(_ANSWERS, where, (genome_id, instance_hash))
+        for answer in sorted(found, key=lambda item: (item.sample, item.key)):
+            grades = list(self._records(_GRADES, "WHERE answer_key = ?", (answer.key,)))
+            if 2 * sum(grade.passed for grade in grades) > len(grades):
+                return answer
+        return None
+
     def put_grades(self, grades: Sequence[Grade]) -> None:
         """Keep many grades in one transaction; the first under a key stays.
 

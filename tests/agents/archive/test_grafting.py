@@ -25,7 +25,16 @@ from evolution.engines.settings import EngineSettings
 from evolution.errors import BankError
 from evolution.materialise.weights import expected_checksum
 from evolution.population import Population
-from memory.records import Answer, ArchiveEntry, Expert, Family, Graft, GraftRefused, Reply
+from memory.records import (
+    Answer,
+    ArchiveEntry,
+    Expert,
+    Family,
+    Grade,
+    Graft,
+    GraftRefused,
+    Reply,
+)
 from memory.store import RunStore
 from tests.agents.cases import family, run_context
 from tests.conftest import TinyFamily
@@ -109,6 +118,8 @@ def put_answer(
         unmarked=True,
     )
     store.put_answers([answer])
+    graded = Grade(key=answer.key, answer_key=answer.key, code_hash="c", vote=0, passed=True)
+    store.put_grades([graded])
 
 
 async def texts_of(run: RunContext, name: str, most: int, seed: int = 0) -> list[str]:

@@ -194,6 +194,19 @@ def test_the_first_answer_and_the_first_grade_stay(
     assert store.grades(["q2"]) == {}
 
 
+def test_the_right_answer_is_the_first_sample_that_its_grades_pass(
+    store: RunStore, make_answer: MakeAnswer, make_grade: MakeGrade
+) -> None:
+    samples = [make_answer(f"a{number}", sample=number) for number in range(4)]
+    store.put_answers(list(reversed(samples)))
+    assert store.right_answer_to("genome", samples[0].instance_hash) is None, "none is graded"
+    store.put_grades([make_grade("wrong", "a0", passed=False)])
+    votes = [make_grade(f"vote{n}", "a1", passed=n == 0) for n in range(2)]
+    store.put_grades([*votes, make_grade("right", "a2"), make_grade("later", "a3")])
+    assert store.right_answer_to("genome", samples[0].instance_hash) == samples[2]
+    assert store.right_answer_to("nobody", samples[0].instance_hash) is None
+
+
 def test_thousands_of_answers_and_grades_are_found_again(
     store: RunStore, make_answer: MakeAnswer, make_grade: MakeGrade
 ) -> None:
