@@ -29,7 +29,7 @@ from evolution.errors import BankError, MergeError
 from evolution.genome.genome import Genome
 from evolution.merging.merges import merge_experts
 from evolution.merging.regmean import Member, merge_by_regmean, unit
-from evolution.merging.settings import RegMeanSettings
+from evolution.merging.settings import REGMEAN, RegMeanSettings
 from evolution.planning.merging import Occasions
 from evolution.planning.placement import merging_device, reading_format
 from evolution.selection.coverage import task_force
@@ -46,8 +46,6 @@ FOLDER = "anchors"
 PAIR: Final = "graft"
 COMPLEMENT: Final = "complement"
 """The two occasions of a generation, each a step: two parents, and members that complement."""
-
-REGMEAN: Final = "regmean"
 
 
 _QUESTION_TOKENS = 100

@@ -16,6 +16,7 @@ from agents.judge.examiner import Answerer
 from agents.task_force.routing import fitness_of
 from evolution.breeding.breed import random_genome
 from evolution.genome.genome import Genome
+from evolution.merging.settings import REGMEAN
 from evolution.selection.coverage import task_force
 from memory.hashing import json_hash
 from memory.randomness import derive_seed
@@ -115,7 +116,7 @@ async def random_contenders(context: ReadContext, count: int) -> list[tuple[str,
 
 def founding_merge(store: RunStore) -> Expert | str:
     """The merge of the seeds with which the run began; why there is none, in words."""
-    merges = [expert for expert in store.experts(0) if expert.operator == "regmean"]
+    merges = [expert for expert in store.experts(0) if expert.operator == REGMEAN]
     if merges:
         return merges[0]
     refused = [event for event in store.events("graft refused") if event.generation == 0]

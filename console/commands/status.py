@@ -16,13 +16,11 @@ from agents.judge.votes import agreement
 from agents.task_force.field import field_of, force_in, history_of
 from console.commands.frame import AsJson, Debug, RunDir, app, finish, out, print_json
 from console.run.folder import RunFolder
+from evolution.merging.settings import REGMEAN
 from evolution.selection.coverage import coverage
 from evolution.selection.dominance import UNDOMINATED
 from memory.records import Expert, GraftRefused
 from memory.store import RunStore
-
-REGMEAN = "regmean"
-"""Operator of experts that were merged by what they do."""
 
 
 @app.command()

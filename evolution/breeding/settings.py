@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from evolution.bank.merge_methods import check_method
 from evolution.errors import MergeError, OperatorError
-from evolution.merging.settings import RegMeanSettings
+from evolution.merging.settings import REGMEAN, RegMeanSettings
 from evolution.registry import check_operator
 from memory.records import Json
 from memory.settings import Settings
@@ -22,7 +22,7 @@ class GraftSettings(Settings):
         default=0.5, ge=0.0, le=1.0, description="Chance of a graft when it is due"
     )
     methods: dict[str, dict[str, Json]] = Field(
-        default={"regmean": {}},
+        default={REGMEAN: {}},
         min_length=1,
         description="regmean, with settings of breeding.regmean, and methods of mergekit, each "
         "with its parameters; one of them is drawn",
@@ -33,7 +33,7 @@ class GraftSettings(Settings):
         """Refuse what mergekit does not know; without grafts mergekit is not even loaded."""
         try:
             for method, parameters in self.methods.items() if self.every else ():
-                if method == "regmean":
+                if method == REGMEAN:
                     RegMeanSettings.model_validate(parameters)
                 else:
                     check_method(method, parameters, ("first", "second"))

@@ -185,9 +185,7 @@ class LayerwiseModel:
         """
         self._load(layer, reading.genome)
         inputs: Inputs = {}
-        prefix = f"{self._path}.{layer}."
-        linear = self._linear(layer)
-        waiting = set[str]()
+        names, waiting = self.matrices(layer), set[str]()
 
         def keep(name: str) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
             def hook(_: nn.Module, given: tuple[Tensor, ...]) -> None:
@@ -198,10 +196,9 @@ class LayerwiseModel:
 
             return hook
 
-        names = [f"{prefix}{name}.weight" for name, _ in linear]
         hooks = [
             module.register_forward_pre_hook(keep(name))
-            for name, (_, module) in zip(names, linear, strict=True)
+            for name, (_, module) in zip(names, self._linear(layer), strict=True)
         ]
         left = []
         for place in range(len(reading.hidden)):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from memory.settings import Settings
+
+REGMEAN: Final = "regmean"
+"""The method among those of mergekit, and what descends from it."""
 
 
 class RegMeanSettings(Settings):

@@ -13,9 +13,8 @@ from evolution.bank.layout import EMBEDDINGS, Layout
 from evolution.bank.settings import ModelSettings, SpectralSettings
 from evolution.breeding.settings import BreedingSettings
 from evolution.merging.layerwise import PACK
+from evolution.merging.settings import REGMEAN
 from evolution.planning.sizes import measure_columns, measure_layout
-
-REGMEAN = "regmean"
 
 _FLOAT32, _FLOAT64 = 4, 8
 
