@@ -106,8 +106,10 @@ async def graft(context: RunContext, generation: int) -> None:
 async def graft_founder(context: RunContext, seeds: Sequence[Expert]) -> None:
     """Merge the seeds, which have been graded, once."""
     if context.config.breeding.regmean.founding:
-        birth = len(context.store.experts(0))
-        await _complement(context, 0, seeds, REGMEAN, birth)
+        there = [expert.id for expert in context.store.experts(0)]
+        # A seed may be called so.
+        name = REGMEAN if REGMEAN not in there else f"g0-{len(there)}"
+        await _complement(context, 0, seeds, name, len(there))
 
 
 def restore(store: RunStore, folder: Path, most: int, bank: Bank) -> None:

@@ -310,8 +310,10 @@ def _merged(
 
 
 def _anchors(name: str, bank: Bank, columns: _Columns) -> list[Anchor]:
-    names = {anchor.left: anchor.name for anchor in reversed(bank.anchors)}
-    names = dict(reversed(names.items())) | {bank.spectral_root: "spectral", _REST: _REST}
+    names = {anchor.left: f".{anchor.name}" for anchor in reversed(bank.anchors)}
+    # No seed has a plus sign in its name.
+    own_names = {bank.spectral_root: "+spectral", _REST: "+rest"}
+    names = dict(reversed(names.items())) | own_names
     found = []
     for root, vectors in ((root, columns.vectors.get(root, {})) for root in names):
         if not vectors:
@@ -324,6 +326,6 @@ def _anchors(name: str, bank: Bank, columns: _Columns) -> list[Anchor]:
             if isinstance(held, Tensor) and (part == "down" or not own)
         ]
         content = json_hash([root, tensors_hash(parts)], 32)
-        label = f"{name}.{names[root]}"
+        label = f"{name}{names[root]}"
         found.append(Anchor(label, content, vectors, root if own else ""))
     return found

@@ -186,6 +186,17 @@ async def test_what_has_no_answer_or_no_room_is_left_out(run: RunContext) -> Non
     assert {family for family, _ in await said_in(run, "alpha", 10)} == {"f0", "f1"}
 
 
+async def test_the_founding_merge_has_another_name_where_a_seed_has_its_own(
+    run: RunContext,
+) -> None:
+    gamma = run.store.expert("gamma")
+    run.store.put_expert(gamma.model_copy(update={"id": "regmean", "birth": 4}))
+    grade(run.store, SKILLS)
+    await make_founders(run)
+    [merge] = [expert for expert in run.store.experts(0) if expert.operator == "regmean"]
+    assert (merge.id, merge.birth) == ("g0-5", 5)
+
+
 async def test_seeds_that_complement_each_other_are_merged_as_a_founder(run: RunContext) -> None:
     grade(run.store, SKILLS)
     await make_founders(run)
@@ -196,12 +207,12 @@ async def test_seeds_that_complement_each_other_are_merged_as_a_founder(run: Run
     assert expert.birth == 4
     [merge] = grafts(run.store)
     assert (merge.anchor, merge.method, merge.parents) == (
-        "regmean-g0.rest",
+        "regmean-g0+rest",
         "regmean",
         ("alpha", "beta"),
     )
-    assert expert.parameters == {"regmean": {"anchors": ["regmean-g0.rest"], "method": "regmean"}}
-    column = run.genome(expert).coefficients[:, bank.merge_names.index("regmean-g0.rest") + 3]
+    assert expert.parameters == {"regmean": {"anchors": ["regmean-g0+rest"], "method": "regmean"}}
+    column = run.genome(expert).coefficients[:, bank.merge_names.index("regmean-g0+rest") + 3]
     assert column.tolist() == [np.float32(1.2)] * len(bank.blocks)
     assert (run.folder / merge.path).is_file()
     assert [each.birth for each in run.store.experts(0)] == list(range(6))
@@ -310,11 +321,11 @@ async def test_two_parents_are_merged_by_regmean_with_settings_of_their_own(
     assert (expert.operator, expert.birth, len(set(expert.parents))) == ("regmean", 3, 2)
     [merge] = grafts(run.store)
     assert (merge.method, merge.parameters) == ("regmean", {"scale": 0.5})
-    assert merge.anchor == "graft-g1.rest"
+    assert merge.anchor == "graft-g1+rest"
     coefficients = run.genome(expert).coefficients
     assert sorted(set(coefficients.flat)) == [0.0, 0.5]
     assert expert.parameters == {
-        "regmean": {"anchors": ["graft-g1.rest"], "method": "regmean", "scale": 0.5}
+        "regmean": {"anchors": ["graft-g1+rest"], "method": "regmean", "scale": 0.5}
     }
 
 
@@ -337,7 +348,7 @@ async def two_merges(run: RunContext) -> Bank:
     kept(run, 1)
     grade(run.store, {"gamma": "1001", "beta": "0000"})
     await graft(run, 2)
-    assert [merge.anchor for merge in grafts(run.store)] == ["regmean-g0.rest", "regmean-g2.rest"]
+    assert [merge.anchor for merge in grafts(run.store)] == ["regmean-g0+rest", "regmean-g2+rest"]
     return await run.population.bank()
 
 
@@ -347,7 +358,7 @@ async def test_merges_beyond_the_cap_stay_in_their_files_the_least_used_first(
     configured(run, regmean={"anchors": 1})
     bank = await two_merges(run)
     aside = [each.name for each in bank.anchors if isinstance(each.vectors, StoredVectors)]
-    assert aside == ["regmean-g2.rest"], "the archive holds an expert of the first merge"
+    assert aside == ["regmean-g2+rest"], "the archive holds an expert of the first merge"
     expert = run.store.expert("g2-4")
     assert bank.genome_id(run.genome(expert)) == expert.genome_id
     fresh = load_bank(run.config.models, run.config.spectral, bank.origin.cache_dir)

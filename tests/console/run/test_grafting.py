@@ -115,7 +115,7 @@ def test_a_run_that_is_killed_in_its_merges_has_the_same_archive_and_anchors(
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     acdc("run", whole, "--config", merging_config)
     wanted = grafts_of(whole)
-    places = ["regmean-g0.rest", "regmean-g2.rest"]
+    places = ["regmean-g0+rest", "regmean-g2+rest"]
     assert [graft.anchor for graft in wanted if graft.anchor.startswith("regmean")] == places
     for generation, merges in ((0, places[:0]), (2, places[:1])):
         for moment in ("reading", "recording"):
@@ -134,7 +134,7 @@ def test_a_run_that_is_killed_in_its_merges_has_the_same_archive_and_anchors(
         assert store.expert("regmean").parents == wanted[0].parents
     written = acdc.json("export", killed, "regmean", tmp_path / "out")
     assert written["no_mergekit_because"] == (
-        "the anchor regmean-g0.rest was merged by this run and is not a published checkpoint"
+        "the anchor regmean-g0+rest was merged by this run and is not a published checkpoint"
     )
 
 

@@ -190,9 +190,9 @@ def _wider(bank: Bank, anchors: tuple[Anchor, ...]) -> Bank:
 def test_noise_and_full_differences_are_the_rest(wide: Bank) -> None:
     noisy = anybody(wide, 1, LOW, rank=False, noise=True)
     anchors = {anchor.name: anchor for anchor in merged(wide, members_of(wide, noisy, "delta"))}
-    assert list(anchors) == ["m.delta", "m.epsilon", "m.rest"]
-    assert anchors["m.rest"].vectors.keys() == set(wide.layout.matrices)
-    assert {type(vector) for vector in anchors["m.rest"].vectors.values()} == {Dense}
+    assert list(anchors) == ["m.delta", "m.epsilon", "m+rest"]
+    assert anchors["m+rest"].vectors.keys() == set(wide.layout.matrices)
+    assert {type(vector) for vector in anchors["m+rest"].vectors.values()} == {Dense}
     clean = Genome(noisy.coefficients)
     without = merge_by_regmean("m", wide, members_of(wide, clean, "delta"), SETTINGS)
     assert [anchor.name for anchor in without] == ["m.delta", "m.epsilon"]
@@ -201,8 +201,8 @@ def test_noise_and_full_differences_are_the_rest(wide: Bank) -> None:
 def test_displacements_are_a_column_along_the_singular_vectors(wide: Bank) -> None:
     shifted = anybody(wide, 1, (), rank=True, noise=False)
     [column, other] = merged(wide, members_of(wide, shifted, "delta"))[::-1]
-    assert {column.name, other.name} == {"m.spectral", "m.delta"}
-    spectral = column if column.name == "m.spectral" else other
+    assert {column.name, other.name} == {"m+spectral", "m.delta"}
+    spectral = column if column.name == "m+spectral" else other
     assert spectral.root == wide.spectral_root
     for name, vector in spectral.vectors.items():
         assert isinstance(vector, LowRank)
