@@ -101,10 +101,16 @@ class GateSettings(Settings):
 
     trivial_answers: tuple[str, ...] = Field(
         default=("yes", "no", "true", "false", "0", "1", "a", "b", "none"),
-        description="constant answers of which none may pass both instances",
+        description="constant answers that are tried on every instance",
     )
     instruction_length: int = Field(
         default=8000, ge=1, description="characters that an instruction may have"
+    )
+    seeds: int = Field(
+        default=6,
+        ge=2,
+        description="seeds from which a generative family draws, at each of its levels, for its "
+        "gates",
     )
     leak_length: int = Field(
         default=20,

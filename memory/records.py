@@ -141,11 +141,40 @@ class Graft(Record):
     parameters: dict[str, Json] = Field(default_factory=dict)
 
 
+class LevelRate(Record):
+    """What the trial panel answered at one level of a drafted family.
+
+    Attributes:
+        level: counted from 1, the easiest.
+        asked: answers given, over all experts and instances.
+        passed: those of them that were right.
+        chance: share of instances of this level that the best constant answer passes.
+    """
+
+    level: int = Field(ge=1)
+    asked: int
+    passed: int
+    chance: float = 0.0
+
+    @property
+    def rate(self) -> float:
+        """Share of right answers in excess of chance: 0 is guessing, 1 all; below 0 worse."""
+        return (self.passed / self.asked - self.chance) / (1 - self.chance) if self.asked else 0.0
+
+
 class Family(Record):
     """A task family: a program with `get_tasks`, `get_instructions`, `score`, and its metadata.
 
+    A *generative* family draws its instances from a seed at one of several levels; a *closed* one
+    has two fixed instances.
+
     Attributes:
         code: the text of `task.py`.
+        levels: how many levels the program has; 1 for a closed family.
+        level: the level at which the family asks, from 1.
+        seed: of its own two instances; None for a closed family.
+        curve: what the trial panel passed at the levels that it was asked, the easiest first.
+        field: the field that the assignment named; "" if it named none.
         instructions: instance number ("1", "2") -> instruction text, computed once in the sandbox,
             so that every expert is asked the same.
         reference_answers: instance -> an answer that scores 1.
@@ -163,6 +192,11 @@ class Family(Record):
     difficulty: int = Field(ge=1, le=5)
     code: str
     code_hash: str
+    levels: int = Field(default=1, ge=1)
+    level: int = Field(default=1, ge=1)
+    seed: int | None = None
+    curve: tuple[LevelRate, ...] = ()
+    field: str = ""
     instructions: dict[str, str]
     reference_answers: dict[str, str]
     wrong_answers: dict[str, list[str]]
@@ -174,6 +208,16 @@ class Family(Record):
     generator: str = ""
     prompt_hashes: dict[str, str] = Field(default_factory=dict)
     revisions: int = 0
+
+    @property
+    def generative(self) -> bool:
+        """Whether the family draws instances from seeds."""
+        return self.seed is not None
+
+    @property
+    def chance(self) -> float:
+        """Share of instances that the best constant answer passes, at the family's level."""
+        return next((rate.chance for rate in self.curve if rate.level == self.level), 0.0)
 
     @property
     def example_instruction(self) -> str:
@@ -197,6 +241,7 @@ class Assignment(Record):
         weak_spots: capabilities at which the archive fails, in words.
         lately_rejected: short lines, `name: reason`, so that mistakes are not repeated.
         taken_names: names of families that there are, so that they are not written again.
+        field: a field that the pool has few families of; "" if none is named.
         rng_seed: seeds the sampling of all calls for this assignment.
     """
 
@@ -209,6 +254,7 @@ class Assignment(Record):
     weak_spots: tuple[str, ...] = ()
     lately_rejected: tuple[str, ...] = ()
     taken_names: tuple[str, ...] = ()
+    field: str = ""
     rng_seed: int
 
 
@@ -238,8 +284,17 @@ GateCode = Literal[
     "empty_passes",
     "echo_passes",
     "constant_answer",
+    "levels_malformed",
+    "instances_repeat",
+    "choice_place",
+    "levels_disordered",
+    "too_hard",
+    "too_easy",
+    "equal_scores",
+    "constant_passes",
 ]
-"""Why a draft did not pass the gates, or could not grade an expert's answer."""
+"""Why a draft did not pass the gates, could not grade an expert's answer, or did not separate the
+experts that answered it."""
 
 RejectionReason = (
     GateCode
@@ -304,14 +359,26 @@ class GateReport(Record):
 
     Attributes:
         code: reason code of the first gate that failed, None if all passed.
-        detail: one line for the scientist: what was expected and found, for which instance. It is
-            sent to the model, so rewording it changes the keys of calls.
-        instructions: instance -> text, as far as the sandbox got.
+        detail: for the scientist: what was expected and found, for which instance, in all gates
+            that failed. It is sent to the model, so rewording it changes the keys of calls.
+        instructions: instance ("1", "2") -> text, as far as the sandbox got.
+        references: instance -> an answer that scores 1; stated or computed.
+        wrong: instance -> answers that score 0.
+        levels: how many levels the program has.
+        level: the level of these two instances.
+        seed: of these two instances; None for a closed family.
+        chances: per level, the share of instances that the best constant answer passes.
     """
 
     code: GateCode | None
     detail: str = ""
     instructions: dict[str, str] = Field(default_factory=dict)
+    references: dict[str, str] = Field(default_factory=dict)
+    wrong: dict[str, list[str]] = Field(default_factory=dict)
+    levels: int = 1
+    level: int = 1
+    seed: int | None = None
+    chances: tuple[float, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -320,10 +387,12 @@ class GateReport(Record):
 
 
 class TrialAnswer(Record):
-    """A real answer of a current expert to a drafted instance, shown to the critic."""
+    """A real answer of a current expert to a drafted instance, shown to scientist and critic."""
 
     expert: str
+    level: int = 1
     instance: str
+    question: str = ""
     text: str
     extracted: str
     passed: bool | None
@@ -343,6 +412,9 @@ class Draft(Record):
         round: 0 for the proposal, 1.. for its refinements.
         proposal: as parsed (fields of `agents.families.proposal.Proposal`), None if unparsable.
         problem: why the reply could not be parsed, as shown to the scientist; None if it could.
+        gates: what the gates found, and after them the calibration by the trial panel.
+        curve: what the panel passed at the levels that it was asked, the easiest first.
+        answers: of the panel.
     """
 
     assignment: str
@@ -350,6 +422,7 @@ class Draft(Record):
     proposal: dict[str, Json] | None
     problem: str | None = None
     gates: GateReport | None = None
+    curve: tuple[LevelRate, ...] = ()
     answers: tuple[TrialAnswer, ...] = ()
     critique: Critique | None = None
 

@@ -24,7 +24,9 @@ def candidate_family(store: RunStore, assignment: Assignment) -> Family:
     calls = [c for c in store.calls(assignment=assignment.id) if c.purpose in PURPOSES]
     scientists = [call.model for call in calls if call.role == "scientist" and call.response]
     return proposal.to_family(
-        gates.instructions,
+        gates,
+        curve=drafts[-1].curve,
+        field=assignment.field,
         id=f"{assignment.id}-{slug(proposal.name)}",
         generation=assignment.generation,
         parents=(assignment.parent,) if assignment.parent is not None else (),

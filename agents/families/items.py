@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
+from agents.sandbox import drawn
 from memory.hashing import json_hash
 from memory.records import Family
 
@@ -39,7 +40,12 @@ class Rubric:
 
 @dataclass(frozen=True)
 class Item:
-    """One gradable instance of a family; `rubric` is None where code alone grades."""
+    """One gradable instance of a family.
+
+    Attributes:
+        instance: its name in the sandbox: "1", or as `agents.sandbox.drawn` writes it.
+        rubric: None where code alone grades.
+    """
 
     code: str
     code_hash: str
@@ -56,9 +62,13 @@ class Item:
 def items_of(family: Family) -> list[Item]:
     """The gradable instances of a family, accepted or drafted."""
     return [
-        Item(family.code, family.code_hash, name, text, _rubric(family, name))
-        for name, text in sorted(family.instructions.items())
+        Item(family.code, family.code_hash, _name(family, number), text, _rubric(family, number))
+        for number, text in sorted(family.instructions.items())
     ]
+
+
+def _name(family: Family, number: str) -> str:
+    return number if family.seed is None else drawn(number, family.level, family.seed)
 
 
 def _rubric(family: Family, name: str) -> Rubric | None:

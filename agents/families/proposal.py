@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from memory.hashing import text_hash
-from memory.records import Draft, Family, Json
+from memory.records import Draft, Family, GateReport, Json
 
 
 class PairOfAnswers(BaseModel):
@@ -44,7 +43,12 @@ class PairOfWrongAnswers(BaseModel):
 
 
 class Proposal(BaseModel):
-    """A task family as a scientist writes it."""
+    """A task family as a scientist writes it.
+
+    Attributes:
+        reference_answers: of a closed family; a generative one computes them (`reference`).
+        wrong_answers: likewise (`wrong`).
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -53,8 +57,8 @@ class Proposal(BaseModel):
     capability: str = Field(min_length=3)
     difficulty: int = Field(ge=1, le=5)
     code: str = Field(min_length=20)
-    reference_answers: PairOfAnswers
-    wrong_answers: PairOfWrongAnswers
+    reference_answers: PairOfAnswers | None = None
+    wrong_answers: PairOfWrongAnswers | None = None
     rated: bool = False
     rubric: str | None = None
 
@@ -67,33 +71,46 @@ class Proposal(BaseModel):
         """
         if isinstance(source, Draft):
             return cls.model_validate(source.proposal)
-        return cls.model_validate(source.model_dump(include=set(cls.model_fields)))
+        stated = source.model_dump(include=set(cls.model_fields))
+        if source.generative:
+            stated |= {"reference_answers": None, "wrong_answers": None}
+        return cls.model_validate(stated)
 
     def to_json(self) -> dict[str, Json]:
         """As a draft stores it, and as scientists are asked to write it."""
         return self.model_dump(mode="json", by_alias=True)
 
-    def to_family(self, instructions: Mapping[str, str], **facts: Any) -> Family:
+    def to_family(self, gates: GateReport, **facts: Any) -> Family:
         """The record of this family.
 
         Args:
-            instructions: instance -> text, as read in the sandbox.
+            gates: the report that it passed: instances, levels and answers as read in the sandbox.
             facts: the fields that a proposal does not have; without them, those of a draft that is
                 not in the pool.
         """
         drafted = {"id": "draft", "generation": 0, "kind": "novel", "scientist": "unknown"}
-        own = {"code_hash": text_hash(self.code), "instructions": dict(instructions)}
+        own = {
+            "code_hash": text_hash(self.code),
+            "levels": gates.levels,
+            "level": gates.level,
+            "seed": gates.seed,
+            "instructions": dict(gates.instructions),
+            "reference_answers": dict(gates.references),
+            "wrong_answers": dict(gates.wrong),
+        }
         return Family.model_validate(self.to_json() | own | drafted | facts)
 
     @property
     def references(self) -> dict[str, str]:
-        """Instance -> the answer that is right."""
-        return {"1": self.reference_answers.first, "2": self.reference_answers.second}
+        """Instance -> the answer that is right; empty for a generative family."""
+        stated = self.reference_answers
+        return {"1": stated.first, "2": stated.second} if stated is not None else {}
 
     @property
     def wrong(self) -> dict[str, list[str]]:
-        """Instance -> answers that are wrong."""
-        return {"1": self.wrong_answers.first, "2": self.wrong_answers.second}
+        """Instance -> answers that are wrong; empty for a generative family."""
+        stated = self.wrong_answers
+        return {"1": stated.first, "2": stated.second} if stated is not None else {}
 
     @field_validator("name", "capability")
     @classmethod

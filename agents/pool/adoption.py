@@ -76,7 +76,10 @@ async def _checked(context: RunContext, family: Family, folder: Path) -> Family:
     except ValidationError as error:
         raise FamilyFolderError(f"{folder}: {first_problem(error)}") from error
     check_id(f"given-{family.id}")
-    report = await run_gates(context.sandbox, proposal, context.config.gates, rater_of(context))
+    drawn = {"level": family.level, "seed": family.seed or 0}
+    report = await run_gates(
+        context.sandbox, proposal, context.config.gates, rater_of(context), **drawn
+    )
     if report.code is not None:
         raise FamilyFolderError(f"{folder} fails {report.code}: {report.detail}")
     own = {"id": f"given-{family.id}", "generation": 0, "kind": "novel", "parents": ()}

@@ -18,6 +18,8 @@ from functools import partial
 from agents.errors import SandboxUnavailable
 from agents.sandbox.base import (
     HELPERS,
+    MOST_LEVELS,
+    Description,
     Fault,
     FaultCode,
     Inspection,
@@ -26,6 +28,7 @@ from agents.sandbox.base import (
     Sandbox,
     Score,
     Submission,
+    drawn,
 )
 from agents.sandbox.bubblewrap import bubblewrap_command
 from agents.sandbox.channel import process_start
@@ -36,6 +39,8 @@ from agents.settings import SandboxSettings
 
 __all__ = [
     "HELPERS",
+    "MOST_LEVELS",
+    "Description",
     "Fault",
     "FaultCode",
     "Inspection",
@@ -44,6 +49,7 @@ __all__ = [
     "Sandbox",
     "Score",
     "Submission",
+    "drawn",
     "open_sandbox",
 ]
 

@@ -11,11 +11,24 @@ from memory.records import Json
 HELPERS = "sandbox_helpers"
 """The module by which scorers run programs or ask a model, on which their scores then depend."""
 
+MOST_LEVELS = 10
+"""A generative family has so many levels at most."""
+
+
+def drawn(instance: str, level: int, seed: int) -> str:
+    """The name of an instance of a generative family, as in `1@3.17`: level 3, seed 17.
+
+    An instance of a closed family is called "1" or "2".
+    """
+    return f"{instance}@{level}.{seed}"
+
+
 FaultCode = Literal[
     "import_error",
     "executes_submission",
     "instance_count",
     "instruction_empty",
+    "levels_malformed",
     "score_range",
     "timeout",
     "memory",
@@ -28,7 +41,9 @@ FaultCode = Literal[
 """What a family did wrong while it ran.
 
 `executes_submission` uses `eval`, `exec` or `compile`, with which an answer could run inside its
-scorer and give itself a score; `crash` covers an exception as well as a process that died;
+scorer and give itself a score; `levels_malformed` is a generative family whose `levels` is no whole
+number from 1 to 10, or whose `reference` or `wrong` gives no texts; `crash` covers an exception as
+well as a process that died;
 `score_range` is a score that is no finite number (None is no zero); `no_rater` asked for an LLM
 judge where there is none, and `judge_limit` too often or with too long a text; `prompt_too_long` is
 an instruction that does not fit the experts' context; `skipped` was not run because an earlier
@@ -49,7 +64,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """An answer to one instance ("1", "2") that is to be scored."""
+    """An answer to one instance that is to be scored; see `drawn` for the instance's name."""
 
     instance: str
     text: str
@@ -81,20 +96,35 @@ a rater that cannot be reached leaves a score missing, and is never a fail."""
 
 
 @dataclass(frozen=True, slots=True)
+class Description:
+    """What a family says about itself in one process; keys are names of instances.
+
+    Attributes:
+        levels: how many levels a generative family has; None for a closed one.
+        tasks: instance -> the data of `get_tasks` (its `repr` where it is no plain data).
+        instructions: instance -> text of `get_instructions`.
+        references: instance -> text of `reference`; empty for a closed family.
+        wrong: instance -> texts of `wrong`; empty for a closed family.
+    """
+
+    levels: int | None
+    tasks: Mapping[str, Json]
+    instructions: Mapping[str, str]
+    references: Mapping[str, str]
+    wrong: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Inspection:
     """What a family says about itself, asked twice in two separate processes.
 
     Attributes:
-        tasks: instance -> the data of `get_tasks` (its `repr` where it is no plain data).
-        instructions: instance -> text of `get_instructions`.
-        tasks_again: `tasks` of the second process.
-        instructions_again: `instructions` of the second process.
+        first: of the first process.
+        again: of the second process, where instances are drawn in the opposite order.
     """
 
-    tasks: Mapping[str, Json]
-    instructions: Mapping[str, str]
-    tasks_again: Mapping[str, Json]
-    instructions_again: Mapping[str, str]
+    first: Description
+    again: Description
 
 
 class Sandbox(Protocol):
@@ -109,8 +139,12 @@ class Sandbox(Protocol):
         """Whether the code is kept from network, files and processes of the machine."""
         ...
 
-    async def inspect(self, code: str) -> Inspection:
+    async def inspect(self, code: str, seeds: Sequence[int] = (0,)) -> Inspection:
         """Import a family and read its instances.
+
+        Args:
+            code: the program.
+            seeds: a generative family draws from each of them, at each of its levels.
 
         Raises:
             FamilyFault: the family's code is at fault.

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any, cast, get_args
+from typing import Any, Self, cast, get_args
 
-from agents.sandbox.base import Fault, FaultCode, JudgeQuestion
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from agents.sandbox.base import MOST_LEVELS, Description, Fault, FaultCode, JudgeQuestion
 from memory.records import Json
 
 DETAIL_LENGTH = 600
@@ -48,19 +50,33 @@ def values_told(frame: bytes, count: int) -> list[float] | Fault:
     return fault_told(found) or UNREADABLE
 
 
-def description_told(frame: bytes) -> tuple[Mapping[str, Json], Mapping[str, str]] | Fault:
-    """Tasks and instructions of a result, by instance."""
-    found = parsed(frame)
-    tasks, instructions = found.get("tasks"), found.get("instructions")
-    if (
-        found.keys() == {"tasks", "instructions"}
-        and isinstance(tasks, dict)
-        and isinstance(instructions, dict)
-        and tasks.keys() == instructions.keys()
-        and all(isinstance(text, str) for text in instructions.values())
-    ):
-        return tasks, instructions
-    return fault_told(found) or UNREADABLE
+def description_told(frame: bytes) -> Description | Fault:
+    """What a family said about itself, by instance."""
+    try:
+        said = _Told.model_validate(parsed(frame))
+    except ValidationError:
+        return fault_told(parsed(frame)) or UNREADABLE
+    return Description(said.levels, said.tasks, said.instructions, said.references, said.wrong)
+
+
+class _Told(BaseModel):
+    """The agreed form of a description."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    levels: int | None = Field(ge=1, le=MOST_LEVELS)
+    tasks: dict[str, Json]
+    instructions: dict[str, str]
+    references: dict[str, str]
+    wrong: dict[str, list[str]]
+
+    @model_validator(mode="after")
+    def _same_instances(self) -> Self:
+        known = [self.references.keys(), self.wrong.keys()]
+        wanted = self.instructions.keys() if self.levels is not None else set()
+        if self.tasks.keys() != self.instructions.keys() or any(k != wanted for k in known):
+            raise ValueError("instances differ")
+        return self
 
 
 def judge_question(found: Mapping[str, Any]) -> JudgeQuestion | None:

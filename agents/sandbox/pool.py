@@ -8,13 +8,20 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from agents.errors import FamilyFault, SandboxError
-from agents.sandbox.base import Fault, FaultCode, Inspection, Judge, Score, Submission
+from agents.sandbox.base import (
+    Description,
+    Fault,
+    FaultCode,
+    Inspection,
+    Judge,
+    Score,
+    Submission,
+)
 from agents.sandbox.channel import GuestDied, Start
 from agents.sandbox.decoding import description_told, one_line, values_told
 from agents.sandbox.questions import Questions
 from agents.sandbox.warm_guest import Answering, Guest, Refusal, Served
 from agents.settings import SandboxSettings
-from memory.records import Json
 
 
 class Guests:
@@ -94,16 +101,18 @@ class GuestPool:
         """Whether the code is kept from network, files and processes of the machine."""
         return self._isolated
 
-    async def inspect(self, code: str) -> Inspection:
+    async def inspect(self, code: str, seeds: Sequence[int] = (0,)) -> Inspection:
         """Import a family and read its instances, in two separate processes."""
-        tasks, instructions = await self._describe(code)
-        tasks_again, instructions_again = await self._describe(code)
-        return Inspection(tasks, instructions, tasks_again, instructions_again)
+        first = await self._describe(code, seeds)
+        return Inspection(first, await self._describe(code, seeds[::-1], downwards=True))
 
-    async def _describe(self, code: str) -> tuple[Mapping[str, Json], Mapping[str, str]]:
+    async def _describe(
+        self, code: str, seeds: Sequence[int], *, downwards: bool = False
+    ) -> Description:
         fault: Fault | None = None
         for _ in range(2):
-            served = await self._request(code, [])
+            work = {"code": code, "pairs": [], "seeds": list(seeds), "downwards": downwards}
+            served = await self._request(work)
             told = description_told(served.result) if served.result else _end(served)
             if not isinstance(told, Fault):
                 return told
@@ -140,7 +149,8 @@ class GuestPool:
         return None if isinstance(found, Fault) else found
 
     async def _values(self, code: str, submissions: Sequence[Submission]) -> list[float] | Fault:
-        served = await self._request(code, [[s.instance, _encodable(s.text)] for s in submissions])
+        pairs = [[s.instance, _encodable(s.text)] for s in submissions]
+        served = await self._request({"code": code, "pairs": pairs})
         return values_told(served.result, len(submissions)) if served.result else _end(served)
 
     async def close(self) -> None:
@@ -149,14 +159,14 @@ class GuestPool:
         await self._laden.close()
         await self._programs.close()
 
-    async def _request(self, code: str, pairs: Sequence[Sequence[str]]) -> Served:
+    async def _request(self, work: dict[str, Any]) -> Served:
         """One step of a family: to score pairs of instance and text, or to describe itself."""
+        code: str = work["code"]
         if self._admit is not None:
             self._admit(code)
         questions = Questions(self._settings, self._judge, self._run_program)
         needs = any(name.partition(".")[0] in code for name in self._settings.preimport)
         request = {"program": False, "limits": self._limits(self._settings.seconds)}
-        work = {"code": code, "pairs": pairs}
         return await _served(
             self._laden if needs else self._scorers, request, work, questions.answer
         )

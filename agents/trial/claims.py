@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from agents.families.proposal import Proposal
+from agents.families.proposal import MOST_WRONG_ANSWERS, Proposal
 from agents.judge.extraction import extract
-from agents.sandbox import Inspection
+from agents.sandbox import Inspection, drawn
 from agents.settings import GateSettings
-from memory.records import GateCode
+from memory.records import GateCode, GateReport
 
 INSTANCES = ("1", "2")
 SHOWN = 80
+LEAST_DISTINCT = 0.6
+"""Share of a level's instances, from different seeds, that ask something of their own."""
+FEWEST_CHOICES = 3
+FEWEST_PLACES = 6
+"""So many instances with choices say where the right one stands."""
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 RAMBLING = "I am not sure, but let me think about it once more. " * 10
 """A long answer without content: a scorer that rewards length would pass it."""
@@ -21,26 +27,56 @@ RAMBLING = "I am not sure, but let me think about it once more. " * 10
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """The proposal and what its program states about itself."""
+    """The proposal and what its program states about itself.
+
+    Keys of mappings are names of instances: "1" and "2" of a closed family, and those of
+    `agents.sandbox.drawn` of a generative one, of which `own` names the family's own pair.
+    """
 
     proposal: Proposal
     inspection: Inspection
     settings: GateSettings
+    level: int
+    seed: int
+
+    @property
+    def levels(self) -> int | None:
+        """How many levels a generative family has; None for a closed one."""
+        return self.inspection.first.levels
+
+    @property
+    def own(self) -> tuple[str, str]:
+        """The names of the family's own two instances."""
+        first, second = INSTANCES
+        if self.levels is None:
+            return first, second
+        level = min(self.level, self.levels)
+        return drawn(first, level, self.seed), drawn(second, level, self.seed)
 
     @property
     def instructions(self) -> Mapping[str, str]:
         """Instance -> instruction."""
-        return self.inspection.instructions
+        return self.inspection.first.instructions
+
+    @property
+    def stated(self) -> Mapping[str, str]:
+        """Instance -> the reference answer as the scientist or the program states it."""
+        return self.proposal.references if self.levels is None else self.inspection.first.references
 
     @property
     def references(self) -> dict[str, str]:
         """Instance -> the reference answer as it is extracted from an expert's reply."""
-        return {name: as_read(text) for name, text in self.proposal.references.items()}
+        return {name: as_read(text) for name, text in self.stated.items()}
+
+    @property
+    def stated_wrong(self) -> Mapping[str, Sequence[str]]:
+        """Instance -> wrong answers as the scientist or the program states them."""
+        return self.proposal.wrong if self.levels is None else self.inspection.first.wrong
 
     @property
     def wrong(self) -> list[tuple[str, str]]:
         """Pairs of instance and wrong answer."""
-        wrong = self.proposal.wrong.items()
+        wrong = self.stated_wrong.items()
         return [(instance, as_read(text)) for instance, texts in wrong for text in texts]
 
     @property
@@ -54,10 +90,28 @@ class Claims:
 
     @property
     def constants(self) -> list[str]:
-        """Answers of which none may pass both instances."""
-        references = self.references.values()
+        """Answers of which none may pass both of the family's own instances."""
+        references = [self.references[instance] for instance in self.own]
         texts = [*references, *self.settings.trivial_answers, medley(*references), RAMBLING]
         return list(dict.fromkeys(texts))
+
+    def report(self, code: GateCode | None, detail: str = "") -> GateReport:
+        """The outcome, with the family's own pair of instances as far as it has them."""
+        numbers = dict(zip(INSTANCES, self.own, strict=True))
+
+        def pair(values: Mapping[str, Any]) -> dict[str, Any]:
+            return {key: values[name] for key, name in numbers.items() if name in values}
+
+        return GateReport(
+            code=code,
+            detail=detail,
+            instructions=pair(self.instructions),
+            references=pair(self.stated),
+            wrong=pair(self.stated_wrong),
+            levels=self.levels or 1,
+            level=min(self.level, self.levels or 1),
+            seed=None if self.levels is None else self.seed,
+        )
 
 
 def medley(first: str, second: str) -> str:
@@ -86,9 +140,36 @@ def quoted(text: str) -> str:
 
 
 def instance_count(claims: Claims) -> str:
-    """Exactly the instances "1" and "2"."""
-    found = sorted(claims.instructions)
-    return "" if found == list(INSTANCES) else f'get_tasks must give "1" and "2", not {found}'
+    """Exactly the instances "1" and "2", in every draw."""
+    draws: dict[str, list[str]] = {}
+    for name in claims.instructions:
+        number, _, draw = name.partition("@")
+        draws.setdefault(draw, []).append(number)
+    for draw, found in draws.items():
+        if sorted(found) != list(INSTANCES):
+            return f'get_tasks must give "1" and "2", not {sorted(found)}{_where(draw)}'
+    return "" if draws else 'get_tasks must give "1" and "2", not []'
+
+
+def _where(draw: str) -> str:
+    level, _, seed = draw.partition(".")
+    return f" (level {level}, seed {seed})" if draw else ""
+
+
+def answers_missing(claims: Claims) -> str:
+    """Every instance has a reference answer and one to twenty wrong answers."""
+    if claims.levels is None and not (claims.proposal.references and claims.proposal.wrong):
+        return (
+            "reference_answers and wrong_answers are missing, and TaskFamily has no reference(t) "
+            "and wrong(t) that would compute them"
+        )
+    for instance, texts in claims.stated_wrong.items():
+        if not 1 <= len(texts) <= MOST_WRONG_ANSWERS:
+            return (
+                f"wrong gives {len(texts)} answers for instance {instance}, not 1 to "
+                f"{MOST_WRONG_ANSWERS}"
+            )
+    return ""
 
 
 def instruction_empty(claims: Claims) -> str:
@@ -119,16 +200,85 @@ def instruction_malformed(claims: Claims) -> str:
 
 def instruction_unstable(claims: Claims) -> str:
     """A second process gets the same instances."""
-    first, again = claims.inspection.instructions, claims.inspection.instructions_again
-    for instance, text in first.items():
-        if again.get(instance) != text:
-            other = quoted(again.get(instance, ""))
-            return f"instance {instance} was {quoted(text)} and then {other}: use no randomness"
-    data, data_again = claims.inspection.tasks, claims.inspection.tasks_again
-    for instance in first:
-        if _comparable(data[instance]) != _comparable(data_again.get(instance)):
+    first, again = claims.inspection.first, claims.inspection.again
+    for instance, text in first.instructions.items():
+        if (other := again.instructions.get(instance, "")) != text:
+            return (
+                f"instance {instance} was {quoted(text)} and then {quoted(other)}: "
+                f"{_SAME_ALWAYS if claims.levels else 'use no randomness'}"
+            )
+    for instance, task in first.tasks.items():
+        if _comparable(task) != _comparable(again.tasks.get(instance)):
             return f"get_tasks gave other data for instance {instance} the second time"
+    for instance, reference in first.references.items():
+        if (other := again.references.get(instance, "")) != reference:
+            return (
+                f"the reference of instance {instance} was {quoted(reference)} and then "
+                f"{quoted(other)}: {_SAME_ALWAYS}"
+            )
     return ""
+
+
+_SAME_ALWAYS = (
+    "the same seed and level must give the same tasks in every process, whatever was drawn before"
+)
+
+
+def instances_repeat(claims: Claims) -> str:
+    """Seeds and levels of a generative family give different questions."""
+    if claims.levels is None:
+        return ""
+    by_level: dict[int, list[str]] = {level: [] for level in range(1, claims.levels + 1)}
+    for name, text in claims.instructions.items():
+        by_level[int(name.partition("@")[2].partition(".")[0])].append(text)
+    for level, texts in by_level.items():
+        if len(set(texts)) < LEAST_DISTINCT * len(texts):
+            return (
+                f"level {level} gives {len(set(texts))} different questions in {len(texts)} "
+                "instances of different seeds: draw from random.Random(seed), from more data"
+            )
+    for level, texts in by_level.items():
+        same = next((other for other in range(1, level) if by_level[other] == texts), None)
+        if same is not None:
+            return f"levels {same} and {level} ask the same: each level must be harder"
+    first, second = claims.own
+    if claims.instructions[first] == claims.instructions[second]:
+        return f"both instances of level {claims.level}, seed {claims.seed} ask the same"
+    return ""
+
+
+_MARK = r"(?:^|[\s(])\(?([A-Ha-h1-8])[).:]\s"
+_OPTION = re.compile(rf"{_MARK}\s*(.+?)(?=\s*(?:{_MARK}|[;\n]|$))")
+"""A lettered or numbered choice of an instruction, and its text."""
+
+
+def choice_place(claims: Claims) -> str:
+    """The right choice does not stand at the same place in all instances."""
+    if claims.levels is None:
+        return ""
+    places: dict[str, list[int]] = {"the first": [], "the last": []}
+    counted = 0
+    for name, reference in claims.references.items():
+        options = choices(claims.instructions[name])
+        found = [place for place, option in enumerate(options) if reference.casefold() in option]
+        if len(options) < FEWEST_CHOICES or len(found) != 1:
+            continue
+        counted += 1
+        places["the first"].append(found[0])
+        places["the last"].append(len(options) - 1 - found[0])
+    if counted < FEWEST_PLACES or counted < len(claims.references) / 2:
+        return ""
+    for end, distances in places.items():
+        if len(set(distances)) == 1:
+            place = f"{distances[0]} from {end}" if distances[0] else end
+            return f"the right choice is always {place} of the choices: shuffle them by the seed"
+    return ""
+
+
+def choices(instruction: str) -> list[tuple[str, str]]:
+    """The lettered or numbered choices of an instruction: (letter, text), in lower case."""
+    found = [(match[1], match[2]) for match in _OPTION.finditer(instruction)]
+    return [(letter.casefold(), text.strip(" .,").casefold()) for letter, text in found]
 
 
 def _comparable(task: object) -> object:
@@ -162,8 +312,13 @@ def leaked(claims: Claims) -> str:
 
 CLAIM_GATES: tuple[tuple[GateCode, Callable[[Claims], str]], ...] = (
     ("instance_count", instance_count),
+    ("reference_fails", answers_missing),
     ("instruction_empty", instruction_empty),
     ("instruction_malformed", instruction_malformed),
     ("instruction_unstable", instruction_unstable),
     ("leaked", leaked),
+    ("instances_repeat", instances_repeat),
+    ("choice_place", choice_place),
 )
+UNREADABLE: frozenset[GateCode] = frozenset({"instance_count", "reference_fails"})
+"""Where one of these fails, instances or answers are missing that other gates compare."""

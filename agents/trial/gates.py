@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from agents.errors import FamilyFault
 from agents.families.proposal import Proposal
 from agents.judge.rater import Rater
 from agents.sandbox import HELPERS, Sandbox, Submission
 from agents.settings import GateSettings
-from agents.trial.claims import CLAIM_GATES, INSTANCES, Claims, quoted
+from agents.trial.claims import CLAIM_GATES, UNREADABLE, Claims, quoted
 from agents.trial.clock import YEARS, years_later
 from agents.trial.rated import rated_gates, text_complaint
-from agents.trial.scores import GATES_OF_RATED_CODE, SCORE_GATES, Scored
-from memory.records import GateReport
+from agents.trial.scores import GATES_OF_RATED_CODE, SCORE_GATES, Chance, Scored, chance_of
+from memory.records import GateCode, GateReport
 from memory.spans import span
 
 REPEATS = 20
@@ -27,7 +27,13 @@ _CHANCE = re.compile(
 
 
 async def run_gates(
-    sandbox: Sandbox, proposal: Proposal, settings: GateSettings, rater: Rater | None = None
+    sandbox: Sandbox,
+    proposal: Proposal,
+    settings: GateSettings,
+    rater: Rater | None = None,
+    *,
+    level: int = 1,
+    seed: int = 0,
 ) -> GateReport:
     """Run the gates on a proposal, in the sandbox.
 
@@ -36,6 +42,8 @@ async def run_gates(
         proposal: the draft.
         settings: limits of the gates.
         rater: grades the answers of a rated family; without one such a family is rejected.
+        level: at which a generative family asks, as far as it has so many levels.
+        seed: of its own two instances; the gates try `settings.seeds` seeds from this one on.
 
     Raises:
         SandboxError: the sandbox itself failed; nothing is known about the proposal.
@@ -44,64 +52,73 @@ async def run_gates(
     with span("sandbox", "gates", family=proposal.name) as work:
         report = text_complaint(proposal, can_rate=rater is not None)
         if report is None:
-            report = await _run_gates(sandbox, proposal, settings)
+            report = await _run_gates(sandbox, proposal, settings, level, seed)
         if report.passed and proposal.rated and rater is not None:
             report = await rated_gates(rater, proposal, report)
         work.set(output=report.code or "passed")
         return report
 
 
-async def _run_gates(sandbox: Sandbox, proposal: Proposal, settings: GateSettings) -> GateReport:
-    instructions: dict[str, str] = {}
+async def _run_gates(
+    sandbox: Sandbox, proposal: Proposal, settings: GateSettings, level: int, seed: int
+) -> GateReport:
+    # A scorer that runs programs or asks models takes its time.
+    seeds = 2 if HELPERS in proposal.code else settings.seeds
+    claims = None
     try:
-        inspection = await sandbox.inspect(proposal.code)
-        instructions.update(inspection.instructions)
-        claims = Claims(proposal, inspection, settings)
+        inspection = await sandbox.inspect(proposal.code, range(seed, seed + seeds))
+        claims = Claims(proposal, inspection, settings, level, seed)
+        found: list[tuple[GateCode, str]] = []
         for code, claim_gate in CLAIM_GATES:
-            if detail := claim_gate(claims):
-                return GateReport(code=code, detail=detail, instructions=instructions)
-        scored = Scored(claims, await _score(sandbox, claims))
-        if later := await _only_later(sandbox, scored):
-            return GateReport(code="time_bomb", detail=later, instructions=instructions)
+            found.append((code, claim_gate(claims)))
+            if code in UNREADABLE and found[-1][1]:
+                break
+        if any(detail for _, detail in found):
+            return _failures(claims, found)
+        scored = await _scored(sandbox, claims)
+        later = await _only_later(sandbox, scored)
+        found = [("time_bomb", later)] if later else []
         for code, score_gate in SCORE_GATES:
-            if proposal.rated and code not in GATES_OF_RATED_CODE:
-                continue
-            if detail := score_gate(scored):
-                return GateReport(code=code, detail=detail, instructions=instructions)
-        if chance := await _random_score(sandbox, scored):
-            return GateReport(code="score_unstable", detail=chance, instructions=instructions)
+            by_rater = proposal.rated and code not in GATES_OF_RATED_CODE
+            if not by_rater and not (later and code == "score_unstable"):
+                found.append((code, score_gate(scored)))
+        if not any(detail for _, detail in found):
+            found.append(("score_unstable", await _random_score(sandbox, scored)))
+        if any(detail for _, detail in found):
+            return _failures(claims, found)
     except FamilyFault as fault:
-        return GateReport(code=fault.code, detail=fault.detail, instructions=instructions)
-    return GateReport(code=None, instructions=instructions)
+        if claims is not None:
+            return claims.report(fault.code, fault.detail)
+        return GateReport(code=fault.code, detail=fault.detail)
+    chances = tuple(scored.chances[level].share for level in sorted(scored.chances))
+    return claims.report(None).model_copy(update={"chances": chances})
 
 
-async def _score(sandbox: Sandbox, claims: Claims) -> dict[tuple[str, str], tuple[float, float]]:
+def _failures(claims: Claims, found: Sequence[tuple[GateCode, str]]) -> GateReport:
+    """The report of all gates that failed; the first one's code counts."""
+    (code, detail), *others = [(code, detail) for code, detail in found if detail]
+    return claims.report(code, "; ".join([detail, *(f"{more}: {text}" for more, text in others)]))
+
+
+async def _scored(sandbox: Sandbox, claims: Claims) -> Scored:
     """Score all that the gates need twice: each in its own process, then together, years later.
 
     The changed clock exposes a scorer that waits for a date, the shared process one that remembers
     what it has scored. Constant answers that fail the first instance are scored for the second
     only together with the others, once. Known answers are also scored separately years later: a
-    scorer might read the clock only at its first call.
+    scorer might read the clock only at its first call. Of a generative family only its own pair
+    is scored separately; its other instances are scored together, now and years later.
 
     Raises:
         FamilyFault: a submission cannot be scored.
     """
     code = claims.proposal.code
-    first, second = INSTANCES
-    pairs = list(
-        dict.fromkeys(
-            [
-                *claims.references.items(),
-                *claims.wrong,
-                *((instance, "") for instance in INSTANCES),
-                *claims.echoes,
-                *((first, text) for text in claims.constants),
-            ]
-        )
-    )
+    first, second = claims.own
+    pairs = [pair for pair in _pairs(claims) if pair[0] in claims.own]
+    pairs = list(dict.fromkeys([*pairs, *((first, text) for text in claims.constants)]))
     forth = dict(zip(pairs, await _values(sandbox, code, pairs), strict=True))
-    known = [*claims.references.items()]
-    known += [next(pair for pair in claims.wrong if pair[0] == name) for name in INSTANCES]
+    known = [pair for pair in claims.references.items() if pair[0] in claims.own]
+    known += [next(pair for pair in claims.wrong if pair[0] == name) for name in claims.own]
     passing = [(second, text) for text in claims.constants if forth[first, text] == 1]
     more = [pair for pair in passing if pair not in forth]
     if more:
@@ -112,7 +129,40 @@ async def _score(sandbox: Sandbox, claims: Claims) -> dict[tuple[str, str], tupl
     back = await _together(sandbox, later, [*pairs, *rest]) | {
         pair: value for pair, value in back.items() if value != forth[pair]
     }
-    return {pair: (forth.get(pair, value), value) for pair, value in back.items()}
+    drawn = [pair for pair in _pairs(claims) if pair[0] not in claims.own]
+    if drawn:
+        forth |= await _together(sandbox, code, drawn)
+        back |= await _together(sandbox, later, drawn[::-1])
+    values = {pair: (forth.get(pair, value), value) for pair, value in back.items()}
+    return Scored(claims, values, await _chances(sandbox, claims, values))
+
+
+def _pairs(claims: Claims) -> list[tuple[str, str]]:
+    """(instance, text) of everything whose score is known beforehand."""
+    empty = [(instance, "") for instance in claims.instructions]
+    return list(dict.fromkeys([*claims.references.items(), *claims.wrong, *empty, *claims.echoes]))
+
+
+async def _chances(
+    sandbox: Sandbox, claims: Claims, values: Mapping[tuple[str, str], tuple[float, float]]
+) -> dict[int, Chance]:
+    """Level -> how far a constant answer gets: every reference of a level, and the trivial ones.
+
+    Raises:
+        FamilyFault: a submission cannot be scored.
+    """
+    if claims.levels is None or claims.proposal.rated:
+        return {}
+    chances = {}
+    for level in range(1, claims.levels + 1):
+        names = [name for name in claims.instructions if f"@{level}." in name]
+        references = [claims.references[name] for name in names]
+        texts = list(dict.fromkeys([*references, *claims.settings.trivial_answers]))
+        open_ones = [(n, text) for text in texts for n in names if (n, text) not in values]
+        found = {pair: pass_[0] for pair, pass_ in values.items()}
+        found |= await _together(sandbox, claims.proposal.code, open_ones)
+        chances[level] = chance_of({t: [found[name, t] == 1 for name in names] for t in texts})
+    return chances
 
 
 async def _together(

@@ -26,7 +26,7 @@ async def answer_trial(
         FamilyFault: the family could not grade such an answer, twice, or its question is too long
             for the experts: the judge would condemn it.
     """
-    items = items_of(proposal.to_family(gates.instructions))
+    items = items_of(proposal.to_family(gates))
     examiner = await examiner_of(run)
     panel = await _panel(run)
     answered = await all_of(

@@ -63,7 +63,7 @@ async def rated_gates(rater: Rater, proposal: Proposal, passed: GateReport) -> G
     Raises:
         EndpointError, ContextLengthError, BudgetExhausted: nothing is known about the proposal.
     """
-    for trap in _traps(items_of(proposal.to_family(passed.instructions))):
+    for trap in _traps(items_of(proposal.to_family(passed))):
         rating = await rater.rate(trap.item, trap.answer)
         if rating.failure is not None:
             raise rating.failure

@@ -140,7 +140,7 @@ async def _sandbox(config: RunConfig) -> Finding:
     if not sandbox.isolated:
         return Finding("sandbox", "warning", "tasks run in a plain limited process: no isolation")
     kind = "docker" if config.sandbox.kind == "docker" else "bubblewrap"
-    return Finding("sandbox", "ok", f"{kind}, {len(inspection.instructions)} probes ran")
+    return Finding("sandbox", "ok", f"{kind}, {len(inspection.first.instructions)} probes ran")
 
 
 _PROBE = """

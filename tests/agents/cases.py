@@ -13,12 +13,13 @@ from agents.chat.structured import Completion, T, parse_object
 from agents.config import RunConfig
 from agents.context import RunContext
 from agents.errors import EndpointError
+from agents.families.proposal import Proposal
 from agents.sandbox import Inspection, Score, Submission
 from evolution.engines.base import Ask
 from evolution.errors import PromptTooLongError
 from evolution.genome.genome import Genome
 from memory.hashing import json_hash, text_hash
-from memory.records import AssignmentKind, Call, ChatMessage, Family, Reply, Role
+from memory.records import AssignmentKind, Call, ChatMessage, Family, GateReport, Reply, Role
 from memory.store import RunStore
 from prompts import PromptLibrary
 
@@ -32,6 +33,16 @@ def run_context(store: RunStore, config: RunConfig | None = None, **rooms: Any) 
         store=store,
         prompts=PromptLibrary(),
         **(absent | rooms),
+    )
+
+
+def report_of(proposal: Proposal) -> GateReport:
+    """The report on a closed family that passed all gates."""
+    return GateReport(
+        code=None,
+        instructions={"1": "One?", "2": "Two?"},
+        references=proposal.references,
+        wrong=proposal.wrong,
     )
 
 

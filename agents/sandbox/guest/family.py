@@ -14,6 +14,8 @@ from .execution import no_execution, refuse_execution
 from .faults import Fault, attempt
 
 DETAIL_LENGTH = 400
+MOST_LEVELS = 10
+"""As in `agents.sandbox.base`, which a guest cannot import."""
 
 
 def load(work: dict[str, Any]) -> Any:
@@ -30,12 +32,35 @@ def load(work: dict[str, Any]) -> Any:
     return family
 
 
-def tasks_of(family: Any) -> dict[str, Any]:
-    """Instance -> task data."""
-    tasks = family.get_tasks()
+def levels_of(family: Any) -> int | None:
+    """How many levels a generative family has; None for a closed one, without `reference`."""
+    if not hasattr(family, "reference"):
+        return None
+    for name in ("reference", "wrong"):
+        if not callable(getattr(family, name, None)):
+            raise Fault("import_error", f"TaskFamily has no method {name}")
+    levels = getattr(family, "levels", 1)
+    if type(levels) is not int or not 1 <= levels <= MOST_LEVELS:
+        raise Fault(
+            "levels_malformed",
+            f"levels is {levels!r:.40}, not a whole number from 1 to {MOST_LEVELS}",
+        )
+    return levels
+
+
+def tasks_of(family: Any, draw: str = "") -> dict[str, Any]:
+    """Instance -> task data, of a draw (`level.seed`) or of a closed family.
+
+    The keys are the names of the instances in the host: `1`, or `1@level.seed`.
+    """
+    if draw:
+        level, seed = map(int, draw.split("."))
+        tasks = family.get_tasks(seed=seed, level=level)
+    else:
+        tasks = family.get_tasks()
     if not isinstance(tasks, dict):
         raise Fault("instance_count", f"get_tasks returned {type(tasks).__name__}, not a dict")
-    return {str(key): value for key, value in tasks.items()}
+    return {f"{key}@{draw}" if draw else str(key): value for key, value in tasks.items()}
 
 
 def plain(value: Any) -> Any:
@@ -47,22 +72,47 @@ def plain(value: Any) -> Any:
     return value
 
 
-def inspect(family: Any) -> dict[str, Any]:
-    """What the family says about itself."""
-    tasks = tasks_of(family)
-    instructions = {}
-    for instance, task in tasks.items():
-        text = family.get_instructions(task)
-        if not isinstance(text, str):
-            raise Fault(
-                "instruction_empty",
-                f"get_instructions returned {type(text).__name__} for instance {instance}",
+def inspect(family: Any, seeds: list[int], downwards: bool) -> dict[str, Any]:
+    """What the family says about itself, for each seed at each level.
+
+    Args:
+        family: a `TaskFamily`.
+        seeds: from which a generative family draws.
+        downwards: whether the hardest level comes first: the order must not matter.
+    """
+    levels = levels_of(family)
+    draws = [""]
+    if levels is not None:
+        order = range(levels, 0, -1) if downwards else range(1, levels + 1)
+        draws = [f"{level}.{seed}" for level in order for seed in seeds]
+    told: dict[str, Any] = {"tasks": {}, "instructions": {}, "references": {}, "wrong": {}}
+    for draw in draws:
+        for instance, task in tasks_of(family, draw).items():
+            told["instructions"][instance] = _text(
+                family.get_instructions(task), "instruction_empty", "get_instructions", instance
             )
-        instructions[instance] = text
-    return {
-        "tasks": {instance: plain(task) for instance, task in tasks.items()},
-        "instructions": instructions,
-    }
+            if levels is not None:
+                told["references"][instance] = _text(
+                    family.reference(task), "levels_malformed", "reference", instance
+                )
+                told["wrong"][instance] = _texts(family.wrong(task), instance)
+            # Last: what is done to it shows in the data.
+            told["tasks"][instance] = plain(task)
+    return {"levels": levels, **told}
+
+
+def _text(value: Any, code: str, method: str, instance: str) -> str:
+    if not isinstance(value, str):
+        kind = type(value).__name__
+        raise Fault(code, f"{method} returned {kind} for instance {instance}, not a text")
+    return value
+
+
+def _texts(value: Any, instance: str) -> list[str]:
+    if not isinstance(value, (list, tuple)) or not all(isinstance(text, str) for text in value):
+        detail = f"wrong returned {value!r:.80} for instance {instance}, not a list of texts"
+        raise Fault("levels_malformed", detail)
+    return list(value)
 
 
 def number(value: Any) -> float:
@@ -82,14 +132,23 @@ def score(family: Any, tasks: dict[str, Any], instance: str, text: str) -> float
         return number(family.score(tasks[instance], text))
 
 
-def perform(family: Any, pairs: list[list[str]]) -> dict[str, Any]:
+def perform(family: Any, work: dict[str, Any], pairs: list[list[str]]) -> dict[str, Any]:
     """The scores of submissions, or the description of the family where there are none."""
     if not pairs:
-        return inspect(family)
-    tasks = tasks_of(family)
+        return inspect(family, work["seeds"], work["downwards"])
+    drawn = {draw: tasks_of(family, draw) for draw in dict.fromkeys(draw_of(p[0]) for p in pairs)}
     # A scorer may change the task that it is given.
     give = copy.deepcopy if len(pairs) > 1 else _same
-    return {"values": [score(family, give(tasks), *pairs.pop(0)) for _ in pairs[:]]}
+    return {
+        "values": [
+            score(family, give(drawn[draw_of(pairs[0][0])]), *pairs.pop(0)) for _ in pairs[:]
+        ]
+    }
+
+
+def draw_of(instance: str) -> str:
+    """`level.seed` of an instance's name; "" for an instance of a closed family."""
+    return instance.partition("@")[2]
 
 
 def _same(tasks: dict[str, Any]) -> dict[str, Any]:
@@ -111,7 +170,7 @@ def result_of(work: dict[str, Any]) -> bytes:
         family, raised = attempt(lambda: load(work))
     if raised is None:
         otherwise = "crash"
-        result, raised = attempt(lambda: json.dumps(perform(family, pairs)).encode())
+        result, raised = attempt(lambda: json.dumps(perform(family, work, pairs)).encode())
         if raised is None:
             return bytes(result)
     return json.dumps(fault_of(raised, otherwise)).encode()

@@ -10,6 +10,7 @@ from agents.families.items import items_of
 from agents.families.proposal import Proposal
 from memory.records import Draft
 from prompts import worked_example
+from tests.agents.cases import report_of
 
 
 def test_a_long_name_ends_with_a_whole_word() -> None:
@@ -30,7 +31,7 @@ def test_every_name_gives_a_short_folder_name(name: str) -> None:
 def test_a_family_is_its_proposal_and_facts() -> None:
     proposal = Proposal.model_validate(worked_example() | {"rated": True, "rubric": "Be kind."})
     draft = Draft(assignment="g0-a00", round=0, proposal=proposal.to_json())
-    accepted = proposal.to_family({"1": "One?", "2": "Two?"}, id="f0", scientist="model")
+    accepted = proposal.to_family(report_of(proposal), id="f0", scientist="model")
     assert Proposal.of(accepted) == Proposal.of(draft) == proposal
     assert (accepted.id, accepted.scientist, accepted.kind) == ("f0", "model", "novel")
-    assert items_of(accepted) == items_of(proposal.to_family({"2": "Two?", "1": "One?"}))
+    assert items_of(accepted) == items_of(proposal.to_family(report_of(proposal)))

@@ -21,6 +21,7 @@ from agents.trial import run_gates
 from memory.records import Assignment, AssignmentKind, Family, GateReport, TrialAnswer
 from memory.store import RunStore
 from prompts import worked_example
+from tests.agents.cases import report_of
 from tests.conftest import anything
 
 Passes = Callable[[Proposal, str, str], bool]
@@ -84,9 +85,7 @@ async def work(
 def played(proposal: Proposal, expert: str, instance: str, passes: Passes) -> TrialAnswer:
     """An expert's answer that is right or wrong as the play demands."""
     passed = passes(proposal, expert, instance)
-    first = instance == "1"
-    right = proposal.reference_answers.first if first else proposal.reference_answers.second
-    wrong = proposal.wrong_answers.first[0] if first else proposal.wrong_answers.second[0]
+    right, wrong = proposal.references[instance], proposal.wrong[instance][0]
     text = right if passed else wrong
     return TrialAnswer(
         expert=expert, instance=instance, text=f"Answer: {text}", extracted=text, passed=passed
@@ -106,7 +105,7 @@ def child_of(parent: Family, kind: AssignmentKind) -> Assignment:
 def stored(store: RunStore, sketch: Sketch) -> Family:
     """A family of the pool that the offline scientist wrote earlier."""
     proposal = Proposal.model_validate(write(sketch))
-    family = proposal.to_family({"1": "One?", "2": "Two?"}, id="g0-a99-parent", scientist=MODEL)
+    family = proposal.to_family(report_of(proposal), id="g0-a99-parent", scientist=MODEL)
     store.put_family(family)
     return family
 

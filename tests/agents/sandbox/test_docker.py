@@ -56,7 +56,7 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 @docker_only
 async def test_families_are_inspected_and_scored_in_containers(sandbox: Sandbox) -> None:
     assert sandbox.isolated
-    assert (await sandbox.inspect(FAMILY)).instructions == {"1": "Print 4.", "2": "Print 9."}
+    assert (await sandbox.inspect(FAMILY)).first.instructions == {"1": "Print 4.", "2": "Print 9."}
     texts = ["print(4)", "print(5)", "good sum", "bad sum"]
     scores = await sandbox.score(FAMILY, [Submission("1", text) for text in texts])
     assert scores == [Score(1.0), Score(0.0), Score(1.0), Score(0.0)]

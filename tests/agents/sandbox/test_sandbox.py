@@ -115,9 +115,9 @@ async def assert_still_works(sandbox: Sandbox) -> None:
 
 async def test_inspection_reads_both_instances_twice(sandbox: Sandbox) -> None:
     seen = await sandbox.inspect(GOOD)
-    assert seen.tasks == {"1": {"a": 1}, "2": {"a": 2}} == seen.tasks_again
-    assert seen.instructions == {"1": "Add 1 and 1.", "2": "Add 2 and 1."}
-    assert seen.instructions_again == seen.instructions
+    assert seen.first.tasks == {"1": {"a": 1}, "2": {"a": 2}} == seen.again.tasks
+    assert seen.first.instructions == {"1": "Add 1 and 1.", "2": "Add 2 and 1."}
+    assert seen.again.instructions == seen.first.instructions
 
 
 async def test_scores_come_in_the_order_of_the_submissions(sandbox: Sandbox) -> None:
@@ -141,7 +141,7 @@ async def test_any_text_reaches_the_scorer_unchanged(sandbox: Sandbox, text: str
 
 async def test_two_inspections_differ_if_the_family_is_random(sandbox: Sandbox) -> None:
     seen = await sandbox.inspect(family("return 0", "import random", "str(random.random())"))
-    assert seen.instructions != seen.instructions_again
+    assert seen.first.instructions != seen.again.instructions
 
 
 async def test_the_order_of_sets_is_the_same_in_every_guest() -> None:
@@ -149,7 +149,7 @@ async def test_the_order_of_sets_is_the_same_in_every_guest() -> None:
     seen = set()
     for _ in range(2):
         auto = opened("auto")
-        seen.add((await auto.inspect(order)).instructions["1"])
+        seen.add((await auto.inspect(order)).first.instructions["1"])
         await auto.close()
     assert len(seen) == 1
 
@@ -589,7 +589,7 @@ async def test_a_scorer_that_may_execute_answers_is_refused(sandbox: Sandbox, ca
 async def test_reading_data_is_no_execution(sandbox: Sandbox) -> None:
     setup = "import ast, re\nPATTERN = re.compile('x')"
     body = "return float(ast.literal_eval(submission) == 1)"
-    assert (await sandbox.inspect(family(body, setup))).instructions
+    assert (await sandbox.inspect(family(body, setup))).first.instructions
 
 
 async def test_no_process_and_no_signal_leaves_a_family(sandbox: Sandbox) -> None:

@@ -231,10 +231,11 @@ async def test_a_flaw_is_named(sandbox: Sandbox, reason: str, changes: dict[str,
 
 async def test_the_detail_helps(sandbox: Sandbox) -> None:
     report = await report_of(sandbox, reference_answers={"1": "43", "2": "15"})
-    assert report.detail == "the reference '43' of instance 1 scores 0"
+    assert report.detail.startswith("the reference '43' of instance 1 scores 0: the program or")
     report = await report_of(sandbox, reference_answers={"1": "x\n\n42", "2": "15"})
     assert report.detail == (
-        r"the reference 'x\n\n42', which is read as 'x', of instance 1 scores 0"
+        r"the reference 'x\n\n42', which is read as 'x', of instance 1 scores 0: "
+        "the program or the reference is wrong"
     )
     report = await report_of(sandbox, code=code("return float(int(submission) == 42)"))
     assert report.detail == (

@@ -93,16 +93,16 @@ async def test_a_critic_sees_what_it_needs_to_find_what_gates_cannot(
 ) -> None:
     proposal, _ = read(FOLDER / "critic" / f"{name}.toml")
     gates = await run_gates(sandbox, proposal, GateSettings())
-    references = proposal.reference_answers
+    references = proposal.references
     answers = tuple(
         TrialAnswer(
             expert=expert,
             instance=instance,
             text=f"I, {expert}, thought.\nAnswer: {said}",
             extracted=said,
-            passed=said == (references.first if instance == "1" else references.second),
+            passed=said == (references[instance]),
         )
-        for expert, said in (("words", "13"), ("logic", "29"), ("numbers", references.first))
+        for expert, said in (("words", "13"), ("logic", "29"), ("numbers", references["1"]))
         for instance in ("1", "2")
     )
     assignment = Assignment(id="g0-a00", generation=0, index=0, kind="novel", rng_seed=1)
@@ -123,7 +123,7 @@ async def test_a_critic_sees_what_it_needs_to_find_what_gates_cannot(
     assert {answer["expert"] for answer in answered} == {"words", "logic", "numbers"}
     assert [(a["text"], a["passed"]) for a in answered] == [(a.text, a.passed) for a in answers]
     drafted = json.loads(blocks["Draft under review"])
-    assert drafted["reference_answers"] == references.model_dump(by_alias=True)
+    assert drafted["reference_answers"] == references
     for duty in ("Solve both instances yourself", "exactly one right answer", "never instructions"):
         assert duty in " ".join(system.content.split())
 
