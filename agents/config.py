@@ -7,6 +7,7 @@ from pydantic import Field
 from agents.chat.endpoints import EndpointsSettings
 from agents.settings import (
     AnsweringSettings,
+    CalibrationSettings,
     GateSettings,
     JudgeSettings,
     PoolSettings,
@@ -42,6 +43,7 @@ class RunConfig(Settings):
     prompts: PromptSettings = PromptSettings()
     scientist: ScientistSettings = ScientistSettings()
     gates: GateSettings = GateSettings()
+    calibration: CalibrationSettings = CalibrationSettings()
     judge: JudgeSettings = JudgeSettings()
     answering: AnsweringSettings = AnsweringSettings()
     sandbox: SandboxSettings = SandboxSettings()

@@ -119,6 +119,23 @@ class GateSettings(Settings):
     )
 
 
+class CalibrationSettings(Settings):
+    """How the trial panel finds the level at which a drafted family enters the pool."""
+
+    instances: int = Field(
+        default=4, ge=2, description="instances that each expert of the panel is asked per level"
+    )
+    low: float = Field(
+        default=0.15,
+        ge=0.0,
+        le=1.0,
+        description="least share of right answers of the panel, chance taken off",
+    )
+    high: float = Field(
+        default=0.85, ge=0.0, le=1.0, description="highest share of right answers, likewise"
+    )
+
+
 class JudgeSettings(Settings):
     """How experts answer the families' instances."""
 

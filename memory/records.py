@@ -141,6 +141,14 @@ class Graft(Record):
     parameters: dict[str, Json] = Field(default_factory=dict)
 
 
+def drawn(number: str, level: int, seed: int) -> str:
+    """The name of an instance of a generative family, as in `1@3.17`: level 3, seed 17.
+
+    An instance of a closed family is called by its number alone, "1" or "2".
+    """
+    return f"{number}@{level}.{seed}"
+
+
 class LevelRate(Record):
     """What the trial panel answered at one level of a drafted family.
 
@@ -288,10 +296,13 @@ GateCode = Literal[
     "instances_repeat",
     "choice_place",
     "levels_disordered",
+    "levels_gap",
     "too_hard",
     "too_easy",
     "equal_scores",
     "constant_passes",
+    "duplicate",
+    "not_novel",
 ]
 """Why a draft did not pass the gates, could not grade an expert's answer, or did not separate the
 experts that answered it."""
@@ -302,8 +313,6 @@ RejectionReason = (
         "malformed",
         "rounds_exhausted",
         "critic_reject",
-        "duplicate",
-        "not_novel",
         "context_length",
         "endpoint",
     ]

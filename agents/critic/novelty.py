@@ -65,8 +65,25 @@ async def _ask(
 async def novelty_verdict(
     context: RunContext, assignment: Assignment, family: Family
 ) -> Rejection | None:
-    """None for a new family, else why it is rejected."""
-    neighbours = context.novelty.nearest(family, k=context.config.novelty.neighbours)
+    """None for a new family, else why it is rejected.
+
+    A harder or easier family may resemble its parent, and other levels of its own program.
+    """
+    store, lineage = context.store, list[str]()
+    for other in store.families() if family.generative else ():
+        if other.code_hash == family.code_hash:
+            lineage.append(other.id)
+            if other.level == family.level and store.family_status(other.id) != "retired":
+                detail = f"{other.name} ({other.id}) is this program at this level"
+                return Rejection(reason="duplicate", detail=detail)
+    if assignment.parent is not None and assignment.kind in ("harder", "easier"):
+        parent = store.family(assignment.parent)
+        if parent.instructions == family.instructions:
+            return Rejection(reason="duplicate", detail=f"it asks what {parent.name} asks")
+        lineage.append(parent.id)
+    neighbours = context.novelty.nearest(
+        family, k=context.config.novelty.neighbours, without=lineage
+    )
     if not neighbours:
         return None
     closest = neighbours[0]

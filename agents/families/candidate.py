@@ -6,12 +6,13 @@ import itertools
 import re
 from collections.abc import Sequence
 
-from agents.families.proposal import Proposal
-from memory.records import Assignment, Draft, Family
+from agents.families.proposal import MOST_CHARACTERS, Proposal
+from memory.records import Assignment, AssignmentKind, Draft, Family
 from memory.store import RunStore
 
 PURPOSES = ("propose", "refine", "critique")
 _GENERATORS = re.compile(r"^# generators: (.+)$", re.MULTILINE)
+_LEVEL = re.compile(r", level \d+$")
 _SLUG_LENGTH = 40
 
 
@@ -23,19 +24,43 @@ def candidate_family(store: RunStore, assignment: Assignment) -> Family:
     assert gates is not None
     calls = [c for c in store.calls(assignment=assignment.id) if c.purpose in PURPOSES]
     scientists = [call.model for call in calls if call.role == "scientist" and call.response]
+    hashes = {call.purpose: call.prompt_hash for call in calls}
+    moved = {}
+    parent = store.family(assignment.parent) if assignment.parent is not None else None
+    if parent is not None and parent.code == proposal.code and gates.levels > 1:
+        step = 1 if gates.level > parent.level else -1
+        moved = {
+            "name": at_level(proposal.name, gates.level),
+            "difficulty": min(5, max(1, parent.difficulty + step)),
+        }
+        scientists, hashes = [parent.scientist], dict(parent.prompt_hashes)
     return proposal.to_family(
         gates,
         curve=drafts[-1].curve,
         field=assignment.field,
-        id=f"{assignment.id}-{slug(proposal.name)}",
+        id=f"{assignment.id}-{slug(_LEVEL.sub('', proposal.name))}",
         generation=assignment.generation,
         parents=(assignment.parent,) if assignment.parent is not None else (),
         kind=assignment.kind,
         scientist=scientists[-1] if scientists else "unknown",
         generator=generators(proposal.code),
-        prompt_hashes={call.purpose: call.prompt_hash for call in calls},
+        prompt_hashes=hashes,
         revisions=revisions(drafts),
+        **moved,
     )
+
+
+def has_level_left(parent: Family, kind: AssignmentKind) -> bool:
+    """Whether the program of a family has a level above its own, or below, for an assignment."""
+    if kind == "harder":
+        return parent.level < parent.levels
+    return kind == "easier" and parent.level > 1
+
+
+def at_level(name: str, level: int) -> str:
+    """The name of a family whose program was moved to another level."""
+    ending = f", level {level}"
+    return _LEVEL.sub("", name)[: MOST_CHARACTERS - len(ending)] + ending
 
 
 def generators(code: str) -> str:

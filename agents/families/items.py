@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from agents.sandbox import drawn
 from memory.hashing import json_hash
-from memory.records import Family
+from memory.records import Family, drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class Item:
     """One gradable instance of a family.
 
     Attributes:
-        instance: its name in the sandbox: "1", or as `agents.sandbox.drawn` writes it.
+        instance: its name in the sandbox: "1", or as `memory.records.drawn` writes it.
         rubric: None where code alone grades.
     """
 

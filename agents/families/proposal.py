@@ -21,6 +21,8 @@ class PairOfAnswers(BaseModel):
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+MOST_CHARACTERS = 80
+"""Of a name."""
 MOST_WRONG_ANSWERS = 20
 """Per instance. Each is scored several times."""
 
@@ -52,7 +54,7 @@ class Proposal(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: str = Field(min_length=3, max_length=80)
+    name: str = Field(min_length=3, max_length=MOST_CHARACTERS)
     description: str = Field(min_length=10)
     capability: str = Field(min_length=3)
     difficulty: int = Field(ge=1, le=5)

@@ -28,7 +28,6 @@ from agents.sandbox.base import (
     Sandbox,
     Score,
     Submission,
-    drawn,
 )
 from agents.sandbox.bubblewrap import bubblewrap_command
 from agents.sandbox.channel import process_start
@@ -49,7 +48,6 @@ __all__ = [
     "Sandbox",
     "Score",
     "Submission",
-    "drawn",
     "open_sandbox",
 ]
 

@@ -15,14 +15,6 @@ MOST_LEVELS = 10
 """A generative family has so many levels at most."""
 
 
-def drawn(instance: str, level: int, seed: int) -> str:
-    """The name of an instance of a generative family, as in `1@3.17`: level 3, seed 17.
-
-    An instance of a closed family is called "1" or "2".
-    """
-    return f"{instance}@{level}.{seed}"
-
-
 FaultCode = Literal[
     "import_error",
     "executes_submission",
@@ -64,7 +56,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """An answer to one instance that is to be scored; see `drawn` for the instance's name."""
+    """An answer that is to be scored, to instance "1" or as `memory.records.drawn` names it."""
 
     instance: str
     text: str

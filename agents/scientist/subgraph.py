@@ -22,9 +22,11 @@ from agents.chat.client import ChatClient, Place, messages_of
 from agents.chat.structured import Completion
 from agents.context import RunContext
 from agents.critic.critique import criticise
+from agents.critic.novelty import novelty_verdict
 from agents.errors import ContextLengthError, EndpointError, FamilyFault
-from agents.families.candidate import candidate_family
+from agents.families.candidate import candidate_family, has_level_left
 from agents.families.proposal import Proposal
+from agents.families.views import parent_of
 from agents.judge.examiner import rater_of
 from agents.scientist.messages import (
     last_reply,
@@ -34,20 +36,23 @@ from agents.scientist.messages import (
 )
 from agents.settings import ScientistSettings
 from agents.trial import run_gates
+from agents.trial.levels import Calibrated
 from agents.trial.panel import answer_trial
 from memory.randomness import derive_seed
 from memory.records import (
     Assignment,
     Critique,
     Draft,
+    Family,
     GateReport,
     Rejection,
-    TrialAnswer,
 )
 from memory.store import RunStore
 
 __all__ = ["ScientistContext", "build_scientist", "candidate_family"]
 
+SEED_RANGE = 2**31
+"""Seeds of families are below: every language's generators take them."""
 NextStep = Literal["trial", "critique", "refine", "done"]
 
 
@@ -65,31 +70,42 @@ class ScientistContext:
 
     Attributes:
         gates: runs the gates on a proposal, in the sandbox.
-        trial: lets current experts answer a proposal that passed them.
+        trial: lets current experts answer a proposal that passed them, and finds its level.
+        novelty: compares a family with the pool; None for a new one.
         can_rate: whether a rater grades rated families.
     """
 
     store: RunStore
     chat: ChatClient
     settings: ScientistSettings
-    gates: Callable[[Proposal], Awaitable[GateReport]]
-    trial: Callable[[Proposal, GateReport], Awaitable[tuple[TrialAnswer, ...]]]
+    gates: Callable[[Assignment, Proposal], Awaitable[GateReport]]
+    trial: Callable[[Assignment, Proposal, GateReport], Awaitable[Calibrated]]
+    novelty: Callable[[Assignment, Family], Awaitable[Rejection | None]]
     can_rate: bool = False
 
     @classmethod
     def of_run(cls, run: RunContext) -> Self:
         """The context of a scientist in a run."""
 
-        async def gates(proposal: Proposal) -> GateReport:
+        async def gates(assignment: Assignment, proposal: Proposal) -> GateReport:
             with run.drafts.at("in the gates"):
-                return await run_gates(run.sandbox, proposal, run.config.gates, rater_of(run))
+                seed = derive_seed(assignment.rng_seed, 0, "instances", 0) % SEED_RANGE
+                return await run_gates(
+                    run.sandbox, proposal, run.config.gates, rater_of(run), seed=seed
+                )
 
-        async def trial(proposal: Proposal, report: GateReport) -> tuple[TrialAnswer, ...]:
+        async def trial(
+            assignment: Assignment, proposal: Proposal, report: GateReport
+        ) -> Calibrated:
             with run.drafts.at("in the trial"):
-                return await answer_trial(run, proposal, report)
+                parent = parent_of(run.store, assignment)
+                return await answer_trial(run, proposal, report, parent, assignment.kind)
+
+        async def novelty(assignment: Assignment, family: Family) -> Rejection | None:
+            return await novelty_verdict(run, assignment, family)
 
         scientist = run.config.scientist
-        return cls(run.store, run.chat, scientist, gates, trial, run.has_rater)
+        return cls(run.store, run.chat, scientist, gates, trial, novelty, run.has_rater)
 
 
 ScientistRuntime = Runtime[ScientistContext]
@@ -120,9 +136,14 @@ def next_step(state: ScientistState) -> str:
 
 
 async def propose(state: ScientistState, runtime: ScientistRuntime) -> dict[str, Any]:
-    """Ask for the first draft of the family."""
+    """Ask for the first draft of the family, or move the parent's own program to another level."""
     context = runtime.context
     assignment = context.store.assignment(state["assignment"])
+    parent = parent_of(context.store, assignment)
+    if parent is not None and has_level_left(parent, assignment.kind):
+        own = Proposal.of(parent).to_json()
+        context.store.put_draft(Draft(assignment=assignment.id, round=0, proposal=own))
+        return {"round": 0, "step": "trial"}
 
     async def ask(view: Assignment) -> Completion[Proposal]:
         shown = shown_to_proposer(context.store, view, can_rate=context.can_rate)
@@ -152,28 +173,55 @@ async def refine(state: ScientistState, runtime: ScientistRuntime) -> dict[str, 
 
 
 async def trial(state: ScientistState, runtime: ScientistRuntime) -> dict[str, Any]:
-    """Run the gates; current experts answer a draft that passes, for the critic to see."""
+    """Run the gates, let current experts answer what passes, and compare it with the pool.
+
+    What these find is not put to the critic. A parent's own program at another level has been
+    reviewed already.
+    """
     context, draft = runtime.context, _draft(runtime.context, state)
-    proposal = Proposal.of(draft)
+    proposal, assignment = Proposal.of(draft), context.store.assignment(draft.assignment)
     try:
-        gates = await context.gates(proposal)
+        gates = await context.gates(assignment, proposal)
     except (EndpointError, ContextLengthError) as error:  # of the rater, for a rated family
         return _reject(context, draft.assignment, await _unanswered(context, error))
     draft = draft.model_copy(update={"gates": gates})
     context.store.put_draft(draft)
     if gates.code is not None:
         return _again(context, draft, Rejection(reason=gates.code, detail=gates.detail))
-    if not context.settings.critic:
-        return _accept(context, draft)
     try:
-        answers = await context.trial(proposal, gates)
+        found = await context.trial(assignment, proposal, gates)
     except FamilyFault as fault:  # an expert's answer triggered what no gate had tried
-        found = gates.model_copy(update={"code": fault.code, "detail": fault.detail})
-        draft = draft.model_copy(update={"gates": found})
+        failed = {"code": fault.code, "detail": fault.detail}
+        draft = draft.model_copy(update={"gates": gates.model_copy(update=failed)})
         context.store.put_draft(draft)
         return _again(context, draft, Rejection(reason=fault.code, detail=fault.detail))
-    context.store.put_draft(draft.model_copy(update={"answers": answers}))
-    return {"step": "critique"}
+    draft = draft.model_copy(
+        update={"gates": found.report, "curve": found.curve, "answers": found.answers}
+    )
+    context.store.put_draft(draft)
+    if found.report.code is not None:
+        rejection = Rejection(reason=found.report.code, detail=found.report.detail)
+        return _again(context, draft, rejection)
+    parent = parent_of(context.store, assignment)
+    if parent is not None and parent.code == proposal.code:
+        return _accept(context, draft)
+    return await _compare(context, assignment, draft)
+
+
+async def _compare(
+    context: ScientistContext, assignment: Assignment, draft: Draft
+) -> dict[str, Any]:
+    """Compare a draft with the pool before anybody reviews it."""
+    rejection = await context.novelty(assignment, candidate_family(context.store, assignment))
+    if rejection is None:
+        return {"step": "critique"} if context.settings.critic else _accept(context, draft)
+    if rejection.reason not in ("duplicate", "not_novel"):  # the endpoint said nothing
+        return _reject(context, assignment.id, rejection)
+    assert draft.gates is not None
+    failed = {"code": rejection.reason, "detail": rejection.detail}
+    draft = draft.model_copy(update={"gates": draft.gates.model_copy(update=failed)})
+    context.store.put_draft(draft)
+    return _again(context, draft, rejection)
 
 
 async def critique(state: ScientistState, runtime: ScientistRuntime) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any
 
 from agents.families.proposal import MOST_WRONG_ANSWERS, Proposal
 from agents.judge.extraction import extract
-from agents.sandbox import Inspection, drawn
+from agents.sandbox import Inspection
 from agents.settings import GateSettings
-from memory.records import GateCode, GateReport
+from memory.records import GateCode, GateReport, drawn
 
 INSTANCES = ("1", "2")
 SHOWN = 80
@@ -30,7 +30,7 @@ class Claims:
     """The proposal and what its program states about itself.
 
     Keys of mappings are names of instances: "1" and "2" of a closed family, and those of
-    `agents.sandbox.drawn` of a generative one, of which `own` names the family's own pair.
+    `memory.records.drawn` of a generative one, of which `own` names the family's own pair.
     """
 
     proposal: Proposal

@@ -7,36 +7,71 @@ from collections.abc import Sequence
 from agents.concurrency import all_of
 from agents.context import RunContext
 from agents.errors import FamilyFault
-from agents.families.items import Item, items_of
+from agents.families.items import Item
 from agents.families.proposal import Proposal
 from agents.judge.examiner import Examiner, examiner_of
+from agents.trial.levels import Calibrated, Program, find_level, seeds_for
 from evolution.genome.genome import Genome
 from evolution.selection.coverage import task_force
-from memory.records import GateReport, TrialAnswer
+from memory.records import Family, GateReport, TrialAnswer
 
 
 async def answer_trial(
-    run: RunContext, proposal: Proposal, gates: GateReport
-) -> tuple[TrialAnswer, ...]:
-    """Let up to `trial_panel` experts answer both instances.
+    run: RunContext, proposal: Proposal, gates: GateReport, parent: Family | None, kind: str
+) -> Calibrated:
+    """Let up to `trial_panel` experts answer a draft, at the levels where it may enter.
 
     The panel is the archive's task force; before there is an archive, the seeds answer.
+
+    Args:
+        run: the run.
+        proposal: a draft that passed the gates.
+        gates: the report that it passed.
+        parent: the family that its assignment starts from.
+        kind: of the assignment; a harder form of the parent's own program enters above the
+            parent's level, an easier one below.
 
     Raises:
         FamilyFault: the family could not grade such an answer, twice, or its question is too long
             for the experts: the judge would condemn it.
+        SandboxError: the sandbox failed.
     """
-    items = items_of(proposal.to_family(gates))
+    settings, drawn = run.config.calibration, None
+    if gates.seed is not None:
+        seeds = range(gates.seed, gates.seed + 1 + seeds_for(settings.instances))
+        drawn = (await run.sandbox.inspect(proposal.code, seeds)).first
     examiner = await examiner_of(run)
     panel = await _panel(run)
-    answered = await all_of(
-        _answers(examiner, name, genome_id, genome, items) for name, genome_id, genome in panel
-    )
-    return tuple(answer for answers in answered for answer in answers)
+
+    async def ask(level: int, items: Sequence[Item]) -> list[TrialAnswer]:
+        answered = await all_of(
+            _answers(examiner, name, genome_id, genome, items, level)
+            for name, genome_id, genome in panel
+        )
+        return [answer for answers in answered for answer in answers]
+
+    levels = levels_to_search(proposal, gates, parent, kind)
+    return await find_level(Program(proposal, gates, drawn), levels, settings, ask)
+
+
+def levels_to_search(
+    proposal: Proposal, gates: GateReport, parent: Family | None, kind: str
+) -> range:
+    """All levels of a program, or those above or below its parent's if it is the parent's own."""
+    if parent is None or parent.code != proposal.code:
+        return range(1, gates.levels + 1)
+    if kind == "harder":
+        return range(parent.level + 1, gates.levels + 1)
+    return range(1, parent.level)
 
 
 async def _answers(
-    examiner: Examiner, name: str, genome_id: str, genome: Genome, items: Sequence[Item]
+    examiner: Examiner,
+    name: str,
+    genome_id: str,
+    genome: Genome,
+    items: Sequence[Item],
+    level: int = 1,
 ) -> list[TrialAnswer]:
     """One expert's answers, without those that the engine failed to give."""
     results = await examiner.examine(genome_id, genome, items)
@@ -46,7 +81,9 @@ async def _answers(
     return [
         TrialAnswer(
             expert=name,
+            level=level,
             instance=result.item.instance,
+            question=result.item.instructions,
             text=result.answer.reply.text,
             extracted=result.answer.extracted,
             passed=result.passed,

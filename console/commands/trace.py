@@ -235,6 +235,9 @@ def _show_trial(draft: Draft, console: Console) -> None:
     if draft.gates is not None:
         verdict = "all gates passed" if draft.gates.passed else f"gate {draft.gates.code} failed"
         _say(console, f"{verdict}: {draft.gates.detail}")
+    for rate in draft.curve:
+        guessed = f", a constant answer {rate.chance:.0%}" if rate.chance else ""
+        _say(console, f"level {rate.level}: {rate.passed} of {rate.asked} answers right{guessed}")
     for answer in draft.answers:
         mark = {True: "right", False: "wrong", None: "not graded"}[answer.passed]
         console.print(

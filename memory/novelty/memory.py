@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -219,19 +219,27 @@ class NoveltyMemory:
         if len(self._waiting) >= _BATCH:
             self.flush()
 
-    def nearest(self, family: Family, k: int = 3) -> list[Neighbour]:
+    def nearest(self, family: Family, k: int = 3, without: Collection[str] = ()) -> list[Neighbour]:
         """The k most similar families in the memory, never itself; ties by id.
+
+        Args:
+            family: what is looked up.
+            k: how many are wanted.
+            without: ids of families that do not count.
 
         Chroma's search is approximate; what it finds is ranked here by exact similarity.
         """
         query = self._embed(family.novelty_text())
         with self._guard():
             found = self._collection.query(
-                query_embeddings=query[None], n_results=k + 1 + _EXTRA, include=["embeddings"]
+                query_embeddings=query[None],
+                n_results=k + 1 + len(without) + _EXTRA,
+                include=["embeddings"],
             )
         rows = dict(zip(found["ids"][0], found["embeddings"][0], strict=True))
         rows.update({id_: vector for id_, (_, vector) in self._waiting.items()})
-        rows.pop(family.id, None)
+        for name in (family.id, *without):
+            rows.pop(name, None)
         return nearest(rows, query, k)
 
     def __len__(self) -> int:

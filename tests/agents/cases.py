@@ -19,7 +19,17 @@ from evolution.engines.base import Ask
 from evolution.errors import PromptTooLongError
 from evolution.genome.genome import Genome
 from memory.hashing import json_hash, text_hash
-from memory.records import AssignmentKind, Call, ChatMessage, Family, GateReport, Reply, Role
+from memory.records import (
+    Assignment,
+    AssignmentKind,
+    Call,
+    ChatMessage,
+    Family,
+    GateReport,
+    Rejection,
+    Reply,
+    Role,
+)
 from memory.store import RunStore
 from prompts import PromptLibrary
 
@@ -34,6 +44,11 @@ def run_context(store: RunStore, config: RunConfig | None = None, **rooms: Any) 
         prompts=PromptLibrary(),
         **(absent | rooms),
     )
+
+
+async def unlike_all(assignment: Assignment, family: Family) -> Rejection | None:
+    """A novelty memory to which every family is new."""
+    return None
 
 
 def report_of(proposal: Proposal) -> GateReport:

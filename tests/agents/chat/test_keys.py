@@ -20,10 +20,11 @@ from agents.sandbox import JudgeQuestion, Submission
 from agents.scientist.subgraph import ScientistContext, build_scientist
 from agents.settings import ScientistSettings
 from agents.task_force.chooser import ChatJudge
+from agents.trial.levels import Calibrated
 from memory.records import Assignment, Expert, GateReport, TrialAnswer
 from memory.store import RunStore
 from prompts import worked_example
-from tests.agents.cases import ScriptedSandbox, family
+from tests.agents.cases import ScriptedSandbox, family, unlike_all
 
 KEYS = [
     ("scientist", "propose", 0, "3800008a23a379d9e21b6bd93e71fb24"),
@@ -65,18 +66,20 @@ def reply(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, json={**head, "choices": [choice], "usage": usage})
 
 
-async def gates(proposal: Proposal) -> GateReport:
+async def gates(assignment: Assignment, proposal: Proposal) -> GateReport:
     return GateReport(code=None, instructions={"1": "Count.", "2": "Count again."})
 
 
-async def trial(proposal: Proposal, report: GateReport) -> tuple[TrialAnswer, ...]:
-    return (TrialAnswer(expert="base", instance="1", text="Answer: 4", extracted="4", passed=True),)
+async def trial(assignment: Assignment, proposal: Proposal, report: GateReport) -> Calibrated:
+    said = TrialAnswer(expert="base", instance="1", text="Answer: 4", extracted="4", passed=True)
+    return Calibrated(report, (), (said,))
 
 
 async def ask_everything(store: RunStore, chat: ChatClient) -> None:
     """One call of each prompt, by those who make it in a run."""
     store.put_assignment(ASSIGNMENT)
-    scientist = ScientistContext(store, chat, ScientistSettings(max_refinements=1), gates, trial)
+    settings = ScientistSettings(max_refinements=1)
+    scientist = ScientistContext(store, chat, settings, gates, trial, unlike_all)
     await build_scientist().ainvoke({"assignment": ASSIGNMENT.id, "round": 0}, context=scientist)
     await interestingly_new(chat, family(0), [family(1)], Place(ASSIGNMENT.id, seed=7))
     rubric = Rubric("Friendly.", "Hello!", ("Go away, please.",))

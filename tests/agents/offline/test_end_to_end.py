@@ -18,10 +18,11 @@ from agents.sandbox import Sandbox, open_sandbox
 from agents.scientist.subgraph import ScientistContext, build_scientist, candidate_family
 from agents.settings import GateSettings, SandboxSettings, ScientistSettings
 from agents.trial import run_gates
+from agents.trial.levels import Calibrated
 from memory.records import Assignment, AssignmentKind, Family, GateReport, TrialAnswer
 from memory.store import RunStore
 from prompts import worked_example
-from tests.agents.cases import report_of
+from tests.agents.cases import report_of, unlike_all
 from tests.conftest import anything
 
 Passes = Callable[[Proposal, str, str], bool]
@@ -65,18 +66,19 @@ async def work(
 ) -> str:
     """Let the offline scientist work on an assignment; the outcome is its status."""
 
-    async def gates(proposal: Proposal) -> GateReport:
+    async def gates(assignment: Assignment, proposal: Proposal) -> GateReport:
         return await run_gates(sandbox, proposal, GateSettings())
 
-    async def trial(proposal: Proposal, report: GateReport) -> tuple[TrialAnswer, ...]:
-        return tuple(
+    async def trial(assignment: Assignment, proposal: Proposal, report: GateReport) -> Calibrated:
+        answers = tuple(
             played(proposal, expert, instance, passes) for expert in EXPERTS for instance in "12"
         )
+        return Calibrated(report, (), answers)
 
     store.put_assignment(assignment)
     chat = ChatClient(EndpointsSettings(), store, transport=OfflineTransport())
     settings = ScientistSettings(critic=critic)
-    context = ScientistContext(store, chat, settings, gates, trial)
+    context = ScientistContext(store, chat, settings, gates, trial, unlike_all)
     await build_scientist().ainvoke({"assignment": assignment.id, "round": 0}, context=context)
     await chat.close()
     return store.assignment_status(assignment.id).status

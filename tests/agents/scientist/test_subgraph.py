@@ -21,25 +21,33 @@ from agents.offline import OfflineTransport
 from agents.scientist.messages import shown_to_proposer
 from agents.scientist.subgraph import ScientistContext, build_scientist, candidate_family
 from agents.settings import ScientistSettings
+from agents.trial.levels import Calibrated
 from memory.records import (
     Assignment,
     Family,
     GateReport,
     Json,
+    LevelRate,
     Rejection,
     Role,
     TrialAnswer,
 )
 from memory.store import RunStore
 from prompts import PromptLibrary, worked_example
-from tests.agents.cases import ScriptedChat
+from tests.agents.cases import ScriptedChat, unlike_all
 
 ASSIGNMENT = Assignment(id="g0-a00", generation=0, index=0, kind="novel", rng_seed=7)
 ACCEPT = {"verdict": "accept", "problems": []}
 REFINE = {"verdict": "refine", "problems": ["Too hard: nobody passes; ask for less."]}
 REJECT = {"verdict": "reject", "problems": ["Guessable: the answer is always even."]}
 ANSWERS = (TrialAnswer(expert="base", instance="1", text="Answer: 4", extracted="4", passed=True),)
-PASSED = GateReport(code=None, instructions={"1": "Count.", "2": "Count again."})
+CURVE = (LevelRate(level=1, asked=1, passed=1),)
+PASSED = GateReport(
+    code=None,
+    instructions={"1": "Count.", "2": "Count again."},
+    references={"1": "4", "2": "5"},
+    wrong={"1": ["5"], "2": ["4"]},
+)
 FAILED = GateReport(code="wrong_passes", detail="the wrong answer '5' scores 1")
 
 
@@ -61,14 +69,14 @@ def context(
     gates: Callable[[Proposal], GateReport] = lambda proposal: PASSED,
     **settings: Any,
 ) -> ScientistContext:
-    async def run_gates(proposal: Proposal) -> GateReport:
+    async def run_gates(assignment: Assignment, proposal: Proposal) -> GateReport:
         return gates(proposal)
 
-    async def trial(proposal: Proposal, report: GateReport) -> tuple[TrialAnswer, ...]:
-        return ANSWERS
+    async def trial(assignment: Assignment, proposal: Proposal, report: GateReport) -> Calibrated:
+        return Calibrated(report, CURVE, ANSWERS)
 
     chosen = ScientistSettings(**settings)
-    return ScientistContext(store, chat, chosen, run_gates, trial)
+    return ScientistContext(store, chat, chosen, run_gates, trial, unlike_all)
 
 
 async def work(context: ScientistContext) -> None:
@@ -114,7 +122,7 @@ async def test_a_failed_gate_goes_back_to_the_scientist_without_a_critic(store: 
 async def test_a_family_that_breaks_on_an_experts_answer_goes_back_before_any_critic(
     store: RunStore,
 ) -> None:
-    async def broken(proposal: Proposal, report: GateReport) -> tuple[TrialAnswer, ...]:
+    async def broken(assignment: Assignment, proposal: Proposal, report: GateReport) -> Calibrated:
         raise FamilyFault("crash", "an answer of words: KeyError: 'x'")
 
     chat = scripted(store, [proposal("first"), proposal("second")], [])
