@@ -282,7 +282,7 @@ def choices(instruction: str) -> list[tuple[str, str]]:
     """
     runs: list[list[tuple[str, str]]] = [[]]
     for match in _OPTION.finditer(instruction):
-        letter, text = match[1].casefold(), match[2].strip(" .,").casefold()
+        letter, text = match[1].casefold(), match[2].strip(" .,?").casefold()
         if not runs[-1] or ord(letter) != ord(runs[-1][-1][0]) + 1:
             runs.append([])
         runs[-1].append((letter, text))

@@ -217,7 +217,7 @@ CHOICES = "Question {0}: which? A) red{0} B) green{0} C) blue{0}"
     [
         ("Question 1: which? A) red B) green C) blue", ["red", "green", "blue"]),
         ("Pick one.\nA. a dog\nB. two cats\nC. Mr. X", ["a dog", "two cats", "mr. x"]),
-        ("Which is largest: (a) 3, (b) 12, (c) 7?", ["3", "12", "7?"]),
+        ("Which is largest: (a) 3, (b) 12, (c) 7?", ["3", "12", "7"]),
         ("Do this: 1) add 3 2) take 5 3) stop", ["add 3", "take 5", "stop"]),
         ("How many people are on the bus?", []),
     ],
