@@ -69,6 +69,8 @@ def _cause(
             return _Cause("with a task that no rater was there for", "set endpoints.rater")
         case "critic_reject" | "rounds_exhausted":
             return _Cause("with the critic's no", f"{_STRONGER}, or another critic")
+        case "too_hard" | "too_easy" | "levels_gap" | "equal_scores" | "constant_passes":
+            return _Cause("with tasks that do not tell the experts apart", _STRONGER)
         case _:
             return _Cause("with a draft that is flawed", _STRONGER)
 

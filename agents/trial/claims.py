@@ -276,9 +276,17 @@ def choice_place(claims: Claims) -> str:
 
 
 def choices(instruction: str) -> list[tuple[str, str]]:
-    """The lettered or numbered choices of an instruction: (letter, text), in lower case."""
-    found = [(match[1], match[2]) for match in _OPTION.finditer(instruction)]
-    return [(letter.casefold(), text.strip(" .,").casefold()) for letter, text in found]
+    """The lettered or numbered choices of an instruction: (letter, text), in lower case.
+
+    They are the longest run of marks that follow one another, as A, B, C.
+    """
+    runs: list[list[tuple[str, str]]] = [[]]
+    for match in _OPTION.finditer(instruction):
+        letter, text = match[1].casefold(), match[2].strip(" .,?").casefold()
+        if not runs[-1] or ord(letter) != ord(runs[-1][-1][0]) + 1:
+            runs.append([])
+        runs[-1].append((letter, text))
+    return max(runs, key=len)
 
 
 def _comparable(task: object) -> object:

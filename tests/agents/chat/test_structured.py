@@ -97,7 +97,7 @@ def test_truncated_reply_counts_only_if_it_is_whole() -> None:
 
 
 def test_long_lists_of_problems_are_cut() -> None:
-    problem = parse_object("{}", Proposal, truncated=False)[1] or ""
+    problem = parse_object('{"x": 1, "y": 2}', Proposal, truncated=False)[1] or ""
     assert problem.count("Field required") == 5
     assert "and 1 more" in problem
 

@@ -24,6 +24,7 @@ from agents.settings import ScientistSettings
 from agents.trial.levels import Calibrated
 from memory.records import (
     Assignment,
+    AssignmentKind,
     Family,
     GateReport,
     Json,
@@ -398,3 +399,101 @@ async def test_a_reply_that_the_prompt_does_not_ask_for_is_a_fault(store: RunSto
     with pytest.raises(AssertionError, match="asks for Proposal"):
         await chat.ask("propose", Place("g0-a00"), shown_to_proposer(store, ASSIGNMENT))
     await chat.close()
+
+
+def parent_of_levels(store: RunStore, level: int) -> Family:
+    """A family of the pool whose program has five levels."""
+    written = Proposal.model_validate(
+        proposal("parent", reference_answers=None, wrong_answers=None, difficulty=2)
+    )
+    gates = PASSED.model_copy(update={"levels": 5, "level": level, "seed": 3})
+    facts = {"id": "g0-a00-buses", "scientist": "m", "prompt_hashes": {"propose": "0f"}}
+    parent = written.to_family(gates, **facts)
+    store.put_family(parent)
+    return parent
+
+
+def child(store: RunStore, parent: Family, kind: AssignmentKind) -> Assignment:
+    changes = {"id": "g2-a00", "generation": 2, "kind": kind, "parent": parent.id}
+    assignment = ASSIGNMENT.model_copy(update=changes)
+    store.put_assignment(assignment)
+    return assignment
+
+
+def calibrated(context: ScientistContext, *outcomes: GateReport) -> ScientistContext:
+    """The context with a trial that finds these, one after the other."""
+    left = list(outcomes)
+
+    async def trial(assignment: Assignment, proposal: Proposal, report: GateReport) -> Calibrated:
+        return Calibrated(left.pop(0), CURVE, ANSWERS)
+
+    return dataclasses.replace(context, trial=trial)
+
+
+@pytest.mark.parametrize(("kind", "level", "difficulty"), [("harder", 4, 3), ("easier", 2, 1)])
+async def test_a_programs_own_levels_come_before_any_scientist(
+    store: RunStore, kind: AssignmentKind, level: int, difficulty: int
+) -> None:
+    parent = parent_of_levels(store, 3)
+    assignment = child(store, parent, kind)
+    found = PASSED.model_copy(update={"levels": 5, "level": level, "seed": 4})
+    chat = scripted(store, [], [])
+    working = calibrated(context(store, chat), found)
+    await build_scientist().ainvoke({"assignment": assignment.id, "round": 0}, context=working)
+    assert chat.asked == []
+    assert store.assignment_status(assignment.id).status == "candidate"
+    family = candidate_family(store, assignment)
+    assert (family.code, family.level, family.seed) == (parent.code, level, 4)
+    assert (family.name, family.difficulty) == (f"{parent.name}, level {level}", difficulty)
+    assert (family.scientist, family.prompt_hashes) == (parent.scientist, parent.prompt_hashes)
+    assert family.parents == (parent.id,)
+    assert (family.kind, family.revisions, family.curve) == (kind, 0, CURVE)
+
+
+async def test_where_no_level_is_left_in_the_band_a_scientist_goes_on_from_there(
+    store: RunStore,
+) -> None:
+    assignment = child(store, parent_of_levels(store, 4), "harder")
+    still_easy = PASSED.model_copy(update={"code": "too_easy", "detail": "12 of 12 at level 5"})
+    chat = scripted(store, [proposal("new")], [ACCEPT])
+    working = calibrated(context(store, chat), still_easy, PASSED)
+    await build_scientist().ainvoke({"assignment": assignment.id, "round": 0}, context=working)
+    assert [purpose for purpose, _ in chat.asked] == ["refine", "critique"]
+    assert "12 of 12 at level 5" in chat.asked[0][1][-1].content
+    assert candidate_family(store, assignment).name == worked_example()["name"]
+
+
+async def test_above_the_top_level_a_scientist_is_asked_at_once(store: RunStore) -> None:
+    assignment = child(store, parent_of_levels(store, 5), "harder")
+    chat = scripted(store, [proposal("new")], [ACCEPT])
+    await build_scientist().ainvoke(
+        {"assignment": assignment.id, "round": 0}, context=context(store, chat)
+    )
+    assert [purpose for purpose, _ in chat.asked] == ["propose", "critique"]
+
+
+async def test_what_the_panel_finds_goes_back_without_a_critic(store: RunStore) -> None:
+    chat = scripted(store, [proposal("first"), proposal("second")], [ACCEPT])
+    too_hard = PASSED.model_copy(update={"code": "too_hard", "detail": "0 of 12 at level 1"})
+    await work(calibrated(context(store, chat), too_hard, PASSED))
+    assert [purpose for purpose, _ in chat.asked] == ["propose", "refine", "critique"]
+    assert "0 of 12 at level 1" in chat.asked[1][1][-1].content
+    first, second = store.drafts("g0-a00")
+    assert (first.gates, first.curve, first.answers) == (too_hard, CURVE, ANSWERS)
+    assert second.gates == PASSED
+
+
+async def test_a_duplicate_goes_back_before_anybody_reviews_it(store: RunStore) -> None:
+    found = [Rejection(reason="duplicate", detail="similarity 0.990 to Trams (g0-a07)"), None]
+
+    async def novelty(assignment: Assignment, family: Family) -> Rejection | None:
+        return found.pop(0)
+
+    chat = scripted(store, [proposal("first"), proposal("second")], [ACCEPT])
+    await work(dataclasses.replace(context(store, chat), novelty=novelty))
+    assert [purpose for purpose, _ in chat.asked] == ["propose", "refine", "critique"]
+    assert "similarity 0.990 to Trams" in chat.asked[1][1][-1].content
+    first, _ = store.drafts("g0-a00")
+    assert first.gates is not None
+    assert first.gates.code == "duplicate"
+    assert store.assignment_status("g0-a00").status == "candidate"
