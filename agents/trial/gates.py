@@ -209,7 +209,8 @@ async def _random_score(sandbox: Sandbox, scored: Scored) -> str:
     """Which submission is not always scored the same, or "".
 
     Two values say little about a scorer that is nearly always stable. One that names a source of
-    randomness is run more often; a seeded one such as `random.Random(7)` passes.
+    randomness is run more often; a seeded one such as `random.Random(7)` passes. Every generative
+    family names one, so only its own pair is run.
 
     Raises:
         FamilyFault: a submission cannot be scored.
@@ -217,7 +218,9 @@ async def _random_score(sandbox: Sandbox, scored: Scored) -> str:
     claims = scored.claims
     if not _CHANCE.search(claims.proposal.code):
         return ""
-    known = [*claims.references.items(), *claims.wrong[:1], *claims.wrong[-1:]]
+    known = [pair for pair in claims.references.items() if pair[0] in claims.own]
+    wrong = [pair for pair in claims.wrong if pair[0] in claims.own]
+    known += [*wrong[:1], *wrong[-1:]]
     values = await _values(sandbox, claims.proposal.code, known * REPEATS)
     for pair, value in zip(known * REPEATS, values, strict=True):
         if value != (first := scored.values[pair][0]):
