@@ -260,12 +260,12 @@ def choice_place(claims: Claims) -> str:
     counted = 0
     for name, reference in claims.references.items():
         options = choices(claims.instructions[name])
-        found = [place for place, option in enumerate(options) if reference.casefold() in option]
-        if len(options) < FEWEST_CHOICES or len(found) != 1:
+        place = place_of(options, reference)
+        if len(options) < FEWEST_CHOICES or place is None:
             continue
         counted += 1
-        places["the first"].append(found[0])
-        places["the last"].append(len(options) - 1 - found[0])
+        places["the first"].append(place)
+        places["the last"].append(len(options) - 1 - place)
     if counted < FEWEST_PLACES or counted < len(claims.references) / 2:
         return ""
     for end, distances in places.items():
@@ -287,6 +287,20 @@ def choices(instruction: str) -> list[tuple[str, str]]:
             runs.append([])
         runs[-1].append((letter, text))
     return max(runs, key=len)
+
+
+def place_of(options: Sequence[tuple[str, str]], answer: str) -> int | None:
+    """Which of the choices an answer names, by letter or text; None if none, or several.
+
+    The sentence after the last choice counts as its text where nothing separates the two, so the
+    beginning of one is enough where no choice is named exactly.
+    """
+    said = answer.casefold().strip(" .()")
+    begins = re.compile(rf"{re.escape(said)}(?!\w)") if said else None
+    exact = [place for place, option in enumerate(options) if said in option]
+    begun = [place for place, (_, text) in enumerate(options) if begins and begins.match(text)]
+    found = exact or begun
+    return found[0] if len(found) == 1 else None
 
 
 def _comparable(task: object) -> object:
