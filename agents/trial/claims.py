@@ -270,8 +270,8 @@ def choice_place(claims: Claims) -> str:
         return ""
     for end, distances in places.items():
         if len(set(distances)) == 1:
-            place = f"{distances[0]} from {end}" if distances[0] else end
-            return f"the right choice is always {place} of the choices: shuffle them by the seed"
+            where = f"{distances[0]} from {end}" if distances[0] else end
+            return f"the right choice is always {where} of the choices: shuffle them by the seed"
     return ""
 
 
