@@ -33,7 +33,6 @@ from agents.context import RunContext
 from agents.judge.node import judge_generation
 from agents.pool.admission import admit
 from agents.pool.adoption import adopt_given
-from agents.pool.audience import audience_of
 from agents.pool.assignments import (
     expect_drafts,
     needs_another_wave,
@@ -41,6 +40,7 @@ from agents.pool.assignments import (
     report_finished,
     require_families,
 )
+from agents.pool.audience import audience_of
 from agents.pool.curation import curate
 from agents.progress import ProgressEvent
 from agents.scientist.subgraph import ScientistContext, build_scientist

@@ -71,9 +71,7 @@ def audience_view(audience: Audience) -> View:
         "tokens_of_an_answer": audience.max_tokens,
         "at_once": at_once,
         "questions_and_replies": [exchange_view(exchange) for exchange in audience.exchanges],
-        "habits": [
-            f"{habit.share:.0%} of {habit.of} {habit.what}" for habit in audience.habits
-        ],
+        "habits": [f"{habit.share:.0%} of {habit.of} {habit.what}" for habit in audience.habits],
     }
 
 

@@ -95,7 +95,5 @@ def _exchange(
     for name, results in said:
         result = results[item.instance_hash]
         if result.answer is not None and result.passed is not None:
-            replies.append(
-                Said(expert=name, answer=result.answer.extracted, passed=result.passed)
-            )
+            replies.append(Said(expert=name, answer=result.answer.extracted, passed=result.passed))
     return Exchange(question=item.instructions, reference=reference, replies=tuple(replies))

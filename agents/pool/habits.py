@@ -19,7 +19,7 @@ OFTEN = 3
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _SAMPLE = re.compile(
     r"(?:\bas in|\bfor example|\bfor instance|\be\.g\.|\bsuch as|\bexample)[:,]?\s+"
-    r"[\"'\u201c\u2018(]?(?P<sample>[^\s\"'\u201d\u2019,;)]+)",
+    r"[\"'\u201c\u2018(]?([^\s\"'\u201d\u2019,;)]+)",
     re.IGNORECASE,
 )
 _NEGATION = re.compile(r"\b(?:not|never|except)\b|n't\b", re.IGNORECASE)
@@ -61,21 +61,18 @@ def plain(text: str) -> str:
     return text.strip(" \n.,;:!?\"'()").casefold()
 
 
-def _echo(
-    wrong: Sequence[_Answer], named: str, of_question: Callable[[str], str]
-) -> Habit | None:
+def _echo(wrong: Sequence[_Answer], named: str, of_question: Callable[[str], str]) -> Habit | None:
     """Wrong answers that repeat a piece of the question, among those to questions that have it."""
     pieces = [(answer.plain, plain(of_question(answer.question))) for answer in wrong]
     return _habit(f"wrong answers that are {named}", [said == has for said, has in pieces if has])
 
 
 def _last_number(question: str) -> str:
-    return (_NUMBER.findall(question) or [""])[-1]
+    return str((_NUMBER.findall(question) or [""])[-1])
 
 
 def _sample(question: str) -> str:
-    found = _SAMPLE.search(question)
-    return found["sample"] if found else ""
+    return str((_SAMPLE.findall(question) or [""])[0])
 
 
 def _constant(wrong: Sequence[_Answer]) -> Habit | None:

@@ -188,9 +188,7 @@ async def critique(state: ScientistState, runtime: ScientistRuntime) -> dict[str
     assignment = context.store.assignment(draft.assignment)
     try:
         left = context.settings.max_refinements - draft.round
-        reply = await criticise(
-            context.chat, context.store, assignment, draft, rounds_left=left
-        )
+        reply = await criticise(context.chat, context.store, assignment, draft, rounds_left=left)
     except (EndpointError, ContextLengthError) as error:
         return _reject(context, assignment.id, await _unanswered(context, error))
     if reply.parsed is None:

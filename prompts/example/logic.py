@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from typing import Any
 
@@ -25,7 +26,7 @@ class TaskFamily:
     def _group(rng: random.Random, count: int) -> Task:
         people = rng.sample(NAMES, count)
         said = []
-        for older, younger in zip(people, people[1:], strict=False):
+        for older, younger in itertools.pairwise(people):
             pair = (f"{older} is older than {younger}.", f"{younger} is younger than {older}.")
             said.append(rng.choice(pair))
         rng.shuffle(said)

@@ -7,10 +7,12 @@ from typing import Any
 
 Task = dict[str, Any]
 WORDS = (
-    "apple bread candle desk engine forest garden hammer island jacket kettle ladder mirror "
-    "needle orange pencil queen river saddle table umbrella valley window yellow acorn bridge "
-    "castle donkey eagle finger guitar honey insect jungle knight lemon market nurse ocean paper"
-).split()
+    "apple", "bread", "candle", "desk", "engine", "forest", "garden", "hammer", "island",
+    "jacket", "kettle", "ladder", "mirror", "needle", "orange", "pencil", "queen", "river",
+    "saddle", "table", "umbrella", "valley", "window", "yellow", "acorn", "bridge", "castle",
+    "donkey", "eagle", "finger", "guitar", "honey", "insect", "jungle", "knight", "lemon",
+    "market", "nurse", "ocean", "paper"
+)  # fmt: skip
 COUNTS = (3, 4, 6, 9)
 
 
@@ -34,7 +36,7 @@ class TaskFamily:
     @staticmethod
     def reference(t: Task) -> str:
         """The right word."""
-        return min(t["words"])
+        return str(min(t["words"]))
 
     @staticmethod
     def wrong(t: Task) -> list[str]:

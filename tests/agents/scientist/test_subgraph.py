@@ -39,7 +39,12 @@ ACCEPT = {"verdict": "accept", "problems": []}
 REFINE = {"verdict": "refine", "problems": ["Too hard: nobody passes; ask for less."]}
 REJECT = {"verdict": "reject", "problems": ["Guessable: the answer is always even."]}
 ANSWERS = (TrialAnswer(expert="base", instance="1", text="Answer: 4", extracted="4", passed=True),)
-PASSED = GateReport(code=None, instructions={"1": "Count.", "2": "Count again."})
+PASSED = GateReport(
+    code=None,
+    instructions={"1": "Count.", "2": "Count again."},
+    references={"1": "4", "2": "5"},
+    wrong={"1": ["14"], "2": ["22"]},
+)
 FAILED = GateReport(code="wrong_passes", detail="the wrong answer '5' scores 1")
 
 
@@ -260,14 +265,7 @@ async def test_a_scientist_hears_of_rated_families_only_where_somebody_rates(
     chat = scripted(store, [proposal()], [ACCEPT])
     await work(dataclasses.replace(context(store, chat), can_rate=True))
     assert "several\nvotes of a rater" in chat.asked[0][1][0].content.replace("  ", "")
-    rendered = PromptLibrary().render(
-        "propose",
-        **dict.fromkeys(("parent", "parent_code")),
-        **dict.fromkeys(("inspirations", "weak_spots", "lately_rejected", "taken_names"), ()),
-        assignment={"kind": "novel"},
-        example=worked_example(),
-        can_rate=False,
-    )
+    rendered = PromptLibrary().render("propose", **shown_to_proposer(store, ASSIGNMENT))
     assert "nobody here grades by a rubric" in rendered.messages[0][1]
 
 
@@ -310,7 +308,7 @@ async def test_the_family_record_tells_where_it_comes_from(store: RunStore) -> N
     family = candidate_family(store, ASSIGNMENT)
     assert family.id == "g0-a00-passengers-on-two-buses"
     assert family.instructions == PASSED.instructions
-    assert family.reference_answers == {"1": "4", "2": "5"}
+    assert family.reference_answers == PASSED.references
     assert family.scientist == "scripted-scientist"
     assert family.revisions == 1
     assert set(family.prompt_hashes) == {"propose", "refine", "critique"}
