@@ -64,7 +64,7 @@ def plain(text: str) -> str:
 def _echo(wrong: Sequence[_Answer], named: str, of_question: Callable[[str], str]) -> Habit | None:
     """Wrong answers that repeat a piece of the question, among those to questions that have it."""
     pieces = [(answer.plain, plain(of_question(answer.question))) for answer in wrong]
-    return _habit(f"wrong answers that are {named}", [said == has for said, has in pieces if has])
+    return _habit(f"wrong answers are {named}", [said == has for said, has in pieces if has])
 
 
 def _last_number(question: str) -> str:
@@ -82,7 +82,7 @@ def _constant(wrong: Sequence[_Answer]) -> Habit | None:
         said[answer.expert][answer.plain] += 1
     usual = {expert: texts.most_common(1)[0] for expert, texts in said.items()}
     often = {expert: text for expert, (text, count) in usual.items() if count >= OFTEN}
-    what = "wrong answers that are the one which that expert gives most often"
+    what = "wrong answers are the one which that expert gives most often"
     if often:
         what += f" ({', '.join(f'{expert}: {text[:20]!r}' for expert, text in often.items())})"
     return _habit(what, [often.get(answer.expert) == answer.plain for answer in wrong])
@@ -99,7 +99,7 @@ def _place(answers: Sequence[_Answer]) -> Habit | None:
     usual = {expert: Counter(taken).most_common(1)[0][0] for expert, taken in places.items()}
     named = ", ".join(f"{expert}: number {place}" for expert, place in usual.items())
     return _habit(
-        f"answers to listed choices that take the place which that expert prefers ({named})",
+        f"answers to listed choices take the place which that expert prefers ({named})",
         [place == usual[expert] for expert, taken in places.items() for place in taken],
     )
 
@@ -111,7 +111,7 @@ def _negation(answers: Sequence[_Answer]) -> Habit | None:
     if len(negated) < FEWEST or len(others) < FEWEST:
         return None
     elsewhere = sum(others) / len(others)
-    what = f'right answers to questions with a "not"; to all others {elsewhere:.0%}'
+    what = f'answers to questions with a "not" are right, and of all others {elsewhere:.0%}'
     return Habit(what=what, share=sum(negated) / len(negated), of=len(negated))
 
 

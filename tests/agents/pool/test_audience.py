@@ -96,7 +96,7 @@ async def test_before_there_is_an_archive_seeds_answer_examples_once(
         assert {False} in verdicts
         (habit,) = audience.habits
         assert habit.what == (
-            "wrong answers that are the one which that expert gives most often "
+            "wrong answers are the one which that expert gives most often "
             "(numbers: '7777', words: '7777')"
         )
         asked = len(broker.asked)
@@ -177,11 +177,11 @@ def habits(exchanges: Sequence[Exchange]) -> dict[str, tuple[float, int]]:
 
 def test_echoes_of_numbers_and_samples_are_counted_among_wrong_answers() -> None:
     sums = [exchange(f"What is {n} + 3?", str(n + 3), a="3.", b=str(n + 3)) for n in range(10, 20)]
-    assert habits(sums)["wrong answers that are the last number of the question"] == (1.0, 10)
+    assert habits(sums)["wrong answers are the last number of the question"] == (1.0, 10)
     named = [
         exchange(f"Give the day after {n} May, as in 3 June.", f"{n} June", a="3") for n in range(8)
     ]
-    sample = "wrong answers that are the sample that the question gives for the form of answers"
+    sample = "wrong answers are the sample that the question gives for the form of answers"
     assert habits(named)[sample] == (1.0, 8)
 
 
@@ -201,7 +201,7 @@ def test_a_preferred_place_among_listed_choices_is_counted_right_or_wrong() -> N
     ]
     found = {h.what: h.share for h in habits_of(asked) if "listed choices" in h.what}
     assert found == {
-        "answers to listed choices that take the place which that expert prefers "
+        "answers to listed choices take the place which that expert prefers "
         "(a: number 3, b: number 2)": 1.0
     }
 
@@ -210,7 +210,7 @@ def test_a_not_that_is_ignored_shows_beside_other_questions() -> None:
     plain = [exchange(f"Which of {n} is red?", "x", a="x") for n in range(6)]
     negated = [exchange(f"Which of {n} is not red?", "y", a="x") for n in range(6)]
     found = habits([*plain, *negated])
-    assert found['right answers to questions with a "not"; to all others 100%'] == (0.0, 6)
+    assert found['answers to questions with a "not" are right, and of all others 100%'] == (0.0, 6)
     assert not any("not" in what for what in habits(plain)), "too few tell nothing"
 
 

@@ -60,7 +60,7 @@ AUDIENCE = Audience(
     experts=8,
     max_tokens=24,
     exchanges=(SEPARATING,),
-    habits=(Habit(what="wrong answers that are the last number", share=0.375, of=40),),
+    habits=(Habit(what="wrong answers are the last number", share=0.375, of=40),),
 )
 ASSIGNMENT = Assignment(
     id="g0-a00",
@@ -162,7 +162,7 @@ def test_both_agents_are_told_who_answers(store: RunStore) -> None:
     assert told["tokens_of_an_answer"] == 24
     (shown,) = told["questions_and_replies"]
     assert {reply["passed"] for reply in shown["replies"]} == {True, False}
-    assert told["habits"] == ["38% of 40 wrong answers that are the last number"]
+    assert told["habits"] == ["38% of 40 wrong answers are the last number"]
     assert "at once. They have 24 tokens" in flat(system.content)
     assert "may reason freely" not in system.content
 
