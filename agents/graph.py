@@ -40,6 +40,7 @@ from agents.pool.assignments import (
     report_finished,
     require_families,
 )
+from agents.pool.audience import audience_of
 from agents.pool.curation import curate
 from agents.progress import ProgressEvent
 from agents.scientist.subgraph import ScientistContext, build_scientist
@@ -129,13 +130,18 @@ def _bound(step: Callable[..., Any], context: RunContext | None) -> Callable[...
 
 
 async def opening(state: RunState, runtime: Handles) -> RunState:
-    """Begin, or go on behind the last generation; a new run gets a wave of founding assignments."""
+    """Begin, or go on behind the last generation; a new run gets a wave of founding assignments.
+
+    Scientists are told who answers: before the first wave, seeds answer a few example questions.
+    """
     context = runtime.context
     latest = context.store.latest_archive()
     if latest is not None:
         return {"generation": latest[0] + 1}
     await adopt_given(context)
-    open_founding_wave(context)
+    if needs_another_wave(context):
+        with phase(context, "opening"):
+            open_founding_wave(context, await audience_of(context))
     return {"generation": 0}
 
 
@@ -186,7 +192,8 @@ async def selection(state: RunState, runtime: Handles) -> RunState:
 async def curation(state: RunState, runtime: Handles) -> None:
     """Retire families and write assignments."""
     with phase(runtime.context, "curation"):
-        curate(runtime.context, state["generation"])
+        audience = await audience_of(runtime.context)
+        curate(runtime.context, state["generation"], audience)
 
 
 async def evolution(state: RunState, runtime: Handles) -> None:

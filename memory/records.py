@@ -240,16 +240,65 @@ class Family(Record):
         )
 
 
+class Said(Record):
+    """What one expert answered to a question, as it was graded."""
+
+    expert: str
+    answer: str
+    passed: bool
+
+
+class Exchange(Record):
+    """A question of a family, an answer that is right, and what experts answered."""
+
+    question: str
+    reference: str
+    replies: tuple[Said, ...]
+
+
+class Habit(Record):
+    """What experts do in place of solving a question.
+
+    Attributes:
+        what: in words, beginning with what is counted.
+        share: of the answers that are counted.
+        of: how many those are.
+    """
+
+    what: str
+    share: float
+    of: int
+
+
+class Audience(Record):
+    """Whom a scientist writes for: the population when the assignment was written.
+
+    Attributes:
+        parameters: of the model of one expert.
+        experts: how many the archive holds.
+        max_tokens: of one answer.
+        exchanges: a few real questions with replies and verdicts.
+        habits: computed from all answers that were at hand.
+    """
+
+    parameters: int
+    experts: int
+    max_tokens: int
+    exchanges: tuple[Exchange, ...] = ()
+    habits: tuple[Habit, ...] = ()
+
+
 class Assignment(Record):
     """What a scientist is asked for.
 
     Attributes:
         parent: the family to start from (required but for `novel`).
         inspirations: up to three families of the pool, shown for contrast.
-        weak_spots: capabilities at which the archive fails, in words.
+        weak_spots: capabilities that about half of the archive has, in words.
         lately_rejected: short lines, `name: reason`, so that mistakes are not repeated.
         taken_names: names of families that there are, so that they are not written again.
         field: a field that the pool has few families of; "" if none is named.
+        audience: who answers; None where that is not known.
         rng_seed: seeds the sampling of all calls for this assignment.
     """
 
@@ -263,6 +312,7 @@ class Assignment(Record):
     lately_rejected: tuple[str, ...] = ()
     taken_names: tuple[str, ...] = ()
     field: str = ""
+    audience: Audience | None = None
     rng_seed: int
 
 

@@ -6,7 +6,14 @@ Sections are Jinja2 templates. A file of the same name in the user's folder repl
 """
 
 from prompts.errors import PromptError, PromptFileError, PromptVariableError
-from prompts.library import Message, Prompt, PromptLibrary, Rendered, worked_example
+from prompts.library import (
+    Message,
+    Prompt,
+    PromptLibrary,
+    Rendered,
+    example_programs,
+    worked_example,
+)
 
 __all__ = [
     "Message",
@@ -16,5 +23,6 @@ __all__ = [
     "PromptLibrary",
     "PromptVariableError",
     "Rendered",
+    "example_programs",
     "worked_example",
 ]

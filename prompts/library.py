@@ -22,6 +22,7 @@ Message = tuple[MessageRole, str]
 """One turn: who speaks, and the text."""
 
 OWN_FOLDER = Path(__file__).resolve().parent
+_EXAMPLES = OWN_FOLDER / "example"
 HASH_DIGITS = 16
 _PARTS = re.compile(r"\A\+\+\+\n(?P<front>.*?)^\+\+\+\n(?P<body>.*)\Z", re.DOTALL | re.MULTILINE)
 _SECTION = re.compile(r"^=== (\w+) ===\n", re.MULTILINE)
@@ -279,8 +280,14 @@ def _check_variables(prompt: Prompt, variables: Mapping[str, object]) -> None:
 
 def worked_example() -> dict[str, Any]:
     """The proposal that `propose` shows: the family folder `prompts/example`, as one object."""
-    folder = OWN_FOLDER / "example"
-    example: dict[str, Any] = json.loads((folder / "task.json").read_text(encoding="utf-8"))
-    code = (folder / "task.py").read_text(encoding="utf-8")
+    metadata = (_EXAMPLES / "task.json").read_text(encoding="utf-8")
+    example: dict[str, Any] = json.loads(metadata)
+    code = example_programs()["task"]
     ordered = ["name", "description", "capability", "difficulty"]
     return {key: example.pop(key) for key in ordered} | {"code": code} | example
+
+
+def example_programs() -> dict[str, str]:
+    """The worked example's program, `task`, and others that a population is first tried on."""
+    files = sorted(_EXAMPLES.glob("*.py"))
+    return {path.stem: path.read_text(encoding="utf-8") for path in files}

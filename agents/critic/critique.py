@@ -10,11 +10,15 @@ from agents.families.proposal import Proposal
 from agents.families.views import (
     answers_view,
     assignment_view,
-    family_view,
+    audience_view,
+    curve_view,
     gates_view,
-    parent_of,
+    parent_shown,
     proposal_view,
+    rounds_view,
+    rule_view,
 )
+from agents.settings import CalibrationSettings
 from memory.randomness import derive_seed
 from memory.records import Assignment, Draft, Verdict
 from memory.store import RunStore
@@ -32,30 +36,56 @@ class CritiqueReply(BaseModel):
     problems: list[str]
 
 
-def shown_to_critic(store: RunStore, assignment: Assignment, draft: Draft) -> dict[str, object]:
-    """The variables of the prompt: the draft, what the gates found and what experts answered."""
-    proposal = Proposal.of(draft)
-    parent = parent_of(store, assignment)
+def shown_to_critic(
+    store: RunStore,
+    assignment: Assignment,
+    draft: Draft,
+    *,
+    rounds_left: int = 0,
+    rule: CalibrationSettings,
+) -> dict[str, object]:
+    """The variables of the prompt: the draft, what was found about it, and the rounds before it.
+
+    Args:
+        store: of the run.
+        assignment: what was asked for.
+        draft: the last one.
+        rounds_left: in which the scientist may still change it.
+        rule: on difficulty.
+    """
+    proposal, audience = Proposal.of(draft), assignment.audience
+    earlier = [other for other in store.drafts(assignment.id) if other.round < draft.round]
     assert draft.gates is not None
     return {
         "assignment": assignment_view(assignment),
-        "parent": family_view(parent) if parent else None,
+        "audience": audience_view(audience) if audience else None,
+        "rule": rule_view(rule),
+        **parent_shown(store, assignment),
         "family": proposal_view(proposal),
         "code": proposal.code,
         "gates": gates_view(draft.gates),
-        "answers": answers_view(draft.answers),
+        "curve": curve_view(draft.curve),
+        "answers": answers_view(draft.answers, draft.gates.instructions),
+        "earlier": rounds_view(earlier),
+        "rounds_left": rounds_left,
     }
 
 
 async def criticise(
-    chat: ChatClient, store: RunStore, assignment: Assignment, draft: Draft
+    chat: ChatClient,
+    store: RunStore,
+    assignment: Assignment,
+    draft: Draft,
+    *,
+    rounds_left: int = 0,
+    rule: CalibrationSettings,
 ) -> Completion[CritiqueReply]:
     """Ask the critic for a verdict; a reply that cannot be parsed is requested once more.
 
     Raises:
         EndpointError, ContextLengthError, BudgetExhausted: as the chat client.
     """
-    variables = shown_to_critic(store, assignment, draft)
+    variables = shown_to_critic(store, assignment, draft, rounds_left=rounds_left, rule=rule)
     for sample in range(CRITIC_ATTEMPTS):
         seed = derive_seed(assignment.rng_seed, draft.round, "critique", sample)
         place = Place(assignment.id, draft.round, sample, seed)

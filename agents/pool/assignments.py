@@ -7,14 +7,18 @@ from collections.abc import Sequence
 
 from agents.context import RunContext
 from agents.errors import JudgingError
+from agents.families.exchanges import cut_middle
+from agents.pool.fields import FIELDS, lacking_fields
 from agents.pool.rates import pass_rates
 from agents.pool.vain import explain
 from memory.randomness import derive_seed, stream
-from memory.records import Assignment, AssignmentKind, FoundingInVain, FoundingWave
+from memory.records import Assignment, AssignmentKind, Audience, FoundingInVain, FoundingWave
 
 FOUNDING_MARGIN = 1.4
 """Assignments per free place of the pool: about one proposal in four is rejected, and a second
 wave takes longer than a few more proposals in the first."""
+REJECTION_LENGTH = 300
+"""Characters of a late rejection's detail that scientists are shown."""
 
 
 def needs_another_wave(context: RunContext) -> bool:
@@ -49,8 +53,13 @@ def require_families(context: RunContext) -> None:
     )
 
 
-def open_founding_wave(context: RunContext) -> None:
-    """Write the next wave of founding assignments, where one is needed."""
+def open_founding_wave(context: RunContext, audience: Audience | None = None) -> None:
+    """Write the next wave of founding assignments, where one is needed.
+
+    Args:
+        context: of the run.
+        audience: who answers, as the scientists are told.
+    """
     if not needs_another_wave(context):
         return
     store, pool = context.store, context.config.pool
@@ -59,12 +68,15 @@ def open_founding_wave(context: RunContext) -> None:
     count = max(4, math.ceil(free * FOUNDING_MARGIN))
     with store.once(f"founding-wave-{wave}", 0) as due:
         if due:
-            _write_assignments(context, 0, [("novel", None)] * count)
+            _write_assignments(context, 0, [("novel", None)] * count, audience)
             store.add_event(FoundingWave(wave=wave, assignments=count))
 
 
 def _write_assignments(
-    context: RunContext, generation: int, requests: Sequence[tuple[AssignmentKind, str | None]]
+    context: RunContext,
+    generation: int,
+    requests: Sequence[tuple[AssignmentKind, str | None]],
+    audience: Audience | None = None,
 ) -> None:
     store, pool = context.store, context.config.pool
     first = len(store.assignments(generation))
@@ -73,6 +85,7 @@ def _write_assignments(
     rejected = _lately_rejected(context)
     names = [family.name for family in store.families()]
     taken = tuple(names[max(0, len(names) - pool.taken_names) :])
+    fields = _fields(context, generation, requests)
     for index, (kind, parent) in enumerate(requests, start=first):
         rng = stream(context.config.seed, generation, "inspirations", index)
         others = [family for family in active if family != parent]
@@ -89,21 +102,42 @@ def _write_assignments(
                 weak_spots=weak_spots,
                 lately_rejected=rejected,
                 taken_names=taken,
+                field=fields[index - first],
+                audience=audience,
                 rng_seed=derive_seed(context.config.seed, generation, "assignment", index),
             )
         )
 
 
+def _fields(
+    context: RunContext, generation: int, requests: Sequence[tuple[AssignmentKind, str | None]]
+) -> list[str]:
+    """The field of each request: one that the pool lacks for a novel family, else its parent's."""
+    store = context.store
+    present = [family.field for family in store.families("active")]
+    for status in ("open", "candidate"):
+        present += [assignment.field for assignment in store.assignments(status=status)]
+    order = stream(context.config.seed, generation, "fields").permutation(len(FIELDS))
+    novel = sum(kind == "novel" for kind, _ in requests)
+    lacking = iter(lacking_fields(present, novel, [int(place) for place in order]))
+    return [
+        next(lacking) if kind == "novel" or parent is None else store.family(parent).field
+        for kind, parent in requests
+    ]
+
+
 def _weak_spots(context: RunContext) -> tuple[str, ...]:
-    """Capabilities of the active families that the fewest archive experts pass."""
+    """Capabilities of the active families that about half of the archive passes."""
     active = context.store.families("active")
     rates = pass_rates([family.id for family in active], context.archive_skills())
-    known = sorted((f for f in active if f.id in rates), key=lambda f: (rates[f.id], f.id))
-    failing = dict.fromkeys(family.capability for family in known if rates[family.id] < 0.5)
-    return tuple(failing)[: context.config.pool.weak_spots]
+    known = [family for family in active if 0 < rates.get(family.id, 0) < 1]
+    known.sort(key=lambda family: (abs(rates[family.id] - 0.5), family.id))
+    separating = dict.fromkeys(family.capability for family in known)
+    return tuple(separating)[: context.config.pool.weak_spots]
 
 
 def _lately_rejected(context: RunContext) -> tuple[str, ...]:
+    """The newest rejections: name, field, reason, and of a long detail beginning and end."""
     lines = []
     for assignment in context.store.assignments(status="rejected")[::-1]:
         _, rejection, _ = context.store.assignment_status(assignment.id)
@@ -111,7 +145,9 @@ def _lately_rejected(context: RunContext) -> tuple[str, ...]:
         proposal = drafts[-1].proposal if drafts else None
         name = proposal.get("name", "unnamed") if proposal else "unreadable proposal"
         if rejection is not None:
-            lines.append(f"{name}: {rejection.reason} ({rejection.detail})"[:200])
+            field = f" [{assignment.field}]" if assignment.field else ""
+            detail = cut_middle(rejection.detail, REJECTION_LENGTH)
+            lines.append(f"{name}{field}: {rejection.reason} ({detail})")
         if len(lines) == context.config.pool.lately_rejected:
             break
     return tuple(lines)

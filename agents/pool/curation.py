@@ -19,7 +19,7 @@ from agents.pool.rates import discrimination, pass_rates
 from agents.progress import ProgressEvent
 from agents.settings import PoolSettings
 from memory.randomness import stream
-from memory.records import AssignmentKind, Family
+from memory.records import AssignmentKind, Audience, Family
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +118,14 @@ def _kind(rate: float, settings: PoolSettings, rng: np.random.Generator) -> Assi
     return "novel" if rng.random() < settings.novel_share else "related"
 
 
-def curate(context: RunContext, generation: int) -> None:
-    """Retire and hold families, and write the assignments of an adaptation, in one transaction."""
+def curate(context: RunContext, generation: int, audience: Audience | None = None) -> None:
+    """Retire and hold families, and write the assignments of an adaptation, in one transaction.
+
+    Args:
+        context: of the run.
+        generation: before which the pool adapts.
+        audience: who answers, as the scientists are told.
+    """
     store = context.store
     with store.once("curation", generation) as due:
         if not due:
@@ -131,7 +137,7 @@ def curate(context: RunContext, generation: int) -> None:
         replaced = [family.id for family in active if held_parent(store, family) is not None]
         plan = plan_adaptation(active, rates, context.config.pool, rng, replaced)
         _apply(context, plan)
-        _write_assignments(context, generation, plan.requests)
+        _write_assignments(context, generation, plan.requests, audience)
     context.progress(
         ProgressEvent(
             "line",

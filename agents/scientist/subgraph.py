@@ -9,8 +9,9 @@ cache and writes the same drafts again.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal, NotRequired, Self, TypedDict
 
@@ -29,12 +30,13 @@ from agents.families.proposal import Proposal
 from agents.families.views import parent_of
 from agents.judge.examiner import rater_of
 from agents.scientist.messages import (
-    last_reply,
+    Extent,
+    conversation,
+    extents,
     shown_to_proposer,
     shown_to_refiner,
-    without_extras,
 )
-from agents.settings import ScientistSettings
+from agents.settings import CalibrationSettings, ScientistSettings
 from agents.trial import run_gates
 from agents.trial.levels import Calibrated
 from agents.trial.panel import answer_trial
@@ -73,6 +75,7 @@ class ScientistContext:
         trial: lets current experts answer a proposal that passed them, and finds its level.
         novelty: compares a family with the pool; None for a new one.
         can_rate: whether a rater grades rated families.
+        calibration: the rule on difficulty, of which both agents are told.
     """
 
     store: RunStore
@@ -82,6 +85,7 @@ class ScientistContext:
     trial: Callable[[Assignment, Proposal, GateReport], Awaitable[Calibrated]]
     novelty: Callable[[Assignment, Family], Awaitable[Rejection | None]]
     can_rate: bool = False
+    calibration: CalibrationSettings = field(default_factory=CalibrationSettings)
 
     @classmethod
     def of_run(cls, run: RunContext) -> Self:
@@ -104,8 +108,17 @@ class ScientistContext:
         async def novelty(assignment: Assignment, family: Family) -> Rejection | None:
             return await novelty_verdict(run, assignment, family)
 
-        scientist = run.config.scientist
-        return cls(run.store, run.chat, scientist, gates, trial, novelty, run.has_rater)
+        config = run.config
+        return cls(
+            run.store,
+            run.chat,
+            config.scientist,
+            gates,
+            trial,
+            novelty,
+            run.has_rater,
+            config.calibration,
+        )
 
 
 ScientistRuntime = Runtime[ScientistContext]
@@ -145,9 +158,10 @@ async def propose(state: ScientistState, runtime: ScientistRuntime) -> dict[str,
         context.store.put_draft(Draft(assignment=assignment.id, round=0, proposal=own))
         return {"round": 0, "step": "trial"}
 
-    async def ask(view: Assignment) -> Completion[Proposal]:
-        shown = shown_to_proposer(context.store, view, can_rate=context.can_rate)
-        return await context.chat.ask("propose", _place(view, 0, "propose"), shown, Proposal)
+    async def ask(extent: Extent) -> Completion[Proposal]:
+        shown = _opening(context, extent.assignment)
+        place = _place(assignment, 0, "propose")
+        return await context.chat.ask("propose", place, shown, Proposal)
 
     return await _write(context, assignment, 0, ask)
 
@@ -156,17 +170,20 @@ async def refine(state: ScientistState, runtime: ScientistRuntime) -> dict[str, 
     """Ask for a changed draft, given the results of the last one."""
     context, number = runtime.context, state["round"] + 1
     assignment = context.store.assignment(state["assignment"])
-    last, rounds_left = _draft(context, state), context.settings.max_refinements - number
+    drafts, rounds = context.store.drafts(assignment.id), context.settings.max_refinements
+    *earlier, last = [draft for draft in drafts if draft.round < number]
 
-    async def ask(view: Assignment) -> Completion[Proposal]:
-        shown = shown_to_proposer(context.store, view, can_rate=context.can_rate)
-        opening = messages_of(context.chat.prompts.render("propose", **shown))
+    async def ask(extent: Extent) -> Completion[Proposal]:
+        prompts, whole = context.chat.prompts, extent.whole
+        opening = messages_of(prompts.render("propose", **_opening(context, extent.assignment)))
         return await context.chat.ask(
             "refine",
-            _place(view, number, "refine"),
-            shown_to_refiner(last, rounds_left),
+            _place(assignment, number, "refine"),
+            shown_to_refiner(last, rounds - number, () if whole else earlier),
             Proposal,
-            before=[*opening, last_reply(context.store, last)],
+            before=conversation(
+                prompts, context.store, opening, [*earlier, last], rounds, whole=whole
+            ),
         )
 
     return await _write(context, assignment, number, ask)
@@ -229,7 +246,15 @@ async def critique(state: ScientistState, runtime: ScientistRuntime) -> dict[str
     context, draft = runtime.context, _draft(runtime.context, state)
     assignment = context.store.assignment(draft.assignment)
     try:
-        reply = await criticise(context.chat, context.store, assignment, draft)
+        left = context.settings.max_refinements - draft.round
+        reply = await criticise(
+            context.chat,
+            context.store,
+            assignment,
+            draft,
+            rounds_left=left,
+            rule=context.calibration,
+        )
     except (EndpointError, ContextLengthError) as error:
         return _reject(context, assignment.id, await _unanswered(context, error))
     if reply.parsed is None:
@@ -255,18 +280,22 @@ async def _write(
     context: ScientistContext,
     assignment: Assignment,
     number: int,
-    ask: Callable[[Assignment], Awaitable[Completion[Proposal]]],
+    ask: Callable[[Extent], Awaitable[Completion[Proposal]]],
 ) -> dict[str, Any]:
     """Ask the scientist, and store its proposal as the draft of this round.
 
-    A conversation that is too long for the model is sent again without the parts that only inspire
-    or warn; if it is still too long, the assignment is rejected.
+    A conversation that is too long for the model is sent again in a shorter form; if the shortest
+    is still too long, the assignment is rejected.
     """
+    *longer, shortest = extents(assignment, number)
+    reply: Completion[Proposal] | None = None
     try:
-        try:
-            reply = await ask(assignment)
-        except ContextLengthError:
-            reply = await ask(without_extras(assignment))
+        for extent in longer:
+            with contextlib.suppress(ContextLengthError):
+                reply = await ask(extent)
+                break
+        if reply is None:
+            reply = await ask(shortest)
     except (EndpointError, ContextLengthError) as error:
         return _reject(context, assignment.id, await _unanswered(context, error))
     proposal = reply.parsed.to_json() if reply.parsed else None
@@ -276,6 +305,18 @@ async def _write(
     if proposal is None:
         return _again(context, draft, Rejection(reason="malformed", detail=problem or ""))
     return {"round": number, "step": "trial"}
+
+
+def _opening(context: ScientistContext, assignment: Assignment) -> dict[str, object]:
+    """What the conversation begins with."""
+    rounds = context.settings.max_refinements
+    return shown_to_proposer(
+        context.store,
+        assignment,
+        can_rate=context.can_rate,
+        rounds_left=rounds,
+        rule=context.calibration,
+    )
 
 
 def _place(assignment: Assignment, number: int, purpose: str) -> Place:

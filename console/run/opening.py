@@ -30,6 +30,7 @@ from memory.novelty.memory import NoveltyMemory
 from memory.novelty.recorded import RecordedEmbedder
 from memory.spans import tracing
 from memory.store import RunStore
+from prompts import example_programs
 
 
 @asynccontextmanager
@@ -72,7 +73,7 @@ async def open_context(
         sandbox = await asyncio.to_thread(
             open_sandbox,
             config.sandbox,
-            ours=wrote if is_all_ours(config, store) else None,
+            ours=_ours if is_all_ours(config, store) else None,
             judge=consulted(chat, config.judge.votes, config.seed) if has_rater else None,
         )
         stack.push_async_callback(sandbox.close)
@@ -96,3 +97,8 @@ async def open_context(
             else None,
             progress=progress,
         )
+
+
+def _ours(code: str) -> bool:
+    """Whether a program is a family of the offline scientist, or an example of the prompts."""
+    return wrote(code) or code in example_programs().values()

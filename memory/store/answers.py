@@ -50,11 +50,13 @@ class AnswerTables(Database):
         """The first of a genome's answers to one instance that most of its grades pass, or None."""
         where = "WHERE genome_id = ? AND instance_hash = ?"
         found = self._records(_ANSWERS, where, (genome_id, instance_hash))
-        for answer in sorted(found, key=lambda item: (item.sample, item.key)):
-            grades = list(self._records(_GRADES, "WHERE answer_key = ?", (answer.key,)))
-            if 2 * sum(grade.passed for grade in grades) > len(grades):
-                return answer
-        return None
+        ordered = sorted(found, key=lambda item: (item.sample, item.key))
+        return next((answer for answer in ordered if self.verdict(answer.key)), None)
+
+    def verdict(self, answer_key: str) -> bool | None:
+        """Whether most grades of an answer pass it; None if it has none."""
+        grades = list(self._records(_GRADES, "WHERE answer_key = ?", (answer_key,)))
+        return 2 * sum(grade.passed for grade in grades) > len(grades) if grades else None
 
     def put_grades(self, grades: Sequence[Grade]) -> None:
         """Keep many grades in one transaction; the first under a key stays.

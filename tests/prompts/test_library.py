@@ -16,13 +16,19 @@ from prompts import PromptFileError, PromptLibrary, PromptVariableError, worked_
 REPLIES = (Proposal, CritiqueReply, NoveltyReply, ConsultingReply, RatingReply)
 
 FAMILY = {"name": "Sums", "description": "Add.", "capability": "adding", "difficulty": 1}
+RULE = {"low": 15, "high": 85, "instances": 4}
+PARENT = FAMILY | {"experts_graded": 8, "experts_that_pass": 1}
 VARIABLES: dict[str, dict[str, object]] = {
     "consult": {"instructions": "Greet.", "criteria": ["friendly"], "submission": "Hello!"},
     "answer": {"instructions": "Add 1 and 2."},
     "propose": {
-        "assignment": {"kind": "novel"},
-        "parent": None,
-        "parent_code": None,
+        "assignment": {"kind": "novel", "field": "equations"},
+        "audience": None,
+        "rule": RULE,
+        "rounds_left": 3,
+        "parent": PARENT,
+        "parent_answers": [],
+        "parent_code": "class TaskFamily: ...",
         "inspirations": [FAMILY],
         "weak_spots": ["adding"],
         "lately_rejected": ["Sums: duplicate"],
@@ -34,12 +40,20 @@ VARIABLES: dict[str, dict[str, object]] = {
         "problem": None,
         "gates": {"code": "leaked"},
         "critique": None,
+        "curve": [],
         "answers": [],
+        "earlier": [],
         "rounds_left": 2,
     },
     "critique": {
         "assignment": {"kind": "harder"},
-        "parent": FAMILY,
+        "audience": None,
+        "rule": RULE,
+        "rounds_left": 3,
+        "parent": PARENT,
+        "parent_answers": [],
+        "curve": [],
+        "earlier": [],
         "family": FAMILY,
         "code": "class TaskFamily: ...",
         "gates": {"code": None},
@@ -89,7 +103,7 @@ def test_propose_words_each_kind_of_its_own(kind: str) -> None:
     library = PromptLibrary()
     texts = {
         other: library.render(
-            "propose", **(VARIABLES["propose"] | {"assignment": {"kind": other}})
+            "propose", **(VARIABLES["propose"] | {"assignment": {"kind": other, "field": ""}})
         ).messages[1][1]
         for other in ("novel", "related", "harder", "easier")
     }

@@ -27,10 +27,10 @@ from prompts import worked_example
 from tests.agents.cases import ScriptedSandbox, family, unlike_all
 
 KEYS = [
-    ("scientist", "propose", 0, "3800008a23a379d9e21b6bd93e71fb24"),
-    ("critic", "critique", 0, "c1dce6e457ee93cf05a3400e70748e25"),
-    ("scientist", "refine", 1, "9086e43ccc629f86fa0a0b26a57f0792"),
-    ("critic", "critique", 1, "86d2052c976ba14f1dce2821a2009786"),
+    ("scientist", "propose", 0, "7bfa6e1976115c97f659e62fa2a1bb43"),
+    ("critic", "critique", 0, "604d13abaa0f78164a2da98b9740cff4"),
+    ("scientist", "refine", 1, "3c91ffed6cb7a29f0d662604efab8f98"),
+    ("critic", "critique", 1, "b1390e406245a772778499e485bd8fd3"),
     ("critic", "novelty", 0, "55c972cbc100a96536212271cd39e894"),
     ("rater", "rate", 0, "138941638d39ee9fe864cbe6c79f7f8b"),
     ("rater", "gibberish", 0, "25e23b285f461dc3538dd5e5b4887359"),
@@ -40,8 +40,8 @@ KEYS = [
     ("rater", "appraise", 0, "3a40a5ea426731144b6a31170d437f7e"),
     ("rater", "mark", 0, "3c1e1941fa78cb449029a91e0342b38a"),
 ]
-"""Role, purpose, round and key of one call of each prompt, as commit 8a23975 made them. They
-change with the text of a prompt; with nothing else may they change."""
+"""Role, purpose, round and key of one call of each prompt. They change with the text of a prompt
+and with what an agent is shown; with nothing else may they change."""
 
 REPLIES = {
     "Proposal": worked_example(),

@@ -29,7 +29,13 @@ def test_every_name_gives_a_short_folder_name(name: str) -> None:
 
 
 def test_a_family_is_its_proposal_and_facts() -> None:
-    proposal = Proposal.model_validate(worked_example() | {"rated": True, "rubric": "Be kind."})
+    closed = {
+        "reference_answers": {"1": "4", "2": "5"},
+        "wrong_answers": {"1": ["14"], "2": ["22"]},
+        "rated": True,
+        "rubric": "Be kind.",
+    }
+    proposal = Proposal.model_validate(worked_example() | closed)
     draft = Draft(assignment="g0-a00", round=0, proposal=proposal.to_json())
     accepted = proposal.to_family(report_of(proposal), id="f0", scientist="model")
     assert Proposal.of(accepted) == Proposal.of(draft) == proposal

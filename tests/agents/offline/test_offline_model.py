@@ -21,6 +21,8 @@ from memory.records import Json
 from prompts import PromptLibrary, worked_example
 
 PROMPTS = PromptLibrary()
+RULE = {"low": 15, "high": 85, "instances": 4}
+PASSED = {"experts_graded": 8, "experts_that_pass": 4}
 CHAIN = Sketch(("chain_sum",), 2, "plain", 5, own_scorer=True)
 
 
@@ -40,8 +42,18 @@ def proposing(
 ) -> list[dict[str, str]]:
     rendered = PROMPTS.render(
         "propose",
-        assignment={"id": "g0-a00", "kind": kind, "generation": 0, "index": index},
-        parent=view(parent) if parent else None,
+        assignment={
+            "id": "g0-a00",
+            "kind": kind,
+            "generation": 0,
+            "index": index,
+            "field": "",
+        },
+        audience=None,
+        rule=RULE,
+        rounds_left=3,
+        parent=view(parent) | PASSED if parent else None,
+        parent_answers=[],
         parent_code=write(parent)["code"] if parent else None,
         inspirations=inspirations or [],
         weak_spots=weak_spots or [],
@@ -72,7 +84,9 @@ def refined(
         problem=None,
         gates={"code": gate},
         critique={"verdict": "refine", "problems": problems} if problems else None,
+        curve=[],
         answers=[],
+        earlier=[],
         rounds_left=2,
     )
     said = {"role": "assistant", "content": json.dumps(write(last))}
@@ -105,7 +119,13 @@ def criticised(
     rendered = PROMPTS.render(
         "critique",
         assignment={"id": "g0-a00", "kind": kind, "generation": 0, "index": 0},
+        audience=None,
+        rule=RULE,
+        rounds_left=3,
         parent=view(parent) if parent else None,
+        parent_answers=[],
+        curve=[],
+        earlier=[],
         family={key: value for key, value in proposal.items() if key != "code"},
         code=proposal["code"],
         gates={"passed": True, "code": None, "detail": "", "instructions": instructions},

@@ -20,7 +20,7 @@ from agents.families.proposal import Proposal
 from agents.offline import OfflineTransport
 from agents.scientist.messages import shown_to_proposer
 from agents.scientist.subgraph import ScientistContext, build_scientist, candidate_family
-from agents.settings import ScientistSettings
+from agents.settings import CalibrationSettings, ScientistSettings
 from agents.trial.levels import Calibrated
 from memory.records import (
     Assignment,
@@ -42,12 +42,13 @@ ACCEPT = {"verdict": "accept", "problems": []}
 REFINE = {"verdict": "refine", "problems": ["Too hard: nobody passes; ask for less."]}
 REJECT = {"verdict": "reject", "problems": ["Guessable: the answer is always even."]}
 ANSWERS = (TrialAnswer(expert="base", instance="1", text="Answer: 4", extracted="4", passed=True),)
+RULE = CalibrationSettings()
 CURVE = (LevelRate(level=1, asked=1, passed=1),)
 PASSED = GateReport(
     code=None,
     instructions={"1": "Count.", "2": "Count again."},
     references={"1": "4", "2": "5"},
-    wrong={"1": ["5"], "2": ["4"]},
+    wrong={"1": ["14"], "2": ["22"]},
 )
 FAILED = GateReport(code="wrong_passes", detail="the wrong answer '5' scores 1")
 
@@ -269,14 +270,7 @@ async def test_a_scientist_hears_of_rated_families_only_where_somebody_rates(
     chat = scripted(store, [proposal()], [ACCEPT])
     await work(dataclasses.replace(context(store, chat), can_rate=True))
     assert "several\nvotes of a rater" in chat.asked[0][1][0].content.replace("  ", "")
-    rendered = PromptLibrary().render(
-        "propose",
-        **dict.fromkeys(("parent", "parent_code")),
-        **dict.fromkeys(("inspirations", "weak_spots", "lately_rejected", "taken_names"), ()),
-        assignment={"kind": "novel"},
-        example=worked_example(),
-        can_rate=False,
-    )
+    rendered = PromptLibrary().render("propose", **shown_to_proposer(store, ASSIGNMENT, rule=RULE))
     assert "nobody here grades by a rubric" in rendered.messages[0][1]
 
 
@@ -319,7 +313,7 @@ async def test_the_family_record_tells_where_it_comes_from(store: RunStore) -> N
     family = candidate_family(store, ASSIGNMENT)
     assert family.id == "g0-a00-passengers-on-two-buses"
     assert family.instructions == PASSED.instructions
-    assert family.reference_answers == {"1": "4", "2": "5"}
+    assert family.reference_answers == PASSED.references
     assert family.scientist == "scripted-scientist"
     assert family.revisions == 1
     assert set(family.prompt_hashes) == {"propose", "refine", "critique"}
@@ -397,7 +391,11 @@ async def test_novelty_beside_too_many_neighbours_is_asked_beside_the_nearest(
 async def test_a_reply_that_the_prompt_does_not_ask_for_is_a_fault(store: RunStore) -> None:
     chat = ChatClient(EndpointsSettings(), store, transport=OfflineTransport())
     with pytest.raises(AssertionError, match="asks for Proposal"):
-        await chat.ask("propose", Place("g0-a00"), shown_to_proposer(store, ASSIGNMENT))
+        await chat.ask(
+            "propose",
+            Place("g0-a00"),
+            shown_to_proposer(store, ASSIGNMENT, rule=RULE),
+        )
     await chat.close()
 
 

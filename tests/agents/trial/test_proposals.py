@@ -22,7 +22,7 @@ from agents.chat.structured import parse_object
 from agents.critic.critique import shown_to_critic
 from agents.families.proposal import Proposal
 from agents.sandbox import Sandbox, Submission, open_sandbox
-from agents.settings import GateSettings, SandboxSettings
+from agents.settings import CalibrationSettings, GateSettings, SandboxSettings
 from agents.trial import run_gates
 from agents.trial.clock import years_later
 from memory.records import Assignment, Draft, TrialAnswer
@@ -113,7 +113,7 @@ async def test_a_critic_sees_what_it_needs_to_find_what_gates_cannot(
         gates=gates,
         answers=answers,
     )
-    shown = shown_to_critic(store, assignment, draft)
+    shown = shown_to_critic(store, assignment, draft, rule=CalibrationSettings())
     system, asked = messages_of(PromptLibrary().render("critique", **shown))
     assert (system.role, asked.role) == ("system", "user")
     assert proposal.code.strip() in asked.content
