@@ -1,6 +1,6 @@
 """What a strong scientist's drafts are worth to small experts, and what a family costs in calls.
 
-    python -m benchmarks.scientist [--capacity 20] [--folder runs/scientist] [--json]
+    python -m benchmarks.scientist [--capacity 17] [--folder runs/scientist] [--json]
 
 A script plays a strong model (`benchmarks.strong_scientist`): it writes families for the
 quickstart's experts over all planned fields, some of which are beyond them. A pool is founded with
@@ -29,7 +29,7 @@ from memory.store import RunStore
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--capacity", type=int, default=20, help="families of the founding pool")
+    parser.add_argument("--capacity", type=int, default=17, help="families of the founding pool")
     parser.add_argument("--folder", type=Path, help="keeps the run; a temporary folder if left out")
     parser.add_argument("--set", action="append", default=[], help="passed on to acdc run")
     parser.add_argument("--json", action="store_true")

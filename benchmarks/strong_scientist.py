@@ -1,9 +1,9 @@
 """A strong model that plays scientist and critic, from a script: families that were written before.
 
 It speaks chat completions on a port of its own, as an endpoint of a run does. For each assignment
-it gives a family of the field that is named, and after a refusal another form of it, the next
-family of the field, or one of another field. As a critic it states what can be seen cheaply and
-accepts the rest. What it reads are the labelled blocks of the prompts, as a model would.
+it gives a family of the field that is named, and after a refusal another form of it, or the next
+family of the field. As a critic it states what can be seen cheaply and accepts the rest. What it
+reads are the labelled blocks of the prompts, as a model would.
 """
 
 from __future__ import annotations
@@ -89,27 +89,33 @@ class StrongScientist:
 
     def _family(self, assignment: Mapping[str, Any], said: Sequence[str]) -> Written:
         """The family of a round, which is counted by what was said before."""
-        place = (str(assignment["id"]), len(said))
-        if place not in self._given:
-            last = str(json.loads(said[-1])["name"]) if said else ""
-            self._given[place] = self._next(str(assignment.get("field", "")), last)
-        return self._given[place]
+        name = str(assignment["id"])
+        if (name, len(said)) not in self._given:
+            last = self._given[name, len(said) - 1] if said else None
+            field = str(assignment.get("field", ""))
+            self._given[name, len(said)] = self._changed(last) if last else self._new(field)
+        return self._given[name, len(said)]
 
-    def _next(self, field: str, last: str) -> Written:
-        """An unused family.
-
-        Another form of the last one, else one of the field, else any.
+    def _new(self, field: str) -> Written:
+        """An unused family of the field, else any.
 
         Raises:
             LookupError: the script is at its end.
         """
         fresh = [family for family in self._left if not family.instead_of]
-        choices = [
-            *(family for family in self._left if last and family.instead_of == last),
-            *(family for family in fresh if family.field == field),
-            *fresh,
-            *self._left,
-        ]
+        of_field = [family for family in fresh if family.field == field]
+        return self._taken([*of_field, *fresh])
+
+    def _changed(self, last: Written) -> Written:
+        """What follows a refusal: another form of the last family, or another one of its field.
+
+        Where the script has none, the last one is sent again: it knows no better.
+        """
+        forms = [f for f in self._left if f.instead_of == last.proposal.name]
+        of_field = [f for f in self._left if not f.instead_of and f.field == last.field]
+        return self._taken([*forms, *of_field]) if forms or of_field else last
+
+    def _taken(self, choices: Sequence[Written]) -> Written:
         if not choices:
             raise LookupError("the script has no family left")
         self._left.remove(choices[0])

@@ -48,7 +48,7 @@ async def test_all_families_of_the_script_pass_the_gates() -> None:
         if not report.passed
     }
     assert refused == {}
-    assert all(3 <= report.levels <= 5 or report.levels == 2 for report in reports)
+    assert all(2 <= report.levels <= 5 for report in reports)
 
 
 async def gated(sandbox: Sandbox, written: Written) -> GateReport:
@@ -101,11 +101,9 @@ def test_a_refusal_gets_another_form_before_another_family_of_the_field() -> Non
     first = scientist.reply([asked])
     second = scientist.reply([asked, said(first), prompt("Gate report", {"code": "too_hard"})])
     third = scientist.reply([asked, said(first), asked, said(second), asked])
-    assert [name_in(reply) for reply in (first, second, third)] == [
-        "sums",
-        "short sums",
-        "products",
-    ]
+    fourth = scientist.reply([asked, *[said(first), asked] * 3])
+    names = [name_in(reply) for reply in (first, second, third, fourth)]
+    assert names == ["sums", "short sums", "products", "products"]
 
 
 @pytest.mark.parametrize(
