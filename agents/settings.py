@@ -107,7 +107,7 @@ class GateSettings(Settings):
         default=8000, ge=1, description="characters that an instruction may have"
     )
     seeds: int = Field(
-        default=6,
+        default=10,
         ge=2,
         description="seeds from which a generative family draws, at each of its levels, for its "
         "gates",

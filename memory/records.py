@@ -342,6 +342,7 @@ GateCode = Literal[
     "empty_passes",
     "echo_passes",
     "constant_answer",
+    "answers_missing",
     "levels_malformed",
     "instances_repeat",
     "choice_place",

@@ -11,7 +11,7 @@ from agents.families.items import Item, Rubric, items_of
 from agents.families.proposal import Proposal
 from agents.sandbox import Description
 from agents.settings import CalibrationSettings
-from agents.trial.claims import INSTANCES, choices
+from agents.trial.claims import INSTANCES, choices, place_of
 from memory.hashing import text_hash
 from memory.records import GateCode, GateReport, LevelRate, TrialAnswer, drawn
 
@@ -148,7 +148,7 @@ def _outside(rates: Sequence[LevelRate], settings: CalibrationSettings) -> tuple
     """What is wrong with a family that no level of which lies in the band."""
     seen = ", ".join(f"{rate.passed} of {rate.asked} at level {rate.level}" for rate in rates)
     for easier, harder in itertools.pairwise(rates):
-        if harder.rate - easier.rate > _noise(easier, harder):
+        if max(0.0, harder.rate) - max(0.0, easier.rate) > _noise(easier, harder):
             return (
                 "levels_disordered",
                 f"level {harder.level} is easier than level {easier.level}: right are {seen}",
@@ -218,6 +218,4 @@ def is_habit(answers: Sequence[TrialAnswer]) -> bool:
 
 def _place(answer: TrialAnswer) -> int | None:
     """Which of the question's choices an answer takes; None if it takes none, or several."""
-    said = answer.extracted.casefold().strip(" .()")
-    found = [place for place, choice in enumerate(choices(answer.question)) if said in choice]
-    return found[0] if len(found) == 1 else None
+    return place_of(choices(answer.question), answer.extracted)

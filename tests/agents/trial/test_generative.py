@@ -78,6 +78,8 @@ FLAWED: dict[str, dict[str, str]] = {
         "a reference that is wrong at the highest level": changed(
             (REFERENCE, 'return str(t["a"] + t["b"] + (t["level"] == 3))')
         ),
+    },
+    "answers_missing": {
         "no wrong answers": changed((WRONG, "return []")),
         "no wrong answers at the highest level": changed(
             (WRONG, 'return [] if t["level"] == 3 else ["many"]')
