@@ -32,6 +32,8 @@ STRIDE = 8
 """Places between one generation's first novel family and the next one's."""
 FIELDS = 24
 """About so many fields are named in turn: a field comes again after so many places."""
+LATER_FORMS = 3
+"""Where a named field is not in the catalogue, forms that others come to so many turns later."""
 _SCORER_FAULTS = {
     "crash",
     "echo_passes",
@@ -96,7 +98,8 @@ def _novel(shown: Mapping[str, Any], rng: Random) -> Sketch:
     known += [view["name"] for view in [shown.get(prompt_blocks.PARENT)] if view]
     taken = {entry.generator for name in known for entry in entries_named_in(name)}
     place, names = _place(assignment), shown.get(prompt_blocks.TAKEN, [])
-    if shelf := entries_of(_field(shown)):
+    field = _field(shown)
+    if shelf := entries_of(field):
         return _first_free(_in_turn(shelf, place // FIELDS, taken, rng), names)
     weak = [
         entry
@@ -107,7 +110,7 @@ def _novel(shown: Mapping[str, Any], rng: Random) -> Sketch:
     if weak and rng.random() < WEAK_SPOT_SHARE:
         entry = weak[assignment["index"] % len(weak)]
         return _first_free(_shuffled(_other_forms(_plain(entry), rng), rng), names, _plain(entry))
-    return _first_free(_at(place, taken, rng), names)
+    return _first_free(_at(place, taken, rng, LATER_FORMS if field else 0), names)
 
 
 def _field(shown: Mapping[str, Any]) -> str:
@@ -125,8 +128,15 @@ def _place(assignment: Mapping[str, Any]) -> int:
     return index if generation == 0 else FOUNDED + STRIDE * generation + index
 
 
-def _at(place: int, taken: Collection[str], rng: Random) -> Iterator[Sketch]:
-    """What may be written at a place: the catalogue in turn, each time in another form."""
+def _at(place: int, taken: Collection[str], rng: Random, ahead: int) -> Iterator[Sketch]:
+    """What may be written at a place: the catalogue in turn, each time in another form.
+
+    Args:
+        place: along all novel families.
+        taken: generators that come last.
+        rng: chooses second parts.
+        ahead: so many turns later.
+    """
     behind = place // STRETCH_EVERY
     if place % STRETCH_EVERY == STRETCH_EVERY - 1:
         shelf, (turn, position) = STRETCH, divmod(behind, len(STRETCH))
@@ -134,7 +144,9 @@ def _at(place: int, taken: Collection[str], rng: Random) -> Iterator[Sketch]:
         shelf, (turn, position) = WITHIN_REACH, divmod(place - behind, len(WITHIN_REACH))
     walk = [*shelf[position:], *shelf[:position]]
     walk.sort(key=lambda entry: entry.generator in taken)
-    return itertools.chain.from_iterable(_turned(_variants(entry, rng), turn) for entry in walk)
+    return itertools.chain.from_iterable(
+        _turned(_variants(entry, rng), turn + ahead) for entry in walk
+    )
 
 
 def _in_turn(
@@ -161,7 +173,8 @@ def _variants(entry: Entry, rng: Random) -> list[Sketch]:
     forms = [
         form
         for form in _other_forms(first, rng)
-        if form.form != "reworded" or entry.wordings[form.wording].within_reach
+        if form.form != "extended"
+        and (form.form != "reworded" or entry.wordings[form.wording].within_reach)
     ]
     if not entry.within_reach:
         forms = [form for form in forms if form.form in ("reworded", "shown")]
@@ -233,7 +246,8 @@ def _fixed(
 def _after(sketch: Sketch, code: str, rng: Random) -> Iterable[Sketch]:
     """What may follow a sketch that the trial or the memory of families turned down."""
     if code == "too_hard":
-        forms = [_easier(sketch)]
+        # An example does not put into reach what small models rarely master.
+        forms = [_easier(sketch)] if sketch.entries[0].within_reach else []
     elif code == "too_easy":
         forms = _harder_forms(sketch, rng)
     else:
