@@ -14,7 +14,6 @@ from agents.evaluation.bench import Bench
 from agents.evaluation.contenders import Line, Voice, contenders
 from agents.evaluation.tasks import GymDataset, Task, read_tasks
 from agents.offline.catalogue import entry_of
-from agents.offline.sketches import read_sketch
 from agents.progress import ProgressEvent
 from console.run.folder import RunFolder
 from console.run.reading import open_reading, open_scoring
@@ -45,9 +44,10 @@ def seen_lines(
     for folder in folders:
         with RunStore.open(folder.path, read_only=True) as store:
             for family in store.families():
-                sketch = read_sketch(family.code)
-                for generator in sketch.generators if sketch is not None else ():
-                    rungs.setdefault(generator, set()).add(sketch.level if sketch else 1)
+                # A closed family of the offline scientist has its level as difficulty.
+                level = family.level if family.generative else family.difficulty
+                for generator in filter(None, family.generator.split(", ")):
+                    rungs.setdefault(generator, set()).add(level)
     lines = []
     for generator, levels in sorted(rungs.items()):
         for place, level in enumerate(sorted(levels)):

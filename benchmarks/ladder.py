@@ -3,8 +3,8 @@
     python -m benchmarks.ladder [--levels 1 2] [--forms plain] [--instances 10] [--all] [--json]
 
 Every seed answers fresh instances of every generator of the offline scientist's catalogue, level by
-level, as a judge would ask it. A ladder whose first rung no expert climbs gives a pool without a
-signal; one whose last rung everybody climbs has no headroom. Also printed: answers per second.
+level, as a judge would ask it. A ladder whose first level no expert manages gives a pool without a
+signal; one whose last level everybody manages has no headroom. Also printed: answers per second.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import itertools
 import json
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agents.judge.extraction import extract
-from agents.offline.answer_kinds import same_answer
-from agents.offline.author import name_of, stream
+from agents.offline.author import name_of, write
 from agents.offline.catalogue import CATALOGUE, WITHIN_REACH
 from agents.offline.entries import Entry
-from agents.offline.sketches import Instance, Sketch, is_brief
+from agents.offline.sketches import Form, Sketch
 from agents.settings import JudgeSettings
 from benchmarks.machine import describe_machine
 from console.run.config import cache_folder, resolve
@@ -32,7 +32,8 @@ from evolution.population import Population
 from memory.records import ChatMessage
 from prompts import PromptLibrary
 
-FORMS = ("plain", "shown", "reworded", "extended")
+Rung = tuple[Sketch, int]
+FORMS: tuple[Form, ...] = ("plain", "shown", "reworded", "extended")
 
 
 def main() -> int:
@@ -54,32 +55,31 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     config = resolve(options.config, ())
     population = Population(config.models, config.spectral, config.engine, cache_folder())
     rungs = [
-        Sketch((entry.generator,), level, form, options.seed, own_scorer=True, wording=wording)
+        (sketch, level)
         for level in options.levels
         for form in options.forms
         for entry in (CATALOGUE if options.all else WITHIN_REACH)
-        for wording in range(len(entry.wordings) if form == "reworded" else 1)
-        if form != "shown" or is_brief(entry.generator)
+        for sketch in sketches_of(entry, form)
     ]
     questions = [
-        (rung, instance)
+        (rung, question)
         for rung in rungs
-        for instance in itertools.islice(stream(rung), options.instances)
+        for question in questions_of(*rung, options.instances, options.seed)
     ]
     library = PromptLibrary()
-    prompts = [render(library, instance) for _, instance in questions]
+    prompts = [render(library, question.text) for _, question in questions]
     bank = await population.bank()
     broker = await population.broker()
-    passed: dict[str, dict[Sketch, list[bool]]] = {}
+    passed: dict[str, dict[Rung, list[bool]]] = {}
     begun = time.perf_counter()
     seeds = [name for name in bank.seed_names if name != bank.base_name]
     for name in seeds:
         genome = bank.seed_genome(name)
         sampling = JudgeSettings().sampling
         replies = await broker.answer(bank.genome_id(genome), genome, Ask(prompts, sampling))
-        of_seed: dict[Sketch, list[bool]] = {}
-        for (rung, instance), reply in zip(questions, replies, strict=True):
-            of_seed.setdefault(rung, []).append(is_right(rung.entries[0], reply.text, instance))
+        of_seed: dict[Rung, list[bool]] = {}
+        for (rung, question), reply in zip(questions, replies, strict=True):
+            of_seed.setdefault(rung, []).append(question.passes(extract(reply.text).answer))
         passed[name] = of_seed
         print(f"{name}: {len(replies)} answers", file=sys.stderr)
     seconds = time.perf_counter() - begun
@@ -89,7 +89,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "machine": describe_machine(),
         "answers_per_second": round(len(prompts) * len(passed) / seconds, 1),
         "rows": [
-            {"generator": rung.generators[0], "name": name_of(rung)}
+            {"generator": rung[0].generators[0], "name": f"{name_of(rung[0])}, level {rung[1]}"}
             | {name: share(passed[name][rung]) for name in seeds}
             for rung in dict.fromkeys(rung for rung, _ in questions)
         ],
@@ -97,13 +97,45 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def render(library: PromptLibrary, instance: Instance) -> list[ChatMessage]:
-    rendered = library.render("answer", instructions=instance.question)
+def sketches_of(entry: Entry, form: Form) -> list[Sketch]:
+    """All that a generator has in a form."""
+    if (form == "shown" and not entry.brief) or (form == "extended" and not entry.whole):
+        return []
+    wordings = range(len(entry.wordings) if form == "reworded" else 1)
+    return [Sketch((entry.generator,), form, wording=wording) for wording in wordings]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One instance of a family, with the family to grade the answer."""
+
+    family: Any
+    task: dict[str, Any]
+
+    @property
+    def text(self) -> str:
+        return str(self.family.get_instructions(self.task))
+
+    def passes(self, answer: str) -> bool:
+        return bool(self.family.score(self.task, answer) == 1)
+
+
+def questions_of(sketch: Sketch, level: int, count: int, seed: int) -> list[Question]:
+    """So many instances of what is written from a sketch, drawn in this process."""
+    names: dict[str, Any] = {}
+    exec(compile(str(write(sketch)["code"]), "task.py", "exec"), names)
+    family, found = names["TaskFamily"], list[Question]()
+    for draw in itertools.count(seed):
+        tasks = family.get_tasks(seed=draw, level=level).values()
+        found += [Question(family, task) for task in tasks]
+        if len(found) >= count:
+            break
+    return found[:count]
+
+
+def render(library: PromptLibrary, question: str) -> list[ChatMessage]:
+    rendered = library.render("answer", instructions=question)
     return [ChatMessage(role=role, content=content) for role, content in rendered.messages]
-
-
-def is_right(entry: Entry, reply: str, instance: Instance) -> bool:
-    return same_answer(entry.kind, extract(reply).answer, instance.answer)
 
 
 def share(passes: list[bool]) -> float:

@@ -12,7 +12,6 @@ prompts and the seconds that a child takes. The paper's k is 256, the quickstart
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import statistics
 import sys
@@ -24,9 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.offline.author import stream
 from agents.offline.catalogue import WITHIN_REACH
 from agents.offline.sketches import Sketch
+from benchmarks.ladder import questions_of
 from benchmarks.machine import describe_machine
 from console.run.config import cache_folder
 from evolution.bank.bank import Bank, load_bank
@@ -131,11 +130,10 @@ def overlap(one: Tensor, other: Tensor) -> float:
 
 def questions(bank: Bank, count: int) -> list[Any]:
     """Real questions of the offline scientist, as token ids."""
-    sketches = [
-        Sketch((entry.generator,), 1, "plain", 7, own_scorer=True)
-        for entry in itertools.islice(WITHIN_REACH, count)
+    asked = [
+        questions_of(Sketch((entry.generator,)), 1, 1, 7)[0].text for entry in WITHIN_REACH[:count]
     ]
-    chats = [[{"role": "user", "content": next(iter(stream(s))).question}] for s in sketches]
+    chats = [[{"role": "user", "content": text}] for text in asked]
     return [
         bank.tokenizer.apply_chat_template(
             chat, add_generation_prompt=True, return_tensors="pt", return_dict=True

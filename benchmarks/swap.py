@@ -29,11 +29,10 @@ from pathlib import Path
 from typing import Any
 
 from agents.config import RunConfig
-from agents.offline.author import stream
 from agents.offline.catalogue import WITHIN_REACH
 from agents.offline.sketches import Sketch
 from agents.settings import JudgeSettings
-from benchmarks.ladder import render
+from benchmarks.ladder import questions_of, render
 from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines
 from console.run.config import cache_folder, resolve
@@ -118,13 +117,10 @@ def children(bank: Bank, config: RunConfig, count: int) -> list[Genome]:
 def families(instances: int) -> list[Chat]:
     """What the judge asks: first-level instances of every generator within reach of the seeds."""
     library = PromptLibrary()
-    sketches = [
-        Sketch((entry.generator,), 1, "plain", SEED, own_scorer=True) for entry in WITHIN_REACH
-    ]
     return [
-        render(library, instance)
-        for sketch in sketches
-        for instance in itertools.islice(stream(sketch), instances)
+        render(library, question.text)
+        for entry in WITHIN_REACH
+        for question in questions_of(Sketch((entry.generator,)), 1, instances, SEED)
     ]
 
 

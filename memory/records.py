@@ -453,6 +453,7 @@ class TrialAnswer(Record):
     level: int = 1
     instance: str
     question: str = ""
+    reference: str = ""
     text: str
     extracted: str
     passed: bool | None

@@ -158,6 +158,7 @@ def answers_view(
             "level": answer.level,
             "instance": answer.instance,
             "question": answer.question or asked.get(answer.instance, ""),
+            "reference": cut_middle(answer.reference, REPLY_LENGTH),
             "extracted": cut_middle(answer.extracted, REPLY_LENGTH),
             "passed": answer.passed,
             "text": cut_middle(answer.text, REPLY_LENGTH),

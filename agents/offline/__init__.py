@@ -4,8 +4,8 @@
     prompt_blocks  what a rendered prompt asks for
     writer         proposes and refines families
     reviewer       criticises them
-    author, sketches, near_misses, answer_kinds   how a family's program is written
-    catalogue, entries   the generators, by kind
+    author, sketches, answer_kinds   how a family's program is written
+    catalogue, entries, data   the generators, and their ladders
 
 It makes a first run possible without any endpoint, and is called `offline` wherever it is shown.
 """

@@ -1,46 +1,40 @@
-"""Writes a sketch out: two instances, a program, wrong answers, and the words around them."""
+"""Writes a sketch out: a program that draws instances at five levels, and the words around it."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import itertools
-import json
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from agents.offline.answer_kinds import READERS
-from agents.offline.near_misses import near_misses
-from agents.offline.sketches import Instance, Sketch, draw, read_sketch
+from agents.offline.answer_kinds import NEAR, READERS
+from agents.offline.entries import Entry
+from agents.offline.sketches import Form, Sketch, read_sketch
 from memory.records import Json
 
-ADDENDS = (3, 7, 10, 15)
-"""What an extended family adds to the result."""
-GRADES = {
-    1: "A warm-up for beginners.",
-    2: "A moderate exercise.",
-    3: "A demanding test.",
-    4: "A hard problem for experts.",
-    5: "An extreme challenge.",
+DIFFICULTIES: dict[Form, int] = {
+    "shown": 1,
+    "plain": 2,
+    "reworded": 2,
+    "extended": 3,
+    "composed": 4,
 }
-"""How a description begins: two levels of one generator are no duplicates."""
+"""A rough figure; the trial finds the level at which a family tells experts apart."""
+DRAWS = 60
+"""How many instances are looked through for two that fit."""
 _MAX_NAME = 80
-_BOOKKEEPING = {"source_dataset", "source_index", "difficulty"}
 
 
 def write(sketch: Sketch) -> dict[str, Json]:
     """The whole proposal, fields as in `agents.families.proposal.Proposal`."""
-    instances = _two_instances(sketch)
-    _, asks, capability = _words(sketch)
-    first, second = instances
+    name, description, capability = _words(sketch)
     return {
-        "name": name_of(sketch),
-        "description": f"{GRADES[sketch.level]} {asks}",
+        "name": name[:_MAX_NAME],
+        "description": description,
         "capability": capability,
-        "difficulty": sketch.level,
-        "code": _program(sketch, instances, asks),
-        "reference_answers": {"1": first.answer, "2": second.answer},
-        "wrong_answers": {"1": _wrong(sketch, first), "2": _wrong(sketch, second)},
+        "difficulty": difficulty_of(sketch),
+        "code": _program(sketch),
+        "reference_answers": None,
+        "wrong_answers": None,
         "rated": False,
         "rubric": None,
     }
@@ -53,30 +47,7 @@ def wrote(code: str) -> bool:
     Only such code is this project's own, whatever the records say that it came in.
     """
     sketch = read_sketch(code)
-    if sketch is None:
-        return False
-    try:
-        return bool(write(sketch)["code"] == code)
-    except (ValueError, LookupError):
-        # A sketch that nobody here would draw: it has no two instances.
-        return False
-
-
-def _two_instances(sketch: Sketch) -> tuple[Instance, Instance]:
-    """The first two instances with different questions and, if asked for, different answers."""
-    found: list[Instance] = []
-    for instance in stream(sketch):
-        repeated = any(
-            instance.question == other.question
-            or (sketch.distinct and instance.answer.casefold() == other.answer.casefold())
-            for other in found
-        )
-        if not repeated:
-            found.append(instance)
-        if len(found) == 2:
-            break
-    first, second = found
-    return first, second
+    return sketch is not None and _program(sketch) == code
 
 
 def name_of(sketch: Sketch) -> str:
@@ -84,186 +55,224 @@ def name_of(sketch: Sketch) -> str:
     return _words(sketch)[0][:_MAX_NAME]
 
 
-def stream(sketch: Sketch) -> Iterator[Instance]:
-    """Instances in the form that a sketch gives them."""
-    return _STREAMS[sketch.form](sketch)
-
-
-def _plain(sketch: Sketch) -> Iterator[Instance]:
-    (entry,) = sketch.entries
-    for instance in draw(entry, sketch.level, sketch.seed):
-        question = _joined(instance.question, entry.form if sketch.explicit else "")
-        yield Instance(question, instance.answer, instance.metadata)
-
-
-def _reworded(sketch: Sketch) -> Iterator[Instance]:
-    (entry,) = sketch.entries
-    wording = entry.wordings[sketch.wording]
-    for instance in draw(entry, sketch.level, sketch.seed):
-        data = re.search(wording.pattern, instance.question + "\n")
-        if data is not None:
-            question = wording.text.format(**data.groupdict())
-            question = _joined(question, entry.form if sketch.explicit else "")
-            yield Instance(question, instance.answer, {})
-
-
-def _composed(sketch: Sketch) -> Iterator[Instance]:
-    one, other = sketch.entries
-    pairs = zip(
-        draw(one, sketch.level, sketch.seed), draw(other, sketch.level, sketch.seed), strict=False
-    )
-    for first, second in pairs:
-        if "," in first.answer + second.answer:
-            continue
-        question = (
-            f"Two questions.\n1) {first.question}\n2) {second.question}\n"
-            "Give both answers in this order, separated by a comma and a space."
-        )
-        yield Instance(question, f"{first.answer}, {second.answer}", {})
-
-
-def _extended(sketch: Sketch) -> Iterator[Instance]:
-    (entry,) = sketch.entries
-    addend = _addend(sketch)
-    for instance in draw(entry, sketch.level, sketch.seed):
-        if re.fullmatch(r"-?\d+", instance.answer):
-            question = f"{instance.question}\nAdd {addend} to that result and give the sum alone."
-            yield Instance(question, str(int(instance.answer) + addend), {})
-
-
-def _shown(sketch: Sketch) -> Iterator[Instance]:
-    (entry,) = sketch.entries
-    example, *others = draw(entry, sketch.level, sketch.seed)
-    for instance in others:
-        question = (
-            f"First an example: {example.question}\nThe right reply to it is {example.answer}\n"
-            f"Now this one: {instance.question}"
-        )
-        yield Instance(question, instance.answer, {})
-
-
-_STREAMS: dict[str, Callable[[Sketch], Iterator[Instance]]] = {
-    "plain": _plain,
-    "reworded": _reworded,
-    "composed": _composed,
-    "extended": _extended,
-    "shown": _shown,
-}
-
-
-def _joined(question: str, sentence: str) -> str:
-    return f"{question}\n{sentence}" if sentence else question
-
-
-def _addend(sketch: Sketch) -> int:
-    return ADDENDS[sketch.seed % len(ADDENDS)]
+def difficulty_of(sketch: Sketch) -> int:
+    """The figure of a form, one more where small models rarely master a generator."""
+    stretch = any(not entry.within_reach for entry in sketch.entries)
+    return DIFFICULTIES[sketch.form] + stretch
 
 
 def _words(sketch: Sketch) -> tuple[str, str, str]:
     """Name, description and capability."""
     entry, *others = sketch.entries
-    phrase = entry.levels[sketch.level - 1].phrase
-    asks = entry.asks.format(phrase=phrase)
+    asks = f"{entry.asks} {entry.ladder}"
     if sketch.form == "composed":
         (other,) = others
-        also = other.asks.format(phrase=other.levels[sketch.level - 1].phrase)
         return (
-            f"{entry.title} with {other.title}, level {sketch.level}",
-            f"Two questions at once. {asks} {also}",
+            f"{entry.title} with {other.title}",
+            f"Two questions at once. {entry.asks} {other.asks}",
             f"{entry.capability}; {other.capability}",
         )
     if sketch.form == "reworded":
         title = entry.wordings[sketch.wording].title
-        return f"{title}: {phrase}", f"In another scene. {asks}", entry.capability
+        return title, f"In another scene. {asks}", entry.capability
     if sketch.form == "extended":
         return (
-            f"{entry.title}, then plus {_addend(sketch)}: {phrase}",
-            f"{asks} Then {_addend(sketch)} is added to the result.",
+            f"{entry.title}, then one more sum",
+            f"{entry.asks} Then a number is added to the result. {entry.ladder}",
             f"{entry.capability}; carrying a result on",
         )
     if sketch.form == "shown":
-        title = f"{entry.title} by example: {phrase}"
+        title = f"{entry.title} by example"
         return title, f"After one solved example. {asks}", entry.capability
-    return f"{entry.title}: {phrase}", asks, entry.capability
+    return entry.title, asks, entry.capability
 
 
-def _wrong(sketch: Sketch, instance: Instance) -> list[Json]:
-    """Near misses; a composed answer goes wrong in one part or the other."""
-    kinds = [entry.kind for entry in sketch.entries]
-    parts = instance.answer.split(", ") if sketch.form == "composed" else [instance.answer]
-    wrong: list[list[str]] = []
-    for place, (kind, part) in enumerate(zip(kinds, parts, strict=True)):
-        misses = near_misses(instance.question, part, kind, sketch.seed)
-        wrong.append([", ".join([*parts[:place], miss, *parts[place + 1 :]]) for miss in misses])
-    mixed = itertools.chain.from_iterable(itertools.zip_longest(*wrong))
-    return [text for text in mixed if text is not None][:3]
-
-
-def _program(sketch: Sketch, instances: tuple[Instance, Instance], asks: str) -> str:
+def _program(sketch: Sketch) -> str:
     """The text of task.py."""
-    helpers, score = _own_scorer(sketch) if sketch.own_scorer else _generators_scorer(sketch)
-    tasks = "\n".join(
-        f'            "{number}": {_literal(instance, with_metadata=not sketch.own_scorer)},'
-        for number, instance in enumerate(instances, start=1)
-    )
+    kinds = list(dict.fromkeys(entry.kind for entry in sketch.entries))
+    functions: list[Callable[..., object]] = [
+        *(READERS[kind] for kind in kinds),
+        *(NEAR[kind] for kind in kinds),
+    ]
+    helpers = "\n\n".join(inspect.getsource(function) for function in functions)
+    ladders = "".join(map(_ladder, sketch.entries))
+    asks = " ".join(entry.asks for entry in sketch.entries)
+    key = 'task["answer"].casefold()' if sketch.distinct else 'task["question"]'
     return f'''\
 {sketch.header()}"""{asks}"""
 
 from __future__ import annotations
+
+import functools
+import re
+
+import reasoning_gym
+
+LEVELS = {{
+{ladders}}}
+{_avoided(sketch)}
+
+{_drawn(sketch)}
+
+
+def tasks(seed, level):
+{_tasks(sketch)}
+
+
 {helpers}
 
 class TaskFamily:
-    """Two instances; `score` is 1.0 for the right answer."""
+    levels = {len(sketch.entries[0].levels)}
 
     @staticmethod
-    def get_tasks():
-        return {{
-{tasks}
-        }}
+    def get_tasks(seed=0, level=1):
+        found = {{}}
+        for task in tasks(seed, level):
+            found.setdefault({key}, task)
+            if len(found) == 2:
+                break
+        return dict(zip("12", found.values()))
 
     @staticmethod
     def get_instructions(t):
         return t["question"]
 
     @staticmethod
+    def reference(t):
+        return t["answer"]
+
+    @staticmethod
+    def wrong(t):
+{_wrong(sketch)}
+
+    @staticmethod
     def score(t, submission):
-{score}
+{_score(sketch)}
 '''
 
 
-def _own_scorer(sketch: Sketch) -> tuple[str, str]:
-    """A strict scorer: the functions that read answers, and the body of `score`."""
-    kinds = [entry.kind for entry in sketch.entries]
-    names = [READERS[kind].__name__ for kind in kinds]
-    sources = [inspect.getsource(READERS[kind]) for kind in dict.fromkeys(kinds)]
-    helpers = "\nimport re\n\n\n" + "\n\n".join(sources)
+def _ladder(entry: Entry) -> str:
+    rungs = "".join(f"        {rung.config!r},  # {rung.phrase}\n" for rung in entry.levels)
+    return f'    "{entry.generator}": (\n{rungs}    ),\n'
+
+
+def _avoided(sketch: Sketch) -> str:
+    """Which questions are passed over, by generator."""
+    avoided = {entry.generator: entry.avoid or "(?!)" for entry in sketch.entries}
+    return f"AVOIDED = {avoided!r}\n" if any(entry.avoid for entry in sketch.entries) else ""
+
+
+def _drawn(sketch: Sketch) -> str:
+    """The function that draws from a generator."""
+    fits = "answer and not shown"
+    if any(entry.avoid for entry in sketch.entries):
+        fits += " and not re.search(AVOIDED[generator], question)"
+    given = "question, answer" if sketch.own_scorer else 'question, answer, item["metadata"]'
+    return f'''\
+@functools.cache
+def dataset(generator, level):
+    config = LEVELS[generator][level - 1]
+    return reasoning_gym.create_dataset(generator, seed=0, size={DRAWS}, **config)
+
+
+def drawn(generator, seed, level):
+    """What a generator asks at a level, with the answers."""
+    # Far apart, so that near seeds do not share their instances.
+    first = (10 * seed + level) * 2654435761 % 2**31
+    for place in range(first, first + {DRAWS}):
+        item = dataset(generator, level)[place]
+        question, answer = item["question"].strip(), str(item["answer"]).strip()
+        shown = " " in answer and answer in question
+        if {fits}:
+            yield {given}'''
+
+
+def _tasks(sketch: Sketch) -> str:
+    """The body of the function that gives questions their form."""
+    entry, *others = sketch.entries
+    said = f"{{question}}\n{entry.form}"
+    asked = f"f{said!r}" if sketch.explicit else "question"
+    values = {"one": entry.generator, "asked": asked}
     if sketch.form == "composed":
-        return helpers, _COMPOSED_SCORE.format(readers=", ".join(names))
-    return helpers, _OWN_SCORE.format(reader=names[0])
+        return _TASKS["composed"].format(**values, other=others[0].generator)
+    if sketch.form == "reworded":
+        wording = entry.wordings[sketch.wording]
+        return _TASKS["reworded"].format(**values, pattern=wording.pattern, text=wording.text)
+    if not sketch.own_scorer:
+        return _BORROWING_TASKS.format(**values)
+    return _TASKS[sketch.form].format(**values)
 
 
-def _generators_scorer(sketch: Sketch) -> tuple[str, str]:
-    """The scorer that the generator brings along."""
-    (generator,) = sketch.generators
-    return "", _GENERATOR_SCORE.format(generator=generator)
+def _wrong(sketch: Sketch) -> str:
+    """The body of `wrong`; a composed answer goes wrong in one part or the other."""
+    kinds = [entry.kind for entry in sketch.entries]
+    near, read = [NEAR[k].__name__ for k in kinds], [READERS[k].__name__ for k in kinds]
+    if sketch.form == "composed":
+        return _COMPOSED_WRONG.format(near=", ".join(near), readers=", ".join(read))
+    return _WRONG.format(near=near[0], reader=read[0])
 
 
-def _literal(instance: Instance, *, with_metadata: bool) -> str:
-    record: dict[str, Json] = {"question": instance.question, "answer": instance.answer}
-    return repr(record | {"metadata": scorer_metadata(instance)} if with_metadata else record)
+def _score(sketch: Sketch) -> str:
+    """The body of `score`: strict, or the generator's own."""
+    readers = [READERS[entry.kind].__name__ for entry in sketch.entries]
+    if sketch.form == "composed":
+        return _COMPOSED_SCORE.format(readers=", ".join(readers))
+    if sketch.own_scorer:
+        return _SCORE.format(reader=readers[0])
+    return _BORROWED_SCORE.format(generator=sketch.generators[0])
 
 
-def scorer_metadata(instance: Instance) -> dict[str, Json] | None:
-    """What the generator's scorer may look at, None if it is no plain data."""
-    kept = {k: v for k, v in instance.metadata.items() if k not in _BOOKKEEPING}
-    try:
-        plain: dict[str, Json] = json.loads(json.dumps(kept))
-    except TypeError:
-        return None
-    return plain
-
-
-_OWN_SCORE = """\
+_TASKS: dict[Form, str] = {
+    "plain": """\
+    for question, answer in drawn("{one}", seed, level):
+        yield {{"question": {asked}, "answer": answer}}""",
+    "reworded": """\
+    for question, answer in drawn("{one}", seed, level):
+        data = re.search({pattern!r}, question + "\\n")
+        if data is not None:
+            question = {text!r}.format(**data.groupdict())
+            yield {{"question": {asked}, "answer": answer}}""",
+    "extended": """\
+    addend = (3, 7, 10, 15)[seed % 4]
+    for question, answer in drawn("{one}", seed, level):
+        question = f"{{question}}\\nAdd {{addend}} to that result and give the sum alone."
+        yield {{"question": question, "answer": str(int(answer) + addend)}}""",
+    "shown": """\
+    pairs = drawn("{one}", seed, level)
+    example, reply = next(pairs)
+    for question, answer in pairs:
+        if question != example:
+            question = (
+                f"First an example: {{example}}\\nThe right reply to it is {{reply}}\\n"
+                f"Now this one: {{question}}"
+            )
+            yield {{"question": question, "answer": answer}}""",
+    "composed": """\
+    pairs = zip(drawn("{one}", seed, level), drawn("{other}", seed, level))
+    for (one, first), (other, second) in pairs:
+        if "," not in first + second:
+            question = (
+                f"Two questions.\\n1) {{one}}\\n2) {{other}}\\n"
+                "Give both answers in this order, separated by a comma and a space."
+            )
+            yield {{"question": question, "answer": f"{{first}}, {{second}}"}}""",
+}
+_BORROWING_TASKS = """\
+    for question, answer, metadata in drawn("{one}", seed, level):
+        yield {{"question": {asked}, "answer": answer, "metadata": metadata}}"""
+_WRONG = """\
+        right = {reader}(t["answer"])
+        near = {near}(t["question"], t["answer"])
+        wrong = [text for text in near if text.strip() and {reader}(text) != right]
+        return list(dict.fromkeys(wrong))[:3]"""
+_COMPOSED_WRONG = """\
+        parts, wrong = t["answer"].split(", "), []
+        for place, (near, read) in enumerate(zip(({near}), ({readers}))):
+            for text in near(t["question"], parts[place]):
+                if text.strip() and read(text) != read(parts[place]):
+                    wrong.append(", ".join([*parts[:place], text, *parts[place + 1 :]]))
+        return [wrong[0], wrong[-1]]"""
+_SCORE = """\
         given = {reader}(submission)
         return 1.0 if given is not None and given == {reader}(t["answer"]) else 0.0"""
 _COMPOSED_SCORE = """\
@@ -274,8 +283,5 @@ _COMPOSED_SCORE = """\
         values = [(read(text), read(answer)) for read, text, answer in pairs]
         right = all(value is not None and value == wanted for value, wanted in values)
         return 1.0 if right else 0.0"""
-_GENERATOR_SCORE = """\
-        import reasoning_gym
-
-        score_answer = reasoning_gym.get_score_answer_fn("{generator}")
-        return score_answer(answer=submission, entry=t)"""
+_BORROWED_SCORE = """\
+        return dataset("{generator}", 1).score_answer(answer=submission, entry=t)"""

@@ -1,55 +1,41 @@
-"""All that the offline scientist can write about, and how to find it by name."""
+"""All that the offline scientist can write about, read from `data/`, and how to find it."""
 
 from __future__ import annotations
 
 import itertools
+import tomllib
 from collections.abc import Iterable
+from importlib.resources import files
 
-from agents.offline import (
-    catalogue_arithmetic,
-    catalogue_integers,
-    catalogue_logic,
-    catalogue_words,
-)
+from pydantic import BaseModel, ConfigDict
+
 from agents.offline.entries import Entry
 
+SHELVES = ("arithmetic", "words", "logic", "integers")
 
-def _interleaved(*shelves: Iterable[Entry]) -> tuple[Entry, ...]:
+
+class _Shelf(BaseModel):
+    """One file of `data/`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    entries: tuple[Entry, ...]
+
+
+def _read(name: str) -> tuple[Entry, ...]:
+    text = files("agents.offline").joinpath("data", f"{name}.toml").read_text(encoding="utf-8")
+    return _Shelf.model_validate(tomllib.loads(text)).entries
+
+
+def _interleaved(shelves: Iterable[Iterable[Entry]]) -> tuple[Entry, ...]:
     """One entry of each shelf in turn, so that neighbours test different things."""
     rows = itertools.zip_longest(*shelves)
     return tuple(entry for row in rows for entry in row if entry is not None)
 
 
-CATALOGUE = _interleaved(
-    catalogue_arithmetic.ENTRIES,
-    catalogue_words.ENTRIES,
-    catalogue_logic.ENTRIES,
-    catalogue_integers.ENTRIES,
-)
-_SMALL_MODELS_MASTER = {
-    "aiw",
-    "basic_arithmetic",
-    "chain_sum",
-    "count_bits",
-    "count_primes",
-    "decimal_chain_sum",
-    "family_relationships",
-    "fraction_simplification",
-    "gcd",
-    "lcm",
-    "letter_counting",
-    "letter_jumble",
-    "needle_haystack",
-    "palindrome_generation",
-    "products",
-    "sentence_reordering",
-    "syllogism",
-    "word_sequence_reversal",
-    "word_sorting",
-}
-"""Generators whose first rungs some seed expert climbs; `benchmarks/ladder.py` shows it."""
-WITHIN_REACH = tuple(entry for entry in CATALOGUE if entry.generator in _SMALL_MODELS_MASTER)
-STRETCH = tuple(entry for entry in CATALOGUE if entry.generator not in _SMALL_MODELS_MASTER)
+CATALOGUE = _interleaved(map(_read, SHELVES))
+WITHIN_REACH = tuple(entry for entry in CATALOGUE if entry.within_reach)
+STRETCH = tuple(entry for entry in CATALOGUE if not entry.within_reach)
 _BY_GENERATOR = {entry.generator: entry for entry in CATALOGUE}
 
 
@@ -66,3 +52,9 @@ def entries_named_in(text: str) -> list[Entry]:
 def entries_with(capability: str) -> list[Entry]:
     """Entries that test one of the capabilities named in a text."""
     return [entry for entry in CATALOGUE if entry.capability in capability]
+
+
+def entries_of(field: str) -> list[Entry]:
+    """Entries of a field of capability, those within reach first."""
+    found = [entry for entry in CATALOGUE if entry.field == field]
+    return sorted(found, key=lambda entry: not entry.within_reach)

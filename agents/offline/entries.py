@@ -2,87 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 LEVELS = (1, 2, 3, 4, 5)
 AnswerKind = Literal[
     "text", "words", "number", "numbers", "fraction", "factors", "statements", "palindrome"
 ]
-"""How answers are compared; each kind has a normaliser in `agents.offline.answer_kinds`."""
+"""How answers are compared; each kind has a reader in `agents.offline.answer_kinds`."""
 ATOMIC_KINDS: frozenset[AnswerKind] = frozenset({"text", "number"})
 """Kinds whose answers hold no comma, so that two of them can be joined by one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Level:
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Level(_Part):
     """One rung of a ladder.
 
     Attributes:
-        phrase: what is special about it, in words that end a sentence.
+        phrase: what is special about it.
         config: arguments of `reasoning_gym.create_dataset`.
     """
 
     phrase: str
-    config: Mapping[str, Any]
+    config: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Wording:
+class Wording(_Part):
     """Another surface for the same question.
 
     Attributes:
         title: name of the reworded family.
         pattern: regular expression that finds the data in the generator's question.
         text: format string over the pattern's named groups.
-        stretch: whether small models rarely manage it (`benchmarks/ladder.py` shows it).
+        within_reach: whether small models manage it (`benchmarks/ladder.py` shows it).
     """
 
     title: str
     pattern: str
     text: str
-    stretch: bool = False
+    within_reach: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(_Part):
     """One generator of reasoning-gym, as the offline scientist knows it.
 
     Attributes:
         generator: its name in reasoning-gym.
         title: begins the name of every family made of it alone.
+        field: the field of capability that it belongs to, as assignments name it.
         capability: the skill that decides.
-        asks: one sentence on what is asked, with `{phrase}` for the level.
+        asks: one sentence on what is asked.
         kind: how answers are compared.
         levels: the ladder, easiest first.
         wordings: other surfaces, for related families.
         form: a sentence that says which form the answer takes, for when that proves ambiguous.
-        avoid: regular expression of questions that are drawn again.
+        avoid: regular expression of questions that are passed over.
+        within_reach: whether some seed expert climbs its first rungs (`benchmarks/ladder.py` shows
+            it).
+        whole: whether all answers are whole numbers, so that one can go on with them.
+        brief: whether a solved example fits beside the question.
+        distinct: whether the two instances of a draw need different answers, since there are few.
     """
 
     generator: str
     title: str
+    field: str
     capability: str
     asks: str
     kind: AnswerKind
-    levels: tuple[Level, Level, Level, Level, Level]
+    levels: Annotated[tuple[Level, ...], Field(min_length=5, max_length=5)]
     form: str
-    wordings: tuple[Wording, ...] = field(default=())
+    wordings: tuple[Wording, ...] = ()
     avoid: str = ""
+    within_reach: bool = False
+    whole: bool = False
+    brief: bool = False
+    distinct: bool = False
 
     @property
     def titles(self) -> tuple[str, ...]:
         """All titles by which a family of this generator may go."""
         return (self.title, *(wording.title for wording in self.wordings))
 
+    @property
+    def ladder(self) -> str:
+        """From where to where the levels go."""
+        return f"From the easiest level, {self.levels[0].phrase}, to {self.levels[-1].phrase}."
 
-def rung(phrase: str, **config: Any) -> Level:
-    """A level from its phrase and its configuration."""
-    return Level(phrase, config)
-
-
-NUMBER = "Give one number in digits and nothing else."
-WORD = "Give the answer alone, without any other words."
-LIST = "Give the list alone, its items separated by a comma and a space."
-YES_NO = "Answer with one word."
+    def __hash__(self) -> int:
+        return hash(self.generator)

@@ -1,4 +1,7 @@
-"""How the offline critic judges: by what was asked for, and by what the experts answered."""
+"""How the offline critic judges: what neither gates nor the trial can see.
+
+Whether a family is too hard, too easy or known is decided before a critic is asked.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agents.offline import prompt_blocks
-from agents.offline.entries import LEVELS
 from memory.records import Json, Verdict
 
 MOST_WORDS = 130
 """An instruction with more words than this is too long."""
-INSTANCES = 2
-"""So many instances has a family; an expert passes it with all of them."""
-FEWEST_EXPERTS = 2
-"""Fewer experts than this say nothing about difficulty."""
 _FORM_IS_SAID = re.compile(r"\b(alone|just|nothing else|only|one word|as in)\b", re.IGNORECASE)
 _TOKEN = re.compile(r"-?\d+(?:[./:]\d+)*|[^\W\d_]+|[-+*/=\u00d7]")
 _FILLER = 4
@@ -29,9 +27,7 @@ def critique(request: str) -> dict[str, Json]:
     if misses:
         return _reply("reject", [misses])
     problems = [*_scorer(shown), *_form(shown), *_length(shown)]
-    if problems:
-        return _reply("refine", problems)
-    return _difficulty(shown)
+    return _reply("refine" if problems else "accept", problems)
 
 
 def novelty(request: str) -> dict[str, Json]:
@@ -40,9 +36,9 @@ def novelty(request: str) -> dict[str, Json]:
     candidate = shown[prompt_blocks.CANDIDATE]
     for neighbour in shown[prompt_blocks.NEIGHBOURS]:
         if neighbour["name"] == candidate["name"]:
-            reason = f"{neighbour['name']} asks the same at the same difficulty, with other data."
+            reason = f"{neighbour['name']} asks the same in the same form, with other data."
             return {"decision": "known", "reason": reason}
-    reason = "Its skill, its form or its difficulty differs from that of every neighbour."
+    reason = "Its skill or its form differs from that of every neighbour."
     return {"decision": "new", "reason": reason}
 
 
@@ -56,14 +52,17 @@ def _misses_assignment(shown: Mapping[str, Any]) -> str:
     parent = shown.get(prompt_blocks.PARENT)
     if parent is None:
         return ""
+    if draft["name"] == parent["name"]:
+        return (
+            f"Off assignment: a {kind} family is asked for, and it is its parent with other data."
+        )
+    if draft["capability"] != parent["capability"]:
+        return ""
     rise = draft["difficulty"] - parent["difficulty"]
-    same = draft["name"] == parent["name"]
-    if kind == "harder" and (rise < 0 or (rise == 0 and same)):
-        return "Off assignment: it is not harder than its parent, and a harder one was too hard."
-    if kind == "easier" and (rise > 0 or (rise == 0 and same)):
+    if kind == "harder" and rise < 0:
+        return "Off assignment: it is not harder than its parent."
+    if kind == "easier" and rise > 0:
         return "Off assignment: it is not easier than its parent."
-    if kind == "related" and same:
-        return "Off assignment: it is its parent with other data."
     return ""
 
 
@@ -78,14 +77,12 @@ def _scorer(shown: Mapping[str, Any]) -> list[str]:
 
 def _form(shown: Mapping[str, Any]) -> list[str]:
     """Answers that are right in substance but were graded wrong."""
-    instructions = shown[prompt_blocks.GATES]["instructions"]
-    references = shown[prompt_blocks.DRAFT]["reference_answers"]
     for answer in shown[prompt_blocks.ANSWERS]:
-        instance, said = answer["instance"], answer["extracted"]
-        unsaid = _FORM_IS_SAID.search(instructions[instance]) is None
-        if answer["passed"] is False and unsaid and _same_substance(said, references[instance]):
+        said, reference = answer["extracted"], answer["reference"]
+        unsaid = _FORM_IS_SAID.search(answer["question"]) is None
+        if answer["passed"] is False and unsaid and _same_substance(said, reference):
             return [
-                f"Ambiguous form: {said!r} is {references[instance]!r} in substance but fails; "
+                f"Ambiguous form: {said!r} is {reference!r} in substance but fails; "
                 "say in the instruction which form the answer takes."
             ]
     return []
@@ -107,28 +104,3 @@ def _same_substance(answer: str, reference: str) -> bool:
 def _length(shown: Mapping[str, Any]) -> list[str]:
     longest = max(len(text.split()) for text in shown[prompt_blocks.GATES]["instructions"].values())
     return [f"Too long: {longest} words; ask for less."] if longest > MOST_WORDS else []
-
-
-def _difficulty(shown: Mapping[str, Any]) -> dict[str, Json]:
-    """All experts pass, none does, or the family separates them."""
-    answers, level = shown[prompt_blocks.ANSWERS], shown[prompt_blocks.DRAFT]["difficulty"]
-    by_expert: dict[str, list[bool]] = {}
-    for answer in answers:
-        by_expert.setdefault(answer["expert"], []).append(answer["passed"])
-    count = len(by_expert)
-    if count < FEWEST_EXPERTS:
-        return _reply("accept", [])
-    if all(all(passes) for passes in by_expert.values()):
-        seen = f"Too easy: all {count} experts pass both instances"
-        if level == LEVELS[-1]:
-            return _reply("reject", [f"{seen}, and there is no harder level."])
-        return _reply("refine", [f"{seen}; demand more of the same skill."])
-    passed = max(sum(passes) for passes in by_expert.values())
-    if passed == INSTANCES or (passed and level == LEVELS[0]):
-        return _reply("accept", [])
-    seen = f"Too hard: none of {count} experts passes {'both instances' if passed else 'any'}"
-    if level > LEVELS[0]:
-        return _reply("refine", [f"{seen}; ask for less of the same skill."])
-    if ";" in shown[prompt_blocks.DRAFT]["capability"]:
-        return _reply("refine", [f"{seen}; test one capability alone."])
-    return _reply("reject", [f"{seen}, even in its easiest form."])

@@ -2,45 +2,38 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from agents.offline import prompt_blocks
 from agents.offline.author import name_of, write
 from agents.offline.catalogue import (
-    CATALOGUE,
     STRETCH,
     WITHIN_REACH,
     entries_named_in,
+    entries_of,
     entries_with,
-    entry_of,
 )
-from agents.offline.entries import ATOMIC_KINDS, LEVELS, Entry
-from agents.offline.sketches import (
-    SEED_RANGE,
-    Form,
-    Sketch,
-    has_own_scorer,
-    is_brief,
-    read_sketch,
-)
+from agents.offline.entries import ATOMIC_KINDS, Entry
+from agents.offline.sketches import Sketch, has_own_scorer, read_sketch
 from memory.records import Json
 
 WEAK_SPOT_SHARE = 0.2
 """How often a novel family starts from a weak spot that was named."""
-COMPOSED_SHARE = 0.05
-"""How often a plain family is one of two generators instead."""
-FIRST_LEVELS = ((1, 2, 3), (0.6, 0.35, 0.05))
-"""Levels of novel families, and their shares: the experts are small."""
 STRETCH_EVERY = 6
 """Of so many novel families, one is about something that small models rarely master."""
 FOUNDED = 60
 """Places that the founding scientists have been at, about."""
 STRIDE = 8
 """Places between one generation's first novel family and the next one's."""
+FIELDS = 24
+"""About so many fields are named in turn: a field comes again after so many places."""
+LATER_FORMS = 3
+"""Where a named field is not in the catalogue, forms that others come to so many turns later."""
 _SCORER_FAULTS = {
     "crash",
     "echo_passes",
@@ -52,20 +45,8 @@ _SCORER_FAULTS = {
     "timeout",
     "wrong_passes",
 }
-_INTEGER_RESULTS = {
-    "chain_sum",
-    "products",
-    "gcd",
-    "lcm",
-    "basic_arithmetic",
-    "simple_equations",
-    "count_bits",
-    "count_primes",
-    "letter_counting",
-    "leg_counting",
-    "aiw",
-}
-"""Generators whose result can be carried on with."""
+_SAME_ANSWERS = {"constant_answer", "instances_repeat"}
+T = TypeVar("T")
 
 
 def propose(request: str, seed: int) -> dict[str, Json]:
@@ -75,26 +56,18 @@ def propose(request: str, seed: int) -> dict[str, Json]:
         request: the rendered prompt `propose`.
         seed: of the request.
     """
-    shown = prompt_blocks.blocks(request)
-    rng = Random(seed)
-    return write(_unlike(_proposed(request, shown, rng), shown, rng))
-
-
-def _proposed(request: str, shown: Mapping[str, Any], rng: Random) -> Sketch:
-    kind = shown[prompt_blocks.ASSIGNMENT]["kind"]
-    parent = read_sketch(prompt_blocks.code_in(request)) if prompt_blocks.PARENT in shown else None
+    shown, rng = prompt_blocks.blocks(request), Random(seed)
+    kind, parent = shown[prompt_blocks.ASSIGNMENT]["kind"], _parent(request, shown)
     if parent is None or kind == "novel":
-        return _novel(shown, rng)
-    fresh = replace(parent, seed=rng.randrange(SEED_RANGE), distinct=False)
-    if kind == "harder":
-        return _harder(fresh, rng)
+        return write(_novel(shown, rng))
     if kind == "easier":
-        return _easier(fresh)
-    return _related(fresh, rng) or _novel(shown, rng)
+        return write(_easier(parent))
+    forms = _harder_forms(parent, rng) if kind == "harder" else _related_forms(parent, rng)
+    return write(_free(forms, shown) or _novel(shown, rng))
 
 
 def refine(request: str, last_proposal: str, feedback: str, seed: int) -> dict[str, Json]:
-    """The next form of a family, in answer to a gate or a critic.
+    """The next form of a family, in answer to a gate, the trial or a critic.
 
     Args:
         request: the rendered prompt `propose`, with which the conversation began.
@@ -105,23 +78,29 @@ def refine(request: str, last_proposal: str, feedback: str, seed: int) -> dict[s
     sketch = read_sketch(json.loads(last_proposal)["code"])
     assert sketch is not None
     asked, answered = prompt_blocks.blocks(request), prompt_blocks.blocks(feedback)
-    rng = Random(seed)
-    if prompt_blocks.GATES in answered:
-        return write(_fixed(sketch, answered[prompt_blocks.GATES]["code"], rng))
-    revised = _revised(sketch, answered[prompt_blocks.CRITIQUE]["problems"], rng)
-    revised = _unlike(revised, asked, rng)
-    parent = read_sketch(prompt_blocks.code_in(request))
-    if asked[prompt_blocks.ASSIGNMENT]["kind"] == "related" and parent is not None:
-        revised = _apart_from(parent, revised, rng)
-    return write(revised)
+    parent, rng = _parent(request, asked), Random(seed)
+    code = answered.get(prompt_blocks.GATES, {}).get("code")
+    if code is not None:
+        return write(_fixed(sketch, code, asked, parent, rng))
+    problems = answered.get(prompt_blocks.CRITIQUE, {}).get("problems", [])
+    return write(_revised(sketch, problems, asked, parent, rng))
+
+
+def _parent(request: str, shown: Mapping[str, Any]) -> Sketch | None:
+    return read_sketch(prompt_blocks.code_in(request)) if prompt_blocks.PARENT in shown else None
 
 
 def _novel(shown: Mapping[str, Any], rng: Random) -> Sketch:
-    """A generator that is not among the families shown, at a low level."""
+    """A generator that is not among the families shown, in the field that was named."""
     assignment = shown[prompt_blocks.ASSIGNMENT]
     known = [view["name"] for view in shown.get(prompt_blocks.INSPIRATIONS, [])]
     known += shown.get(prompt_blocks.REJECTED, [])
+    known += [view["name"] for view in [shown.get(prompt_blocks.PARENT)] if view]
     taken = {entry.generator for name in known for entry in entries_named_in(name)}
+    place, names = _place(assignment), shown.get(prompt_blocks.TAKEN, [])
+    field = _field(shown)
+    if shelf := entries_of(field):
+        return _first_free(_in_turn(shelf, place // FIELDS, taken, rng), names)
     weak = [
         entry
         for capability in shown.get(prompt_blocks.WEAK_SPOTS, [])
@@ -129,8 +108,17 @@ def _novel(shown: Mapping[str, Any], rng: Random) -> Sketch:
         if entry.generator not in taken
     ]
     if weak and rng.random() < WEAK_SPOT_SHARE:
-        return _less_plain(weak[assignment["index"] % len(weak)], rng)
-    return _at(_place(assignment), taken, shown.get(prompt_blocks.TAKEN, []), rng)
+        entry = weak[assignment["index"] % len(weak)]
+        return _first_free(_shuffled(_other_forms(_plain(entry), rng), rng), names, _plain(entry))
+    return _first_free(_at(place, taken, rng, LATER_FORMS if field else 0), names)
+
+
+def _field(shown: Mapping[str, Any]) -> str:
+    """The field that an assignment names, or that of its parent."""
+    parent = shown.get(prompt_blocks.PARENT, {})
+    field: str = shown[prompt_blocks.ASSIGNMENT].get("field") or parent.get("field", "")
+    same_skill = entries_with(parent.get("capability", ""))
+    return same_skill[0].field if same_skill and not field else field
 
 
 def _place(assignment: Mapping[str, Any]) -> int:
@@ -140,157 +128,186 @@ def _place(assignment: Mapping[str, Any]) -> int:
     return index if generation == 0 else FOUNDED + STRIDE * generation + index
 
 
-def _at(place: int, taken: Collection[str], names: Collection[str], rng: Random) -> Sketch:
-    """What is written at a place: the parts of the catalogue in turn, each time in another form.
+def _at(place: int, taken: Collection[str], rng: Random, ahead: int) -> Iterator[Sketch]:
+    """What may be written at a place: the catalogue in turn, each time in another form.
 
-    Generators that are taken are passed over, names that are taken are not given again.
+    Args:
+        place: along all novel families.
+        taken: generators that come last.
+        rng: chooses second parts.
+        ahead: so many turns later.
     """
     behind = place // STRETCH_EVERY
     if place % STRETCH_EVERY == STRETCH_EVERY - 1:
-        shelf, turn, position = STRETCH, 0, behind
+        shelf, (turn, position) = STRETCH, divmod(behind, len(STRETCH))
     else:
         shelf, (turn, position) = WITHIN_REACH, divmod(place - behind, len(WITHIN_REACH))
-    walk = [shelf[(position + step) % len(shelf)] for step in range(len(shelf))]
+    walk = [*shelf[position:], *shelf[:position]]
     walk.sort(key=lambda entry: entry.generator in taken)
-    found = [_variants(entry, turn, rng) for entry in walk]
-    free = (sketch for forms in found for sketch in forms if name_of(sketch) not in names)
-    return next(free, found[0][0])
+    return itertools.chain.from_iterable(
+        _turned(_variants(entry, rng), turn + ahead) for entry in walk
+    )
 
 
-def _variants(entry: Entry, turn: int, rng: Random) -> list[Sketch]:
-    """The forms of one generator that small models may manage, in another order at every turn."""
-    plain = _sketch((entry.generator,), "plain", 2, rng)
-    if entry in STRETCH:
-        return [replace(plain, level=1)]
-    alone = replace(plain, own_scorer=True)
-    reworded = [
-        replace(alone, form="reworded", wording=place)
-        for place, wording in enumerate(entry.wordings)
-        if not wording.stretch
-    ]
-    shown = [replace(alone, form="shown")] if is_brief(entry.generator) else []
-    ladder = [plain, *reworded, *shown]
-    forms = [replace(sketch, level=level) for level in (2, 1, 3) for sketch in ladder]
-    if turn and entry.kind in ATOMIC_KINDS and rng.random() < COMPOSED_SHARE:
-        pair = (entry.generator, _partner(entry, rng))
-        forms.insert(turn, replace(alone, form="composed", generators=pair, level=1))
+def _in_turn(
+    shelf: Sequence[Entry], turn: int, taken: Collection[str], rng: Random
+) -> list[Sketch]:
+    """All forms of the generators of a field: the first form of each, then the second, and on."""
+    walk = sorted(shelf, key=lambda entry: entry.generator in taken)
+    rows = itertools.zip_longest(*(_variants(entry, rng) for entry in walk))
+    found = [sketch for row in rows for sketch in row if sketch is not None]
+    return _turned(sorted(found, key=lambda sketch: not _within_reach(sketch)), turn)
+
+
+def _within_reach(sketch: Sketch) -> bool:
+    return all(entry.within_reach for entry in sketch.entries)
+
+
+def _turned(forms: list[Sketch], turn: int) -> list[Sketch]:
     return forms[turn % len(forms) :] + forms[: turn % len(forms)]
 
 
-def _less_plain(entry: Entry, rng: Random) -> Sketch:
-    """A form that others are less likely to have written; the plain one if there is no other."""
-    plain = _sketch((entry.generator,), "plain", _first_level(rng), rng)
-    return rng.choice(_other_forms(plain, rng) or [plain])
-
-
-def _related(parent: Sketch, rng: Random) -> Sketch | None:
-    """Another form of the parent at its level; None if it has no other."""
-    forms = [sketch for sketch in _other_forms(parent, rng) if sketch.form != parent.form]
-    return rng.choice(forms) if forms else None
-
-
-def _apart_from(parent: Sketch, sketch: Sketch, rng: Random) -> Sketch:
-    """Another form for a related family that was simplified until it was its parent again."""
-    if (sketch.form, sketch.level) != (parent.form, parent.level):
-        return sketch
-    forms = [s for s in _other_forms(sketch, rng) if s.form not in (parent.form, "composed")]
-    return rng.choice(forms) if forms else sketch
+def _variants(entry: Entry, rng: Random) -> list[Sketch]:
+    """What a novel family of a generator may be; where it is hard anyway, nothing harder still."""
+    first = _plain(entry)
+    forms = [
+        form
+        for form in _other_forms(first, rng)
+        if form.form != "extended"
+        and (form.form != "reworded" or entry.wordings[form.wording].within_reach)
+    ]
+    if not entry.within_reach:
+        forms = [form for form in forms if form.form in ("reworded", "shown")]
+    return [first, *forms]
 
 
 def _other_forms(sketch: Sketch, rng: Random) -> list[Sketch]:
     """What else can be made of the first generator of a sketch."""
     entry = sketch.entries[0]
-    alone = replace(sketch, generators=(entry.generator,), own_scorer=True)
-    forms: list[Sketch] = []
-    for wording in range(len(entry.wordings)):
-        forms.append(replace(alone, form="reworded", wording=wording))
-    if is_brief(entry.generator):
+    alone = Sketch((entry.generator,), distinct=sketch.distinct or entry.distinct)
+    forms = [
+        replace(alone, form="reworded", wording=wording) for wording in range(len(entry.wordings))
+    ]
+    if entry.brief:
         forms.append(replace(alone, form="shown"))
-    if entry.generator in _INTEGER_RESULTS:
+    if entry.whole:
         forms.append(replace(alone, form="extended"))
     if entry.kind in ATOMIC_KINDS:
-        pair = (entry.generator, _partner(entry, rng))
-        forms.append(
-            replace(alone, form="composed", generators=pair, level=max(1, sketch.level - 1))
-        )
+        for partner in _partners(entry, rng):
+            forms.append(replace(alone, form="composed", generators=(entry.generator, partner)))
     return forms
 
 
-def _harder(parent: Sketch, rng: Random) -> Sketch:
-    """The next rung; above the last one, another form of the same."""
-    if parent.level < LEVELS[-1]:
-        return replace(parent, level=parent.level + 1)
-    forms = [s for s in _other_forms(parent, rng) if s.form in ("composed", "extended")]
-    return replace(rng.choice(forms), level=parent.level) if forms else parent
+def _partners(entry: Entry, rng: Random) -> list[str]:
+    """Second generators whose answers can be joined to the first one's."""
+    others = [
+        other.generator
+        for other in WITHIN_REACH
+        if other.kind in ATOMIC_KINDS and other.field != entry.field
+    ]
+    return rng.sample(others, k=2)
+
+
+def _related_forms(parent: Sketch, rng: Random) -> list[Sketch]:
+    """Other forms of the parent."""
+    return _shuffled([s for s in _other_forms(parent, rng) if s.form != parent.form], rng)
+
+
+def _harder_forms(parent: Sketch, rng: Random) -> list[Sketch]:
+    """Beyond the last level of a family: it goes on with the result, or has a second part."""
+    forms = [s for s in _other_forms(parent, rng) if s.form in ("extended", "composed")]
+    return _shuffled([s for s in forms if (s.form, parent.form) != ("extended",) * 2], rng)
 
 
 def _easier(sketch: Sketch) -> Sketch:
-    """The rung below; on the first one, one question of two, or a solved example before it."""
-    if sketch.level > LEVELS[0]:
-        return replace(sketch, level=sketch.level - 1)
-    if sketch.form == "composed":
-        return replace(sketch, form="plain", generators=sketch.generators[:1])
-    return _helped(sketch) or replace(sketch, explicit=True)
+    """Below the first level of a family: one question of two, or a solved example before it."""
+    entry = sketch.entries[0]
+    if sketch.form in ("composed", "extended"):
+        return replace(sketch, form="plain", generators=(entry.generator,))
+    if sketch.form != "shown" and entry.brief:
+        return replace(sketch, form="shown", own_scorer=True, explicit=False)
+    if sketch.form == "reworded":
+        return replace(sketch, form="plain", wording=0)
+    return replace(sketch, explicit=sketch.form == "plain")
 
 
-def _fixed(sketch: Sketch, code: str, rng: Random) -> Sketch:
-    """What to change after a gate: the scorer if it is borrowed and at fault, else the data."""
+def _fixed(
+    sketch: Sketch, code: str, asked: Mapping[str, Any], parent: Sketch | None, rng: Random
+) -> Sketch:
+    """What to change after a gate or the trial: the scorer, the form, or the generator."""
     if code in _SCORER_FAULTS and not sketch.own_scorer:
         return replace(sketch, own_scorer=True)
-    return replace(sketch, seed=rng.randrange(SEED_RANGE), distinct=True)
+    if code in _SAME_ANSWERS and not sketch.distinct:
+        return replace(sketch, distinct=True)
+    apart = (parent,) if parent is not None else ()
+    return _free(_after(sketch, code, rng), asked, (sketch, *apart)) or sketch
 
 
-def _revised(sketch: Sketch, problems: Sequence[str], rng: Random) -> Sketch:
+def _after(sketch: Sketch, code: str, rng: Random) -> Iterable[Sketch]:
+    """What may follow a sketch that the trial or the memory of families turned down."""
+    if code == "too_hard":
+        # An example does not put into reach what small models rarely master.
+        forms = [_easier(sketch)] if sketch.entries[0].within_reach else []
+    elif code == "too_easy":
+        forms = _harder_forms(sketch, rng)
+    else:
+        forms = _shuffled(_other_forms(sketch, rng), rng)
+    return itertools.chain(forms, _of_other_generators(sketch, rng))
+
+
+def _of_other_generators(sketch: Sketch, rng: Random) -> list[Sketch]:
+    """Families of other generators within reach, those of the same field first."""
+    entry = sketch.entries[0]
+    others = [other for other in WITHIN_REACH if other is not entry]
+    forms = [form for other in others for form in _variants(other, rng)]
+    forms = _shuffled([form for form in forms if form.form not in ("extended", "composed")], rng)
+    return sorted(forms, key=lambda form: form.entries[0].field != entry.field)
+
+
+def _revised(
+    sketch: Sketch,
+    problems: Sequence[str],
+    asked: Mapping[str, Any],
+    parent: Sketch | None,
+    rng: Random,
+) -> Sketch:
     """What to change after a critique; problems begin with their kind."""
     kinds = {problem.partition(":")[0] for problem in problems}
     if "Scorer" in kinds:
         sketch = replace(sketch, own_scorer=True)
-    if "Ambiguous form" in kinds:
+    if "Ambiguous form" in kinds and sketch.form in ("plain", "reworded"):
         sketch = replace(sketch, explicit=True)
-    if "Too easy" in kinds:
-        sketch = replace(sketch, level=min(LEVELS[-1], sketch.level + 1))
     if kinds & {"Too hard", "Too long"}:
-        sketch = _easier(sketch)
-    if kinds - {"Scorer", "Ambiguous form"}:
-        sketch = replace(sketch, seed=rng.randrange(SEED_RANGE), distinct=True)
-    return sketch
+        return _fixed(sketch, "too_hard", asked, parent, rng)
+    return _fixed(sketch, "too_easy", asked, parent, rng) if "Too easy" in kinds else sketch
 
 
-def _unlike(sketch: Sketch, shown: Mapping[str, Any], rng: Random) -> Sketch:
-    """The sketch, or another form of its level if its name is taken and another one is free."""
-    names = shown.get(prompt_blocks.TAKEN, [])
-    if name_of(sketch) not in names:
-        return sketch
-    forms = _variants(sketch.entries[0], 0, rng)
-    free = (s for s in forms if s.level == sketch.level and name_of(s) not in names)
-    return next(free, sketch)
+def _first_free(
+    sketches: Iterable[Sketch], names: Collection[str], otherwise: Sketch | None = None
+) -> Sketch:
+    """The first sketch whose name is not taken; the first of all if none is free."""
+    first = otherwise
+    for sketch in sketches:
+        if name_of(sketch) not in names:
+            return sketch
+        first = first or sketch
+    assert first is not None
+    return first
 
 
-def _helped(sketch: Sketch) -> Sketch | None:
-    """The same after one solved example, where there was none yet and one fits."""
-    if sketch.form == "shown" or not is_brief(sketch.generators[0]):
-        return None
-    return replace(sketch, form="shown", own_scorer=True)
+def _free(
+    sketches: Iterable[Sketch], shown: Mapping[str, Any], apart: Collection[Sketch] = ()
+) -> Sketch | None:
+    """The first sketch whose name is neither taken nor that of one of some others."""
+    names = {*shown.get(prompt_blocks.TAKEN, []), *map(name_of, apart)}
+    return next((sketch for sketch in sketches if name_of(sketch) not in names), None)
 
 
-def _sketch(generators: tuple[str, ...], form: Form, level: int, rng: Random) -> Sketch:
+def _shuffled(items: Sequence[T], rng: Random) -> list[T]:
+    return rng.sample(items, k=len(items))
+
+
+def _plain(entry: Entry) -> Sketch:
     """A first sketch; it takes over the generator's scorer where answers are more than a number."""
-    (entry, *_), seed = map(entry_of, generators), rng.randrange(SEED_RANGE)
-    assert entry is not None
-    borrowed = form == "plain" and entry.kind != "number" and has_own_scorer(entry.generator)
-    return Sketch(generators, level, form, seed, own_scorer=not borrowed)
-
-
-def _first_level(rng: Random) -> int:
-    levels, shares = FIRST_LEVELS
-    return rng.choices(levels, weights=shares)[0]
-
-
-def _partner(entry: Entry, rng: Random) -> str:
-    """A second generator whose answers can be joined to the first one's."""
-    others = [
-        other.generator
-        for other in CATALOGUE
-        if other.kind in ATOMIC_KINDS and other.capability != entry.capability
-    ]
-    return rng.choice(others)
+    borrowed = entry.kind != "number" and has_own_scorer(entry.generator)
+    return Sketch((entry.generator,), own_scorer=not borrowed, distinct=entry.distinct)

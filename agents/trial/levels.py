@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from agents.families.items import Item, Rubric, items_of
@@ -33,6 +33,11 @@ class Program:
     proposal: Proposal
     gates: GateReport
     drawn: Description | None
+
+    @property
+    def references(self) -> Mapping[str, str]:
+        """Instance -> the right answer, as stated or computed."""
+        return self.gates.references if self.drawn is None else self.drawn.references
 
     def items(self, level: int, count: int) -> list[Item]:
         """Instances of a level for the panel: not those of the family's own seed.
@@ -119,7 +124,11 @@ async def find_level(
     rates: dict[int, LevelRate] = {}
 
     async def ask(level: int) -> LevelRate:
-        answers[level] = await panel(level, program.items(level, settings.instances))
+        given = await panel(level, program.items(level, settings.instances))
+        answers[level] = [
+            answer.model_copy(update={"reference": program.references[answer.instance]})
+            for answer in given
+        ]
         rates[level] = program.rate(level, answers[level])
         return rates[level]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -16,16 +17,15 @@ from agents.offline import wrote
 from agents.offline.author import write
 from agents.offline.catalogue import CATALOGUE
 from agents.offline.sketches import Sketch, read_sketch
-from agents.offline.writer import _other_forms, _sketch, _variants
+from agents.offline.writer import _other_forms, _plain, _variants
 
 
 def sketches() -> list[Sketch]:
     rng = Random(3)
     found = []
     for entry in CATALOGUE:
-        plain = _sketch((entry.generator,), "plain", 2, rng)
-        found += _variants(entry, 0, rng) + _other_forms(plain, rng)
-    return found
+        found += _variants(entry, rng) + _other_forms(_plain(entry), rng)
+    return [*found, *(replace(sketch, distinct=True) for sketch in found)]
 
 
 CODES = [str(write(sketch)["code"]) for sketch in sketches()]
@@ -51,18 +51,21 @@ def test_one_other_letter_makes_it_foreign(code: str, data: st.DataObject) -> No
         {"generators": ["os.system"]},
         {"generators": []},
         {"generators": ["gcd", "lcm"]},
-        {"level": 9},
-        {"level": 0},
+        {"level": 2},
+        {"seed": 1},
         {"form": "strange"},
         {"form": "composed"},
+        {"form": "composed", "generators": ["gcd", "word_sorting"]},
+        {"form": "extended", "generators": ["spell_backward"]},
+        {"form": "shown", "generators": ["knights_knaves"]},
         {"form": "reworded", "wording": 99},
+        {"form": "reworded", "own_scorer": False},
         {"wording": -1},
-        {"seed": -1},
-        {"seed": 2**31},
+        {"own_scorer": False},
     ],
 )
 def test_a_header_that_nobody_here_writes_is_none(fields: dict[str, object]) -> None:
-    own = {"generators": ["gcd"], "level": 2, "form": "plain", "seed": 1, "own_scorer": True}
+    own = {"generators": ["gcd"], "form": "plain", "own_scorer": True}
     assert read_sketch(f"# sketch: {json.dumps(own)}\n") is not None
     code = f"# sketch: {json.dumps(own | fields)}\n"
     assert read_sketch(code) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -13,8 +13,8 @@ from agents.critic.critique import CritiqueReply
 from agents.critic.novelty import NoveltyReply
 from agents.families.proposal import Proposal
 from agents.offline import MODEL, OfflineTransport
-from agents.offline.author import write
-from agents.offline.catalogue import STRETCH
+from agents.offline.author import name_of, write
+from agents.offline.catalogue import CATALOGUE, STRETCH
 from agents.offline.sketches import Sketch, read_sketch
 from agents.offline.transport import answer
 from memory.records import Json
@@ -23,7 +23,14 @@ from prompts import PromptLibrary, worked_example
 PROMPTS = PromptLibrary()
 RULE = {"low": 15, "high": 85, "instances": 4}
 PASSED = {"experts_graded": 8, "experts_that_pass": 4}
-CHAIN = Sketch(("chain_sum",), 2, "plain", 5, own_scorer=True)
+CHAIN = Sketch(("chain_sum",))
+PAIR = Sketch(("chain_sum", "letter_jumble"), "composed")
+OLD = """\
+# generators: chain_sum
+# sketch: {"generators": ["chain_sum"], "level": 2, "form": "plain", "seed": 5, \
+"own_scorer": true, "distinct": false, "explicit": false, "wording": 0}
+class TaskFamily: ...
+"""
 
 
 def view(sketch: Sketch) -> dict[str, Any]:
@@ -39,6 +46,7 @@ def proposing(
     rejected: list[str] | None = None,
     index: int = 0,
     taken: list[str] | None = None,
+    field: str = "",
 ) -> list[dict[str, str]]:
     rendered = PROMPTS.render(
         "propose",
@@ -47,7 +55,7 @@ def proposing(
             "kind": kind,
             "generation": 0,
             "index": index,
-            "field": "",
+            "field": field,
         },
         audience=None,
         rule=RULE,
@@ -94,28 +102,31 @@ def refined(
     return proposed([*(asked or proposing()), said, feedback], seed)
 
 
+QUESTIONS = {"1": "How many legs?", "2": "How many wings?"}
+REFERENCES = {"1": "12", "2": "14"}
+
+
 def criticised(
-    draft: Sketch,
-    passes: Mapping[str, tuple[bool | None, bool | None]],
+    draft: Sketch = CHAIN,
     kind: str = "novel",
     parent: Sketch | None = None,
-    said: str | None = None,
+    said: str = "3",
+    passed: bool | None = False,
+    question: str = QUESTIONS["1"],
 ) -> CritiqueReply:
     proposal = write(draft)
-    references: Any = proposal["reference_answers"]
-    wrong: Any = proposal["wrong_answers"]
-    answers = [
-        {
-            "expert": expert,
-            "instance": instance,
-            "extracted": references[instance] if passed else said or wrong[instance][0],
-            "passed": passed,
-            "text": "",
-        }
-        for expert, outcome in passes.items()
-        for instance, passed in zip("12", outcome, strict=True)
-    ]
-    instructions = {"1": "Short question?", "2": "Another short question?"}
+    answer_view = {
+        "expert": "words",
+        "level": 1,
+        "instance": "1@1.7",
+        "question": question,
+        "reference": REFERENCES["1"],
+        "extracted": said,
+        "passed": passed,
+        "text": "",
+    }
+    gates = {"passed": True, "code": None, "detail": ""}
+    instructions = QUESTIONS | {"1": question}
     rendered = PROMPTS.render(
         "critique",
         assignment={"id": "g0-a00", "kind": kind, "generation": 0, "index": 0},
@@ -128,8 +139,8 @@ def criticised(
         earlier=[],
         family={key: value for key, value in proposal.items() if key != "code"},
         code=proposal["code"],
-        gates={"passed": True, "code": None, "detail": "", "instructions": instructions},
-        answers=answers,
+        gates=gates | {"instructions": instructions},
+        answers=[answer_view],
     )
     messages = [{"role": role, "content": content} for role, content in rendered.messages]
     return CritiqueReply.model_validate(answer(messages, 0))
@@ -162,9 +173,8 @@ async def test_what_it_has_no_part_in_is_refused() -> None:
     assert (await post(asked, "/v1/embeddings")).status_code == 404
 
 
-def test_the_seed_decides_about_the_instances() -> None:
+def test_equal_requests_get_equal_families() -> None:
     assert answer(proposing(), 1) == answer(proposing(), 1)
-    assert answer(proposing(), 1) != answer(proposing(), 2)
 
 
 def test_scientists_beside_each_other_take_different_generators() -> None:
@@ -173,6 +183,30 @@ def test_scientists_beside_each_other_take_different_generators() -> None:
     assert len(set(generators)) == len(generators)
     stretch = {entry.generator for entry in STRETCH}
     assert sum(generator in stretch for generator in generators) == 3
+
+
+def test_founding_scientists_write_families_with_names_of_their_own() -> None:
+    sketches = [proposed(proposing(index=index), seed=index) for index in range(56)]
+    assert len(set(map(name_of, sketches))) >= 50
+
+
+@pytest.mark.parametrize("field", sorted({entry.field for entry in CATALOGUE}))
+def test_a_field_that_is_named_is_written_in(field: str) -> None:
+    places = [0, 23, 24, 50]
+    sketches = [proposed(proposing(field=field, index=place)) for place in places]
+    assert {sketch.entries[0].field for sketch in sketches} == {field}
+    assert len(set(map(name_of, sketches))) >= 2
+    first = name_of(sketches[0])
+    again = proposed(proposing(field=field, taken=[first]))
+    assert name_of(again) != first
+    assert again.entries[0].field == field
+
+
+def test_a_field_that_the_catalogue_lacks_is_written_by_its_place_in_another_form() -> None:
+    sketch = proposed(proposing(field="mind reading"))
+    plain = proposed(proposing())
+    assert sketch.generators == plain.generators
+    assert sketch.form != plain.form
 
 
 def test_novel_keeps_away_from_what_is_shown_and_what_was_rejected() -> None:
@@ -190,13 +224,9 @@ def test_novel_does_not_take_a_name_that_is_taken() -> None:
 
 
 def test_a_revision_does_not_end_at_a_name_that_is_taken() -> None:
-    sketch = Sketch(("chain_sum",), 2, "plain", 5, own_scorer=True)
-    below = Sketch(("chain_sum",), 1, "plain", 5, own_scorer=True)
-    changed = refined(
-        sketch, problems=["Too hard: none."], asked=proposing(taken=[str(write(below)["name"])])
-    )
-    assert changed.form != "plain"
-    assert changed.level == 1
+    shown = name_of(Sketch(("chain_sum",), "shown"))
+    changed = refined(CHAIN, gate="too_hard", asked=proposing(taken=[shown]))
+    assert name_of(changed) not in (shown, name_of(CHAIN))
 
 
 def test_novel_turns_to_weak_spots() -> None:
@@ -205,19 +235,29 @@ def test_novel_turns_to_weak_spots() -> None:
     assert 5 <= chosen.count("caesar_cipher") <= 25
 
 
-def test_harder_and_easier_follow_the_ladder() -> None:
-    harder = proposed(proposing("harder", CHAIN))
-    assert (harder.generators, harder.level) == (CHAIN.generators, 3)
-    easier = proposed(proposing("easier", CHAIN))
-    assert (easier.generators, easier.level) == (CHAIN.generators, 1)
-    assert write(harder)["name"] != write(CHAIN)["name"] != write(easier)["name"]
+def test_harder_than_the_last_level_is_to_go_on_or_to_answer_twice() -> None:
+    sketches = [proposed(proposing("harder", CHAIN), seed) for seed in range(20)]
+    assert {sketch.form for sketch in sketches} == {"extended", "composed"}
+    assert all(sketch.generators[0] == "chain_sum" for sketch in sketches)
 
 
-def test_easier_than_the_first_rung_is_a_solved_example() -> None:
-    easiest = Sketch(("chain_sum",), 1, "plain", 5, own_scorer=True)
-    easier = proposed(proposing("easier", easiest))
-    assert (easier.form, easier.level) == ("shown", 1)
-    assert "The right reply to it is" in str(write(easier)["code"])
+@pytest.mark.parametrize(
+    ("parent", "form"), [(CHAIN, "shown"), (PAIR, "plain"), (Sketch(("gcd",), "extended"), "plain")]
+)
+def test_easier_than_the_first_level_is_one_part_or_a_solved_example(
+    parent: Sketch, form: str
+) -> None:
+    easier = proposed(proposing("easier", parent))
+    assert (easier.form, easier.generators) == (form, parent.generators[:1])
+    assert name_of(easier) != name_of(parent)
+
+
+def test_children_of_a_closed_family_are_novel_in_its_field() -> None:
+    messages = proposing("harder", CHAIN)
+    messages[1]["content"] = messages[1]["content"].replace(str(write(CHAIN)["code"]), OLD)
+    child = proposed(messages)
+    assert child.entries[0].field == "whole-number arithmetic"
+    assert child.generators[0] != "chain_sum"
 
 
 def test_related_puts_the_parent_into_another_form() -> None:
@@ -229,101 +269,94 @@ def test_related_puts_the_parent_into_another_form() -> None:
 def test_related_to_a_family_that_others_wrote_is_a_novel_one() -> None:
     messages = proposing("related", CHAIN)
     messages[1]["content"] = messages[1]["content"].replace("# sketch:", "# notes:")
-    assert proposed(messages).form in ("plain", "composed")
+    assert proposed(messages).generators != CHAIN.generators
 
 
 def test_a_gate_makes_it_write_a_scorer_of_its_own_and_keep_the_questions() -> None:
-    borrowed = Sketch(("spell_backward",), 2, "plain", 5, own_scorer=False)
-    mended = refined(borrowed, gate="score_range")
-    assert mended.own_scorer
-    assert mended.seed == borrowed.seed
+    borrowed = Sketch(("spell_backward",), own_scorer=False)
+    assert refined(borrowed, gate="score_range") == replace(borrowed, own_scorer=True)
 
 
-def test_a_constant_answer_makes_it_draw_again() -> None:
-    drawn = refined(CHAIN, gate="constant_answer")
-    assert drawn.distinct
-    assert drawn.seed != CHAIN.seed
+@pytest.mark.parametrize("gate", ["constant_answer", "instances_repeat"])
+def test_answers_that_repeat_make_it_draw_different_ones_and_then_leave(gate: str) -> None:
+    changed = refined(CHAIN, gate=gate)
+    assert changed == replace(CHAIN, distinct=True)
+    assert name_of(refined(changed, gate=gate)) != name_of(CHAIN)
+
+
+def test_what_is_too_hard_gets_an_example_and_then_makes_room() -> None:
+    shown = refined(CHAIN, gate="too_hard")
+    assert (shown.form, shown.generators) == ("shown", ("chain_sum",))
+    other = refined(shown, gate="too_hard")
+    assert other.generators != ("chain_sum",)
+    assert other.entries[0].field == "whole-number arithmetic"
+    assert refined(PAIR, gate="too_hard") == CHAIN
+
+
+def test_where_a_field_has_nothing_within_reach_another_one_is_taken() -> None:
+    other = refined(Sketch(("dice",)), gate="too_hard")
+    assert other.entries[0].within_reach
+
+
+def test_what_is_too_easy_goes_on_or_gets_a_second_part() -> None:
+    forms = {refined(CHAIN, gate="too_easy", seed=seed).form for seed in range(20)}
+    assert forms == {"extended", "composed"}
 
 
 @pytest.mark.parametrize(
-    ("problem", "level", "explicit"),
-    [
-        ("Too easy: all pass.", 3, False),
-        ("Too hard: nobody passes.", 1, False),
-        ("Ambiguous form: '12 legs' is right in substance.", 2, True),
-    ],
+    "gate", ["duplicate", "not_novel", "constant_passes", "equal_scores", "levels_disordered"]
 )
-def test_it_changes_what_the_critic_names(problem: str, level: int, explicit: bool) -> None:
-    changed = refined(CHAIN, problems=[problem])
-    assert (changed.level, changed.explicit) == (level, explicit)
-    assert (changed.seed == CHAIN.seed) is explicit
-
-
-def test_a_family_that_tells_experts_apart_is_accepted() -> None:
-    verdict = criticised(CHAIN, {"numbers": (True, True), "words": (False, False)})
-    assert verdict == CritiqueReply(verdict="accept", problems=[])
-
-
-def test_all_pass_is_too_easy_and_at_the_top_beyond_mending() -> None:
-    passes = {"numbers": (True, True), "words": (True, True)}
-    verdict = criticised(CHAIN, passes)
-    assert verdict.verdict == "refine"
-    assert verdict.problems[0].startswith("Too easy:")
-    top = Sketch(("chain_sum",), 5, "plain", 5, own_scorer=True)
-    assert criticised(top, passes).verdict == "reject"
-
-
-def test_what_nobody_passes_in_its_easiest_form_is_turned_down() -> None:
-    passes = {"numbers": (False, False), "words": (False, False)}
-    verdict = criticised(CHAIN, passes)
-    assert verdict.verdict == "refine"
-    assert verdict.problems[0].startswith("Too hard:")
-    easiest = Sketch(("chain_sum",), 1, "plain", 5, own_scorer=True)
-    assert criticised(easiest, passes).verdict == "reject"
-    parent = Sketch(("chain_sum",), 2, "plain", 5, own_scorer=True)
-    assert criticised(easiest, passes, "easier", parent).verdict == "reject"
-
-
-def test_two_skills_of_which_nobody_has_both_are_taken_apart() -> None:
-    pair = Sketch(("chain_sum", "spell_backward"), 1, "composed", 5, own_scorer=True)
-    verdict = criticised(pair, {"a": (False, False), "b": (False, False)})
-    assert verdict.verdict == "refine"
-    simpler = refined(pair, problems=verdict.problems)
-    assert (simpler.generators, simpler.form) == (("chain_sum",), "plain")
+def test_what_is_known_or_tells_nothing_takes_another_form(gate: str) -> None:
+    changed = [refined(CHAIN, gate=gate, seed=seed) for seed in range(10)]
+    assert all(name_of(sketch) != name_of(CHAIN) for sketch in changed)
+    assert len({sketch.form for sketch in changed}) >= 2
 
 
 def test_a_related_family_is_not_simplified_back_into_its_parent() -> None:
-    parent = Sketch(("chain_sum",), 1, "plain", 5, own_scorer=True)
-    pair = Sketch(("chain_sum", "spell_backward"), 1, "composed", 5, own_scorer=True)
-    changed = refined(pair, problems=["Too hard: none."], asked=proposing("related", parent))
-    assert changed.form in ("reworded", "extended", "shown")
+    changed = refined(PAIR, gate="too_hard", asked=proposing("related", CHAIN))
+    assert name_of(changed) != name_of(CHAIN)
 
 
-def test_one_instance_within_reach_is_enough_on_the_first_rung_only() -> None:
-    passes = {"a": (True, False), "b": (False, False)}
-    assert criticised(CHAIN, passes).verdict == "refine"
-    easiest = Sketch(("chain_sum",), 1, "plain", 5, own_scorer=True)
-    assert criticised(easiest, passes).verdict == "accept"
+def test_it_spells_out_the_form_where_the_critic_finds_it_ambiguous() -> None:
+    problem = "Ambiguous form: '12 legs' is right in substance."
+    assert refined(CHAIN, problems=[problem]) == replace(CHAIN, explicit=True)
+
+
+def test_what_gates_and_trial_let_through_is_accepted() -> None:
+    assert criticised() == CritiqueReply(verdict="accept", problems=[])
 
 
 @pytest.mark.parametrize("kind", ["harder", "related", "easier"])
 def test_a_child_that_is_its_parent_again_misses_the_assignment(kind: str) -> None:
-    verdict = criticised(CHAIN, {"a": (True, True), "b": (False, False)}, kind, CHAIN)
+    verdict = criticised(kind=kind, parent=CHAIN)
     assert verdict.verdict == "reject"
     assert verdict.problems[0].startswith("Off assignment:")
 
 
+def test_a_harder_child_that_is_easier_misses_the_assignment() -> None:
+    shown = Sketch(("chain_sum",), "shown")
+    assert criticised(shown, "harder", CHAIN).verdict == "reject"
+    assert criticised(CHAIN, "easier", shown).verdict == "reject"
+    assert criticised(shown, "easier", CHAIN).verdict == "accept"
+    assert criticised(PAIR, "harder", CHAIN).verdict == "accept"
+
+
 def test_an_answer_that_is_right_in_substance_shows_an_ambiguous_form() -> None:
-    reference: Any = write(CHAIN)["reference_answers"]
-    passes: dict[str, tuple[bool | None, bool | None]] = {"a": (False, True), "b": (True, True)}
-    verdict = criticised(CHAIN, passes, said=f"it is {reference['1']} in all")
+    verdict = criticised(said="it is 12 in all")
     assert verdict.verdict == "refine"
     assert verdict.problems[0].startswith("Ambiguous form:")
-    assert criticised(CHAIN, passes, said=f"{reference['1']} + 1").verdict == "accept"
+    assert criticised(said="12 + 1").verdict == "accept"
+    assert criticised(said="it is 14 in all").verdict == "accept"
+
+
+def test_an_instruction_that_goes_on_and_on_is_too_long() -> None:
+    verdict = criticised(question="How many? " * 80)
+    assert verdict.verdict == "refine"
+    assert verdict.problems[0].startswith("Too long:")
 
 
 def test_an_answer_without_a_verdict_is_the_scorers_fault() -> None:
-    verdict = criticised(CHAIN, {"a": (None, True), "b": (True, True)})
+    verdict = criticised(passed=None)
     assert verdict.verdict == "refine"
     assert verdict.problems[0].startswith("Scorer:")
 
@@ -331,12 +364,12 @@ def test_an_answer_without_a_verdict_is_the_scorers_fault() -> None:
 @pytest.mark.parametrize(
     ("neighbour", "decision"),
     [
-        (Sketch(("chain_sum",), 2, "plain", 99, own_scorer=True), "known"),
-        (Sketch(("chain_sum",), 3, "plain", 5, own_scorer=True), "new"),
-        (Sketch(("chain_sum",), 2, "reworded", 5, own_scorer=True), "new"),
+        (Sketch(("chain_sum",), distinct=True), "known"),
+        (Sketch(("chain_sum",), "reworded"), "new"),
+        (Sketch(("products",)), "new"),
     ],
 )
-def test_other_numbers_are_no_novelty_but_another_level_is(
+def test_other_numbers_are_no_novelty_but_another_form_is(
     neighbour: Sketch, decision: Json
 ) -> None:
     rendered = PROMPTS.render("novelty", family=view(CHAIN), neighbours=[view(neighbour)])

@@ -275,7 +275,7 @@ def test_a_folder_cannot_vouch_for_its_code(
             from agents.offline.author import write
             from agents.offline.sketches import Sketch
 
-            own = write(Sketch(("gcd",), 2, "plain", 1, own_scorer=True))["code"]
+            own = write(Sketch(("gcd",)))["code"]
             code = f"{own}\nopen({str(mark)!r}, 'w').close()\n"
         own = {"scientist": "offline", "code": code, "code_hash": text_hash(code)}
         record = family.model_copy(update=own).model_dump_json()
