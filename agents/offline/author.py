@@ -241,7 +241,7 @@ _TASKS: dict[Form, str] = {
     pairs = drawn("{one}", seed, level)
     example, reply = next(pairs)
     for question, answer in pairs:
-        if question != example:
+        if question != example and not (" " in answer and answer == reply):
             question = (
                 f"First an example: {{example}}\\nThe right reply to it is {{reply}}\\n"
                 f"Now this one: {{question}}"
