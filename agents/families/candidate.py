@@ -27,7 +27,7 @@ def candidate_family(store: RunStore, assignment: Assignment) -> Family:
     hashes = {call.purpose: call.prompt_hash for call in calls}
     moved = {}
     parent = store.family(assignment.parent) if assignment.parent is not None else None
-    if parent is not None and parent.code == proposal.code and gates.levels > 1:
+    if parent is not None and parent.code == proposal.code and gates.level != parent.level:
         step = 1 if gates.level > parent.level else -1
         moved = {
             "name": at_level(proposal.name, gates.level),

@@ -220,7 +220,7 @@ async def trial(state: ScientistState, runtime: ScientistRuntime) -> dict[str, A
         rejection = Rejection(reason=found.report.code, detail=found.report.detail)
         return _again(context, draft, rejection)
     parent = parent_of(context.store, assignment)
-    if parent is not None and parent.code == proposal.code:
+    if draft.round == 0 and parent is not None and has_level_left(parent, assignment.kind):
         return _accept(context, draft)
     return await _compare(context, assignment, draft)
 

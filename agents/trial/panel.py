@@ -58,11 +58,10 @@ def levels_to_search(
     proposal: Proposal, gates: GateReport, parent: Family | None, kind: str
 ) -> range:
     """All levels of a program, or those above or below its parent's if it is the parent's own."""
-    if parent is None or parent.code != proposal.code:
-        return range(1, gates.levels + 1)
-    if kind == "harder":
-        return range(parent.level + 1, gates.levels + 1)
-    return range(1, parent.level)
+    every, left = range(1, gates.levels + 1), range(0)
+    if parent is not None and parent.code == proposal.code:
+        left = every[parent.level :] if kind == "harder" else every[: parent.level - 1]
+    return left or every
 
 
 async def _answers(

@@ -56,8 +56,8 @@ def report_of(proposal: Proposal) -> GateReport:
     return GateReport(
         code=None,
         instructions={"1": "One?", "2": "Two?"},
-        references=proposal.references,
-        wrong=proposal.wrong,
+        references=proposal.references or {"1": "One.", "2": "Two."},
+        wrong=proposal.wrong or {"1": ["Two."], "2": ["One."]},
     )
 
 

@@ -28,7 +28,7 @@ from tests.agents.cases import ScriptedSandbox, family, unlike_all
 
 KEYS = [
     ("scientist", "propose", 0, "7bfa6e1976115c97f659e62fa2a1bb43"),
-    ("critic", "critique", 0, "604d13abaa0f78164a2da98b9740cff4"),
+    ("critic", "critique", 0, "832ae9e5fc6e5269e4c3e17be4fc2982"),
     ("scientist", "refine", 1, "3c91ffed6cb7a29f0d662604efab8f98"),
     ("critic", "critique", 1, "b1390e406245a772778499e485bd8fd3"),
     ("critic", "novelty", 0, "55c972cbc100a96536212271cd39e894"),

@@ -175,6 +175,8 @@ def test_a_parents_own_program_is_asked_above_or_below_its_level() -> None:
     assert levels_to_search(proposal, gates, parent, "harder") == range(3, 6)
     assert levels_to_search(proposal, gates, parent, "easier") == range(1, 2)
     assert levels_to_search(proposal, gates, None, "novel") == range(1, 6)
+    lowest = parent.model_copy(update={"level": 1})
+    assert levels_to_search(proposal, gates, lowest, "easier") == range(1, 6)
     assert levels_to_search(proposal, gates, family(1), "harder") == range(1, 6)
 
 
