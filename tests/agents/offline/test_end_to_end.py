@@ -106,7 +106,7 @@ def child_of(parent: Family, kind: AssignmentKind) -> Assignment:
     return Assignment(id="g2-a00", generation=2, index=0, kind=kind, parent=parent.id, rng_seed=5)
 
 
-def stored(store: RunStore, sketch: Sketch) -> Family:
+def stored(store: RunStore, sketch: Sketch, level: int = 1) -> Family:
     """A family of the pool that the offline scientist wrote earlier."""
     proposal = Proposal.model_validate(write(sketch))
     drawn = {"1": "first", "2": "second"}
@@ -116,6 +116,7 @@ def stored(store: RunStore, sketch: Sketch) -> Family:
         references=drawn,
         wrong={number: ["none"] for number in drawn},
         levels=5,
+        level=level,
         seed=1,
     )
     family = proposal.to_family(report, id="g0-a99-parent", scientist=MODEL)
@@ -160,7 +161,8 @@ async def test_a_run_that_is_repeated_asks_nothing_again(store: RunStore, sandbo
 async def test_children_differ_from_their_parent_and_pass_the_gates(
     store: RunStore, sandbox: Sandbox, kind: AssignmentKind
 ) -> None:
-    parent = stored(store, Sketch(("chain_sum",)))
+    # Where its own levels end: otherwise no scientist is asked.
+    parent = stored(store, Sketch(("chain_sum",)), level=5 if kind == "harder" else 1)
     assignment = child_of(parent, kind)
     assert await work(store, sandbox, assignment, numbers_passes) == "candidate"
     child = candidate_family(store, assignment)
