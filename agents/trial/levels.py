@@ -108,7 +108,8 @@ async def find_level(
     """Search for a level at which the panel's share of right answers lies in the band.
 
     The search takes it that a higher level is harder. It begins in the lower third: from a low
-    level a family can be raised later. Where no level lies in the band, the end that was not asked
+    level a family can be raised later. The instances of the first seed come first: where all answers
+    to them are right, or all wrong, no others are asked at that level. Where no level lies in the band, the end that was not asked
     is asked as well, since levels in the wrong order show there.
 
     Args:
@@ -124,12 +125,16 @@ async def find_level(
     rates: dict[int, LevelRate] = {}
 
     async def ask(level: int) -> LevelRate:
-        given = await panel(level, program.items(level, settings.instances))
+        items, given = program.items(level, settings.instances), list[TrialAnswer]()
+        for part in (items[: len(INSTANCES)], items[len(INSTANCES) :]):
+            given += await panel(level, part) if part else ()
+            rates[level] = program.rate(level, given)
+            if rates[level].passed in (0, rates[level].asked):
+                break  # far outside the band: more answers would tell little
         answers[level] = [
             answer.model_copy(update={"reference": program.references[answer.instance]})
             for answer in given
         ]
-        rates[level] = program.rate(level, answers[level])
         return rates[level]
 
     def outcome(level: int, code: GateCode | None, detail: str) -> Calibrated:

@@ -43,6 +43,13 @@ def program(levels: int, chances: Sequence[float] = ()) -> Program:
     return Program(Proposal.model_validate(worked_example()), gates, said)
 
 
+def place_of_question(instance: str) -> int:
+    """Its place among those of a level: two of seed 8, then two of seed 9."""
+    number, _, draw = instance.partition("@")
+    seed = int(draw.partition(".")[2]) if draw else 8
+    return 2 * (seed - 8) + int(number) - 1
+
+
 class Panel:
     """Experts that pass or fail as a play demands, and say something else each time."""
 
@@ -61,10 +68,10 @@ class Panel:
                 question=item.instructions,
                 text="",
                 extracted=f"{expert} on {item.instance}",
-                passed=self._passes(level, place, number),
+                passed=self._passes(level, place, place_of_question(item.instance)),
             )
             for place, expert in enumerate(self._experts)
-            for number, item in enumerate(items)
+            for item in items
         ]
 
 
@@ -86,13 +93,13 @@ def up_to(*best: int) -> Passes:
 async def test_a_family_enters_where_some_pass_and_some_fail() -> None:
     found, asked = await search(up_to(4, 2, 2))
     assert found.report.code is None
-    assert asked == [2, 3]
+    assert asked == [2, 3, 3]
     assert found.report.level == 3
     assert [(rate.level, rate.passed, rate.asked) for rate in found.curve] == [
-        (2, 12, 12),
+        (2, 6, 6),
         (3, 4, 12),
     ]
-    assert len(found.answers) == 24
+    assert len(found.answers) == 18
     assert found.report.instructions == {"1": "What is 1@3.7?", "2": "What is 2@3.7?"}
     assert found.report.references["2"] == "It is 2@3.7"
     assert found.report.wrong["1"] == ["It is not 1@3.7"]
@@ -114,7 +121,8 @@ async def test_if_higher_is_harder_a_level_in_the_band_is_found_where_there_is_o
     right = sorted(drawn_counts, reverse=True)
 
     def passes(level: int, expert: int, question: int) -> bool:
-        return 4 * expert + question < right[level - 1]
+        # The answers to both seeds are alike.
+        return 2 * (3 * (question % 2) + expert) + question // 2 < right[level - 1]
 
     found, asked = await search(passes, levels)
     within = [at for at in range(1, levels + 1) if 0.15 <= right[at - 1] / 12 <= 0.85]
@@ -122,19 +130,18 @@ async def test_if_higher_is_harder_a_level_in_the_band_is_found_where_there_is_o
     if within:
         assert found.report.level in within
         assert found.report.code is None or found.report.code in told
-        assert len(asked) <= 4
+        assert len(set(asked)) <= 4
     else:
         assert found.report.code in ("too_hard", "too_easy", "levels_gap")
-    assert len(set(asked)) == len(asked)
-    assert [rate.level for rate in found.curve] == sorted(asked)
+    assert [rate.level for rate in found.curve] == sorted(set(asked))
 
 
 @pytest.mark.parametrize(
     ("passes", "code", "told"),
     [
-        (up_to(0, 0, 0), "too_hard", "0 of 12 at level 1"),
-        (up_to(4, 4, 4), "too_easy", "12 of 12 at level 4"),
-        (up_to(2, 2, 2), "levels_gap", "12 of 12 at level 2, 0 of 12 at level 3"),
+        (up_to(0, 0, 0), "too_hard", "0 of 6 at level 1"),
+        (up_to(4, 4, 4), "too_easy", "6 of 6 at level 4"),
+        (up_to(2, 2, 2), "levels_gap", "6 of 6 at level 2, 0 of 6 at level 3"),
         (lambda level, e, q: level >= 4, "levels_disordered", "level 4 is easier than level 2"),
         (lambda level, e, q: q == 0 and level == 2, "equal_scores", "the same 1 of 4"),
     ],
@@ -162,7 +169,7 @@ async def test_chance_is_taken_off() -> None:
 async def test_only_the_levels_that_are_left_are_searched() -> None:
     found, asked = await search(up_to(4, 2, 1), 5, bounds=range(3, 6))
     assert (found.report.level, found.report.code) == (3, None)
-    assert asked == [3]
+    assert asked == [3, 3]
     found, asked = await search(up_to(5, 5, 5), 5, bounds=range(4, 6))
     assert found.report.code == "too_easy"
     assert asked == [4, 5]
