@@ -108,9 +108,10 @@ async def find_level(
     """Search for a level at which the panel's share of right answers lies in the band.
 
     The search takes it that a higher level is harder. It begins in the lower third: from a low
-    level a family can be raised later. The instances of the first seed come first: where all answers
-    to them are right, or all wrong, no others are asked at that level. Where no level lies in the band, the end that was not asked
-    is asked as well, since levels in the wrong order show there.
+    level a family can be raised later. The instances of the first seed come first: where all
+    answers to them are right, or all wrong, no others are asked at that level. Where no level lies
+    in the band, the end that was not asked is asked as well, since levels in the wrong order show
+    there.
 
     Args:
         program: the draft.
