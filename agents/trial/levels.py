@@ -109,9 +109,9 @@ async def find_level(
 
     The search takes it that a higher level is harder. It begins in the lower third: from a low
     level a family can be raised later. The instances of the first seed come first: where all
-    answers to them are right, or all wrong, no others are asked at that level. Where no level lies
-    in the band, the end that was not asked is asked as well, since levels in the wrong order show
-    there.
+    answers to them are right, or all wrong, no others are asked at that level. Where all
+    levels that were asked are too hard, or all too easy, the other end is asked as well: it may
+    lie in the band by little, and levels in the wrong order show there.
 
     Args:
         program: the draft.
@@ -131,7 +131,7 @@ async def find_level(
             given += await panel(level, part) if part else ()
             rates[level] = program.rate(level, given)
             if rates[level].passed in (0, rates[level].asked):
-                break  # far outside the band: more answers would tell little
+                break  # far outside the band
         answers[level] = [
             answer.model_copy(update={"reference": program.references[answer.instance]})
             for answer in given
@@ -153,10 +153,14 @@ async def find_level(
         if settings.low <= now.rate <= settings.high:
             return outcome(level, *_untelling(answers[level]))
         low, high = (low, level - 1) if now.rate < settings.low else (level + 1, high)
-    for end in (levels[0], levels[-1]):
-        if end not in rates:
-            await ask(end)
-    return outcome(level, *_outside([rates[at] for at in sorted(rates)], settings))
+    hard = [rate.rate < settings.low for rate in rates.values()]
+    end = levels[-1] if all(hard) else levels[0]
+    if len(set(hard)) == 1 and end not in rates:
+        now = await ask(end)
+    code, detail = _outside([rates[at] for at in sorted(rates)], settings)
+    if code != "levels_disordered" and settings.low <= now.rate <= settings.high:
+        return outcome(end, *_untelling(answers[end]))
+    return outcome(level, code, detail)
 
 
 def _outside(rates: Sequence[LevelRate], settings: CalibrationSettings) -> tuple[GateCode, str]:

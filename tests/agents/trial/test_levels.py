@@ -166,6 +166,13 @@ async def test_chance_is_taken_off() -> None:
     assert "best constant answer: 50%" in guessed.report.detail
 
 
+async def test_the_other_end_counts_where_chance_hides_the_rest() -> None:
+    chances = [0.5, 0.5, 0.0]
+    found, asked = await search(lambda level, e, q: q == e, 3, chances)
+    assert (found.report.code, found.report.level) == (None, 3)
+    assert list(dict.fromkeys(asked)) == [1, 3]
+
+
 async def test_only_the_levels_that_are_left_are_searched() -> None:
     found, asked = await search(up_to(4, 2, 1), 5, bounds=range(3, 6))
     assert (found.report.level, found.report.code) == (3, None)
