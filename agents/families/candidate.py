@@ -13,6 +13,7 @@ from memory.store import RunStore
 PURPOSES = ("propose", "refine", "critique")
 _GENERATORS = re.compile(r"^# generators: (.+)$", re.MULTILINE)
 _LEVEL = re.compile(r", level \d+$")
+_FIELD = re.compile(r"^# field: (.+)$", re.MULTILINE)
 _SLUG_LENGTH = 40
 
 
@@ -37,7 +38,7 @@ def candidate_family(store: RunStore, assignment: Assignment) -> Family:
     return proposal.to_family(
         gates,
         curve=drafts[-1].curve,
-        field=assignment.field,
+        field=field_of(proposal.code) or assignment.field,
         id=f"{assignment.id}-{slug(_LEVEL.sub('', proposal.name))}",
         generation=assignment.generation,
         parents=(assignment.parent,) if assignment.parent is not None else (),
@@ -61,6 +62,12 @@ def at_level(name: str, level: int) -> str:
     """The name of a family whose program was moved to another level."""
     ending = f", level {level}"
     return _LEVEL.sub("", name)[: MOST_CHARACTERS - len(ending)] + ending
+
+
+def field_of(code: str) -> str:
+    """The field that a program names in its header, as those of the offline scientist do; or ""."""
+    found = _FIELD.search(code)
+    return found[1].strip() if found else ""
 
 
 def generators(code: str) -> str:

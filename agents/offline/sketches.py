@@ -54,7 +54,11 @@ class Sketch:
 
     def header(self) -> str:
         """The comment lines that a program begins with."""
-        return f"# generators: {', '.join(self.generators)}\n# sketch: {json.dumps(asdict(self))}\n"
+        return (
+            f"# generators: {', '.join(self.generators)}\n"
+            f"# field: {self.entries[0].field}\n"
+            f"# sketch: {json.dumps(asdict(self))}\n"
+        )
 
 
 def read_sketch(code: str) -> Sketch | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.families.candidate import slug
+from agents.families.candidate import field_of, slug
 from agents.families.items import items_of
 from agents.families.proposal import Proposal
 from memory.records import Draft
@@ -26,6 +26,11 @@ def test_every_name_gives_a_short_folder_name(name: str) -> None:
     assert 1 <= len(found) <= 40
     assert not found.startswith("-")
     assert not found.endswith("-")
+
+
+def test_a_program_may_name_its_field() -> None:
+    assert field_of("# generators: gcd\n# field: number theory\nimport math\n") == "number theory"
+    assert field_of("import math\n") == ""
 
 
 def test_a_family_is_its_proposal_and_facts() -> None:

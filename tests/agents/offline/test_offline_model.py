@@ -190,7 +190,18 @@ def test_founding_scientists_write_families_with_names_of_their_own() -> None:
     assert len(set(map(name_of, sketches))) >= 50
 
 
-@pytest.mark.parametrize("field", sorted({entry.field for entry in CATALOGUE}))
+WITHIN_REACH = {entry.field for entry in CATALOGUE if entry.within_reach}
+BEYOND = {entry.field for entry in CATALOGUE} - WITHIN_REACH
+
+
+@pytest.mark.parametrize("field", sorted(BEYOND))
+def test_a_field_beyond_small_models_is_written_in_now_and_then(field: str) -> None:
+    sketches = [proposed(proposing(field=field, index=place)) for place in range(12)]
+    within = [place for place, s in enumerate(sketches) if s.entries[0].field == field]
+    assert within == [5, 11]
+
+
+@pytest.mark.parametrize("field", sorted(WITHIN_REACH))
 def test_a_field_that_is_named_is_written_in(field: str) -> None:
     places = [0, 23, 24, 50]
     sketches = [proposed(proposing(field=field, index=place)) for place in places]
