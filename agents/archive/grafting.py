@@ -93,7 +93,8 @@ def occasions(config: RunConfig) -> Occasions:
 async def graft(context: RunContext, generation: int) -> None:
     """Graft what is due in a generation; a merge that fails is reported and left out."""
     if context.config.breeding.regmean.adapting and _has_adapted(context, generation):
-        archive = _archive(context, generation)
+        # The base adds nothing to a merge.
+        archive = [each for each in _archive(context, generation) if each.operator != "base"]
         # After the children and the graft, whose numbers stay what they are without it.
         birth = context.config.population.children + 1
         await _complement(context, generation, archive, f"g{generation}-{birth}", birth)
@@ -132,7 +133,7 @@ def restore(store: RunStore, folder: Path, most: int, bank: Bank) -> None:
                 "it: restore the run folder from a copy"
             )
         bank.append(anchor)
-    _limit(store, folder, most, bank)
+    keep_most_used(store, folder, most, bank)
 
 
 def _grafts(store: RunStore, folder: Path) -> list[Graft]:
@@ -144,11 +145,9 @@ def _grafts(store: RunStore, folder: Path) -> list[Graft]:
         ) from error
 
 
-def _limit(store: RunStore, folder: Path, most: int, bank: Bank) -> None:
-    """Set aside the grafts that the archive uses least, of equals the oldest, beyond so many."""
+def keep_most_used(store: RunStore, folder: Path, most: int, bank: Bank) -> None:
+    """Keep in memory the grafts that the archive uses most, of equals the newest, up to so many."""
     grafts = _grafts(store, folder)
-    if len(grafts) <= most:
-        return
     names = [anchor.name for anchor in bank.anchors]
     uses: Counter[str] = Counter()
     for expert in store.archive_experts():
@@ -156,8 +155,11 @@ def _limit(store: RunStore, folder: Path, most: int, bank: Bank) -> None:
         columns = zip(names, genome.coefficients.T, strict=False)
         uses.update(name for name, column in columns if column.any())
     newest = list(reversed(grafts))
-    for graft in sorted(newest, key=lambda graft: -uses[graft.anchor])[most:]:
-        bank.set_aside(graft.anchor, folder / graft.path)
+    for place, graft in enumerate(sorted(newest, key=lambda graft: -uses[graft.anchor])):
+        if place < most:
+            bank.bring_back(graft.anchor)
+        else:
+            bank.set_aside(graft.anchor, folder / graft.path)
 
 
 async def _complement(
@@ -168,8 +170,8 @@ async def _complement(
         return
     chosen = _complementary(context, experts, context.config.breeding.regmean.members)
     if len(chosen) < 2:
-        reason = "no expert passes what the best one fails" if chosen else "no expert passes any"
-        _refuse(context, COMPLEMENT, generation, f"{REGMEAN}: {reason} family")
+        reason = "no expert passes a family" + (" that the best one fails" if chosen else "")
+        _refuse(context, COMPLEMENT, generation, f"{REGMEAN}: {reason}")
         return
     name = f"{REGMEAN}-g{generation}"
     plan = GraftPlan(COMPLEMENT, name, expert, birth, tuple(chosen), REGMEAN, {})
@@ -240,7 +242,7 @@ async def _carry_out(context: RunContext, generation: int, plan: GraftPlan) -> N
             bank.append(*anchors)
             _record(context, bank, anchors, plan, generation)
     most = context.config.breeding.regmean.anchors
-    _limit(context.store, context.folder, most, bank)
+    keep_most_used(context.store, context.folder, most, bank)
     parents = ", ".join(parent.id for parent in plan.parents)
     made = f"{plan.expert}: {plan.method} of {parents}, {len(anchors)} new anchors"
     context.progress(ProgressEvent("line", made))
@@ -291,7 +293,8 @@ def _by_regmean(
 
 
 def _settings(context: RunContext, plan: GraftPlan) -> RegMeanSettings:
-    return context.config.breeding.regmean.model_copy(update=plan.parameters)
+    settings = context.config.breeding.regmean.model_dump()
+    return RegMeanSettings.model_validate({**settings, **plan.parameters})
 
 
 def _sweep(folder: Path) -> None:

@@ -335,6 +335,19 @@ class Bank:
             for anchor in self._anchors
         )
 
+    def bring_back(self, name: str) -> None:
+        """Read an anchor that was set aside into memory again; one that is there stays.
+
+        Raises:
+            BankError: its file is missing or damaged.
+        """
+        self._anchors = tuple(
+            replace(anchor, vectors=dict(anchor.vectors.items()))
+            if anchor.name == name and isinstance(anchor.vectors, StoredVectors)
+            else anchor
+            for anchor in self._anchors
+        )
+
     def _set_anchors(self, anchors: Sequence[Anchor]) -> None:
         """Take over anchors and measure them; geometry and anchors never disagree in between."""
         hashes = [self.base_hash, self.recipe, [anchor.content_hash for anchor in anchors]]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from evolution.bank.merge_methods import check_method
 from evolution.errors import MergeError, OperatorError
 from evolution.merging.settings import REGMEAN, RegMeanSettings
 from evolution.registry import check_operator
+from memory.messages import did_you_mean, first_problem
 from memory.records import Json
 from memory.settings import Settings
 
@@ -34,12 +36,37 @@ class GraftSettings(Settings):
         try:
             for method, parameters in self.methods.items() if self.every else ():
                 if method == REGMEAN:
-                    RegMeanSettings.model_validate(parameters)
+                    _check_regmean(parameters)
+                elif hint := did_you_mean(method, (REGMEAN,)):
+                    raise MergeError(f"there is no method {method!r} of grafts{hint}")
                 else:
                     check_method(method, parameters, ("first", "second"))
         except MergeError as error:
             raise ValueError(str(error)) from error
         return self
+
+
+OF_ONE_MERGE = ("texts", "scale", "shrink", "ridge", "onward")
+"""Settings of `breeding.regmean` that a graft may have of its own."""
+
+
+def _check_regmean(parameters: Mapping[str, Json]) -> None:
+    """Refuse parameters that no single merge has.
+
+    Raises:
+        MergeError: unknown keys, or a bad value.
+    """
+    unknown = sorted(parameters.keys() - set(OF_ONE_MERGE))
+    if unknown:
+        hint = did_you_mean(unknown[0], OF_ONE_MERGE)
+        raise MergeError(
+            f"{REGMEAN} as a graft has no setting {unknown[0]!r}{hint}; it has "
+            f"{', '.join(OF_ONE_MERGE)}"
+        )
+    try:
+        RegMeanSettings.model_validate(parameters)
+    except ValidationError as error:
+        raise MergeError(f"{REGMEAN} as a graft: {first_problem(error)}") from error
 
 
 class BreedingSettings(Settings):

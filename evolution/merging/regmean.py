@@ -5,7 +5,8 @@ Jin et al. 2023, arXiv 2212.09849. With members k, their task vectors `D_k` and 
 
     D = (sum_k w_k D_k G_k) (sum_k w_k G_k + lambda I)^-1
 
-minimises `sum_k w_k || (W - W_k) X_k^T ||^2`, up to the ridge. Off-diagonals of `G_k` are shrunk.
+minimises `sum_k (w_k / rows_k) || (W - W_k) X_k^T ||^2`, up to the ridge. Off-diagonals of
+`G_k` are shrunk.
 RegMean++ (arXiv 2508.03121): what enters a layer is what the layers before it, merged, make of the
 texts, and not what those of each member make of them.
 
@@ -172,8 +173,8 @@ def _regress(
     settings: RegMeanSettings,
 ) -> None:
     """Merge tensors of the same inputs: tensor -> terms of the members, in their order."""
-    grams = [_gram(given, settings.shrink) for given in inputs]
-    factor = _factorised(grams, weights, settings.ridge)
+    grams = [gram(given, settings.shrink) for given in inputs]
+    factor = factorised(grams, weights, settings.ridge)
     for name, found in added.items():
         for root, total in _summed(found, weights, grams).items():
             gated = torch.cholesky_solve(total.T, factor).T
@@ -189,32 +190,44 @@ def _by_inputs(names: Sequence[str], inputs: Sequence[Inputs]) -> list[list[str]
     return list(groups.values())
 
 
-def _gram(inputs: Sequence[Float[Tensor, " ..."]], shrink: float) -> Float[Tensor, "n n"]:
+def gram(inputs: Sequence[Float[Tensor, " ..."]], shrink: float) -> Float[Tensor, "n n"]:
     """Mean outer product of the rows, off-diagonals shrunk."""
     rows = torch.cat([each.reshape(-1, each.shape[-1]) for each in inputs]).float()
-    gram = torch.empty(rows.shape[1], rows.shape[1], device=rows.device)
+    outer = torch.empty(rows.shape[1], rows.shape[1], device=rows.device)
     edges = [*range(0, rows.shape[1], _COLUMNS), rows.shape[1]]
     for start, end in itertools.pairwise(edges):
         # It is symmetric: what lies below the diagonal is copied.
         part = rows[:, start:end].T @ rows[:, start:]
-        gram[start:end, start:] = part
-        gram[start:, start:end] = part.T
-    diagonal = gram.diagonal() / len(rows)
-    gram *= shrink / len(rows)
-    gram.diagonal().copy_(diagonal)
-    return gram
+        outer[start:end, start:] = part
+        outer[start:, start:end] = part.T
+    diagonal = outer.diagonal() / len(rows)
+    outer *= shrink / len(rows)
+    outer.diagonal().copy_(diagonal)
+    return outer
 
 
-def _factorised(
+def factorised(
     grams: Sequence[Tensor], weights: Sequence[float], ridge: float
 ) -> Float64[Tensor, "n n"]:
-    """Cholesky factor of `sum_k w_k G_k + lambda I`; in float64, for the ridge is a thousandth."""
+    """Cholesky factor of `sum_k w_k G_k + lambda I`; in float64, for the ridge is a thousandth.
+
+    Raises:
+        MergeError: inputs are not finite, or so few that the ridge does not make up for them.
+    """
     total = torch.zeros_like(grams[0], dtype=torch.float64)
-    for weight, gram in zip(weights, grams, strict=True):
-        total.add_(gram, alpha=weight)
+    for weight, of_member in zip(weights, grams, strict=True):
+        total.add_(of_member, alpha=weight)
     least = torch.finfo(torch.float32).tiny
     total.diagonal().add_(ridge * total.diagonal().mean().clamp_min(least))
-    factor: Tensor = torch.linalg.cholesky(total)
+    if not total.isfinite().all():
+        raise MergeError("a member's activations are not finite: read them in float32 or bfloat16")
+    factor: Tensor
+    factor, failed = torch.linalg.cholesky_ex(total)
+    if failed:
+        raise MergeError(
+            "the members' inputs are too few to be solved for: raise breeding.regmean.ridge or "
+            "breeding.regmean.texts"
+        )
     return factor
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from agents.archive.calibration import passed_texts
 from agents.archive.founding import make_founders, make_seeds
-from agents.archive.grafting import FOLDER, graft, graft_founder, restore
+from agents.archive.grafting import FOLDER, graft, graft_founder, keep_most_used, restore
 from agents.config import RunConfig
 from agents.context import RunContext
 from agents.families.items import items_of
@@ -233,11 +233,11 @@ async def test_no_more_members_than_configured(run: RunContext) -> None:
 @pytest.mark.parametrize(
     ("skills", "reason"),
     [
-        ({}, "regmean: no expert passes any family"),
-        ({"alpha": "0000", "beta": "0000"}, "regmean: no expert passes any family"),
+        ({}, "regmean: no expert passes a family"),
+        ({"alpha": "0000", "beta": "0000"}, "regmean: no expert passes a family"),
         (
             {"alpha": "1110", "beta": "0100", "gamma": "1110"},
-            "regmean: no expert passes what the best one fails family",
+            "regmean: no expert passes a family that the best one fails",
         ),
     ],
 )
@@ -368,6 +368,31 @@ async def test_merges_beyond_the_cap_stay_in_their_files_the_least_used_first(
     for each in run.store.experts():
         genome = run.genome(each)
         assert expected_checksum(bank, genome) == expected_checksum(fresh, genome)
+
+
+async def test_what_the_archive_comes_to_use_is_brought_back_into_memory(run: RunContext) -> None:
+    configured(run, regmean={"anchors": 1})
+    bank = await two_merges(run)
+    entry = ArchiveEntry(expert="g2-4", rank=0, fitness=1.0, novelty=1.0)
+    run.store.put_archive(2, [entry])
+    keep_most_used(run.store, run.folder, 1, bank)
+    aside = [each.name for each in bank.anchors if isinstance(each.vectors, StoredVectors)]
+    assert aside == ["regmean-g0+rest"]
+    fresh = load_bank(run.config.models, run.config.spectral, bank.origin.cache_dir)
+    restore(run.store, run.folder, 1, fresh)
+    assert [type(each.vectors) for each in fresh.anchors] == [type(e.vectors) for e in bank.anchors]
+    for each in run.store.experts():
+        genome = run.genome(each)
+        assert expected_checksum(bank, genome) == expected_checksum(fresh, genome)
+
+
+async def test_of_merges_that_nobody_uses_the_newest_stays_in_memory(run: RunContext) -> None:
+    configured(run, regmean={"anchors": 1})
+    bank = await two_merges(run)
+    run.store.put_archive(2, [ArchiveEntry(expert="alpha", rank=0, fitness=1.0, novelty=1.0)])
+    keep_most_used(run.store, run.folder, 1, bank)
+    aside = [each.name for each in bank.anchors if isinstance(each.vectors, StoredVectors)]
+    assert aside == ["regmean-g0+rest"]
 
 
 async def test_a_merge_whose_file_is_gone_is_named(run: RunContext) -> None:

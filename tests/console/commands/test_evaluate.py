@@ -136,7 +136,7 @@ async def test_a_run_without_a_founding_merge_leaves_its_row_out_and_says_so(
             (merge.model_copy(update={"operator": "linear"}).model_dump_json(), merge.id),
         )
         if refused:
-            event = GraftRefused(reason="regmean: no expert passes any family").model_dump_json()
+            event = GraftRefused(reason="regmean: no expert passes a family").model_dump_json()
             store._write(
                 "INSERT INTO events (at, generation, kind, payload) VALUES (0, 0, ?, ?)",
                 (GraftRefused.kind, event),
@@ -148,7 +148,7 @@ async def test_a_run_without_a_founding_merge_leaves_its_row_out_and_says_so(
     assert set(found["runs"][0]["left_out"]) == {"merge_once"}
     show(found, Console(width=1000))
     said = capsys.readouterr().out
-    why = "could not be merged (regmean: no expert passes any family)" if refused else "version"
+    why = "could not be merged (regmean: no expert passes a family)" if refused else "version"
     [line] = [line for line in said.splitlines() if "has no row merge_once: its seeds" in line]
     assert why in line
 

@@ -157,7 +157,10 @@ def test_one_expert_stands_beside_the_founding_merge_and_the_best_seed(
             )
             for number, passed in enumerate(passes):
                 store.set_skill(name, f"f{number}", passed == "1")
-        for reason in ("regmean: no expert passes any family", "regmean-g2: g1-0 passes nothing"):
+        for reason in (
+            "regmean: no expert passes a family",
+            "regmean-g2: g1-0 passes nothing",
+        ):
             store.add_event(GraftRefused(reason=reason))
     status = collect(folder)
     merge = {"expert": "regmean", "coverage": 0.5, "operator": "regmean"}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ from evolution.breeding.crossover import (
     uniform_layers,
 )
 from evolution.breeding.mutation import coefficient_noise, spectral
-from evolution.breeding.settings import BreedingSettings
+from evolution.breeding.settings import BreedingSettings, GraftSettings
 from evolution.errors import OperatorError
 from evolution.genome.genome import Genome
 from evolution.genome.geometry import Geometry
@@ -317,3 +318,17 @@ def test_parents_are_not_changed_by_breeding(bank: Bank) -> None:
     before = [parent.to_bytes() for parent in parents]
     breed(bank, parents, 0, BreedingSettings())
     assert [parent.to_bytes() for parent in parents] == before
+
+
+@pytest.mark.parametrize(
+    ("methods", "told"),
+    [
+        ({"regmean": {"scal": 1}}, "has no setting 'scal' (did you mean scale?)"),
+        ({"regmean": {"members": 2}}, "has no setting 'members'"),
+        ({"regmean": {"scale": 9}}, "regmean as a graft: scale"),
+        ({"regmen": {}}, "no method 'regmen' of grafts"),
+    ],
+)
+def test_what_no_single_merge_has_is_refused(methods: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(told)):
+        GraftSettings(methods=methods)

@@ -18,7 +18,7 @@ from evolution.bank.task_vectors import Dense, LowRank
 from evolution.errors import MergeError
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import expected_checksum
-from evolution.merging.regmean import Member, merge_by_regmean, unit
+from evolution.merging.regmean import Member, factorised, gram, merge_by_regmean, unit
 from evolution.merging.settings import RegMeanSettings
 from tests.evolution.conftest import models_of
 from tests.evolution.merging.regmean_cases import (
@@ -309,3 +309,21 @@ def test_it_says_how_far_it_is(wide: Bank) -> None:
         "m", wide, members_of(wide, *LOW), SETTINGS, stages=lambda *stage: said.append(stage)
     )
     assert said == [("merging: m", done, 2) for done in range(3)]
+
+
+@pytest.mark.parametrize("width", [1, 255, 256, 257, 700])
+def test_gram_matrices_of_any_width_are_mean_outer_products(width: int) -> None:
+    rows = torch.randn(2, 9, width, generator=torch.Generator().manual_seed(width))
+    flat = rows.reshape(-1, width).double()
+    wanted = flat.T @ flat / len(flat)
+    off = wanted * 0.9
+    off.diagonal().copy_(wanted.diagonal())
+    torch.testing.assert_close(gram([rows], 0.9).double(), off, rtol=1e-4, atol=1e-5)
+
+
+def test_inputs_that_cannot_be_solved_for_are_a_refusal() -> None:
+    few = torch.ones(3, 3) / 3
+    with pytest.raises(MergeError, match="too few to be solved for"):
+        factorised([few], [-1.0], 1e-9)
+    with pytest.raises(MergeError, match="not finite"):
+        factorised([few * float("inf")], [1.0], 1e-3)
