@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from memory.records import Sampling
 from memory.settings import Settings
@@ -127,13 +127,19 @@ class CalibrationSettings(Settings):
     )
     low: float = Field(
         default=0.15,
-        ge=0.0,
-        le=1.0,
+        gt=0.0,
+        lt=1.0,
         description="least share of right answers of the panel, chance taken off",
     )
     high: float = Field(
-        default=0.85, ge=0.0, le=1.0, description="highest share of right answers, likewise"
+        default=0.85, gt=0.0, le=1.0, description="highest share of right answers, likewise"
     )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low ({self.low:g}) must be below high ({self.high:g})")
+        return self
 
 
 class JudgeSettings(Settings):

@@ -70,13 +70,15 @@ async def novelty_verdict(
     A harder or easier family may resemble its parent, and other levels of its own program.
     """
     store, lineage = context.store, list[str]()
+    of_parent = assignment.parent is not None and assignment.kind in ("harder", "easier")
     for other in store.families() if family.generative else ():
         if other.code_hash == family.code_hash:
-            lineage.append(other.id)
+            if of_parent:
+                lineage.append(other.id)
             if other.level == family.level and store.family_status(other.id) != "retired":
                 detail = f"{other.name} ({other.id}) is this program at this level"
                 return Rejection(reason="duplicate", detail=detail)
-    if assignment.parent is not None and assignment.kind in ("harder", "easier"):
+    if of_parent and assignment.parent is not None:
         parent = store.family(assignment.parent)
         if parent.instructions == family.instructions:
             return Rejection(reason="duplicate", detail=f"it asks what {parent.name} asks")

@@ -52,7 +52,7 @@ def read_factors(text: str) -> list[int] | None:
 
 def read_statements(text: str) -> dict[str, str] | None:
     """Who is what, in any order."""
-    return dict(re.findall(r"(\w+) is an? (\w+)", text.casefold())) or None
+    return dict(re.findall(r"(\w+) is an? (\w+)(?![\w/])", text.casefold())) or None
 
 
 def read_palindrome(text: str) -> list[str] | None:

@@ -70,20 +70,30 @@ def family_folders(paths: Sequence[str]) -> list[Path]:
 
 
 async def _checked(context: RunContext, family: Family, folder: Path) -> Family:
-    """The family as the run keeps it, its instructions as the sandbox has read them."""
+    """The family as the run keeps it: what its program says holds, whatever its metadata says."""
     try:
         proposal = Proposal.of(family)
     except ValidationError as error:
         raise FamilyFolderError(f"{folder}: {first_problem(error)}") from error
     check_id(f"given-{family.id}")
-    drawn = {"level": family.level, "seed": family.seed or 0}
     report = await run_gates(
-        context.sandbox, proposal, context.config.gates, rater_of(context), **drawn
+        context.sandbox,
+        proposal,
+        context.config.gates,
+        rater_of(context),
+        level=family.level,
+        seed=family.seed or 0,
     )
     if report.code is not None:
         raise FamilyFolderError(f"{folder} fails {report.code}: {report.detail}")
+    if family.level > report.levels:
+        raise FamilyFolderError(
+            f"{folder} asks at level {family.level} of a program that has {report.levels}"
+        )
     own = {"id": f"given-{family.id}", "generation": 0, "kind": "novel", "parents": ()}
-    return family.model_copy(update={**own, "instructions": report.instructions})
+    drawn = report.model_dump(include={"instructions", "levels", "level", "seed"})
+    answers = {"reference_answers": report.references, "wrong_answers": report.wrong}
+    return family.model_copy(update={**own, **drawn, **answers})
 
 
 def _without_repetitions(families: Sequence[Family]) -> list[Family]:
@@ -96,4 +106,8 @@ def _without_repetitions(families: Sequence[Family]) -> list[Family]:
 
 
 def _same(one: Family, other: Family) -> bool:
-    return one.id == other.id or one.name == other.name or one.code_hash == other.code_hash
+    return (
+        one.id == other.id
+        or one.name == other.name
+        or ((one.code_hash, one.level) == (other.code_hash, other.level))
+    )

@@ -23,6 +23,9 @@ from agents.sandbox.questions import Questions
 from agents.sandbox.warm_guest import Answering, Guest, Refusal, Served
 from agents.settings import SandboxSettings
 
+DESCRIPTION = 32
+"""A description may be so many times as long as another result."""
+
 
 class Guests:
     """Warm guests, at most so many at a time.
@@ -166,7 +169,10 @@ class GuestPool:
             self._admit(code)
         questions = Questions(self._settings, self._judge, self._run_program)
         needs = any(name.partition(".")[0] in code for name in self._settings.preimport)
-        request = {"program": False, "limits": self._limits(self._settings.seconds)}
+        limits = self._limits(self._settings.seconds)
+        if not work["pairs"]:  # all instances of all levels
+            limits["output"] *= DESCRIPTION
+        request = {"program": False, "limits": limits}
         return await _served(
             self._laden if needs else self._scorers, request, work, questions.answer
         )

@@ -95,7 +95,8 @@ class Guest:
         await self._send(json.dumps(work).encode(), patience)
         result = b""
         refusal: Fault | None = None
-        while (frame := await self._frame(patience))[:1] != b"e":
+        longest = request["limits"]["output"]
+        while (frame := await self._frame(patience, longest))[:1] != b"e":
             if frame[:1] == b"r":
                 result = frame[1:]
                 continue
@@ -118,8 +119,8 @@ class Guest:
         except TimeoutError:
             raise GuestDied(f"took nothing for {patience:g} s") from None
 
-    async def _frame(self, patience: float) -> bytes:
-        limit = max(self._settings.output_kb * 1024, QUESTION) + FRAME_SLACK
+    async def _frame(self, patience: float, longest: int = 0) -> bytes:
+        limit = max(longest, QUESTION) + FRAME_SLACK
         try:
             async with asyncio.timeout(patience):
                 (size,) = struct.unpack(">I", await self.channel.read(4))

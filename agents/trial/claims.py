@@ -16,7 +16,7 @@ from memory.records import GateCode, GateReport, drawn
 INSTANCES = ("1", "2")
 SHOWN = 80
 LEAST_DISTINCT = 0.5
-"""Share of a level's instances, from different seeds, that ask something of their own."""
+"""More than this share of a level's instances, from different seeds, differ."""
 FEWEST_CHOICES = 3
 FEWEST_PLACES = 6
 """So many instances with choices say where the right one stands."""
@@ -232,7 +232,7 @@ def instances_repeat(claims: Claims) -> str:
     for name, text in claims.instructions.items():
         by_level[int(name.partition("@")[2].partition(".")[0])].append(text)
     for level, texts in by_level.items():
-        if len(set(texts)) < LEAST_DISTINCT * len(texts):
+        if len(set(texts)) <= LEAST_DISTINCT * len(texts):
             return (
                 f"level {level} gives {len(set(texts))} different questions in {len(texts)} "
                 "instances of different seeds: draw from random.Random(seed), from more data"
@@ -247,38 +247,45 @@ def instances_repeat(claims: Claims) -> str:
     return ""
 
 
-_MARK = r"(?:^|[\s(])\(?([A-Ha-h1-8])[).:]\s"
-_OPTION = re.compile(rf"{_MARK}\s*(.+?)(?=\s*(?:{_MARK}|[;\n]|$))")
+_MARK = r"(?:^|[\s(\[*])[(\[*]*([A-Ha-h1-8])(?:[)\]]\**\s*|\**[.:]\**\s+|\s[-\u2013]\s+)"
+_OPTION = re.compile(rf"{_MARK}(.+?)(?=\s*(?:{_MARK}|[;\n]|$))")
 """A lettered or numbered choice of an instruction, and its text."""
+_BULLET = re.compile(r"^\s*[-*\u2022]\s+(.+?)\s*$", re.MULTILINE)
 
 
 def choice_place(claims: Claims) -> str:
-    """The right choice does not stand at the same place in all instances."""
+    """The right choice does not stand at the same place in all instances, of a level or at all."""
     if claims.levels is None:
         return ""
-    places: dict[str, list[int]] = {"the first": [], "the last": []}
-    counted = 0
+    found: dict[int, list[tuple[int, int]]] = {}
     for name, reference in claims.references.items():
         options = choices(claims.instructions[name])
         place = place_of(options, reference)
-        if len(options) < FEWEST_CHOICES or place is None:
+        if len(options) >= FEWEST_CHOICES and place is not None:
+            level = int(name.partition("@")[2].partition(".")[0])
+            found.setdefault(level, []).append((place, len(options) - 1 - place))
+    for level, places in [(0, [each for of in found.values() for each in of]), *found.items()]:
+        asked = len(claims.references) / (claims.levels if level else 1)
+        if len(places) < max(FEWEST_PLACES, asked / 2):
             continue
-        counted += 1
-        places["the first"].append(place)
-        places["the last"].append(len(options) - 1 - place)
-    if counted < FEWEST_PLACES or counted < len(claims.references) / 2:
-        return ""
-    for end, distances in places.items():
-        if len(set(distances)) == 1:
-            where = f"{distances[0]} from {end}" if distances[0] else end
-            return f"the right choice is always {where} of the choices: shuffle them by the seed"
+        for end, distances in zip(
+            ("the first", "the last"), zip(*places, strict=True), strict=True
+        ):
+            if len(set(distances)) == 1:
+                where = f"{distances[0]} from {end}" if distances[0] else end
+                at = f" at level {level}" if level else ""
+                return (
+                    f"the right choice is always {where} of the choices{at}: shuffle them by the "
+                    "seed"
+                )
     return ""
 
 
 def choices(instruction: str) -> list[tuple[str, str]]:
-    """The lettered or numbered choices of an instruction: (letter, text), in lower case.
+    """The listed choices of an instruction: (letter, text), in lower case.
 
-    They are the longest run of marks that follow one another, as A, B, C.
+    They are the longest run of marks that follow one another, as A, B, C; without such a run the
+    lines that begin with a dash or a star, which have no letters.
     """
     runs: list[list[tuple[str, str]]] = [[]]
     for match in _OPTION.finditer(instruction):
@@ -286,7 +293,9 @@ def choices(instruction: str) -> list[tuple[str, str]]:
         if not runs[-1] or ord(letter) != ord(runs[-1][-1][0]) + 1:
             runs.append([])
         runs[-1].append((letter, text))
-    return max(runs, key=len)
+    longest = max(runs, key=len)
+    bullets = [("", text.strip(" .,?").casefold()) for text in _BULLET.findall(instruction)]
+    return longest if len(longest) >= len(bullets) else bullets
 
 
 def place_of(options: Sequence[tuple[str, str]], answer: str) -> int | None:
@@ -296,6 +305,8 @@ def place_of(options: Sequence[tuple[str, str]], answer: str) -> int | None:
     beginning of one is enough where no choice is named exactly.
     """
     said = answer.casefold().strip(" .()")
+    if marked := _OPTION.fullmatch(said):  # "D) 17": mark and text
+        said = marked[2]
     begins = re.compile(rf"{re.escape(said)}(?!\w)") if said else None
     exact = [place for place, option in enumerate(options) if said in option]
     begun = [place for place, (_, text) in enumerate(options) if begins and begins.match(text)]
@@ -308,7 +319,7 @@ def _comparable(task: object) -> object:
     return _ADDRESS.sub("", task) if isinstance(task, str) else task
 
 
-_GIVEAWAY = r"\b(?:answer|solution)[\s*_`\"']*(?::|=|\bis\b:?)"
+_GIVEAWAY = r"\b(?:answer|solution|result)[\s*_`\"']*(?::|=|\bis\b:?)"
 """What precedes an answer that is leaked."""
 _KEY = r"""["'](?:\w*answer|solution|expected\w*|target|result)["']\s*:"""
 """A key of the task's own data, as in an instruction that prints all of it."""

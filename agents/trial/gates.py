@@ -19,6 +19,7 @@ from memory.spans import span
 
 REPEATS = 20
 """How often a submission is scored again where randomness is suspected."""
+_CALLS = re.compile(rf"^\s*(?:from|import)\s+{HELPERS}\b", re.MULTILINE)
 _CHANCE = re.compile(
     r"\b(?:u?random|getrandom|secrets|uuid\w*|getpid|threading|_thread"
     r"|(?:monotonic|perf_counter|process_time|thread_time)\w*)\b"
@@ -63,7 +64,7 @@ async def _run_gates(
     sandbox: Sandbox, proposal: Proposal, settings: GateSettings, level: int, seed: int
 ) -> GateReport:
     # A scorer that runs programs or asks models takes its time.
-    seeds = 2 if HELPERS in proposal.code else settings.seeds
+    seeds = 2 if _CALLS.search(proposal.code) else settings.seeds
     claims = None
     try:
         inspection = await sandbox.inspect(proposal.code, range(seed, seed + seeds))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from agents.concurrency import all_of
 from agents.context import RunContext
@@ -51,7 +52,23 @@ async def answer_trial(
         return [answer for answers in answered for answer in answers]
 
     levels = levels_to_search(proposal, gates, parent, kind)
-    return await find_level(Program(proposal, gates, drawn), levels, settings, ask)
+    found = await find_level(Program(proposal, gates, drawn), levels, settings, ask)
+    if parent is None or len(levels) == gates.levels:
+        return found
+    return replace(found, report=beside(parent, kind, found.report))
+
+
+def beside(parent: Family, kind: str, report: GateReport) -> GateReport:
+    """What was found of a parent's other levels, as it looks from the parent's own."""
+    if report.code is None:
+        return report
+    # Above the parent all are too hard, or below it all too easy: nothing lies between.
+    gap = (kind, report.code) in (("harder", "too_hard"), ("easier", "too_easy"))
+    side = "above" if kind == "harder" else "below"
+    detail = f"the parent asks at level {parent.level}; of the levels {side} it: {report.detail}"
+    return report.model_copy(
+        update={"code": "levels_gap" if gap else report.code, "detail": detail}
+    )
 
 
 def levels_to_search(

@@ -66,7 +66,9 @@ def candidate(
         id=name, generation=1, index=index, kind=kind, parent=parent, rng_seed=index
     )
     run.store.put_assignment(assignment)
-    gates = GateReport(code=None, instructions={"1": "How many?", "2": "How many then?"})
+    drawn = {key: changes.pop(key) for key in ("levels", "level", "seed") if key in changes}
+    second = changes.pop("second", "How many then?")
+    gates = GateReport(code=None, instructions={"1": "How many?", "2": second}, **drawn)
     proposal = worked_example() | changes
     run.store.put_draft(Draft(assignment=name, round=0, proposal=proposal, gates=gates))
     run.store.finish_assignment(name, "candidate")
@@ -91,6 +93,38 @@ async def test_of_two_alike_the_earlier_assignment_is_admitted(run: RunContext) 
     await admit(run, 1)
     assert [outcome(run, n) for n in (0, 1)] == ["accepted", "duplicate"]
     assert [f.id for f in run.store.families()] == ["g1-a00-passengers-on-a-bus"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted"),
+    [("harder", "accepted"), ("easier", "accepted"), ("related", "duplicate")],
+)
+async def test_only_a_harder_or_easier_child_may_resemble_its_parent(
+    run: RunContext, kind: AssignmentKind, wanted: str
+) -> None:
+    candidate(run, 0)
+    await admit(run, 1)
+    (parent,) = run.store.families()
+    candidate(run, 1, kind, parent.id, second="How many in the end?")
+    await admit(run, 1)
+    assert outcome(run, 1) == wanted
+
+
+@pytest.mark.parametrize(
+    ("kind", "level", "wanted"),
+    [("harder", 3, "accepted"), ("harder", 2, "duplicate"), ("novel", 3, "duplicate")],
+)
+async def test_one_program_enters_once_at_a_level_and_at_others_as_a_childs(
+    run: RunContext, kind: AssignmentKind, level: int, wanted: str
+) -> None:
+    candidate(run, 0, levels=4, level=2, seed=1)
+    candidate(run, 1, "harder", None, levels=4, level=1, seed=2, second="How many in all?")
+    await admit(run, 1)
+    parent = run.store.families()[0].id
+    candidate(run, 2, kind, parent if kind != "novel" else None, levels=4, level=level, seed=3,
+        second="How many at last?")  # fmt: skip
+    await admit(run, 1)
+    assert outcome(run, 2) == wanted
 
 
 @pytest.mark.parametrize(

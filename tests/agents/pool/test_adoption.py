@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
+from agents.config import RunConfig
 from agents.errors import FamilyFolderError
-from agents.families.folders import METADATA
-from agents.pool.adoption import family_folders
+from agents.families.folders import METADATA, write_family
+from agents.pool.adoption import adopt_given, family_folders
+from agents.sandbox import Sandbox, open_sandbox
+from agents.settings import PoolSettings, SandboxSettings
+from memory.hashing import text_hash
+from memory.novelty.memory import NoveltyMemory
+from memory.records import Family
+from memory.store import RunStore
+from tests.agents.cases import family, run_context
+from tests.agents.pool.test_admission import Words
+from tests.conftest import anything
+
+
+@pytest_asyncio.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    opened = open_sandbox(SandboxSettings(), ours=anything)
+    yield opened
+    await opened.close()
 
 
 def family_folder(folder: Path) -> Path:
@@ -30,3 +50,60 @@ def test_a_path_is_a_family_or_a_folder_of_families(tmp_path: Path) -> None:
 def test_a_path_without_families_is_named(tmp_path: Path) -> None:
     with pytest.raises(FamilyFolderError, match="nothing-here"):
         family_folders([str(tmp_path / "nothing-here")])
+
+
+CODE = """
+import random
+
+
+class TaskFamily:
+    levels = 3
+
+    def get_tasks(self, seed, level):
+        rng = random.Random(10 * seed + level)
+        size = 10 ** (level + 1)
+        return {n: {"a": rng.randrange(size), "b": rng.randrange(size)} for n in ("1", "2")}
+
+    def get_instructions(self, t):
+        return f"What is {t['a']} plus {t['b']}?"
+
+    def reference(self, t):
+        return str(t["a"] + t["b"])
+
+    def wrong(self, t):
+        return [str(t["a"] + t["b"] + 1)]
+
+    def score(self, t, submission):
+        return float(submission.strip() == self.reference(t))
+"""
+
+
+async def adopted(tmp_path: Path, sandbox: Sandbox, **metadata: object) -> Family:
+    """The family that a run makes of a folder with this metadata."""
+    drawn = {"instructions": {"1": "?", "2": "?"}, "reference_answers": {"1": "7", "2": "22"}}
+    told = family(0).model_copy(update={"code": CODE, "code_hash": text_hash(CODE)})
+    told = told.model_copy(update={**drawn, "wrong_answers": {"1": ["8"], "2": ["9"]}, **metadata})
+    folder = write_family(tmp_path / "tasks", told)
+    config = RunConfig(pool=PoolSettings(families=(str(folder),)))
+    with RunStore.open(tmp_path) as store, NoveltyMemory.open(tmp_path, Words()) as memory:
+        await adopt_given(run_context(store, config, sandbox=sandbox, novelty=memory))
+        [found] = store.families()
+    return found
+
+
+async def test_what_the_program_says_holds_whatever_the_metadata_says(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    found = await adopted(tmp_path, sandbox)
+    assert (found.levels, found.level, found.seed) == (3, 1, 0)
+    for number, text in found.instructions.items():
+        a, b = map(int, re.findall(r"\d+", text))
+        assert found.reference_answers[number] == str(a + b)
+        assert found.wrong_answers[number] == [str(a + b + 1)]
+
+
+async def test_a_level_that_the_program_does_not_have_is_named(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    with pytest.raises(FamilyFolderError, match="level 9 of a program that has 3"):
+        await adopted(tmp_path, sandbox, level=9, levels=9, seed=1)

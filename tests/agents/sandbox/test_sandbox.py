@@ -626,3 +626,35 @@ async def test_submissions_can_be_scored_together(sandbox: Sandbox) -> None:
     assert await sandbox.score_together("class TaskFamily:\n", pairs) is None
     slow = family("import time; time.sleep(3); return 1.0")
     assert await sandbox.score_together(slow, pairs) is None, "they take longer than one may"
+
+
+async def test_a_second_inspection_draws_the_hardest_level_and_the_last_seed_first(
+    sandbox: Sandbox,
+) -> None:
+    code = """
+SEEN = []
+
+
+class TaskFamily:
+    levels = 2
+
+    def get_tasks(self, seed=0, level=1):
+        SEEN.append((level, seed))
+        return {"1": len(SEEN), "2": len(SEEN)}
+
+    def get_instructions(self, t):
+        return "Go."
+
+    def reference(self, t):
+        return "1"
+
+    def wrong(self, t):
+        return ["2"]
+
+    def score(self, t, submission):
+        return 0
+"""
+    seen = await sandbox.inspect(code, (7, 9))
+    order = ["1@1.7", "1@1.9", "1@2.7", "1@2.9"]
+    assert [seen.first.tasks[name] for name in order] == [1, 2, 3, 4]
+    assert [seen.again.tasks[name] for name in order] == [4, 3, 2, 1]

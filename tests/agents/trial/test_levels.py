@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from agents.families.items import Item
 from agents.families.proposal import Proposal
@@ -14,7 +15,7 @@ from agents.sandbox import Description
 from agents.settings import CalibrationSettings
 from agents.trial.claims import choices
 from agents.trial.levels import Calibrated, Program, find_level, is_habit
-from agents.trial.panel import levels_to_search
+from agents.trial.panel import beside, levels_to_search
 from memory.records import GateReport, TrialAnswer, drawn
 from prompts import worked_example
 from tests.agents.cases import family, report_of
@@ -235,7 +236,13 @@ CHOICES = "Question {0}: which? A) red{0} B) green{0} C) blue{0}"
         ("Pick one.\nA. a dog\nB. two cats\nC. Mr. X", ["a dog", "two cats", "mr. x"]),
         ("Which is largest: (a) 3, (b) 12, (c) 7?", ["3", "12", "7"]),
         ("Do this: 1) add 3 2) take 5 3) stop", ["add 3", "take 5", "stop"]),
+        ("Which? [A] red [B] green [C] blue", ["red", "green", "blue"]),
+        ("Which? **A)** red **B)** green **C)** blue", ["red", "green", "blue"]),
+        ("Which?\nA - red\nB - green\nC - blue", ["red", "green", "blue"]),
+        ("Which? A)red B)green C)blue", ["red", "green", "blue"]),
+        ("Which?\n- red\n- green\n- blue", ["red", "green", "blue"]),
         ("How many people are on the bus?", []),
+        ("Add 1.5, 2.5 and 3.5.", []),
     ],
 )
 def test_choices_are_read_in_the_usual_forms(instruction: str, wanted: list[str]) -> None:
@@ -269,3 +276,21 @@ async def test_what_only_habits_pass_tells_nothing() -> None:
     found = await find_level(program(1), range(1, 2), SETTINGS, yes)
     assert found.report.code == "constant_passes"
     assert "numbers answers 'Yes'" in found.report.detail
+
+
+def test_what_is_wrong_with_a_parents_other_levels_is_told_from_its_own() -> None:
+    parent = family(0).model_copy(update={"levels": 5, "level": 2})
+    hard = GateReport(code="too_hard", detail="0 of 6 at level 3")
+    easy = GateReport(code="too_easy", detail="6 of 6 at level 1")
+    assert beside(parent, "harder", hard).code == "levels_gap"
+    assert beside(parent, "easier", easy).code == "levels_gap"
+    assert beside(parent, "harder", easy).code == "too_easy"
+    assert beside(parent, "easier", hard).code == "too_hard"
+    assert beside(parent, "harder", hard).detail == (
+        "the parent asks at level 2; of the levels above it: 0 of 6 at level 3"
+    )
+
+
+def test_a_band_without_room_is_refused() -> None:
+    with pytest.raises(ValidationError, match="must be below high"):
+        CalibrationSettings(low=0.9, high=0.1)
