@@ -27,10 +27,10 @@ from prompts import worked_example
 from tests.agents.cases import ScriptedSandbox, family, unlike_all
 
 KEYS = [
-    ("scientist", "propose", 0, "7bfa6e1976115c97f659e62fa2a1bb43"),
-    ("critic", "critique", 0, "832ae9e5fc6e5269e4c3e17be4fc2982"),
-    ("scientist", "refine", 1, "bfb95fa35dda24f5b30120d9abc2c471"),
-    ("critic", "critique", 1, "efe8dc3092bba407517f350880fc147e"),
+    ("scientist", "propose", 0, "04674bf43a9bb4e86215d374ea05fc85"),
+    ("critic", "critique", 0, "00cbd4b2ebe8d555cec83aec960b82ec"),
+    ("scientist", "refine", 1, "5e9cae8750bbb53f0c85b3cd39bbcc96"),
+    ("critic", "critique", 1, "16491a91a5b522c261d6bacf3ada8c39"),
     ("critic", "novelty", 0, "55c972cbc100a96536212271cd39e894"),
     ("rater", "rate", 0, "138941638d39ee9fe864cbe6c79f7f8b"),
     ("rater", "gibberish", 0, "25e23b285f461dc3538dd5e5b4887359"),

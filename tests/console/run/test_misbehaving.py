@@ -54,7 +54,7 @@ def test_a_server_that_goes_down_ends_the_run_and_a_poisoned_conversation_only_i
             down.set()
         if down.is_set():
             return Fail(503, "the model is being moved")
-        poison = '"index": 1\n' in body["messages"][-1]["content"]
+        poison = '"index": 1,' in body["messages"][-1]["content"]
         return Fail(500, "assertion failed") if poison and is_proposal(body) else None
 
     folder = tmp_path / "run"
@@ -88,7 +88,7 @@ def test_a_scientist_of_no_use_leaves_a_clear_line_and_a_run_that_goes_on(
     def mishap(number: int, body: Body) -> Act | None:
         if reformed.is_set() or not is_proposal(body):
             return None
-        if '"index": 1\n' in body["messages"][1]["content"]:
+        if '"index": 1,' in body["messages"][1]["content"]:
             return Say("Tasks are a matter of taste.")
         flawed = reply_to(body)
         anything = f"return 1.0  # {INJECTION}\n        return 1.0 if"
