@@ -112,7 +112,8 @@ def evaluate_command(
             else:
                 require_runs(folders)
                 big = big_model_at(big_model_url, big_model, big_model_key_env)
-                plan = Plan(read_tasks(files), sizes, baselines, select or (), max_tokens, big)
+                tasks = read_tasks(files, drawn_folder())
+                plan = Plan(tasks, sizes, baselines, select or (), max_tokens, big)
                 runs = run_async(evaluate(folders, plan, display, unsafe=allow_unsafe_sandbox))
                 found = report(runs, max_tokens)
         if as_json:
@@ -242,6 +243,11 @@ def book_of(folder: RunFolder) -> Path:
     with RunStore.open(folder.path, read_only=True) as store:
         name = store.meta("run_id") or text_hash(str(folder.path.resolve()))
     return cache_folder() / "evaluation" / str(name)
+
+
+def drawn_folder() -> Path:
+    """Where tasks are kept that no two processes would draw alike."""
+    return cache_folder() / "drawn"
 
 
 def report(runs: Sequence[RunRows], max_tokens: int | None) -> dict[str, Any]:

@@ -62,7 +62,7 @@ async def conduct(study: StudySettings, progress: Progress) -> dict[str, Any]:
     from agents.evaluation.tasks import read_tasks
     from console.run.coevolution import coevolve
 
-    tasks = read_tasks(study.tasks)
+    tasks = read_tasks(study.tasks, study.folder / "drawn")
     plan = Plan(tasks, study.n, max_tokens=study.max_tokens)
     measured: dict[str, list[RunRows]] = {variant: [] for variant in study.names}
     cells = [(variant, seed) for seed in study.seeds for variant in study.names]
