@@ -280,7 +280,8 @@ class Run:
         """
         from agents.evaluation.run import Plan
         from agents.evaluation.tasks import read_tasks
-        from console.commands.evaluate import drawn_folder, evaluate, report
+        from console.commands.evaluate import drawn_folder, evaluate
+        from console.commands.measured import report
 
         if isinstance(tasks, str | Path):
             given = read_tasks([Path(tasks)], drawn_folder())

@@ -42,7 +42,8 @@ from benchmarks.headline_tasks import (
     unseen_lines,
 )
 from benchmarks.machine import describe_machine
-from console.commands.evaluate import evaluate, report
+from console.commands.evaluate import evaluate
+from console.commands.measured import report
 from console.run.coevolution import coevolve
 from console.run.folder import RunFolder
 

@@ -49,6 +49,7 @@ class Task(Record):
         score: `exact`: equal after normalisation; `number`: the last number is equal; `rated`: the
             rater finds that it agrees with the reference; or a dataset's own scorer.
         generator: which tasks rise and fall together; the dataset, or the task alone, if empty.
+        field: the field of capability that it belongs to, as families have one; "" if none is told.
     """
 
     id: str = Field(min_length=1)
@@ -56,6 +57,7 @@ class Task(Record):
     answer: str
     score: ScoringRule = "exact"
     generator: str = ""
+    field: str = ""
 
     @model_validator(mode="after")
     def _refuse_silence(self) -> Task:
@@ -194,5 +196,5 @@ def _first(error: ValidationError) -> str:
     if problem["type"] == "missing":
         return f"{where} is missing; a task is {{id, instructions, answer}}"
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {where!r}; a task has id, instructions, answer, score, generator"
+        return f"unknown key {where!r}; a task has {', '.join(Task.model_fields)}"
     return first_problem(error)

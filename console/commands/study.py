@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.progress import Progress, ProgressEvent
-from console.commands.evaluate import caution, evaluate, rows_of
+from console.commands.evaluate import evaluate
 from console.commands.frame import AsJson, Debug, app, errors, finish, out, print_json, run_async
+from console.commands.measured import caution, rows_of
 from console.display import Display
 from console.run.folder import RunFolder
 from memory.files import replace_file

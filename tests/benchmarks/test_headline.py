@@ -11,7 +11,7 @@ import pytest
 from agents.evaluation.rows import Row, RunRows
 from benchmarks.headline_tables import goals, left_out, reached, tables
 from benchmarks.headline_tasks import asked_texts, fresh_tasks, line
-from console.commands.evaluate import report
+from console.commands.measured import report
 
 SMALL = line("count_bits", 1, 8, 70_001)
 
