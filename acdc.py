@@ -280,9 +280,13 @@ class Run:
         """
         from agents.evaluation.run import Plan
         from agents.evaluation.tasks import read_tasks
-        from console.commands.evaluate import evaluate, report
+        from console.commands.evaluate import drawn_folder, evaluate
+        from console.commands.measured import report
 
-        given = read_tasks([Path(tasks)]) if isinstance(tasks, str | Path) else list(tasks)
+        if isinstance(tasks, str | Path):
+            given = read_tasks([Path(tasks)], drawn_folder())
+        else:
+            given = list(tasks)
         if not given or not sizes:
             raise UsageError("nothing to evaluate: tasks and sizes must not be empty")
         for size in sizes:

@@ -34,7 +34,7 @@ REACHED = ("force", "merge_once", "random_genomes", "experts", "control")
 
 def goals(name: str, found: dict[str, Any], runs: Sequence[RunRows]) -> list[dict[str, Any]]:
     """Each comparison of Coverage, and how much of the gap best-of-N recovers at N = 3."""
-    listed = _near(found, runs) if name == "seen" else []
+    listed = _near(found, runs) if name == "near" else []
     for ours, theirs, n in WANTED:
         for difference in found["differences"]:
             place = (difference["ours"], difference["theirs"], difference["n"])
@@ -64,11 +64,11 @@ def goals(name: str, found: dict[str, Any], runs: Sequence[RunRows]) -> list[dic
                 "met": share >= 0.5,
             }
         )
-    if name == "unseen":
+    if name != "near":
         count = found["generators"]
         listed.append(
             {
-                "name": "unseen: generators",
+                "name": f"{name}: generators",
                 "value": count,
                 "unit": "generators",
                 "goal": f">= {FEWEST_UNSEEN}",
@@ -93,7 +93,7 @@ def _near(found: dict[str, Any], runs: Sequence[RunRows]) -> list[dict[str, Any]
         ratio = _times_the_seed(runs)
         listed.append(
             {
-                "name": "seen: best_expert / best_seed at N = 1",
+                "name": "near: best_expert / best_seed at N = 1",
                 "value": round(ratio.mean, 3),
                 "interval": [round(ratio.low, 4), round(ratio.high, 4)],
                 "by_run": [round(_times_the_seed([run]).mean, 4) for run in runs if all(solved)],
@@ -109,7 +109,7 @@ def _near(found: dict[str, Any], runs: Sequence[RunRows]) -> list[dict[str, Any]
         least = "> 0 in the mean" + (", interval not below zero" if n == FORCE[1] else "")
         listed.append(
             {
-                "name": f"seen: force - experts at N = {n}, mean",
+                "name": f"near: force - experts at N = {n}, mean",
                 "value": against["value"],
                 "interval": against["ci"],
                 "by_run": against["by_run"],
@@ -151,10 +151,11 @@ def tables(found: dict[str, Any]) -> list[str]:
         said += [
             "",
             f"**{name}**: {tasks} fresh tasks of {generators} generators. Coverage over all runs "
-            "with its 95 % interval over generators and runs, and of every run.",
+            "with its 95 % interval over generators and runs, less chance too, and of every run.",
+            *guessed(found["guessed"][name]),
             "",
-            f"| who answers | N | all | {heads} | sampling | tokens |",
-            "|---" * (5 + len(runs)) + "|",
+            f"| who answers | N | all | less chance | {heads} | sampling | tokens |",
+            "|---" * (6 + len(runs)) + "|",
         ]
         for row in rows:
             of_runs = [
@@ -165,7 +166,7 @@ def tables(found: dict[str, Any]) -> list[str]:
             low, high = row["coverage_ci"]
             said.append(
                 f"| {row['name']} | {row['n']} | {row['coverage']:.3f} [{low:.3f}, {high:.3f}] "
-                f"| {single} | {row['sampling']} | {row['tokens']} |"
+                f"| {_corrected(row)} | {single} | {row['sampling']} | {row['tokens']} |"
             )
         said += ["", reached(rows), *left_out(runs)]
         said += chosen_table(
@@ -181,6 +182,23 @@ def tables(found: dict[str, Any]) -> list[str]:
             f"| {by_run} | {met} |"
         )
     return said
+
+
+def guessed(apart: dict[str, Any]) -> list[str]:
+    """Which generators are left out, since a constant answer passes most of their tasks."""
+    named = [
+        f"{each['generator']} ({each['answer']!r} passes {each['chance']:.2f})"
+        for each in apart["generators"]
+    ]
+    return ["", f"Guessing passes most tasks of {', '.join(named)}."] if named else []
+
+
+def _corrected(row: dict[str, Any]) -> str:
+    """Coverage in excess of chance with its interval; nothing where chance is not known."""
+    if row["corrected"] is None:
+        return ""
+    low, high = row["corrected_ci"]
+    return f"{row['corrected']:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def reached(rows: Sequence[dict[str, Any]]) -> str:

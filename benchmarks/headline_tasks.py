@@ -1,4 +1,4 @@
-"""Fresh tasks for the headline comparison: of generators that runs have seen, and of others."""
+"""Fresh tasks for the headline comparison: near what runs asked, of its categories, and far."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from agents.errors import TaskFileError
 from agents.evaluation.bench import Bench
 from agents.evaluation.contenders import Line, Voice, contenders
 from agents.evaluation.tasks import GymDataset, Task, read_tasks
+from agents.evaluation.transfer import Known, subjects_of
 from agents.offline.catalogue import entry_of
 from agents.progress import ProgressEvent
 from console.run.folder import RunFolder
 from console.run.reading import open_reading, open_scoring
+from memory.records import Family
 from memory.store import RunStore
 
 PILOT_SIZE, PILOT_SEED, TEST_SEED, PICK_SEED = 12, 90_001, 70_001, 50_001
@@ -57,10 +59,26 @@ def seen_lines(
     return lines
 
 
-def asked_texts(folders: Sequence[RunFolder], files: Sequence[Path]) -> str:
+def apart(
+    folders: Sequence[RunFolder], lines: Sequence[dict[str, Any]]
+) -> dict[str, list[dict[str, Any]]]:
+    """Unseen datasets by whether some run's history has their category or field."""
+    families: list[Family] = []
+    for folder in folders:
+        with RunStore.open(folder.path, read_only=True) as store:
+            families += store.families()
+    subjects = Known.of(families).subjects
+    found: dict[str, list[dict[str, Any]]] = {"same category": [], "far": []}
+    for each in lines:
+        known = subjects_of(each["reasoning_gym"]) & subjects
+        found["same category" if known else "far"].append(each)
+    return found
+
+
+def asked_texts(folders: Sequence[RunFolder], files: Sequence[Path], kept: Path) -> str:
     """Everything that runs and some files of tasks have asked, examples in it too, in one text."""
     there = [file for file in files if file.exists()]
-    texts = [task.instructions for task in read_tasks(there)] if there else []
+    texts = [task.instructions for task in read_tasks(there, kept)] if there else []
     for folder in folders:
         with RunStore.open(folder.path, read_only=True) as store:
             for family in store.families():
@@ -68,7 +86,7 @@ def asked_texts(folders: Sequence[RunFolder], files: Sequence[Path]) -> str:
     return "\n".join(map(plain, texts))
 
 
-def fresh_tasks(lines: Sequence[dict[str, Any]], known: str) -> list[Task]:
+def fresh_tasks(lines: Sequence[dict[str, Any]], known: str, kept_in: Path) -> list[Task]:
     """Tasks of datasets that are not known word for word, none of them twice.
 
     Small datasets run dry; those have fewer tasks.
@@ -77,7 +95,7 @@ def fresh_tasks(lines: Sequence[dict[str, Any]], known: str) -> list[Task]:
     for each in lines:
         left = each["size"]
         drawn = json.dumps({**each, "size": left * SPARE})
-        for task in GymDataset.model_validate_json(drawn).tasks():
+        for task in GymDataset.model_validate_json(drawn).tasks(kept_in):
             text = plain(task.instructions)
             if left and text not in kept and text not in known:
                 kept[text] = task
@@ -108,7 +126,7 @@ async def unseen_lines(
         test = {**drawn, "size": options.each * SPARE, "seed": TEST_SEED}
         if generator not in asked and can_be_drawn([drawn, test], options.folder):
             pilot.append(drawn)
-    tasks = read_tasks([task_file(options.folder, "pilot", pilot)])
+    tasks = read_tasks([task_file(options.folder, "pilot", pilot)], drawn_in(options.folder))
     long = {task.cluster for task in tasks if len(task.instructions) > LONGEST}
     pilot = [drawn for drawn in pilot if drawn["reasoning_gym"] not in long]
     tasks = [task for task in tasks if task.cluster not in long]
@@ -123,7 +141,7 @@ async def unseen_lines(
 def can_be_drawn(drawn: list[dict[str, Any]], folder: Path) -> bool:
     """Whether reasoning-gym makes such tasks here; some need more than is installed."""
     try:
-        read_tasks([task_file(folder, "probe", drawn)])
+        read_tasks([task_file(folder, "probe", drawn)], drawn_in(folder))
     except (TaskFileError, ImportError, OSError) as error:
         print(f"{drawn[0]['reasoning_gym']} is left out: {error}", file=sys.stderr)
         return False
@@ -149,6 +167,11 @@ async def best_seed_shares(folder: RunFolder, tasks: list[Task], place: Path) ->
             passed = [bool(sheet[t.id].passed) for t in tasks if t.cluster == generator]
             best[generator] = max(best.get(generator, 0.0), sum(passed) / len(passed))
     return best
+
+
+def drawn_in(folder: Path) -> Path:
+    """Where datasets are kept that another process would draw otherwise."""
+    return folder / "drawn"
 
 
 def task_file(folder: Path, name: str, lines: Sequence[dict[str, Any]]) -> Path:

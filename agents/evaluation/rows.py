@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agents.evaluation.bench import Bench, TaskOutcome
+from agents.evaluation.chance import Guess
 from agents.evaluation.contenders import Line
 from agents.evaluation.intervals import Interval, paired_intervals, ratio_interval
 from agents.evaluation.tasks import Task
+from agents.evaluation.transfer import DISTANCES, Distance
 from agents.task_force.ballot import Ballot, CandidateAnswer
 from agents.task_force.methods import Aids, Method, lacking, select
 from memory.hashing import text_hash
@@ -60,6 +62,9 @@ class RunRows:
         seed: the run seed.
         clusters: task id -> generator.
         left_out: name of a row that this run cannot have -> why.
+        guesses: task id -> the best constant answer to the tasks of its generator; empty where
+            that is not known.
+        distances: task id -> how far it lies from what the run has asked, where that is known.
     """
 
     run: str
@@ -67,6 +72,18 @@ class RunRows:
     clusters: Mapping[str, str]
     rows: Mapping[RowKey, Row] = field(default_factory=dict)
     left_out: Mapping[str, str] = field(default_factory=dict)
+    guesses: Mapping[str, Guess] = field(default_factory=dict)
+    distances: Mapping[str, Distance] = field(default_factory=dict)
+
+    @property
+    def guessed(self) -> Mapping[str, Guess]:
+        """Task id -> the constant answer, where that passes most tasks of its generator."""
+        return {task: guess for task, guess in self.guesses.items() if guess.passes_most}
+
+    def of_tasks(self, tasks: Container[str]) -> RunRows:
+        """The same rows, measured on some of the tasks alone."""
+        kept = {task: name for task, name in self.clusters.items() if task in tasks}
+        return replace(self, clusters=kept)
 
 
 async def measure(bench: Bench, line: Line, methods: Sequence[Method], aids: Aids) -> Row:
@@ -117,12 +134,43 @@ def _ballot(task: Task, said: Sequence[tuple[str, float, TaskOutcome]]) -> Ballo
     return Ballot(task.instructions, tuple(candidates), seed=int(text_hash(task.id), 16))
 
 
+def headline(runs: Sequence[RunRows]) -> list[RunRows]:
+    """The runs without the tasks of generators whose constant answer passes most of them.
+
+    Coverage of those measures guessing. Where there are no others, nothing is left out.
+    """
+    guessed = {task for run in runs for task in run.guessed}
+    kept = [task for task in runs[0].clusters if task not in guessed]
+    return [run.of_tasks(set(kept)) for run in runs] if kept else list(runs)
+
+
+def by_distance(runs: Sequence[RunRows]) -> dict[Distance, list[RunRows]]:
+    """The runs apart by how far tasks lie from what the runs have asked, the nearest first.
+
+    A generator that one of several runs has asked is near in all of them.
+    """
+    nearest: dict[str, Distance] = {}
+    for distance in reversed(DISTANCES):
+        nearest |= {
+            task: distance
+            for run in runs
+            for task in run.clusters
+            if run.distances.get(task) == distance
+        }
+    apart = {}
+    for distance in DISTANCES:
+        tasks = {task for task, of in nearest.items() if of == distance}
+        if tasks:
+            apart[distance] = [run.of_tasks(tasks) for run in runs]
+    return apart
+
+
 @dataclass(frozen=True)
 class Difference:
     """A paired difference between two rows of equal N, over all runs.
 
     Attributes:
-        measure: `coverage`, or the method of a best-of-N accuracy.
+        measure: `coverage`, `corrected`, or the method of a best-of-N accuracy.
         by_run: the same difference in each run alone.
     """
 
@@ -134,7 +182,7 @@ class Difference:
 
 
 Column = tuple[RowKey, str]
-"""A row and what is measured of it: `coverage`, or a method."""
+"""A row and what is measured of it: `coverage`, `corrected` for chance, or a method."""
 
 
 def intervals(runs: Sequence[RunRows], columns: Sequence[Column]) -> dict[Column, Interval]:
@@ -187,7 +235,8 @@ class _Table:
 
     Attributes:
         columns: what is measured.
-        values: (tasks of all runs, columns) of 0 and 1, or differences of them.
+        values: (tasks of all runs, columns) of 0 and 1, corrected ones, or differences of them; NaN
+            where nothing is left to be solved in excess of chance.
         clusters: the generator of each line.
         runs: the run of each line.
     """
@@ -205,7 +254,8 @@ class _Table:
             for task, cluster in run.clusters.items():
                 clusters.append(cluster)
                 numbers.append(number)
-                values.append([_value(run.rows[place], what, task) for place, what in columns])
+                guess = run.guesses.get(task)
+                values.append([_value(run.rows[p], what, task, guess) for p, what in columns])
         table = np.array(values, dtype=np.float64).reshape(len(clusters), len(columns))
         return cls(columns, table, clusters, numbers)
 
@@ -217,7 +267,7 @@ class _Table:
         """Differences of columns to those of another table, line by line."""
         apart = replace(self, values=self.values - other.values)
         run = np.array(self.runs)
-        by_run = [apart.values[run == number].mean(axis=0) for number in np.unique(run)]
+        by_run = [_means(apart.values[run == number]) for number in np.unique(run)]
         return [
             Difference(ours, theirs, what, interval, tuple(float(row[place]) for row in by_run))
             for place, ((ours, what), (theirs, _), interval) in enumerate(
@@ -226,5 +276,15 @@ class _Table:
         ]
 
 
-def _value(row: Row, what: str, task: str) -> float:
+def _means(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(columns,) means of what is known; NaN where nothing is."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        means: NDArray[np.float64] = np.where(known, values, 0.0).sum(axis=0) / known.sum(axis=0)
+    return means
+
+
+def _value(row: Row, what: str, task: str, guess: Guess | None) -> float:
+    if what == "corrected":
+        return float("nan") if guess is None else guess.corrected(float(row.solved[task]))
     return float(row.solved[task] if what == "coverage" else row.chosen[what][task])

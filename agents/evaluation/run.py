@@ -11,6 +11,7 @@ from agents.chat.endpoints import EndpointSettings
 from agents.context import ReadContext
 from agents.errors import AnsweringError
 from agents.evaluation.bench import Bench
+from agents.evaluation.chance import guesses
 from agents.evaluation.contenders import (
     Contender,
     Line,
@@ -25,8 +26,9 @@ from agents.evaluation.contenders import (
 )
 from agents.evaluation.endpoint import EndpointAnswerer
 from agents.evaluation.rows import Row, RowKey, RunRows, measure
+from agents.evaluation.scoring import Together
 from agents.evaluation.tasks import Task
-from agents.judge.grader import Scorer
+from agents.evaluation.transfer import Known
 from agents.progress import ProgressEvent
 from agents.task_force.collective import aids_of
 from agents.task_force.field import eligible, history_of
@@ -58,7 +60,7 @@ class Plan:
 
 
 async def evaluate_run(
-    context: ReadContext, book: RunStore, sandbox: Scorer, plan: Plan
+    context: ReadContext, book: RunStore, sandbox: Together, plan: Plan
 ) -> RunRows:
     """Measure one run; what is in the book already is not made again.
 
@@ -70,6 +72,8 @@ async def evaluate_run(
     chosen = _methods(plan.select, aids)
     longest = plan.max_tokens or context.config.judge.max_tokens
     bench = Bench(context, book, sandbox, plan.tasks, longest)
+    trivial = context.config.gates.trivial_answers
+    guessed = await guesses(sandbox, book, plan.tasks, trivial)
     lines, everybody, left_out = await _lines(bench, plan)
     async with AsyncExitStack() as stack:
         if plan.big_model is not None:
@@ -86,8 +90,11 @@ async def evaluate_run(
         )
         row = await measure(bench, line, chosen if line.n > 1 else [], aids)
         rows[row.place] = row
+    distances = Known.of(history_of(context.store)).distances(plan.tasks)
     clusters = {task.id: task.cluster for task in plan.tasks}
-    return RunRows(str(context.folder), context.config.seed, clusters, rows, left_out)
+    return RunRows(
+        str(context.folder), context.config.seed, clusters, rows, left_out, guessed, distances
+    )
 
 
 def _methods(wanted: Sequence[str], aids: Aids) -> list[Method]:

@@ -6,10 +6,10 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Any
+from typing import Any, Protocol
 
 from agents.chat.client import ChatClient, Place
 from agents.chat.structured import Completion
@@ -125,6 +125,22 @@ class _Pending:
     )
 
 
+class Together(Scorer, Protocol):
+    """A sandbox that scores many submissions in one process too."""
+
+    async def score_together(
+        self, code: str, submissions: Sequence[Submission]
+    ) -> list[float] | None:
+        """Score submissions of one program; None if one of them fails."""
+        ...
+
+
+def gym_program(dataset: str, entries: Sequence[Mapping[str, Json]]) -> str:
+    """The program that scores answers to entries of a dataset, which it calls "0", "1" and on."""
+    numbered = {str(place): entry for place, entry in enumerate(entries)}
+    return _PROGRAM.format(entries=json.dumps(numbered), dataset=dataset)
+
+
 class TaskScorer:
     """Takes the place of the sandbox in an examiner: the `code` of an item is its scoring rule.
 
@@ -187,8 +203,8 @@ class TaskScorer:
 
     async def _flush(self, dataset: str, batch: Sequence[_Pending]) -> None:
         """Score a batch in one program; if that fails, all of the batch stays ungraded."""
-        entries = {str(place): pending.entry for place, pending in enumerate(batch)}
-        program = _PROGRAM.format(entries=json.dumps(entries), dataset=dataset)
+        entries = [pending.entry for pending in batch]
+        program = gym_program(dataset, entries)
         flat = [
             Submission(str(place), submission.text)
             for place, pending in enumerate(batch)
@@ -204,7 +220,7 @@ class TaskScorer:
             pending.scores.set_result([next(scores) for _ in pending.submissions])
 
     async def _scored(
-        self, program: str, entries: dict[str, dict[str, Any]], flat: Sequence[Submission]
+        self, program: str, entries: Sequence[dict[str, Any]], flat: Sequence[Submission]
     ) -> list[Score]:
         """Scores, those of answers included that ended the scorer's process."""
         scores: list[Score] = []
@@ -214,7 +230,7 @@ class TaskScorer:
             if len(scores) == len(flat):
                 break
             instance = flat[len(scores)].instance
-            if not await self._works(program, instance, entries[instance].get("answer")):
+            if not await self._works(program, instance, entries[int(instance)].get("answer")):
                 return scores + found[len(scores) - len(flat) :]
             scores.append(Score(0.0))
         return scores

@@ -11,14 +11,17 @@ import contextlib
 import io
 import json
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from agents.errors import TaskFileError
+from agents.evaluation.kept import UNSTABLE, kept_lines
 from agents.judge.examiner import Item
-from memory.hashing import text_hash
+from memory.hashing import json_hash, text_hash
 from memory.messages import first_problem
 from memory.records import Json, Record
 
@@ -46,6 +49,7 @@ class Task(Record):
         score: `exact`: equal after normalisation; `number`: the last number is equal; `rated`: the
             rater finds that it agrees with the reference; or a dataset's own scorer.
         generator: which tasks rise and fall together; the dataset, or the task alone, if empty.
+        field: the field of capability that it belongs to, as families have one; "" if none is told.
     """
 
     id: str = Field(min_length=1)
@@ -53,6 +57,7 @@ class Task(Record):
     answer: str
     score: ScoringRule = "exact"
     generator: str = ""
+    field: str = ""
 
     @model_validator(mode="after")
     def _refuse_silence(self) -> Task:
@@ -86,12 +91,26 @@ class GymDataset(Record):
     seed: int = 0
     config: dict[str, Json] = Field(default_factory=dict)
 
-    def tasks(self) -> Iterator[Task]:
+    def tasks(self, kept: Path | None = None) -> list[Task]:
         """The tasks.
+
+        Args:
+            kept: folder of the datasets that no two processes draw alike: what was drawn first is
+                read again (`agents.evaluation.kept`). None draws them anew.
 
         Raises:
             ValueError: there is no such dataset, or it does not take this configuration.
+            TaskFileError: what is kept cannot be read or written.
         """
+        if kept is None or self.reasoning_gym not in UNSTABLE:
+            return self._drawn(0)
+        key = [version("reasoning-gym"), self.reasoning_gym, self.seed, self.config]
+        file = kept / f"{self.reasoning_gym}-{json_hash(key)}.jsonl"
+        kept_lines(file, self.size, lambda start: [t.model_dump_json() for t in self._drawn(start)])
+        return [Task.model_validate(line) for _, line in islice(read_lines(file), self.size)]
+
+    def _drawn(self, start: int) -> list[Task]:
+        """The tasks from a place on, as this process draws them."""
         import reasoning_gym
 
         # Some generators print while they draw, which would stand among what --json prints.
@@ -99,22 +118,26 @@ class GymDataset(Record):
             dataset = reasoning_gym.create_dataset(
                 self.reasoning_gym, size=self.size, seed=self.seed, **self.config
             )
-            entries = [dataset[index] for index in range(self.size)]
-        for index, entry in enumerate(entries):
-            kept = {key: entry[key] for key in ("question", "answer", "metadata")}
-            yield Task(
-                id=f"{self.reasoning_gym}-{self.seed}-{index}",
-                instructions=str(entry["question"]).strip(),
-                answer=str(entry["answer"]),
-                score=GymScore(
-                    reasoning_gym=self.reasoning_gym, entry=json.loads(json.dumps(kept))
-                ),
-                generator=self.reasoning_gym,
-            )
+            entries = {index: dataset[index] for index in range(start, self.size)}
+        return [self._task(index, entry) for index, entry in entries.items()]
+
+    def _task(self, index: int, entry: dict[str, Any]) -> Task:
+        kept = {key: entry[key] for key in ("question", "answer", "metadata")}
+        return Task(
+            id=f"{self.reasoning_gym}-{self.seed}-{index}",
+            instructions=str(entry["question"]).strip(),
+            answer=str(entry["answer"]),
+            score=GymScore(reasoning_gym=self.reasoning_gym, entry=json.loads(json.dumps(kept))),
+            generator=self.reasoning_gym,
+        )
 
 
-def read_tasks(files: Sequence[Path]) -> list[Task]:
+def read_tasks(files: Sequence[Path], kept: Path | None = None) -> list[Task]:
     """All tasks of some files, in order.
+
+    Args:
+        files: task files.
+        kept: folder of datasets that no two processes draw alike, as in `GymDataset.tasks`.
 
     Raises:
         TaskFileError: names the file and the line that is wrong.
@@ -123,7 +146,7 @@ def read_tasks(files: Sequence[Path]) -> list[Task]:
     for file in files:
         for number, line in read_lines(file):
             try:
-                for task in _tasks_of(line):
+                for task in _tasks_of(line, kept):
                     if task.id in tasks and tasks[task.id] != task:
                         raise ValueError(f"the id {task.id!r} is taken by another task")
                     tasks[task.id] = task
@@ -161,9 +184,9 @@ def read_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         yield number, value
 
 
-def _tasks_of(line: dict[str, Any]) -> list[Task]:
+def _tasks_of(line: dict[str, Any], kept: Path | None) -> list[Task]:
     if "reasoning_gym" in line:
-        return list(GymDataset.model_validate(line).tasks())
+        return GymDataset.model_validate(line).tasks(kept)
     return [Task.model_validate(line)]
 
 
@@ -173,5 +196,5 @@ def _first(error: ValidationError) -> str:
     if problem["type"] == "missing":
         return f"{where} is missing; a task is {{id, instructions, answer}}"
     if problem["type"] == "extra_forbidden":
-        return f"unknown key {where!r}; a task has id, instructions, answer, score, generator"
+        return f"unknown key {where!r}; a task has {', '.join(Task.model_fields)}"
     return first_problem(error)

@@ -27,10 +27,23 @@ class OnDemandSandbox:
             SandboxUnavailable: isolation does not work here, and the code needs it.
             SandboxError: the sandbox failed.
         """
+        return await (await self._opened()).score(code, submissions)
+
+    async def score_together(
+        self, code: str, submissions: Sequence[Submission]
+    ) -> list[float] | None:
+        """Score submissions in a single process; see `Sandbox.score_together`.
+
+        Raises:
+            SandboxError: as `score`.
+        """
+        return await (await self._opened()).score_together(code, submissions)
+
+    async def _opened(self) -> Sandbox:
         async with self._opening:
             if self._sandbox is None:
                 self._sandbox = await asyncio.to_thread(self._open)
-        return await self._sandbox.score(code, submissions)
+        return self._sandbox
 
     async def close(self) -> None:
         """Close the sandbox, if it was opened."""

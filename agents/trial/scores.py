@@ -37,17 +37,18 @@ class Chance:
         return float(_ONE_SIDED * (MOST_BY_CHANCE * (1 - MOST_BY_CHANCE) / self.of) ** 0.5)
 
 
-def chance_of(passes: Mapping[str, Sequence[bool]]) -> Chance:
+def chance_of(passes: Mapping[str, Sequence[bool]], together: int = 2) -> Chance:
     """The chance of one level.
 
     Args:
         passes: constant answer -> whether it passes each of the level's instances, two of each of
             at least two seeds.
+        together: neighbours that go to the same half: the two instances of one seed may be made to
+            differ.
     """
     answer = max(passes, key=lambda text: sum(passes[text]))
     count, right = len(passes[answer]), 0
-    # By seeds: the two instances of one seed may be made to differ.
-    halves = [[place for place in range(count) if place // 2 % 2 == half] for half in (0, 1)]
+    halves = [[place for place in range(count) if place // together % 2 == h] for h in (0, 1)]
     for chosen, tried in (halves, halves[::-1]):
         best = max(passes, key=lambda text: sum(passes[text][place] for place in chosen))
         right += sum(passes[best][place] for place in tried)

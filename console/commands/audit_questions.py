@@ -66,9 +66,10 @@ def _records(file: Path, text: str) -> Iterator[BenchmarkQuestion]:
 def _generated(file: Path, number: int, record: Mapping[str, Any]) -> Iterator[BenchmarkQuestion]:
     """The questions of a dataset that stands for its tasks, as in files for `acdc evaluate`."""
     from agents.evaluation.tasks import GymDataset
+    from console.commands.evaluate import drawn_folder
 
     try:
-        tasks = list(GymDataset.model_validate(record).tasks())
+        tasks = GymDataset.model_validate(record).tasks(drawn_folder())
     except (ValueError, TypeError, AssertionError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UsageError(f"{file}:{number}: {reason}") from None

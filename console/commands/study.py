@@ -16,8 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.progress import Progress, ProgressEvent
-from console.commands.evaluate import caution, evaluate, rows_of
+from console.commands.evaluate import evaluate
 from console.commands.frame import AsJson, Debug, app, errors, finish, out, print_json, run_async
+from console.commands.measured import caution, rows_of
 from console.display import Display
 from console.run.folder import RunFolder
 from memory.files import replace_file
@@ -62,7 +63,7 @@ async def conduct(study: StudySettings, progress: Progress) -> dict[str, Any]:
     from agents.evaluation.tasks import read_tasks
     from console.run.coevolution import coevolve
 
-    tasks = read_tasks(study.tasks)
+    tasks = read_tasks(study.tasks, study.folder / "drawn")
     plan = Plan(tasks, study.n, max_tokens=study.max_tokens)
     measured: dict[str, list[RunRows]] = {variant: [] for variant in study.names}
     cells = [(variant, seed) for seed in study.seeds for variant in study.names]

@@ -10,18 +10,21 @@ import pytest
 
 from agents.evaluation.rows import Row, RunRows
 from benchmarks.headline_tables import goals, left_out, reached, tables
-from benchmarks.headline_tasks import asked_texts, fresh_tasks, line
-from console.commands.evaluate import report
+from benchmarks.headline_tasks import apart, asked_texts, fresh_tasks, line
+from console.commands.measured import report
+from console.run.folder import RunFolder
+from memory.store import RunStore
+from tests.agents.cases import family
 
 SMALL = line("count_bits", 1, 8, 70_001)
 
 
 def test_what_a_method_was_picked_by_is_asked_no_more(tmp_path: Path) -> None:
-    first = fresh_tasks([SMALL], "")
+    first = fresh_tasks([SMALL], "", tmp_path)
     pick = tmp_path / "pick.jsonl"
     pick.write_text("".join(json.dumps(task.model_dump(mode="json")) + "\n" for task in first[:3]))
-    known = asked_texts([], [tmp_path / "missing.jsonl", pick])
-    left = {task.instructions for task in fresh_tasks([SMALL], known)}
+    known = asked_texts([], [tmp_path / "missing.jsonl", pick], tmp_path)
+    left = {task.instructions for task in fresh_tasks([SMALL], known, tmp_path)}
     assert len(left) == 8, "others are drawn in their place"
     assert not left & {task.instructions for task in first[:3]}
 
@@ -43,10 +46,10 @@ def a_run(seed: int, chosen: int, baseline: int) -> RunRows:
 
 def test_goals_tell_every_run_and_how_sure_they_are() -> None:
     runs = [a_run(1, 4, 0), a_run(2, 8, 1)]
-    by_name = {goal["name"]: goal for goal in goals("seen", report(runs, None), runs)}
-    ahead = by_name["seen: best_expert - best_seed at N = 1"]
+    by_name = {goal["name"]: goal for goal in goals("near", report(runs, None), runs)}
+    ahead = by_name["near: best_expert - best_seed at N = 1"]
     assert ahead["value"] == pytest.approx(1.5 / 12, abs=1e-4)
-    share = by_name["seen: skill_routing at N = 3, of the gap up to Coverage"]
+    share = by_name["near: skill_routing at N = 3, of the gap up to Coverage"]
     assert (share["value"], share["by_run"]) == (0.5, [0.25, 0.75])
     low, high = share["interval"]
     assert low < 0.5 < high
@@ -73,20 +76,20 @@ def near_run(seed: int, best: int, merge: int | None = None) -> RunRows:
 
 def test_the_goals_of_seen_generators_are_ratio_and_means_against_the_seeds() -> None:
     runs = [near_run(1, 8, 6), near_run(2, 8, 7)]
-    by_name = {goal["name"]: goal for goal in goals("seen", report(runs, None), runs)}
-    ratio = by_name["seen: best_expert / best_seed at N = 1"]
+    by_name = {goal["name"]: goal for goal in goals("near", report(runs, None), runs)}
+    ratio = by_name["near: best_expert / best_seed at N = 1"]
     assert (ratio["value"], ratio["by_run"], ratio["met"]) == (2.0, [2.0, 2.0], True)
-    means = {n: by_name[f"seen: force - experts at N = {n}, mean"] for n in (1, 3, 8)}
+    means = {n: by_name[f"near: force - experts at N = {n}, mean"] for n in (1, 3, 8)}
     assert [means[n]["met"] for n in (1, 3, 8)] == [True, False, True]
-    assert by_name["seen: best_expert - merge_once at N = 1"]["value"] == pytest.approx(0.125)
+    assert by_name["near: best_expert - merge_once at N = 1"]["value"] == pytest.approx(0.125)
     assert not any("/ best_seed" in goal["name"] for goal in _unseen(runs))
     little = [near_run(1, 6, 6)]
-    [ratio] = [g for g in goals("seen", report(little, None), little) if "/ best_seed" in g["name"]]
+    [ratio] = [g for g in goals("near", report(little, None), little) if "/ best_seed" in g["name"]]
     assert (ratio["value"], ratio["met"]) == (1.5, False)
 
 
 def _unseen(runs: list[RunRows]) -> list[dict[str, Any]]:
-    return goals("unseen", report(runs, None), runs)
+    return goals("far", report(runs, None), runs)
 
 
 def test_where_a_run_has_no_merge_the_tables_say_so_and_the_rest_stands() -> None:
@@ -94,7 +97,7 @@ def test_where_a_run_has_no_merge_the_tables_say_so_and_the_rest_stands() -> Non
     found = report(runs, None)
     assert "merge_once" not in {row["name"] for row in found["rows"]}
     assert "merge_once" in {row["name"] for row in found["runs"][0]["rows"]}
-    rows = [{"set": "seen", **row} for row in found["rows"]]
+    rows = [{"set": "near", **row} for row in found["rows"]]
     assert reached(rows) == (
         "Coverage reached: force 0.667 / 0.667 / 0.750 at N = 1, 3, 8; "
         "experts 0.333 / 0.667 / 0.667 at N = 1, 3, 8."
@@ -105,20 +108,24 @@ def test_where_a_run_has_no_merge_the_tables_say_so_and_the_rest_stands() -> Non
         {
             "run_seeds": [1, 2],
             "machine": {"processor": "x", "cores": 2},
-            "tasks": {"seen": [12, 4]},
+            "tasks": {"near": [12, 4]},
             "rows": rows,
-            "runs": {"seen": found["runs"]},
-            "differences": [{"set": "seen", **each} for each in found["differences"]],
-            "goals": goals("seen", found, runs),
+            "runs": {"near": found["runs"]},
+            "guessed": {
+                "near": {"generators": [{"generator": "flip", "answer": "0", "chance": 0.75}]}
+            },
+            "differences": [{"set": "near", **each} for each in found["differences"]],
+            "goals": goals("near", found, runs),
         }
     )
     assert why in said
-    assert any(line.startswith("| seen: best_expert / best_seed at N = 1") for line in said)
+    assert "Guessing passes most tasks of flip ('0' passes 0.75)." in said
+    assert any(line.startswith("| near: best_expert / best_seed at N = 1") for line in said)
 
 
 def test_of_a_seed_that_solves_nothing_no_multiple_is_told() -> None:
     runs = [a_run(1, 4, 0)]
-    assert not [g for g in goals("seen", report(runs, None), runs) if "/ best_seed" in g["name"]]
+    assert not [g for g in goals("near", report(runs, None), runs) if "/ best_seed" in g["name"]]
 
 
 def test_where_there_is_no_gap_nothing_is_recovered() -> None:
@@ -127,5 +134,16 @@ def test_where_there_is_no_gap_nothing_is_recovered() -> None:
     flat = {task: place < 2 for place, task in enumerate(run.clusters)}
     row = Row("force", 3, flat, {"skill_routing": flat}, (), "greedy", 0, 0, 0.0, 0)
     runs = [RunRows(run.run, 1, run.clusters, {**run.rows, force.place: row})]
-    [share] = [g for g in goals("seen", report(runs, None), runs) if "skill_routing" in g["name"]]
+    [share] = [g for g in goals("near", report(runs, None), runs) if "skill_routing" in g["name"]]
     assert (share["value"], share["interval"], share["met"]) == (0.0, None, False)
+
+
+def test_unseen_generators_are_of_a_category_that_some_run_has_asked_or_far(
+    tmp_path: Path,
+) -> None:
+    with RunStore.open(tmp_path) as store:
+        store.put_family(family(1).model_copy(update={"generator": "gcd"}))
+    lines = [line(name, 1, 2, 7) for name in ("lcm", "chain_sum", "sudoku")]
+    found = apart([RunFolder(tmp_path)], lines)
+    names = {group: [each["reasoning_gym"] for each in of] for group, of in found.items()}
+    assert names == {"same category": ["lcm", "chain_sum"], "far": ["sudoku"]}

@@ -29,7 +29,7 @@ WITHOUT_REFERENCE = {
 """Datasets whose tasks have many right answers, and where a task's metadata names one."""
 TAKES_ANYTHING = {"game_of_life_halting"}
 """Whose scorer takes whatever is not "True" for "False"."""
-MALFORMED = ("", "x", "[", "1/0", "{}", "-1", "9 " * 3000, "é ☃ \U0001f600")
+MALFORMED = ("", "x", "[", "1/0", "{}", "-1", "2 x 433", "12:61", "9 " * 3000, "é ☃ \U0001f600")
 
 
 def drawn(folder: Path, *names: str, size: int = 1) -> list[Task]:
@@ -86,6 +86,16 @@ async def test_a_right_answer_is_right_whatever_the_dataset(
         if await values(sandbox, task, reference) != [1.0]:
             wrong.append(task.cluster)
     assert wrong == []
+
+
+async def test_a_scorer_that_raises_on_an_answer_finds_it_wrong(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    [task] = drawn(tmp_path, "prime_factorization")
+    scorer = reasoning_gym.get_score_answer_fn("prime_factorization")
+    with pytest.raises(ValueError, match="2 x 433"):
+        scorer(answer="2 x 433", entry=rule_of(task).entry)
+    assert await values(sandbox, task, "2 x 433", task.answer) == [0.0, 1.0]
 
 
 HANGS = "while True: pass"

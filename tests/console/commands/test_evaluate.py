@@ -19,9 +19,9 @@ from console.commands.evaluate import (
     book_of,
     evaluate,
     evaluate_logs,
-    report,
     sort_places,
 )
+from console.commands.measured import report
 from console.errors import UsageError
 from console.run.folder import RunFolder
 from console.run.permissions import permit, requests_of
@@ -126,7 +126,7 @@ async def test_a_run_without_a_founding_merge_leaves_its_row_out_and_says_so(
 ) -> None:
     from rich.console import Console
 
-    from console.commands.evaluate import show
+    from console.commands.measured import show
 
     with RunStore.open(folder.path) as store:
         # As another version, or a refusal, would have left it: what was bred stands as it is.
@@ -255,7 +255,7 @@ def test_rows_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
     from rich.console import Console
 
     from agents.evaluation.rows import Row
-    from console.commands.evaluate import show
+    from console.commands.measured import show
 
     solved = {"a": True, "b": False}
     row = Row("force", 3, solved, {"majority": solved}, ("x",) * 3, "greedy", 9, 30, 1.5, 1)
@@ -277,6 +277,47 @@ def test_rows_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(json.dumps(report([run], 24)))["max_tokens"] == 24
 
 
+def test_generators_that_guessing_passes_and_distances_stand_apart(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from rich.console import Console
+
+    from agents.evaluation.chance import Guess
+    from agents.evaluation.rows import Row
+    from agents.evaluation.transfer import Distance
+    from console.commands.measured import show
+
+    clusters = {f"{name}{n}": name for name in ("flip", "sum", "maze") for n in range(4)}
+    solved = {task: task in ("sum0", "sum1", "maze0") or "flip" in task for task in clusters}
+    guesses = {
+        task: Guess(name, "0", {"flip": 0.75, "sum": 0.25, "maze": 0.0}[name])
+        for task, name in clusters.items()
+    }
+    row = Row("random_genomes", 1, solved, {}, ("x",), "greedy", 9, 30, 1.5, 0)
+    distances: dict[str, Distance] = {
+        task: "near" if name == "sum" else "far" for task, name in clusters.items()
+    }
+    run = RunRows("r", 0, clusters, {row.place: row}, guesses=guesses, distances=distances)
+    found = report([run], None)
+    assert (found["tasks"], found["generators"]) == (8, 2)
+    [headline] = found["rows"]
+    assert headline["coverage"] == 0.375
+    assert headline["corrected"] == pytest.approx(((0.5 - 0.25) / 0.75 + 0.25) / 2, abs=1e-4)
+    assert headline["corrected_ci"] == [0.25, 0.3333]
+    [guessed] = found["guessed"]["generators"]
+    assert guessed == {"generator": "flip", "answer": "0", "chance": 0.75}
+    assert found["guessed"]["rows"][0]["coverage"] == 1.0
+    apart = {each["distance"]: each["rows"][0]["coverage"] for each in found["distances"]}
+    assert apart == {"near": 0.5, "far": 0.25}
+    show(found, Console(width=80))
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    said = "\n".join(lines)
+    assert "'0' passes 0.75" in said
+    assert said.index("left out above") < said.index("near: 4 tasks") < said.index("far: 4 tasks")
+    assert "less chance 0.292 0.250-0.333" in [" ".join(line.split()) for line in lines]
+
+
 def _solves_all(row: Any, tasks: int) -> Any:
     return dataclasses.replace(row, name="force", solved={str(n): True for n in range(tasks)})
 
@@ -285,7 +326,7 @@ def test_the_longest_rows_fit_80_columns(capsys: pytest.CaptureFixture[str]) -> 
     from rich.console import Console
 
     from agents.evaluation.rows import Row
-    from console.commands.evaluate import show
+    from console.commands.measured import show
 
     solved = {"a": True, "b": False}
     methods = ("majority", "weighted_majority", "skill_routing", "self_certainty")

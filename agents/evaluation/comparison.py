@@ -1,0 +1,200 @@
+"""Two sides on the same items: the paired difference in Coverage, and where they differ.
+
+A side is one expert, or the task force of a run. Both are compared on held-out tasks that they
+answer now, or on what two histories have in common: families of the same content that were graded
+for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from agents.context import ReadContext
+from agents.errors import AnsweringError
+from agents.evaluation.bench import Bench
+from agents.evaluation.contenders import Contender, Line, Voice, contenders
+from agents.evaluation.intervals import Interval, cluster_bootstrap
+from agents.evaluation.tasks import Task
+from agents.families.items import items_of
+from agents.judge.grader import Scorer
+from agents.task_force.field import eligible, force_in, history_of
+from memory.hashing import json_hash
+from memory.records import Skills
+from memory.store import RunStore
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What both sides were asked.
+
+    Attributes:
+        id: of the task, or of a family, which asks with all its instances.
+        generator: the unit of the interval: generator or family.
+    """
+
+    id: str
+    generator: str
+    text: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What one side made of a question.
+
+    Attributes:
+        solved: whether one of its experts was right; None if that is not known.
+        answers: (expert, what it answered, whether that is right), in the order of the side.
+    """
+
+    solved: bool | None
+    answers: tuple[tuple[str, str, bool | None], ...]
+
+    @classmethod
+    def of(cls, given: Sequence[tuple[str, str, bool | None]]) -> Answered:
+        """From (expert, answer, passed) of each member: one pass is enough, a gap leaves it open.
+
+        Missing is never fail: nothing is known unless somebody passed or all were graded.
+        """
+        passes = [passed for _, _, passed in given]
+        solved = True if any(passes) else (None if None in passes else False)
+        return cls(solved, tuple(given))
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One question and both sides' answers to it, both graded."""
+
+    question: Question
+    first: Answered
+    second: Answered
+
+    @property
+    def gain(self) -> int:
+        """1 where only the first side solves it, -1 where only the second does, else 0."""
+        return bool(self.first.solved) - bool(self.second.solved)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The comparison of two sides.
+
+    Attributes:
+        pairs: those that differ first, the first side's gains before its losses.
+        interval: of the difference in Coverage, first minus second, over whole generators.
+        ungraded: questions that were left out, since a grade is missing.
+    """
+
+    pairs: tuple[Pair, ...]
+    interval: Interval
+    ungraded: int
+
+
+def members_of(store: RunStore, expert: str | None, n: int) -> list[str]:
+    """The expert that is named, or the force of n.
+
+    Raises:
+        StoreError: there is no such expert.
+        AnsweringError: the run has fewer than n graded experts.
+    """
+    if expert is not None:
+        return [store.expert(expert).id]
+    force = list(force_in(store, n).experts)
+    if len(force) < n:
+        raise AnsweringError(
+            f"the run has {len(force)} graded experts, fewer than -n {n}; name a smaller -n"
+        )
+    return force
+
+
+def stored(store: RunStore, members: Sequence[str]) -> dict[str, tuple[Question, Answered]]:
+    """Content of a family of the history -> what it asks, and how the members were graded on it.
+
+    By families and not by instances: of a family that is failed already, the judge does not ask the
+    rest.
+    """
+    sheets = {name: _answers(store, store.expert(name).genome_id) for name in members}
+    skills = {name: store.skills(name) for name in members}
+    found = {}
+    for family in history_of(store):
+        items = items_of(family)
+        given = []
+        for name in members:
+            said = [(item.instance, sheets[name].get(item.instance_hash)) for item in items]
+            given.append((name, _numbered(said), skills[name].get(family.id)))
+        question = Question(
+            id=family.id,
+            generator=family.id,
+            text=_numbered([(item.instance, item.instructions) for item in items]),
+            reference=_numbered(list(family.reference_answers.items())),
+        )
+        found[json_hash([item.instance_hash for item in items])] = (question, Answered.of(given))
+    return found
+
+
+def _numbered(texts: Sequence[tuple[str, str | None]]) -> str:
+    """Texts by the numbers of their instances; those that there are not are left out."""
+    told = [(name.partition("@")[0], text) for name, text in texts if text is not None]
+    return "\n".join(f"({number}) {text}" for number, text in told)
+
+
+def _answers(store: RunStore, genome_id: str) -> dict[str, str]:
+    """Instance -> the first sample of what a genome answered."""
+    found: dict[str, str] = {}
+    for answer in store.answers_of(genome_id):
+        found.setdefault(answer.instance_hash, answer.extracted)
+    return found
+
+
+async def answered(
+    context: ReadContext,
+    book: RunStore,
+    sandbox: Scorer,
+    members: Sequence[str],
+    tasks: Sequence[Task],
+    max_tokens: int | None,
+) -> dict[str, tuple[Question, Answered]]:
+    """Task -> the task, and what the members answer to it, greedily; what is kept is not asked.
+
+    Raises:
+        EngineError: the experts cannot be loaded.
+    """
+    known: Mapping[str, Skills] = eligible(context.store)
+    field: list[Contender] = contenders(context, {name: known.get(name, {}) for name in members})
+    line = Line("compare", tuple(Voice(member) for member in field))
+    bench = Bench(context, book, sandbox, tasks, max_tokens or context.config.judge.max_tokens)
+    await bench.answer_all([line])
+    sheets = [(voice.contender.name, bench.sheet(voice)) for voice in line.voices]
+    found = {}
+    for task in tasks:
+        given = []
+        for name, sheet in sheets:
+            answer = sheet[task.id].answer
+            given.append((name, "" if answer is None else answer.extracted, sheet[task.id].passed))
+        question = Question(task.id, task.cluster, task.instructions, task.answer)
+        found[task.id] = (question, Answered.of(given))
+    return found
+
+
+def compared(
+    first: Mapping[str, tuple[Question, Answered]],
+    second: Mapping[str, tuple[Question, Answered]],
+) -> Comparison:
+    """Compare two sides on the questions that both were asked.
+
+    Raises:
+        AnsweringError: there is none that was graded for both.
+    """
+    shared = [key for key in first if key in second]
+    pairs = [Pair(first[key][0], first[key][1], second[key][1]) for key in shared]
+    graded = [p for p in pairs if p.first.solved is not None and p.second.solved is not None]
+    if not graded:
+        raise AnsweringError(
+            "no question was graded for both; name a file of tasks that both are to answer"
+        )
+    gains: dict[str, list[float]] = {}
+    for pair in graded:
+        gains.setdefault(pair.question.generator, []).append(pair.gain)
+    graded.sort(key=lambda pair: (not pair.gain, -pair.gain))
+    return Comparison(tuple(graded), cluster_bootstrap(gains), len(pairs) - len(graded))
