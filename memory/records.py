@@ -64,6 +64,11 @@ class Skill(Record):
         return 2 * self.passes > self.asked
 
 
+def rate_of(skill: Skill | float) -> float:
+    """The pass rate that a skill, a rate or a verdict stands for."""
+    return skill.rate if isinstance(skill, Skill) else float(skill)
+
+
 class ChatMessage(Record):
     """One turn of a conversation."""
 
