@@ -88,8 +88,8 @@ def logistic(values: Floats) -> Floats:
 
 
 def closed(world: World, rng: np.random.Generator) -> Floats:
-    both = world.passed(2, rng).all(axis=0)
-    return fitness(both.astype(np.int64), np.ones(both.shape, np.int64), None)
+    both: Counts = np.asarray(world.passed(2, rng).all(axis=0), np.int64)
+    return fitness(both, np.ones_like(both), None)
 
 
 def plain(world: World, rng: np.random.Generator) -> Floats:

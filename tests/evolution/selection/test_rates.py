@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from evolution.selection import Candidate, survive
 from evolution.selection.board import Board
 from evolution.selection.parents import attraction, choose_parents
-from evolution.selection.rates import GRID, STRONGEST, posterior, prior_strength
+from evolution.selection.rates import GRID, STRONGEST, posterior, prior_of
 from evolution.selection.settings import SelectionSettings
 from memory.records import Skill
 from tests.evolution.selection import verdicts
@@ -220,23 +220,41 @@ def test_an_example_worked_out_by_hand() -> None:
 
 
 def test_a_rate_is_shrunk_towards_the_mean_of_its_family_and_loses_its_chance() -> None:
-    passes, asked = np.array([[4, 4], [2, 2], [0, 0]]), np.full((3, 2), 4)
-    strength = prior_strength(passes, asked)
+    passes, asked = np.array([[4], [2], [0]]), np.full((3, 1), 4)
+    prior = prior_of(passes, asked)
     # Rates 1, 1/2, 0: variance 1/4, less (0 + 1/12 + 0) / 3; within: (0 + 1/3 + 0) / 3.
-    assert strength == pytest.approx((1 / 9) / (1 / 4 - 1 / 36))
-    high = (4 + strength / 2) / (4 + strength)
-    rates = posterior(passes, asked, np.array([0.0, 0.5]))
-    assert rates[:, 0] / GRID == pytest.approx([high, 0.5, 1 - high], abs=1 / GRID)
-    assert rates[:, 1] / GRID == pytest.approx([2 * high - 1, 0, 0], abs=1 / GRID)
+    assert prior.strength == pytest.approx((1 / 9) / (1 / 4 - 1 / 36))
+    assert list(prior.mean[:, 0]) == [0.5, 0.5, 0.5]
+    high = (4 + prior.strength / 2) / (4 + prior.strength)
+    plain = posterior(passes, asked, np.array([0.0]))[:, 0] / GRID
+    assert plain == pytest.approx([high, 0.5, 1 - high], abs=1 / GRID)
+    beyond = posterior(passes, asked, np.array([0.5]))[:, 0] / GRID
+    assert beyond == pytest.approx([2 * high - 1, 0, 0], abs=1 / GRID)
 
 
 def test_who_was_asked_less_is_shrunk_more() -> None:
-    passes = np.array([[4, 3], [2, 1], [4, 4], [0, 0], [1, 0]])
-    asked = np.array([[4, 4], [2, 4], [4, 4], [4, 4], [2, 4]])
-    rates = posterior(passes, asked, np.zeros(2))
-    mean = 11 / 16
-    assert mean < rates[1, 0] / GRID < rates[0, 0] / GRID == rates[2, 0] / GRID < 1
-    assert 0 < rates[3, 0] / GRID < rates[4, 0] / GRID < 0.5 + 0.2
+    passes, asked = np.array([[4], [2], [4], [0], [0]]), np.array([[4], [2], [4], [4], [2]])
+    rates = posterior(passes, asked, np.zeros(1))[:, 0] / GRID
+    assert rates[0] == rates[2] == 1  # Nobody varies: there is nothing to shrink by.
+    passes[0] = 3
+    rates = posterior(passes, asked, np.zeros(1))[:, 0] / GRID
+    mean = 9 / 16
+    assert mean < rates[1] < rates[2] < 1
+    assert 0 < rates[3] < rates[4] < mean
+
+
+def test_a_better_expert_is_drawn_towards_what_it_does_elsewhere() -> None:
+    """Of 30 experts one passes 80 % everywhere, the others 40 %."""
+    rng = np.random.default_rng(0)
+    truth = np.full((30, 40), 0.4)
+    truth[0] = 0.8
+    asked = np.full(truth.shape, 4)
+    passes = rng.binomial(asked, truth)
+    prior = prior_of(passes, asked)
+    assert 0.65 < prior.mean[0].mean() < 0.8
+    assert prior.mean[1:].mean(axis=1) == pytest.approx(0.4, abs=0.1)
+    rates = posterior(passes, asked, np.zeros(40)) / GRID
+    assert np.square(rates - truth).mean() < 0.2 * np.square(passes / asked - truth).mean()
 
 
 @pytest.mark.parametrize("strength", [0.3, 1.0, 4.0, 12.0])
@@ -245,16 +263,18 @@ def test_the_strength_of_the_prior_is_found_again(strength: float) -> None:
     means = rng.uniform(0.1, 0.9, size=400)
     rates = rng.beta(strength * means, strength * (1 - means), size=(200, 400))
     asked = rng.integers(1, 6, size=rates.shape)
-    assert prior_strength(rng.binomial(asked, rates), asked) == pytest.approx(strength, rel=0.1)
+    assert prior_of(rng.binomial(asked, rates), asked).strength == pytest.approx(strength, rel=0.1)
 
 
-def test_where_experts_do_not_differ_the_prior_is_strongest_and_their_order_stays() -> None:
-    passes = np.array([[2, 3], [3, 2], [3, 3]])
-    asked = np.full((3, 2), 4)
-    assert prior_strength(passes, asked) == STRONGEST
-    rates = posterior(passes, asked, np.zeros(2))
-    assert (rates[2] >= rates[:2]).all()
-    assert (rates[2] - rates[0])[0] == pytest.approx(GRID / (4 + STRONGEST), abs=1)
+def test_where_experts_do_not_differ_the_luckiest_is_hardly_better() -> None:
+    rng = np.random.default_rng(0)
+    asked = np.full((32, 40), 4)
+    passes = rng.binomial(asked, 0.5)
+    assert STRONGEST / 4 < prior_of(passes, asked).strength <= STRONGEST
+    plain = (passes / asked).mean(axis=1)
+    shrunk = posterior(passes, asked, np.zeros(40)).mean(axis=1) / GRID
+    assert shrunk.max() - 0.5 < 0.3 * (plain.max() - 0.5)
+    assert list(np.argsort(shrunk)[-3:]) == list(np.argsort(plain)[-3:])
 
 
 @hypothesis_settings(deadline=None)
