@@ -23,9 +23,6 @@ Reference = Literal["all", "unsolved"]
 UNDOMINATED = Fraction(999)
 """Novelty of the candidate that no other dominates: it is always kept."""
 
-_CHUNK = 4096
-"""Columns of a product that are held in memory at a time."""
-
 
 class Ratios(NamedTuple):
     """Distances d(i, j) as fractions: two (candidates, candidates) matrices of integers.
@@ -86,21 +83,15 @@ def _fraction(ratios: Ratios, row: int, other: int) -> Fraction:
 def _excess(board: Board, weights: Counts) -> Counts:
     """(candidates, candidates) sum_t w_t max(0, p_it - p_jt) over families graded for both.
 
-    The values that candidates have in a family are steps. What i is ahead of j are the heights of
-    the steps that i reaches and j does not, so that the sum over all is a product of two matrices;
-    a closed family has one step.
+    Where all is passed or failed, that is one product of matrices.
     """
-    values = np.sort(board.rates, axis=0)
-    heights = np.diff(values, axis=0)
-    family, below = np.nonzero(heights.T)
-    step, weight = values[below + 1, family], weights[family] * heights[below, family]
-    total = np.zeros((len(board), len(board)), np.int64)
-    for start in range(0, len(family), _CHUNK):
-        part = slice(start, start + _CHUNK)
-        graded = board.graded[:, family[part]]
-        reached = board.rates[:, family[part]] >= step[part]
-        total += _product((reached & graded) * weight[part], ~reached & graded)
-    return total
+    if not (board.rates % GRID).any():
+        return _product(board.rates * weights, board.lacks // GRID)
+    # Of a missing entry nobody is ahead, as of a full one.
+    others = np.where(board.graded, board.rates, GRID).astype(np.float64)
+    weight = weights.astype(np.float64)
+    sums = [np.maximum(own - others, 0.0) @ weight for own in board.rates.astype(np.float64)]
+    return np.array(sums).reshape(len(board), len(board)).astype(np.int64)
 
 
 def _product(left: NDArray[np.generic], right: NDArray[np.generic]) -> Counts:
