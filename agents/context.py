@@ -15,7 +15,7 @@ from evolution.genome.genome import Genome
 from evolution.population import Population
 from evolution.selection import Candidate
 from memory.novelty.memory import NoveltyMemory
-from memory.records import ChatMessage, Expert
+from memory.records import ChatMessage, Expert, Skill
 from memory.store import RunStore
 from prompts import PromptLibrary
 
@@ -83,7 +83,7 @@ class RunContext(ReadContext):
         """Progress of drafts goes where all progress goes."""
         self.drafts = DraftProgress(self.progress)
 
-    def archive_skills(self) -> dict[str, dict[str, bool]]:
+    def archive_skills(self) -> dict[str, dict[str, Skill]]:
         """Skill vectors of the archive's experts on the active pool."""
         vectors = self._active_skills()
         return {expert.id: vectors[expert.id] for expert in self.store.archive_experts()}
@@ -101,5 +101,10 @@ class RunContext(ReadContext):
             for expert in experts
         ]
 
-    def _active_skills(self) -> dict[str, dict[str, bool]]:
-        return self.store.all_skills([family.id for family in self.store.families("active")])
+    def chances(self) -> dict[str, float]:
+        """What guessing passes of each active family that is generative."""
+        active = self.store.families("active")
+        return {family.id: family.chance for family in active if family.generative}
+
+    def _active_skills(self) -> dict[str, dict[str, Skill]]:
+        return self.store.all_skill_counts([family.id for family in self.store.families("active")])

@@ -11,13 +11,15 @@ serialises to JSON. Identifiers are plain strings that read well in a terminal:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 Json = JsonValue
 Skills = Mapping[str, bool]
 """Skill vector of one expert: family id -> passed. An absent family is *missing*, not failed."""
+SkillCounts = Mapping[str, "Skill | bool"]
+"""Skill vector as counts, likewise; a verdict alone is one instance, as of a closed family."""
 
 AssignmentKind = Literal["novel", "related", "harder", "easier"]
 EventKind = Literal[
@@ -34,6 +36,37 @@ class Record(BaseModel):
     """Base of all records: immutable, and an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Skill(Record):
+    """How many instances of a family an expert passes, of those that it was graded on.
+
+    A closed family counts as one instance, which is passed if both of its own are.
+    """
+
+    passes: int = Field(ge=0)
+    asked: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _no_more_than_asked(self) -> Self:
+        if self.passes > self.asked:
+            raise ValueError(f"{self.passes} passes of {self.asked} instances")
+        return self
+
+    @property
+    def rate(self) -> float:
+        """Share of the instances that are passed."""
+        return self.passes / self.asked
+
+    @property
+    def passed(self) -> bool:
+        """The verdict in one word: more than half are passed; of a closed family, all."""
+        return 2 * self.passes > self.asked
+
+
+def rate_of(skill: Skill | float) -> float:
+    """The pass rate that a skill, a rate or a verdict stands for."""
+    return skill.rate if isinstance(skill, Skill) else float(skill)
 
 
 class ChatMessage(Record):

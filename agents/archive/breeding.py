@@ -46,11 +46,13 @@ async def evolve(context: RunContext, generation: int) -> None:
         archive = [
             context.store.expert(entry.expert) for entry in context.store.archive(generation - 1)
         ]
-        candidates = context.candidates(archive)
+        candidates, chances = context.candidates(archive), context.chances()
         active = [family.id for family in context.store.families("active")]
         by_id = {expert.id: expert for expert in archive}
         wanted = parents_needed(context.config.breeding)
         for birth in range(context.config.population.children):
             rng = stream(context.config.seed, generation, "parents", birth)
-            chosen = choose_parents(candidates, active, rng, context.config.selection, n=wanted)
+            chosen = choose_parents(
+                candidates, active, rng, context.config.selection, wanted, chances
+            )
             breed_child(context, bank, [by_id[name] for name in chosen], generation, birth)

@@ -211,7 +211,7 @@ def _pair(context: RunContext, generation: int) -> GraftPlan | None:
     archive = _archive(context, generation)
     active = [family.id for family in context.store.families("active")]
     parents = choose_parents(
-        context.candidates(archive), active, rng, context.config.selection, n=2
+        context.candidates(archive), active, rng, context.config.selection, 2, context.chances()
     )
     if len(set(parents)) < len(parents):
         return None

@@ -31,7 +31,7 @@ async def select(context: RunContext, generation: int) -> None:
 def _trim_pool(context: RunContext, experts: list[Expert]) -> None:
     """A pool over capacity loses the families that discriminate least between experts."""
     active = [family.id for family in context.store.families("active")]
-    skills = {expert.id: context.store.skills(expert.id) for expert in experts}
+    skills = {expert.id: context.store.skill_counts(expert.id) for expert in experts}
     rates = pass_rates(active, skills)
     for name in over_capacity(active, rates, context.config.pool.capacity):
         family = context.store.family(name)
@@ -45,6 +45,7 @@ def _survive(context: RunContext, generation: int, experts: list[Expert]) -> Non
         active,
         context.config.population.capacity,
         context.config.selection,
+        context.chances(),
     )
     context.store.put_archive(
         generation,

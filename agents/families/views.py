@@ -17,6 +17,8 @@ from memory.records import (
     GateReport,
     Json,
     LevelRate,
+    Skill,
+    SkillCounts,
     TrialAnswer,
 )
 from memory.store import RunStore
@@ -91,7 +93,7 @@ def family_view(family: Family) -> View:
     }
 
 
-def parent_view(family: Family, archive: Mapping[str, Mapping[str, bool]]) -> View:
+def parent_view(family: Family, archive: Mapping[str, SkillCounts]) -> View:
     """A parent family without its code: what it asks, and how many of the archive pass it.
 
     Args:
@@ -99,13 +101,14 @@ def parent_view(family: Family, archive: Mapping[str, Mapping[str, bool]]) -> Vi
         archive: skill vectors of the archive's experts.
     """
     graded = [skills[family.id] for skills in archive.values() if family.id in skills]
+    passed = [skill.passed if isinstance(skill, Skill) else skill for skill in graded]
     return {
         **family_view(family),
         "level": family.level,
         "levels": family.levels,
         "curve": list(curve_view(family.curve)),
         "experts_graded": len(graded),
-        "experts_that_pass": sum(graded),
+        "experts_that_pass": sum(passed),
     }
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from memory.records import Skills
+from memory.records import SkillCounts, rate_of
 
 
-def pass_rates(families: Sequence[str], archive: Mapping[str, Skills]) -> dict[str, float]:
-    """Pass rate of each family that at least one archive expert is graded on."""
+def pass_rates(families: Sequence[str], archive: Mapping[str, SkillCounts]) -> dict[str, float]:
+    """Mean pass rate of each family that at least one archive expert is graded on."""
     rates = {}
     for family in families:
-        outcomes = [skills[family] for skills in archive.values() if family in skills]
+        outcomes = [rate_of(skills[family]) for skills in archive.values() if family in skills]
         if outcomes:
-            rates[family] = sum(outcomes) / len(outcomes)
+            rates[family] = math.fsum(outcomes) / len(outcomes)
     return rates
 
 

@@ -38,8 +38,8 @@ def summarise(context: RunContext, experts: list[Expert], history: list[Family])
     return {
         "families": len(families),
         "coverage": {
-            "archive": passes.share(passes.union(archive)),
-            "seeds": passes.share(passes.union(seeds)),
+            "archive": passes.share(archive),
+            "seeds": passes.share(seeds),
             "task_force": _prefixes(force),
             "seed_force": _prefixes(seed_force),
         },

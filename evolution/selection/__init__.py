@@ -1,6 +1,7 @@
 """Who survives and who mates: rules over skill vectors, exact and independent of order.
 
-board      Board, Candidate, undergraded: grades as matrices, in the canonical order
+rates      pass rates of counts: shrunk, chance taken off
+board      Board, Candidate, undergraded: rates as a matrix, in the canonical order
 survival   survive, Selection, Ranked; the rules `dns`, `fitness`, `niches`
 dominance  Dominated Novelty Search
 niches     fitness sharing

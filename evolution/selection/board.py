@@ -1,4 +1,4 @@
-"""The score board: skill vectors of all candidates as matrices, in the canonical order."""
+"""The score board: pass rates of all candidates as a matrix, in the canonical order."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.records import Skills
+from evolution.selection.rates import GRID, Counts, posterior
+from memory.records import Skill, SkillCounts
 
 BoolMatrix = NDArray[np.bool_]
-Counts = NDArray[np.int64]
 
 FULLY_GRADED = Fraction(9, 10)
 """Share of the pool that must be graded before an expert may compete."""
-
-_CODES: Mapping[bool | None, int] = {None: 0, False: 1, True: 2}
-"""Verdicts as small integers; no entry is None."""
 
 
 @dataclass(frozen=True)
@@ -27,13 +25,14 @@ class Candidate:
     """An expert that competes for a place in the archive.
 
     Attributes:
-        skills: family id -> passed; an absent family is missing, not failed.
+        skills: family id -> passes and graded instances, or the verdict on a closed family; an
+            absent family is missing, not failed.
         generation: generation of its birth.
         birth: index within that generation; (generation, birth) is its age.
     """
 
     id: str
-    skills: Skills
+    skills: SkillCounts
     generation: int
     birth: int
 
@@ -45,32 +44,43 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Board:
-    """Candidates in the canonical order: fitness, more unique solves, older, id.
+    """Candidates in the canonical order: fitness, more that they alone can do, older, id.
+
+    Rates are whole numbers of 1 / GRID, so that sums are exact. On closed families they are 0 or
+    GRID, and every "how much" below is a "how many".
 
     Attributes:
-        passed: (candidates, families), True where the family was graded and passed.
+        rates: (candidates, families) pass rate, see `rates.posterior`; 0 where it is missing.
         graded: (candidates, families), False where the entry is missing.
     """
 
     candidates: tuple[Candidate, ...]
-    passed: BoolMatrix
+    rates: Counts
     graded: BoolMatrix
 
     @staticmethod
-    def of(candidates: Sequence[Candidate], families: Sequence[str]) -> Board:
+    def of(
+        candidates: Sequence[Candidate],
+        families: Sequence[str],
+        chances: Mapping[str, float] | None = None,
+    ) -> Board:
         """Read the skill vectors and sort; the order of the arguments leaves no trace.
+
+        Args:
+            candidates: all that compete.
+            families: on which they are compared.
+            chances: generative family -> share of its instances that the best constant answer
+                passes; families that are absent are closed.
 
         Raises:
             ValueError: if two candidates share an id, or a family is named twice.
         """
         _refuse_repeats("candidate", [candidate.id for candidate in candidates])
         _refuse_repeats("family", families)
-        verdicts = np.zeros((len(candidates), len(families)), dtype=np.int8)
-        for row, candidate in enumerate(candidates):
-            found = map(candidate.skills.get, families)
-            verdicts[row] = np.fromiter(map(_CODES.__getitem__, found), np.int8, len(families))
-        passed, graded = verdicts == _CODES[True], verdicts != _CODES[None]
-        return Board(tuple(candidates), passed, graded).sorted()
+        passes, asked = _counts(candidates, families)
+        chance = np.array([(chances or {}).get(family, np.nan) for family in families], np.float64)
+        rates = posterior(passes, asked, chance)
+        return Board(tuple(candidates), rates, asked > 0).sorted()
 
     def __len__(self) -> int:
         return len(self.candidates)
@@ -79,46 +89,68 @@ class Board:
         """The board of some of the candidates, in the given order."""
         picked = list(indices)
         return Board(
-            tuple(self.candidates[i] for i in picked), self.passed[picked], self.graded[picked]
+            tuple(self.candidates[i] for i in picked), self.rates[picked], self.graded[picked]
         )
 
     def sorted(self) -> Board:
         """The same board in canonical order."""
-        fitness = self.fitness()
-        unique = (self.passed & (self.passed.sum(axis=0) == 1)).sum(axis=1)
+        fitness, lead = self.fitness(), self.lead()
         order = sorted(
             range(len(self)),
-            key=lambda i: (-fitness[i], -int(unique[i]), self.candidates[i].seniority),
+            key=lambda i: (-fitness[i], -int(lead[i]), self.candidates[i].seniority),
         )
         return self.rows(order)
 
     @property
-    def failed(self) -> BoolMatrix:
-        """(candidates, families), True where the family was graded and not passed."""
-        return self.graded & ~self.passed
+    def lacks(self) -> Counts:
+        """(candidates, families) what a rate lacks to 1; 0 where it is missing."""
+        lacks: Counts = (GRID - self.rates) * self.graded
+        return lacks
 
     def fails(self) -> Counts:
-        """(families,) number of candidates that fail each family."""
-        counts: Counts = self.failed.sum(axis=0, dtype=np.int64)
+        """(families,) number of candidates that fail each family, in units of 1 / GRID."""
+        counts: Counts = self.lacks.sum(axis=0)
         return counts
 
+    def lead(self) -> Counts:
+        """(candidates,) how far each is ahead of all others, summed over families."""
+        nobody = np.zeros((2, self.rates.shape[1]), np.int64)
+        second, best = np.partition(np.concatenate([self.rates, nobody]), -2, axis=0)[-2:]
+        lead: Counts = np.where(self.rates == best, best - second, 0).sum(axis=1)
+        return lead
+
     def fitness(self) -> list[Fraction]:
-        """Share of passes among the graded entries, exactly; 0 if nothing is graded."""
-        passes, graded = self.passed.sum(axis=1), self.graded.sum(axis=1)
-        return [Fraction(int(p), max(int(g), 1)) for p, g in zip(passes, graded, strict=True)]
+        """Mean rate over the graded entries, exactly; 0 if nothing is graded."""
+        sums, graded = self.rates.sum(axis=1), self.graded.sum(axis=1)
+        return [Fraction(int(p), GRID * max(int(g), 1)) for p, g in zip(sums, graded, strict=True)]
 
     def split_duplicates(self) -> tuple[list[int], list[int]]:
-        """Rows that compete, and rows whose masks equal those of an older one."""
+        """Rows that compete, and rows that equal those of an older one."""
         oldest: dict[bytes, int] = {}
         for row in sorted(range(len(self)), key=lambda i: self.candidates[i].seniority):
-            mask = self.passed[row].tobytes() + self.graded[row].tobytes()
-            oldest.setdefault(mask, row)
+            entries = self.rates[row].tobytes() + self.graded[row].tobytes()
+            oldest.setdefault(entries, row)
         competing = set(oldest.values())
         everyone = range(len(self))
         return (
             [row for row in everyone if row in competing],
             [row for row in everyone if row not in competing],
         )
+
+
+def _counts(candidates: Sequence[Candidate], families: Sequence[str]) -> Counts:
+    """(2, candidates, families) passes and graded instances, 0 of 0 where the entry is missing."""
+    counts = np.zeros((len(candidates), len(families), 2), np.int64)
+    for row, candidate in enumerate(candidates):
+        pairs = map(_pair, map(candidate.skills.get, families))
+        counts[row].flat = np.fromiter(chain.from_iterable(pairs), np.int64, 2 * len(families))
+    return counts.transpose(2, 0, 1)
+
+
+def _pair(skill: Skill | bool | None) -> tuple[int, int]:
+    if skill is None:
+        return (0, 0)
+    return (skill.passes, skill.asked) if isinstance(skill, Skill) else (int(skill), 1)
 
 
 def undergraded(candidates: Sequence[Candidate], families: Sequence[str]) -> list[str]:

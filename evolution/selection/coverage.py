@@ -1,15 +1,25 @@
-"""Coverage: what at least one of several experts solves, and the task force that maximises it."""
+"""Coverage: what at least one of several experts solves, and the task force that maximises it.
+
+Where experts have pass rates p, one of them solves an instance of a family with probability
+1 - prod(1 - p), as if they failed independently of each other; of closed families, which are passed
+or failed, that is whether at least one passes. Rates are taken as they are: over several experts,
+those that are drawn towards a mean would add up to more than anybody was seen to solve.
+"""
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 
-from memory.records import Skills
+from evolution.selection.rates import Floats
+from memory.records import Skill, rate_of
+
+Vector = Mapping[str, Skill | float]
+"""Skills of one expert: counts, verdicts or pass rates. An absent family is missing."""
 
 
 @dataclass(frozen=True)
@@ -26,61 +36,60 @@ class TaskForce:
 
 @dataclass(frozen=True)
 class Passes:
-    """Skill vectors as bit masks: bit i stands for the i-th family that any expert was graded on.
+    """Pass rates on the families that any expert was graded on.
 
     A missing entry passes nothing. A family on which no expert was graded counts as no failure
-    and has no bit, so the denominator is the same for all choices of experts.
+    and has no place, so the denominator is the same for all choices of experts.
 
     Attributes:
-        masks: expert -> passed families, in the order in which the experts were given.
-        fitness: expert -> share of passes among its graded entries.
-        families: how many bits there are.
+        rates: expert -> (families,) pass rates, in the order in which the experts were given.
+        fitness: expert -> mean rate over its graded entries.
+        families: how many places there are.
     """
 
-    masks: Mapping[str, int]
-    fitness: Mapping[str, Fraction]
+    rates: Mapping[str, Floats]
+    fitness: Mapping[str, float]
     families: int
 
     @classmethod
-    def of(cls, skills: Mapping[str, Skills], families: Iterable[str]) -> Passes:
+    def of(cls, skills: Mapping[str, Vector], families: Iterable[str]) -> Passes:
         """Read skill vectors; what they say of other families is left out."""
         graded = set[str]().union(*skills.values())
         gradable = [family for family in dict.fromkeys(families) if family in graded]
-        masks, fitness = {}, {}
+        rates, fitness = {}, {}
         for expert, vector in skills.items():
-            row = np.fromiter((bool(vector.get(f)) for f in gradable), np.bool_, len(gradable))
-            masks[expert] = int.from_bytes(np.packbits(row, bitorder="little").tobytes(), "little")
+            found = [rate_of(vector.get(family, 0.0)) for family in gradable]
             entries = sum(family in vector for family in gradable)
-            fitness[expert] = Fraction(int(row.sum()), max(entries, 1))
-        return cls(masks, fitness, len(gradable))
+            rates[expert] = np.array(found)
+            fitness[expert] = math.fsum(found) / max(entries, 1)
+        return cls(rates, fitness, len(gradable))
 
-    def share(self, mask: int) -> float:
-        """Share of the families in a mask."""
-        return mask.bit_count() / max(self.families, 1)
-
-    def union(self, experts: Iterable[str]) -> int:
-        """What at least one of the experts passes."""
-        mask = 0
+    def missed(self, experts: Iterable[str]) -> Floats:
+        """(families,) probability that none of the experts passes."""
+        missed = np.ones(self.families)
         for expert in experts:
-            mask |= self.masks[expert]
-        return mask
+            missed *= 1 - self.rates[expert]
+        return missed
+
+    def share(self, experts: Iterable[str]) -> float:
+        """Share of the families that at least one of the experts passes."""
+        return math.fsum(1 - self.missed(experts)) / max(self.families, 1)
 
     def force(self, experts: Sequence[str]) -> TaskForce:
         """A task force of these experts in this order."""
-        shares = tuple(self.share(self.union(experts[: n + 1])) for n in range(len(experts)))
+        shares = tuple(self.share(experts[: n + 1]) for n in range(len(experts)))
         return TaskForce(tuple(experts), shares)
 
 
 def coverage(
-    skills: Mapping[str, Skills], experts: Iterable[str], families: Iterable[str]
+    skills: Mapping[str, Vector], experts: Iterable[str], families: Iterable[str]
 ) -> float:
     """Share of families that at least one of the experts passes; see `Passes` on missing ones."""
-    passes = Passes.of(skills, families)
-    return passes.share(passes.union(experts))
+    return Passes.of(skills, families).share(experts)
 
 
 def task_force(
-    skills: Mapping[str, Skills], families: Iterable[str], n: int, forced: Sequence[str] = ()
+    skills: Mapping[str, Vector], families: Iterable[str], n: int, forced: Sequence[str] = ()
 ) -> TaskForce:
     """The greedy task force: at each step the expert that covers most of what is left.
 
@@ -107,18 +116,18 @@ def task_force(
 def greedy(passes: Passes, n: int, forced: Sequence[str] = ()) -> tuple[str, ...]:
     """The choice of `task_force`."""
     chosen = list(dict.fromkeys(forced))[:n]
-    covered = passes.union(chosen)
-    while len(chosen) < min(n, len(passes.masks)):
-        layer = _layer(passes, chosen, covered, n - len(chosen))
-        if not layer and not covered:
+    missed = passes.missed(chosen)
+    while len(chosen) < min(n, len(passes.rates)):
+        layer = _layer(passes, chosen, missed, n - len(chosen))
+        if not layer and missed.all():
             # None of those left passes anything.
-            layer = [expert for expert in passes.masks if expert not in chosen]
+            layer = [expert for expert in passes.rates if expert not in chosen]
         chosen += layer
-        covered = 0
+        missed = passes.missed([])
     return tuple(chosen[:n])
 
 
-def _layer(passes: Passes, chosen: Sequence[str], covered: int, room: int) -> list[str]:
+def _layer(passes: Passes, chosen: Sequence[str], missed: Floats, room: int) -> list[str]:
     """Experts that add to what is covered, the one that adds most first, until none adds anything.
 
     Lazily: a gain only ever shrinks (Minoux, 1978), so an expert's last known gain bounds its
@@ -126,19 +135,19 @@ def _layer(passes: Passes, chosen: Sequence[str], covered: int, room: int) -> li
     ties included.
     """
     queue = [
-        (-(mask & ~covered).bit_count(), -passes.fitness[expert], place, expert)
-        for place, (expert, mask) in enumerate(passes.masks.items())
+        (-math.fsum(rates * missed), -passes.fitness[expert], place, expert)
+        for place, (expert, rates) in enumerate(passes.rates.items())
         if expert not in chosen
     ]
     heapq.heapify(queue)
     layer: list[str] = []
     while queue and queue[0][0] < 0 and len(layer) < room:
         known, fitness, place, expert = queue[0]
-        gain = (passes.masks[expert] & ~covered).bit_count()
+        gain = math.fsum(passes.rates[expert] * missed)
         if gain == -known:
             heapq.heappop(queue)
             layer.append(expert)
-            covered |= passes.masks[expert]
+            missed = missed * (1 - passes.rates[expert])
         else:
             heapq.heapreplace(queue, (-gain, fitness, place, expert))
     return layer

@@ -1,17 +1,16 @@
 """M2N2 fitness sharing: a family's reward is divided among those who solve it.
 
-With s the pass matrix, z_j = (sum_i s_ij) ** alpha and share_i = sum_j s_ij / z_j (M2N2, eq. 1-2);
-here divided by the number of graded families, so that a missing grade is no loss.
+With s the pass rates, z_j = (sum_i s_ij) ** alpha and share_i = sum_j s_ij / z_j (M2N2, eq. 1-2);
+here divided by the number of graded families, so that a missing grade is no loss. Fewer than one
+solver count as one: nobody's share in a family is more than its rate there.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from evolution.selection.board import Board, BoolMatrix
-
-Floats = NDArray[np.float64]
+from evolution.selection.board import Board
+from evolution.selection.rates import GRID, Counts, Floats
 
 
 def elimination(board: Board, sharing: float) -> tuple[list[int], list[float]]:
@@ -28,7 +27,7 @@ def elimination(board: Board, sharing: float) -> tuple[list[int], list[float]]:
     final = np.zeros(len(board))
     graded = np.maximum(board.graded.sum(axis=1), 1)
     while alive:
-        shares = shared_fitness(board.passed[alive], sharing) / graded[alive]
+        shares = shared_fitness(board.rates[alive], sharing) / graded[alive]
         worst = len(alive) - 1 - int(np.argmin(shares[::-1]))
         final[alive[worst]] = shares[worst]
         leaving.append(alive.pop(worst))
@@ -36,15 +35,27 @@ def elimination(board: Board, sharing: float) -> tuple[list[int], list[float]]:
     return order, [float(final[row]) for row in order]
 
 
-def shared_fitness(passed: BoolMatrix, sharing: float) -> Floats:
+def shared_fitness(rates: Counts, sharing: float) -> Floats:
     """(candidates,) share of each candidate in the rewards of the families it passes.
 
-    Families are grouped by their number of solvers, so that the floats are summed in an order that
-    depends neither on the order of families nor on that of candidates.
+    Families are grouped by their number of solvers (the sum of rates), so that the floats are
+    summed in an order that depends neither on the order of families nor on that of candidates. All
+    whole numbers of solvers are among the groups, those of closed families.
+
+    Args:
+        rates: (candidates, families) in units of 1 / GRID.
+        sharing: exponent by which solvers of a family share its reward.
     """
-    count = passed.shape[0]
-    solvers = passed.sum(axis=0)
-    histogram = np.stack([np.bincount(solvers[row], minlength=count + 1) for row in passed])
-    rewards = np.maximum(np.arange(count + 1), 1).astype(np.float64) ** -sharing
-    shares: Floats = (histogram * rewards).sum(axis=1)
+    count = rates.shape[0]
+    totals = rates.sum(axis=0)
+    solvers = np.union1d(totals, GRID * np.arange(count + 1))
+    order = np.argsort(totals, kind="stable")
+    groups, starts = np.unique(totals[order], return_index=True)
+    passed = np.zeros((count, len(solvers)), np.int64)
+    if len(totals):
+        passed[:, np.searchsorted(solvers, groups)] = np.add.reduceat(
+            rates[:, order], starts, axis=1
+        )
+    rewards = np.maximum(solvers / GRID, 1.0) ** -sharing
+    shares: Floats = (passed / GRID * rewards).sum(axis=1)
     return shares

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from evolution.errors import OperatorError
 from evolution.registry import get_operator, mating, rule_parameters
 from evolution.selection.board import Board, Candidate
+from evolution.selection.rates import GRID
 from evolution.selection.settings import SelectionSettings
 
 _BY_RULE = 2
@@ -25,12 +26,13 @@ def choose_parents(
     rng: np.random.Generator,
     settings: SelectionSettings,
     n: int = 2,
+    chances: Mapping[str, float] | None = None,
 ) -> tuple[str, ...]:
     """Draw n parents; the draw depends on the set of candidates, not on their order.
 
     The first two follow the configured rule, further ones (differential evolution) are uniform, as
     in the mutation of Storn and Price (1997). Parents differ from each other as long as there are
-    candidates left.
+    candidates left. `chances` are those of the generative families, see `Board.of`.
 
     Returns:
         Ids of the parents, in the order in which they were drawn.
@@ -41,7 +43,7 @@ def choose_parents(
     """
     if not candidates:
         raise ValueError("no candidates to choose parents from")
-    board = Board.of(candidates, families)
+    board = Board.of(candidates, families, chances)
     rule = get_operator("mating", settings.mating)
     parameters = rule_parameters("mating", rule.name, settings, settings.mating_parameters)
     chosen: list[int] = []
@@ -87,12 +89,13 @@ def fitness(board: Board, chosen: Sequence[int]) -> Weights:
 def attraction(board: Board, chosen: Sequence[int]) -> Weights:
     """The first in proportion to fitness, the second to what it can do and the first cannot.
 
-    After the attraction of M2N2 (Abrantes et al. 2025, arXiv 2508.16204): families
-    that a candidate passes and the first parent fails count by how many candidates fail them, where
-    M2N2 divides by how many pass.
+    After the attraction of M2N2 (Abrantes et al. 2025, arXiv 2508.16204): a family counts by how
+    much better a candidate is there than the first parent, and by how many candidates fail it,
+    where M2N2 divides by how many pass.
     """
     if not chosen:
         return fitness(board, chosen)
-    weights = board.fails() * board.failed[chosen[0]]
-    complement: Weights = (board.passed * weights).sum(axis=1).astype(np.float64)
+    first = chosen[0]
+    better = np.maximum(board.rates - board.rates[first], 0) * board.graded[first]
+    complement: Weights = (better * board.fails()).sum(axis=1) / GRID**2
     return complement

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated
@@ -22,7 +22,7 @@ class Ranked:
     """A candidate in its place.
 
     Attributes:
-        fitness: share of passes among its graded families.
+        fitness: mean pass rate over its graded families.
         novelty: what the rule ranks by: dominated novelty, fitness or shared fitness.
     """
 
@@ -50,16 +50,18 @@ def survive(
     families: Sequence[str],
     capacity: int,
     settings: SelectionSettings,
+    chances: Mapping[str, float] | None = None,
 ) -> Selection:
     """Rank the candidates on the families and keep the best `capacity`.
 
     The result depends on the sets of candidates and families, not on their order.
+    `chances` are those of the generative families, see `Board.of`.
 
     Raises:
         ValueError: if two candidates share an id, or a family is named twice.
         OperatorError: the rule does not rank every candidate once.
     """
-    board = Board.of(candidates, families)
+    board = Board.of(candidates, families, chances)
     fitness = board.fitness()
     rule = get_operator("survival", settings.survival)
     parameters = rule_parameters("survival", rule.name, settings, settings.survival_parameters)
@@ -82,8 +84,8 @@ def dominated_novelty(
     """Dominated Novelty Search (Bahlous-Boldi et al. 2025, arXiv 2502.00593), exact, order-free.
 
     Novelty is the mean distance to the nearest fitter candidates, on skill vectors as in the AC/DC
-    paper. Of candidates with identical masks only the oldest competes; the others
-    rank last, with novelty 0, and do not count in the weights of the families.
+    paper, or on pass rates. Of candidates with identical entries only the oldest competes; the
+    others rank last, with novelty 0, and do not count in the weights of the families.
 
     Args:
         board: all candidates.

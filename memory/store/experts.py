@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from memory.errors import ConflictError, StoreError
 from memory.messages import did_you_mean
-from memory.records import ArchiveEntry, Expert
+from memory.records import ArchiveEntry, Expert, Skill
+from memory.store import schema
 from memory.store.codec import Table, dump, dump_json
 from memory.store.database import Database
 
@@ -78,48 +79,71 @@ class PopulationTables(Database):
         where = "WHERE ?1 IS NULL OR generation = ?1 ORDER BY generation, birth, id"
         return self._records(_EXPERTS, where, (generation,))
 
-    def set_skill(self, expert_id: str, family_id: str, passed: bool) -> None:
-        """Record that an expert passes or fails a family; a later verdict replaces it."""
+    def set_skill(self, expert_id: str, family_id: str, skill: Skill | bool) -> None:
+        """Record what an expert passes of a family; it replaces what was recorded before.
+
+        Args:
+            expert_id: of the expert.
+            family_id: of the family.
+            skill: counts of instances, or the verdict on a closed family.
+        """
+        counts = Skill(passes=skill, asked=1) if isinstance(skill, bool) else skill
         self._write(
-            "INSERT INTO skills VALUES (?, ?, ?) "
-            "ON CONFLICT DO UPDATE SET passed = excluded.passed",
-            (expert_id, family_id, int(passed)),
+            "INSERT INTO skills (expert, family, passes, asked) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT DO UPDATE SET passes = excluded.passes, asked = excluded.asked",
+            (expert_id, family_id, counts.passes, counts.asked),
         )
 
     def skills(self, expert_id: str) -> dict[str, bool]:
-        """The skill vector of one expert; families that are absent are missing, not failed."""
-        sql = "SELECT family, passed FROM skills WHERE expert = ? ORDER BY family"
+        """The verdicts on one expert; families that are absent are missing, not failed."""
+        return _verdicts(self.skill_counts(expert_id))
+
+    def skill_counts(self, expert_id: str) -> dict[str, Skill]:
+        """The counts of one expert; families that are absent are missing, not failed."""
+        sql = f"SELECT family, {self._counts} FROM skills WHERE expert = ? ORDER BY family"
         return {
-            family: self._verdict(expert_id, family, passed)
-            for family, passed in self._all(sql, (expert_id,))
+            family: self._skill(expert_id, family, passes, asked)
+            for family, passes, asked in self._all(sql, (expert_id,))
         }
 
     def all_skills(self, family_ids: Sequence[str] | None = None) -> dict[str, dict[str, bool]]:
-        """The skill vector of every expert, on all families or on the given ones only.
+        """The verdicts on every expert, on all families or on the given ones only.
 
         Experts without a grade are there too, with an empty vector.
         """
-        vectors: dict[str, dict[str, bool]] = {
+        counts = self.all_skill_counts(family_ids)
+        return {expert: _verdicts(vector) for expert, vector in counts.items()}
+
+    def all_skill_counts(
+        self, family_ids: Sequence[str] | None = None
+    ) -> dict[str, dict[str, Skill]]:
+        """The counts of every expert, as `all_skills`."""
+        vectors: dict[str, dict[str, Skill]] = {
             row[0]: {} for row in self._all("SELECT id FROM experts ORDER BY generation, birth, id")
         }
         sql = (
-            "SELECT expert, family, passed FROM skills WHERE ?1 IS NULL "
+            f"SELECT expert, family, {self._counts} FROM skills WHERE ?1 IS NULL "
             "OR family IN (SELECT value FROM json_each(?1)) ORDER BY expert, family"
         )
         wanted = None if family_ids is None else dump_json(list(family_ids))
-        for expert, family, passed in self._all(sql, (wanted,)):
-            verdict = self._verdict(expert, family, passed)
+        for expert, family, passes, asked in self._all(sql, (wanted,)):
+            skill = self._skill(expert, family, passes, asked)
             with self._reading("skills", f"{expert} {family}"):
                 if expert not in vectors:
                     raise ValueError("there is no such expert")
-            vectors[expert][family] = verdict
+            vectors[expert][family] = skill
         return vectors
 
-    def _verdict(self, expert: str, family: str, passed: object) -> bool:
+    @property
+    def _counts(self) -> str:
+        """The columns of passes and graded instances; older runs hold verdicts."""
+        return "passes, asked" if self.schema_version >= schema.WITH_COUNTS else "passed, 1"
+
+    def _skill(self, expert: str, family: str, passes: object, asked: object) -> Skill:
         with self._reading("skills", f"{expert} {family}"):
-            if passed not in (0, 1) or not isinstance(family, str):
-                raise ValueError(f"passed is {passed!r}")
-        return bool(passed)
+            if not isinstance(family, str):
+                raise ValueError(f"family is {family!r}")
+            return Skill.model_validate({"passes": passes, "asked": asked}, strict=True)
 
     def put_archive(self, generation: int, entries: Sequence[ArchiveEntry]) -> None:
         """Record the archive of one generation, in place of an earlier one."""
@@ -157,3 +181,7 @@ class PopulationTables(Database):
         if latest is None:
             return self.experts(0)
         return [self.expert(entry.expert) for entry in latest[1]]
+
+
+def _verdicts(counts: Mapping[str, Skill]) -> dict[str, bool]:
+    return {family: skill.passed for family, skill in counts.items()}

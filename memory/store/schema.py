@@ -128,9 +128,15 @@ CREATE TABLE embeddings (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _EMBEDDINGS)
+_COUNTS = """
+ALTER TABLE skills RENAME COLUMN passed TO passes;
+ALTER TABLE skills ADD COLUMN asked INTEGER NOT NULL DEFAULT 1;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _EMBEDDINGS, _COUNTS)
 """SQL scripts; the one at index i leads from schema i to schema i + 1."""
 WITH_EMBEDDINGS = 2
+WITH_COUNTS = 3
 OLDEST_READABLE = 1
 """The oldest schema that can be read without a migration; younger tables then count as empty."""
 

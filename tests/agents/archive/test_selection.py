@@ -13,7 +13,7 @@ from agents.context import RunContext
 from agents.progress import ProgressEvent
 from agents.settings import PoolSettings, PopulationSettings
 from evolution.selection.settings import SelectionSettings
-from memory.records import Expert
+from memory.records import Expert, LevelRate, Skill
 from memory.store import RunStore
 from tests.agents.cases import family, run_context
 
@@ -65,6 +65,23 @@ async def test_of_two_that_are_alike_the_older_competes(run: RunContext) -> None
     """Of the equally fit, the one whom fewer others can replace comes first."""
     await select(run, 0)
     assert [entry.expert for entry in run.store.archive(0)] == ["other", "seed", "weak"]
+
+
+async def test_of_generative_families_counts_are_ranked_beyond_chance(
+    tmp_path: Path, reported: list[ProgressEvent]
+) -> None:
+    """Two experts with one verdict each way: three of four is more, and half is guessing."""
+    with RunStore.open(tmp_path) as store:
+        curve = (LevelRate(level=1, asked=8, passed=4, chance=0.5),)
+        store.put_family(family(0).model_copy(update={"seed": 1, "curve": curve}))
+        store.put_family(family(1))
+        born(store, 0, {"good": "10", "better": "10", "guesses": "10"})
+        for name, passes in (("good", 5), ("better", 6), ("guesses", 1)):
+            store.set_skill(name, "f0", Skill(passes=passes, asked=8))
+        config = RunConfig(selection=SelectionSettings(gibberish_filter=False))
+        await select(run_context(store, config, progress=reported.append), 0)
+        fitness = {entry.expert: entry.fitness for entry in store.archive(0)}
+    assert fitness["better"] > fitness["good"] >= fitness["guesses"] == 0
 
 
 async def test_a_child_that_adds_something_takes_the_place_of_one_that_does_not(

@@ -10,12 +10,18 @@ import pytest
 from agents.pool.curation import over_capacity, plan_adaptation
 from agents.pool.rates import discrimination, pass_rates
 from agents.settings import PoolSettings
+from memory.records import Skill
 from tests.agents.cases import family
 
 
 def test_pass_rate_is_over_graded_experts_only() -> None:
     archive = {"a": {"f1": True, "f2": False}, "b": {"f1": False}, "c": {}}
     assert pass_rates(["f1", "f2", "f3"], archive) == {"f1": 0.5, "f2": 0.0}
+
+
+def test_pass_rate_is_of_instances_where_they_are_counted() -> None:
+    archive = {"a": {"f1": Skill(passes=1, asked=4)}, "b": {"f1": Skill(passes=2, asked=4)}}
+    assert pass_rates(["f1"], archive) == {"f1": 0.375}
 
 
 @pytest.mark.parametrize(("rate", "bits"), [(0.0, 0.0), (1.0, 0.0), (0.5, 1.0)])

@@ -12,6 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from evolution.selection.coverage import coverage, task_force
+from memory.records import Skill
 
 Table = dict[str, dict[str, bool]]
 
@@ -119,3 +120,36 @@ def test_forced_seeds_come_first_and_the_rest_is_chosen_around_them() -> None:
     assert task_force(skills, families(6), 1, forced=["seed", "twin"]).experts == ("seed",)
     with pytest.raises(KeyError):
         task_force(skills, families(6), 2, forced=["nobody"])
+
+
+def test_of_rates_coverage_is_the_chance_that_one_of_them_passes() -> None:
+    skills: dict[str, dict[str, Skill | float]] = {
+        "a": {"f0": Skill(passes=1, asked=2), "f1": True},
+        "b": {"f0": 0.5, "f1": Skill(passes=1, asked=4)},
+    }
+    assert coverage(skills, ["a"], families(2)) == (0.5 + 1) / 2
+    assert coverage(skills, ["a", "b"], families(2)) == (0.75 + 1) / 2
+    assert task_force(skills, families(2), 2).experts == ("a", "b")
+
+
+rates = st.dictionaries(st.sampled_from(families(5)), st.integers(0, 4).map(lambda n: n / 4))
+
+
+@hypothesis_settings(deadline=None)
+@given(st.lists(rates, min_size=1, max_size=6))
+def test_the_lazy_choice_is_the_plain_one_on_rates(vectors: list[dict[str, float]]) -> None:
+    skills = {f"e{i}": vector for i, vector in enumerate(vectors)}
+    graded = {family for vector in vectors for family in vector}
+    force = task_force(skills, families(5), len(skills))
+    missed = dict.fromkeys(graded, 1.0)
+    for place, (expert, covered) in enumerate(zip(force.experts, force.coverage, strict=True)):
+        gains = {
+            other: sum(rate * missed[family] for family, rate in skills[other].items())
+            for other in force.experts[place:]
+        }
+        if not any(gains.values()):
+            break
+        assert gains[expert] == pytest.approx(max(gains.values()))
+        for family, rate in skills[expert].items():
+            missed[family] *= 1 - rate
+        assert covered == pytest.approx(sum(1 - left for left in missed.values()) / len(graded))

@@ -48,7 +48,7 @@ all_settings = st.builds(
 
 
 def fitness_of(person: Candidate, names: Sequence[str]) -> Fraction:
-    entries = [person.skills[name] for name in names if name in person.skills]
+    entries = [person.skills[name] is True for name in names if name in person.skills]
     return Fraction(sum(entries), max(len(entries), 1))
 
 
@@ -56,7 +56,7 @@ def by_the_book(
     people: Sequence[Candidate], names: Sequence[str], settings: SelectionSettings
 ) -> list[tuple[str, Fraction]]:
     """Dominated Novelty Search as plain double loops over dictionaries and fractions."""
-    oldest: dict[tuple[bool | None, ...], Candidate] = {}
+    oldest: dict[tuple[object, ...], Candidate] = {}
     for person in sorted(people, key=lambda p: (p.generation, p.birth, p.id)):
         oldest.setdefault(tuple(person.skills.get(name) for name in names), person)
     field = list(oldest.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memory.errors import ConflictError, StoreError
+from memory.errors import ConflictError, DamagedError, StoreError
 from memory.records import (
     Answer,
     ArchiveEntry,
@@ -26,6 +27,7 @@ from memory.records import (
     GibberishFound,
     Grade,
     Rejection,
+    Skill,
 )
 from memory.store import RunStore
 from memory.store.journal import StoredSpan, insert_spans
@@ -107,6 +109,66 @@ def test_skill_vectors_tell_failed_from_missing(
     assert store.all_skills() == {"g1-0": {"f1": False, "f2": True}, "g1-1": {}}
     assert store.all_skills(["f2", "f3"]) == {"g1-0": {"f2": True}, "g1-1": {}}
     assert store.all_skills([]) == {"g1-0": {}, "g1-1": {}}
+
+
+def test_skills_are_counts_and_read_as_verdicts(
+    store: RunStore, make_family: MakeFamily, make_expert: MakeExpert
+) -> None:
+    for name in ("f1", "f2", "f3"):
+        store.put_family(make_family(name))
+    store.put_expert(make_expert("g1-0"))
+    store.set_skill("g1-0", "f1", True)
+    store.set_skill("g1-0", "f2", Skill(passes=2, asked=4))
+    store.set_skill("g1-0", "f3", Skill(passes=0, asked=4))
+    store.set_skill("g1-0", "f3", Skill(passes=3, asked=4))
+    counts = {
+        "f1": Skill(passes=1, asked=1),
+        "f2": Skill(passes=2, asked=4),
+        "f3": Skill(passes=3, asked=4),
+    }
+    assert store.skill_counts("g1-0") == counts
+    assert store.all_skill_counts(["f2"]) == {"g1-0": {"f2": counts["f2"]}}
+    assert store.skills("g1-0") == {"f1": True, "f2": False, "f3": True}
+    assert store.all_skills(["f3"]) == {"g1-0": {"f3": True}}
+
+
+@pytest.mark.parametrize(("passes", "asked"), [(2, 1), (-1, 1), (0, 0), (0.5, 1)])
+def test_counts_that_cannot_be_are_damage(
+    store: RunStore, make_family: MakeFamily, make_expert: MakeExpert, passes: float, asked: int
+) -> None:
+    store.put_family(make_family("f1"))
+    store.put_expert(make_expert("g1-0"))
+    store.set_skill("g1-0", "f1", True)
+    store._write("UPDATE skills SET passes = ?, asked = ?", (passes, asked))
+    for read in (lambda: store.skills("g1-0"), store.all_skills, store.all_skill_counts):
+        with pytest.raises(DamagedError, match="table skills, record g1-0 f1"):
+            read()
+
+
+def test_verdicts_of_an_older_run_are_counts_of_one(
+    folder: Path, make_family: MakeFamily, make_expert: MakeExpert, store: RunStore
+) -> None:
+    for name in ("f1", "f2"):
+        store.put_family(make_family(name))
+    store.put_expert(make_expert("g1-0"))
+    store.set_skill("g1-0", "f1", True)
+    store.set_skill("g1-0", "f2", False)
+    store.close()
+    with sqlite3.connect(folder / "run.db") as old:
+        old.executescript(
+            "ALTER TABLE skills DROP COLUMN asked;"
+            "ALTER TABLE skills RENAME COLUMN passes TO passed; PRAGMA user_version = 2;"
+        )
+    counts = {"f1": Skill(passes=1, asked=1), "f2": Skill(passes=0, asked=1)}
+    before = (folder / "run.db").read_bytes()
+    with RunStore.open(folder, read_only=True) as reader:
+        assert reader.skill_counts("g1-0") == counts
+        assert reader.all_skills() == {"g1-0": {"f1": True, "f2": False}}
+    assert (folder / "run.db").read_bytes() == before
+    with RunStore.open(folder) as writer:
+        assert writer.skill_counts("g1-0") == counts
+        writer.set_skill("g1-0", "f2", Skill(passes=1, asked=4))
+        assert writer.all_skill_counts()["g1-0"]["f2"] == Skill(passes=1, asked=4)
 
 
 def test_archives_are_ordered_by_rank_and_replaced_whole(
