@@ -83,14 +83,24 @@ class RunContext(ReadContext):
         """Progress of drafts goes where all progress goes."""
         self.drafts = DraftProgress(self.progress)
 
+    def period_of(self, generation: int) -> int:
+        """The adaptation period of a generation: in each, experts are asked fresh instances."""
+        return generation // self.config.pool.adapt_every
+
     def archive_skills(self) -> dict[str, dict[str, Skill]]:
-        """Skill vectors of the archive's experts on the active pool."""
-        vectors = self._active_skills()
+        """Skill vectors of the archive's experts on the active pool, when it was selected."""
+        latest = self.store.latest_archive()
+        vectors = self._active_skills(self.period_of(latest[0]) if latest else 0)
         return {expert.id: vectors[expert.id] for expert in self.store.archive_experts()}
 
-    def candidates(self, experts: Sequence[Expert]) -> list[Candidate]:
-        """What selection needs to know of experts: skills on the active pool, and age."""
-        vectors = self._active_skills()
+    def candidates(self, experts: Sequence[Expert], period: int) -> list[Candidate]:
+        """What selection needs to know of experts: skills on the active pool, and age.
+
+        Args:
+            experts: who is compared.
+            period: on whose instances.
+        """
+        vectors = self._active_skills(period)
         return [
             Candidate(
                 id=expert.id,
@@ -106,5 +116,6 @@ class RunContext(ReadContext):
         active = self.store.families("active")
         return {family.id: family.chance for family in active if family.generative}
 
-    def _active_skills(self) -> dict[str, dict[str, Skill]]:
-        return self.store.all_skill_counts([family.id for family in self.store.families("active")])
+    def _active_skills(self, period: int) -> dict[str, dict[str, Skill]]:
+        active = [family.id for family in self.store.families("active")]
+        return self.store.all_skill_counts(active, period)

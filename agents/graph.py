@@ -1,13 +1,13 @@
 """The coevolution as a LangGraph state machine; it reads from top to bottom.
 
-    opening -> founding + scientists -> admission -> judge -> merging -> judge -> selection
+    opening -> founding + scientists -> admission -> merging -> judge -> selection
             -> (next generation | report)
     next generation = [curation -> scientists -> admission, every adapt_every generations]
                       -> evolution -> judge -> selection
 
 Scientists are a fan-out: one subgraph per open assignment, joined by `admission`, which decides
-novelty in assignment order. Base and seeds are loaded beside the first scientists; once they are
-graded, the other founders are merged and bred from them. The state holds counters and ids only;
+novelty in assignment order. Base and seeds are loaded beside the first scientists; once there are
+families, the other founders are merged and bred from them by what they are right on. The state holds counters and ids only;
 what was decided lies in the run store, and every node may be run again after a crash without doing
 anything twice.
 """
@@ -27,7 +27,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Send
 
 from agents.archive.breeding import evolve
-from agents.archive.founding import lacks_founders, make_founders, make_seeds
+from agents.archive.founding import make_founders, make_seeds
 from agents.archive.selection import select
 from agents.context import RunContext
 from agents.judge.node import judge_generation
@@ -102,9 +102,9 @@ def build_graph(
     branch("opening", after_opening, ["founding", "scientist", "curation", "evolution", "report"])
     graph.add_edge("founding", "admission")
     graph.add_edge("scientist", "admission")
-    branch("admission", after_admission, ["opening", "evolution", "judge"])
-    branch("judge", after_judge, ["merging", "selection"])
+    branch("admission", after_admission, ["opening", "evolution", "merging"])
     graph.add_edge("merging", "judge")
+    graph.add_edge("judge", "selection")
     branch("selection", after_selection, ["curation", "evolution", "report"])
     branch("curation", to_scientists, ["scientist", "evolution"])
     graph.add_edge("evolution", "judge")
@@ -177,7 +177,7 @@ async def judge(state: RunState, runtime: Handles) -> None:
 
 
 async def merging(state: RunState, runtime: Handles) -> None:
-    """Make the other founders, of seeds that have been graded."""
+    """Make the other founders of the seeds, by what each of these is right on."""
     with phase(runtime.context, "merging"):
         await make_founders(runtime.context)
 
@@ -221,15 +221,10 @@ def to_scientists(state: RunState, runtime: Handles) -> list[Send] | str:
 
 
 def after_admission(state: RunState, runtime: Handles) -> str:
-    """At the founding: another wave while the pool is not full. Later: breed."""
+    """At the founding: another wave while the pool is not full, then founders. Later: breed."""
     if state["generation"] > 0:
         return "evolution"
-    return "opening" if needs_another_wave(runtime.context) else "judge"
-
-
-def after_judge(state: RunState, runtime: Handles) -> str:
-    """At the founding: the seeds' grades come first, and founders are merged by them."""
-    return "merging" if lacks_founders(runtime.context) else "selection"
+    return "opening" if needs_another_wave(runtime.context) else "merging"
 
 
 def after_selection(state: RunState, runtime: Handles) -> str:

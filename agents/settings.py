@@ -153,6 +153,19 @@ class JudgeSettings(Settings):
         ge=1,
         description="answers per instance; an instance is passed by more than half of them",
     )
+    instances: int = Field(
+        default=4,
+        ge=1,
+        description="fresh instances of each generative family that experts are asked in an "
+        "adaptation period",
+    )
+    racing: float = Field(
+        default=0.02,
+        ge=0,
+        lt=1,
+        description="children whose chance to survive falls below this are not asked the rest; "
+        "0 asks all of them everything",
+    )
     votes: int = Field(
         default=3,
         ge=1,

@@ -7,6 +7,10 @@ import hashlib
 import numpy as np
 
 
+SEED_RANGE = 2**31
+"""Programs of families draw from seeds below this: numpy and others take no larger ones."""
+
+
 def derive_seed(run_seed: int, generation: int, purpose: str, index: int = 0) -> int:
     """A 63-bit seed that depends on all four arguments and on nothing else."""
     text = f"{run_seed}/{generation}/{purpose}/{index}"

@@ -23,7 +23,13 @@ SkillCounts = Mapping[str, "Skill | bool"]
 
 AssignmentKind = Literal["novel", "related", "harder", "easier"]
 EventKind = Literal[
-    "founding_wave", "founding_in_vain", "missing", "gibberish", "graft", "graft refused"
+    "founding_wave",
+    "founding_in_vain",
+    "missing",
+    "gibberish",
+    "graft",
+    "graft refused",
+    "eliminated",
 ]
 AssignmentStatus = Literal["open", "candidate", "accepted", "rejected"]
 FamilyStatus = Literal["active", "held", "retired"]
@@ -174,12 +180,59 @@ class Graft(Record):
     parameters: dict[str, Json] = Field(default_factory=dict)
 
 
+OWN = -1
+"""The period of instances that never change: the two of a closed family, and of a generative one
+those with which it was written, on which nobody is ranked."""
+FINALS = 1_000_000
+"""The period of the finals: later than any in which experts were selected."""
+
+
 def drawn(number: str, level: int, seed: int) -> str:
     """The name of an instance of a generative family, as in `1@3.17`: level 3, seed 17.
 
     An instance of a closed family is called by its number alone, "1" or "2".
     """
     return f"{number}@{level}.{seed}"
+
+
+class Instance(Record):
+    """A fresh instance of a generative family, drawn for one adaptation period or for the finals.
+
+    Attributes:
+        family: id of the family.
+        period: number of the adaptation period, from 0, or `FINALS`.
+        name: in the sandbox, as `drawn` writes it.
+        instructions: what is asked.
+        reference: an answer that passes.
+        wrong: answers that fail.
+    """
+
+    family: str
+    period: int
+    name: str
+    instructions: str
+    reference: str
+    wrong: tuple[str, ...] = ()
+
+
+class Outcome(Record):
+    """What came of one instance in the finals.
+
+    Attributes:
+        expert: who answered.
+        temperature: at which it answered; 0 is greedy.
+        family: id of the family.
+        instance: its name.
+        passes: answers that pass.
+        asked: answers that are graded.
+    """
+
+    expert: str
+    temperature: float
+    family: str
+    instance: str
+    passes: int = Field(ge=0)
+    asked: int = Field(ge=1)
 
 
 class LevelRate(Record):
@@ -443,7 +496,22 @@ class GibberishFound(Record):
     reason: str
 
 
-Happened = FoundingWave | FoundingInVain | MissingGrade | GibberishFound | Graft | GraftRefused
+class Eliminated(Record):
+    """A child left the race: after some of its answers it could hardly survive any more.
+
+    Attributes:
+        expert: who is not asked the rest.
+        survival: share of the simulated ends of the race in which it survives.
+        asked: instances that it was graded on.
+    """
+
+    kind: ClassVar[EventKind] = "eliminated"
+    expert: str
+    survival: float
+    asked: int
+
+
+Happened = FoundingWave | FoundingInVain | MissingGrade | GibberishFound | Graft | GraftRefused | Eliminated
 """What a run records besides the tables, in the order in which it happened."""
 
 

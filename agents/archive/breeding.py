@@ -46,7 +46,9 @@ async def evolve(context: RunContext, generation: int) -> None:
         archive = [
             context.store.expert(entry.expert) for entry in context.store.archive(generation - 1)
         ]
-        candidates, chances = context.candidates(archive), context.chances()
+        # On the instances on which they were selected: in a new period nobody has answered yet.
+        candidates = context.candidates(archive, context.period_of(generation - 1))
+        chances = context.chances()
         active = [family.id for family in context.store.families("active")]
         by_id = {expert.id: expert for expert in archive}
         wanted = parents_needed(context.config.breeding)

@@ -1,4 +1,8 @@
-"""What an expert is right on: instances of the pool that it passed, with its own replies."""
+"""What an expert is right on: instances of the pool that it passed, with its own replies.
+
+Only instances on which nobody is ranked any more, or ever: those with which families were written,
+and those of adaptation periods that are over.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,23 @@ from collections.abc import Sequence
 import numpy as np
 
 from agents.context import RunContext
-from agents.families.items import items_of
+from agents.families.items import Item, asked_before
+from agents.judge.node import examine_experts
 from evolution.bank.bank import Bank
 from evolution.engines.encoding import Encoder, longest_context
 from evolution.errors import PromptTooLongError
-from memory.records import Expert, Family
+from memory.records import OWN, Expert
+
+
+async def examine_own(context: RunContext, experts: Sequence[Expert]) -> None:
+    """Let experts answer the instances with which the active families were written."""
+    families = context.store.families("active")
+    own = max((len(family.instructions) for family in families), default=0)
+    await examine_experts(context, experts, families, OWN, own, "before merging")
 
 
 def passed_texts(
-    context: RunContext, bank: Bank, expert: Expert, most: int, rng: np.random.Generator
+    context: RunContext, bank: Bank, expert: Expert, most: int, generation: int, rng: np.random.Generator
 ) -> list[list[int]]:
     """Prompts and replies, as token ids, of instances of active families that an expert passes.
 
@@ -24,30 +36,36 @@ def passed_texts(
     Args:
         context: of the run.
         bank: gives the tokenizer.
-        expert: graded by the judge.
+        expert: whose answers are graded.
         most: how many are drawn if there are more.
+        generation: in which they are merged; the instances of its period are left out.
         rng: draws the families.
     """
-    skills = context.store.skills(expert.id)
-    passed = [family for family in context.store.families("active") if skills.get(family.id)]
-    order = [passed[index] for index in rng.permutation(len(passed))]
+    period = context.period_of(generation)
+    families = context.store.families("active")
+    asked = [asked_before(context.store, families[i], period) for i in rng.permutation(len(families))]
     encoder = Encoder(bank.tokenizer, longest_context(bank.config))
     texts: list[list[int]] = []
-    for place in range(max((len(family.instructions) for family in order), default=0)):
-        for family in order:
-            if len(texts) < most:
-                texts += _text(context, encoder, expert, family, place)
+    for place in range(max(map(len, asked), default=0)):
+        for items in asked:
+            if place < len(items) and len(texts) < most:
+                texts += _text(context, encoder, expert, items[place])
     return texts
 
 
+def has_texts(context: RunContext, expert: Expert, generation: int) -> bool:
+    """Whether an expert has answered anything that it may be merged by."""
+    store, period = context.store, context.period_of(generation)
+    asked = (asked_before(store, family, period) for family in store.families("active"))
+    return any(
+        store.answer_to(expert.genome_id, item.instance_hash) for items in asked for item in items
+    )
+
+
 def _text(
-    context: RunContext, encoder: Encoder, expert: Expert, family: Family, place: int
+    context: RunContext, encoder: Encoder, expert: Expert, item: Item
 ) -> Sequence[list[int]]:
-    """Of one instance, by its number in the family; nothing where none is right."""
-    items = items_of(family)
-    if place >= len(items):
-        return []
-    item = items[place]
+    """Of one instance; nothing where no answer to it is right."""
     answer = context.store.right_answer_to(expert.genome_id, item.instance_hash)
     if answer is None:
         return []

@@ -1,7 +1,8 @@
 """The first experts: base, seeds, merges of seeds, and children up to the wanted number.
 
-Base and seeds are made while the first families are drafted. Once they are graded, RegMean merges
-them by what each is right on, and the other founders are bred from all of these.
+Base and seeds are made while the first families are drafted. RegMean merges them by what each is
+right on, of the instances with which the families were written: those on which they are ranked come
+later. The other founders are bred from all of these.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ async def make_seeds(context: RunContext) -> None:
 
 
 async def make_founders(context: RunContext) -> None:
-    """Merge the seeds by what they were graded for, and breed the other founders, once."""
+    """Merge the seeds by what they are right on, and breed the other founders, once."""
+    if context.store.step_done(FOUNDERS, 0):
+        return
     seeds = [expert for expert in context.store.experts(0) if expert.operator != "base"]
     await graft_founder(context, seeds)
     bank = await context.population.bank()
@@ -42,11 +45,6 @@ async def make_founders(context: RunContext) -> None:
     if due:
         names = [expert.id for expert in context.store.experts(0)]
         context.progress(ProgressEvent("line", f"founders: {', '.join(names)}"))
-
-
-def lacks_founders(context: RunContext) -> bool:
-    """Whether the seeds are all the experts that there are yet."""
-    return not context.store.step_done(FOUNDERS, 0)
 
 
 def _seed_experts(context: RunContext, bank: Bank) -> None:

@@ -19,7 +19,7 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from agents.archive.calibration import passed_texts
+from agents.archive.calibration import examine_own, has_texts, passed_texts
 from agents.config import RunConfig
 from agents.context import RunContext
 from agents.progress import ProgressEvent
@@ -105,8 +105,9 @@ async def graft(context: RunContext, generation: int) -> None:
 
 
 async def graft_founder(context: RunContext, seeds: Sequence[Expert]) -> None:
-    """Merge the seeds, which have been graded, once."""
+    """Merge the seeds by what each is right on, once."""
     if context.config.breeding.regmean.founding:
+        await examine_own(context, seeds)
         there = [expert.id for expert in context.store.experts(0)]
         # A seed may be called so.
         name = REGMEAN if REGMEAN not in there else f"g0-{len(there)}"
@@ -179,13 +180,14 @@ async def _complement(
 
 
 def _complementary(context: RunContext, experts: Sequence[Expert], most: int) -> list[Expert]:
-    """The experts that together pass most, as long as each passes what those before it fail."""
+    """The experts that together pass most, as long as each adds what makes a family."""
     active = [family.id for family in context.store.families("active")]
-    skills = {each.id: context.store.skills(each.id) for each in experts}
+    skills = {each.id: context.store.skill_counts(each.id) for each in experts}
     force = task_force(skills, active, most)
     by_id, covered, chosen = {each.id: each for each in experts}, 0.0, list[Expert]()
     for name, share in zip(force.experts, force.coverage, strict=True):
-        if share <= covered:
+        # A rate that is a little higher is no complement.
+        if round((share - covered) * len(active), 6) < 1:
             break
         covered = share
         chosen.append(by_id[name])
@@ -210,8 +212,9 @@ def _pair(context: RunContext, generation: int) -> GraftPlan | None:
         return None
     archive = _archive(context, generation)
     active = [family.id for family in context.store.families("active")]
+    candidates = context.candidates(archive, context.period_of(generation - 1))
     parents = choose_parents(
-        context.candidates(archive), active, rng, context.config.selection, 2, context.chances()
+        candidates, active, rng, context.config.selection, 2, context.chances()
     )
     if len(set(parents)) < len(parents):
         return None
@@ -232,6 +235,10 @@ def _pair(context: RunContext, generation: int) -> GraftPlan | None:
 
 async def _carry_out(context: RunContext, generation: int, plan: GraftPlan) -> None:
     bank = await context.population.bank()
+    if plan.method == REGMEAN:
+        # An expert that was born in this period has only answered what it is ranked on.
+        young = [each for each in plan.parents if not has_texts(context, each, generation)]
+        await examine_own(context, young)
     try:
         anchors = await done_in_own_thread(lambda: _merge(context, bank, plan, generation))
     except (MergeError, BankError) as error:
@@ -278,7 +285,7 @@ def _by_regmean(
     members = []
     for parent in plan.parents:
         rng = stream(context.config.seed, generation, f"{plan.step}-texts", parent.birth)
-        texts = passed_texts(context, bank, parent, settings.texts, rng)
+        texts = passed_texts(context, bank, parent, settings.texts, generation, rng)
         if not texts:
             raise MergeError(f"{plan.name}: {parent.id} passes no family that is active")
         members.append(Member(context.genome(parent), texts))

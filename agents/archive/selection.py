@@ -22,16 +22,17 @@ async def select(context: RunContext, generation: int) -> None:
         if due:
             for expert_id, reason in gibberish.items():
                 context.store.add_event(GibberishFound(expert=expert_id, reason=reason))
-            _trim_pool(context, experts)
+            _trim_pool(context, generation, experts)
             coherent = [expert for expert in experts if expert.id not in gibberish]
             _survive(context, generation, coherent)
     _pulse(context, generation)
 
 
-def _trim_pool(context: RunContext, experts: list[Expert]) -> None:
+def _trim_pool(context: RunContext, generation: int, experts: list[Expert]) -> None:
     """A pool over capacity loses the families that discriminate least between experts."""
     active = [family.id for family in context.store.families("active")]
-    skills = {expert.id: context.store.skill_counts(expert.id) for expert in experts}
+    period = context.period_of(generation)
+    skills = {expert.id: context.store.skill_counts(expert.id, period) for expert in experts}
     rates = pass_rates(active, skills)
     for name in over_capacity(active, rates, context.config.pool.capacity):
         family = context.store.family(name)
@@ -41,7 +42,7 @@ def _trim_pool(context: RunContext, experts: list[Expert]) -> None:
 def _survive(context: RunContext, generation: int, experts: list[Expert]) -> None:
     active = [family.id for family in context.store.families("active")]
     selection = survive(
-        context.candidates(experts),
+        context.candidates(experts, context.period_of(generation)),
         active,
         context.config.population.capacity,
         context.config.selection,

@@ -16,11 +16,11 @@ from agents.evaluation.bench import Bench
 from agents.evaluation.contenders import Contender, Line, Voice, contenders
 from agents.evaluation.intervals import Interval, cluster_bootstrap
 from agents.evaluation.tasks import Task
-from agents.families.items import items_of
+from agents.families.items import Item, all_asked
 from agents.judge.grader import Scorer
 from agents.task_force.field import eligible, force_in, history_of
 from memory.hashing import json_hash
-from memory.records import Skills
+from memory.records import Answer, Family, Skills
 from memory.store import RunStore
 
 
@@ -29,7 +29,7 @@ class Question:
     """What both sides were asked.
 
     Attributes:
-        id: of the task, or of a family, which asks with all its instances.
+        id: of the task, of an instance, or of a closed family, which asks with both its instances.
         generator: the unit of the interval: generator or family.
     """
 
@@ -109,41 +109,55 @@ def members_of(store: RunStore, expert: str | None, n: int) -> list[str]:
 
 
 def stored(store: RunStore, members: Sequence[str]) -> dict[str, tuple[Question, Answered]]:
-    """Content of a family of the history -> what it asks, and how the members were graded on it.
+    """Content of what the history asked -> the question, and how the members were graded on it.
 
-    By families and not by instances: of a family that is failed already, the judge does not ask the
-    rest.
+    Of generative families by instances. Of closed ones by families: of one that is failed already,
+    the judge does not ask the rest.
     """
     sheets = {name: _answers(store, store.expert(name).genome_id) for name in members}
     skills = {name: store.skills(name) for name in members}
     found = {}
     for family in history_of(store):
-        items = items_of(family)
-        given = []
-        for name in members:
-            said = [(item.instance, sheets[name].get(item.instance_hash)) for item in items]
-            given.append((name, _numbered(said), skills[name].get(family.id)))
-        question = Question(
-            id=family.id,
-            generator=family.id,
-            text=_numbered([(item.instance, item.instructions) for item in items]),
-            reference=_numbered(list(family.reference_answers.items())),
-        )
-        found[json_hash([item.instance_hash for item in items])] = (question, Answered.of(given))
+        items = all_asked(store, family)
+        for asked in [[item] for item in items] if family.generative else [items]:
+            given = []
+            for name in members:
+                answers = {i.instance: sheets[name].get(i.instance_hash) for i in asked}
+                said = [(number, answer.extracted) for number, answer in answers.items() if answer]
+                if not family.generative:
+                    passed = skills[name].get(family.id)
+                else:
+                    answer = answers[asked[0].instance]
+                    passed = None if answer is None else store.verdict(answer.key)
+                given.append((name, _numbered(said), passed))
+            found[json_hash([item.instance_hash for item in asked])] = (
+                _question(family, asked),
+                Answered.of(given),
+            )
     return found
 
 
-def _numbered(texts: Sequence[tuple[str, str | None]]) -> str:
-    """Texts by the numbers of their instances; those that there are not are left out."""
-    told = [(name.partition("@")[0], text) for name, text in texts if text is not None]
-    return "\n".join(f"({number}) {text}" for number, text in told)
+def _question(family: Family, asked: Sequence[Item]) -> Question:
+    return Question(
+        id=f"{family.id} {asked[0].instance}" if family.generative else family.id,
+        generator=family.id,
+        text=_numbered([(item.instance, item.instructions) for item in asked]),
+        reference=_numbered([(item.instance, item.reference) for item in asked]),
+    )
 
 
-def _answers(store: RunStore, genome_id: str) -> dict[str, str]:
+def _numbered(texts: Sequence[tuple[str, str]]) -> str:
+    """Texts by the numbers of their instances; a single one is clear without."""
+    if len(texts) == 1:
+        return texts[0][1]
+    return "\n".join(f"({number}) {text}" for number, text in texts)
+
+
+def _answers(store: RunStore, genome_id: str) -> dict[str, Answer]:
     """Instance -> the first sample of what a genome answered."""
-    found: dict[str, str] = {}
+    found: dict[str, Answer] = {}
     for answer in store.answers_of(genome_id):
-        found.setdefault(answer.instance_hash, answer.extracted)
+        found.setdefault(answer.instance_hash, answer)
     return found
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from agents.families.items import Item, items_of
-from memory.records import Exchange, Expert, Family, Said
+from agents.families.items import Item, asked_before
+from memory.records import FINALS, Exchange, Expert, Family, Said
 from memory.store import RunStore
 
 REPLIES = 4
@@ -14,14 +14,18 @@ QUESTION_LENGTH, ANSWER_LENGTH = 600, 200
 
 
 def exchanges_of(store: RunStore, family: Family, experts: Sequence[Expert]) -> list[Exchange]:
-    """The instances of a family that experts have answered; ungraded answers are left out."""
+    """What a family asked in periods that are over; ungraded answers are left out.
+
+    The latest comes first, last what it was written with, and nothing of the finals.
+    """
     found = []
-    for number, item in zip(sorted(family.instructions), items_of(family), strict=True):
+    for item in asked_before(store, family, FINALS):
         replies = [said for expert in experts if (said := _said(store, expert, item))]
         if replies:
-            reference = family.reference_answers[number]
             found.append(
-                Exchange(question=item.instructions, reference=reference, replies=tuple(replies))
+                Exchange(
+                    question=item.instructions, reference=item.reference, replies=tuple(replies)
+                )
             )
     return found
 

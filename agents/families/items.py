@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Self
 
 from memory.hashing import json_hash
-from memory.records import Family, drawn
+from memory.records import Family, Instance, drawn
+from memory.store import RunStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Item:
     Attributes:
         instance: its name in the sandbox: "1", or as `memory.records.drawn` writes it.
         rubric: None where code alone grades.
+        reference: an answer that passes; "" where none is known.
     """
 
     code: str
@@ -51,6 +53,7 @@ class Item:
     instance: str
     instructions: str
     rubric: Rubric | None = None
+    reference: str = ""
 
     @cached_property
     def instance_hash(self) -> str:
@@ -59,19 +62,48 @@ class Item:
 
 
 def items_of(family: Family) -> list[Item]:
-    """The gradable instances of a family, accepted or drafted."""
+    """The instances with which a family was written, accepted or drafted."""
     return [
-        Item(family.code, family.code_hash, _name(family, number), text, _rubric(family, number))
+        Item(
+            code=family.code,
+            code_hash=family.code_hash,
+            instance=number if family.seed is None else drawn(number, family.level, family.seed),
+            instructions=text,
+            rubric=_rubric(
+                family, family.reference_answers[number], family.wrong_answers.get(number, ())
+            ),
+            reference=family.reference_answers[number],
+        )
         for number, text in sorted(family.instructions.items())
     ]
 
 
-def _name(family: Family, number: str) -> str:
-    return number if family.seed is None else drawn(number, family.level, family.seed)
+def item_of(family: Family, instance: Instance) -> Item:
+    """A fresh instance of a generative family."""
+    return Item(
+        code=family.code,
+        code_hash=family.code_hash,
+        instance=instance.name,
+        instructions=instance.instructions,
+        rubric=_rubric(family, instance.reference, instance.wrong),
+        reference=instance.reference,
+    )
 
 
-def _rubric(family: Family, name: str) -> Rubric | None:
-    if not family.rated:
-        return None
-    references, wrong = family.reference_answers, family.wrong_answers
-    return Rubric.of(family.rubric or "", references[name], wrong[name])
+def asked_before(store: RunStore, family: Family, period: int) -> list[Item]:
+    """What was asked of a family before a period: the latest first, last what it was written with.
+
+    Nothing of the finals is among them.
+    """
+    fresh = [each for each in store.instances(family.id) if each.period < period]
+    fresh.sort(key=lambda each: -each.period)
+    return [item_of(family, each) for each in fresh] + items_of(family)
+
+
+def all_asked(store: RunStore, family: Family) -> list[Item]:
+    """Everything that was ever asked of a family, the finals included, in the order of periods."""
+    return items_of(family) + [item_of(family, each) for each in store.instances(family.id)]
+
+
+def _rubric(family: Family, reference: str, wrong: Sequence[str]) -> Rubric | None:
+    return Rubric.of(family.rubric or "", reference, wrong) if family.rated else None

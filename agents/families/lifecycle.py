@@ -6,6 +6,7 @@
     held   --child_condemned-------> active      the child's own code failed
     active --impossible------------> retired     no expert passes it
     active --least_discriminating--> retired     the pool is full; it discriminates least
+    active --exhausted-------------> retired     its program has no question left that is new
     any    --condemned-------------> retired     its own code failed; it cannot grade any expert,
                                                  and leaves the history even if it was retired
 
@@ -29,6 +30,7 @@ Happening = Literal[
     "child_condemned",
     "impossible",
     "least_discriminating",
+    "exhausted",
     "condemned",
 ]
 
@@ -39,6 +41,7 @@ TRANSITIONS: dict[tuple[FamilyStatus, Happening], FamilyStatus] = {
     ("held", "child_condemned"): "active",
     ("active", "impossible"): "retired",
     ("active", "least_discriminating"): "retired",
+    ("active", "exhausted"): "retired",
     ("active", "condemned"): "retired",
     ("held", "condemned"): "retired",
     ("retired", "condemned"): "retired",
@@ -50,6 +53,7 @@ _REASONS: dict[Happening, str] = {
     "child_condemned": "its harder child was condemned",
     "impossible": "impossible",
     "least_discriminating": "least discrimination",
+    "exhausted": "no new question left",
     "condemned": "condemned",
 }
 _HAPPENINGS = {reason: happening for happening, reason in _REASONS.items()}

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from agents.concurrency import all_of
 from agents.context import RunContext
 from agents.errors import JudgingError
-from agents.families.items import items_of
+from agents.families.items import Item, items_of
 from agents.families.lifecycle import move
 from agents.judge.examiner import Result, examiner_of, family_outcome
+from agents.judge.instances import draw_instances, fresh_items
+from agents.judge.race import eliminated, end_of_rung, rungs
 from agents.progress import ProgressEvent
 from evolution.selection import undergraded
-from memory.records import Expert, Family, MissingGrade
+from memory.records import OWN, Expert, Family, MissingGrade, Skill
 
 REGRADES = 2
 """How often experts with too few grades are examined again before the run stops."""
@@ -21,15 +23,17 @@ REGRADES = 2
 async def judge_generation(context: RunContext, generation: int) -> None:
     """Examine the archive and the children of a generation on the active pool.
 
-    Each generation is a session of its own for the rater, who is asked again what was left open.
+    All are asked the fresh instances of the adaptation period. Each generation is a session of its
+    own for the rater, who is asked again what was left open.
 
     Raises:
         JudgingError: so many answers stayed ungraded, twice, that selection would be a guess.
     """
     context.chat.begin_session()
-    experts = competitors(context, generation)
+    period, count = context.period_of(generation), context.config.judge.instances
     for _ in range(1 + REGRADES):
-        families = context.store.families("active")
+        active = context.store.families("active")
+        families = await draw_instances(context, active, period, count)
         if not families:
             counts = context.store.rejection_counts().items()
             reasons = ", ".join(f"{reason} {number}" for reason, number in counts)
@@ -37,9 +41,9 @@ async def judge_generation(context: RunContext, generation: int) -> None:
                 f"no family is active in generation {generation} (rejections: {reasons or 'none'}):"
                 " `acdc trace DIR --rejected` shows why"
             )
-        await examine_experts(context, experts, families)
-        active = [family.id for family in context.store.families("active")]
-        missing = undergraded(context.candidates(experts), active)
+        await _race(context, generation, families)
+        names = [family.id for family in context.store.families("active")]
+        missing = undergraded(context.candidates(competitors(context, generation), period), names)
         if not missing:
             return
     raise JudgingError(
@@ -49,74 +53,140 @@ async def judge_generation(context: RunContext, generation: int) -> None:
 
 
 def competitors(context: RunContext, generation: int) -> list[Expert]:
-    """The archive before this generation's selection, and this generation's children."""
+    """The archive before this generation's selection, and its children that finished the race."""
     store = context.store
     members: dict[str, Expert] = {}
     if generation > 0:
         members = {e.expert: store.expert(e.expert) for e in store.archive(generation - 1)}
     members.update({expert.id: expert for expert in store.experts(generation)})
-    return list(members.values())
+    out = eliminated(store)
+    return [expert for name, expert in members.items() if name not in out]
+
+
+async def _race(context: RunContext, generation: int, families: Sequence[Family]) -> None:
+    """Examine the archive on everything, and the children as far as they can still survive."""
+    period, count = context.period_of(generation), context.config.judge.instances
+    there = competitors(context, generation)
+    children = [expert for expert in there if expert.generation == generation > 0]
+    others = [expert for expert in there if expert not in children]
+    await examine_experts(context, others, families, period, count)
+    for asked in rungs(count):
+        still = [e for e in competitors(context, generation) if e in children]
+        await examine_experts(context, still, families, period, asked)
+        if asked < count:
+            end_of_rung(context, generation, asked, competitors(context, generation))
 
 
 async def examine_experts(
-    context: RunContext, experts: Sequence[Expert], families: Sequence[Family], label: str = "judge"
+    context: RunContext,
+    experts: Sequence[Expert],
+    families: Sequence[Family],
+    period: int,
+    count: int,
+    label: str = "judge",
 ) -> None:
-    """Grade every (expert, family) pair that is not graded yet, and write skill vectors.
+    """Let experts answer what they have not been graded on, and write skill vectors.
 
     Experts answer one after another in the engine; while one answers, the sandbox grades those
     before it.
+
+    Args:
+        context: of the run.
+        experts: who is asked.
+        families: of which they are asked.
+        period: whose instances; `OWN` for those with which the families were written.
+        count: so many of them, the first ones.
+        label: of the progress.
     """
-    due = {expert.id: _ungraded(context, expert, families) for expert in experts}
+    asked = {family.id: _asked(context, family, period, count) for family in families}
+    due = {
+        expert.id: _ungraded(context, expert, families, period, asked) for expert in experts
+    }
     waiting = [expert for expert in experts if due[expert.id]]
     total = sum(len(due[expert.id]) for expert in waiting)
     done = 0
 
     async def one(expert: Expert) -> None:
         nonlocal done
-        await _examine(context, expert, due[expert.id])
+        for family, results in await _examine(context, expert, due[expert.id], asked):
+            _write_outcome(context, expert, family, period, results)
         done += len(due[expert.id])
         context.progress(ProgressEvent("step", f"{label}: {expert.id}", done, total))
 
     await all_of(one(expert) for expert in waiting)
 
 
-def _ungraded(context: RunContext, expert: Expert, families: Sequence[Family]) -> list[Family]:
-    graded = context.store.skills(expert.id)
-    return [family for family in families if family.id not in graded]
+def _asked(context: RunContext, family: Family, period: int, count: int) -> list[Item]:
+    if period == OWN or not family.generative:
+        return items_of(family)
+    return fresh_items(context, family, period)[:count]
 
 
-async def _examine(context: RunContext, expert: Expert, families: Sequence[Family]) -> None:
-    """Ask the first instance of every family, and the others where that one is passed.
+def _ungraded(
+    context: RunContext,
+    expert: Expert,
+    families: Sequence[Family],
+    period: int,
+    asked: dict[str, list[Item]],
+) -> list[Family]:
+    graded = context.store.skill_counts(expert.id, period)
+    return [
+        family
+        for family in families
+        if family.id not in graded
+        or (family.generative and graded[family.id].asked < len(asked[family.id]))
+    ]
 
-    A family is failed with its first instance: another answer could change nothing.
+
+async def _examine(
+    context: RunContext, expert: Expert, families: Sequence[Family], asked: dict[str, list[Item]]
+) -> list[tuple[Family, list[Result]]]:
+    """Ask generative families all that is due; of closed ones the second instance only if need be.
+
+    A closed family is failed with its first instance: another answer could change nothing.
     """
     examiner = await examiner_of(context)
-    results: dict[str, list[Result]] = {family.code_hash: [] for family in families}
+    genome = context.genome(expert)
 
-    async def ask(asked: Sequence[Family], part: slice) -> None:
-        items = [item for family in asked for item in items_of(family)[part]]
-        found = await examiner.examine(expert.genome_id, context.genome(expert), items)
-        for result in found:
-            results[result.item.code_hash].append(result)
+    async def ask(wanted: Sequence[tuple[Family, list[Item]]]) -> list[list[Result]]:
+        items = [item for _, each in wanted for item in each]
+        found = iter(await examiner.examine(expert.genome_id, genome, items))
+        per_item = context.config.judge.samples
+        return [[next(found) for _ in range(per_item * len(each))] for _, each in wanted]
 
-    await ask(families, slice(1))
-    await ask([f for f in families if family_outcome(results[f.code_hash])], slice(1, None))
-    with context.store.transaction():
-        for family in families:
-            _write_outcome(context, expert, family, results[family.code_hash])
+    first = [(f, asked[f.id] if f.generative else asked[f.id][:1]) for f in families]
+    results = dict(zip((f.id for f in families), await ask(first), strict=True))
+    passed = [f for f in families if not f.generative and family_outcome(results[f.id])]
+    second = [(family, asked[family.id][1:]) for family in passed]
+    for family, found in zip(passed, await ask(second), strict=True):
+        results[family.id] += found
+    return [(family, results[family.id]) for family in families]
 
 
 def _write_outcome(
-    context: RunContext, expert: Expert, family: Family, results: Sequence[Result]
+    context: RunContext, expert: Expert, family: Family, period: int, results: Sequence[Result]
 ) -> None:
     condemned = next((result.condemned for result in results if result.condemned), None)
     if condemned is not None:
         move(context.store, family, "condemned", detail=str(condemned))
         return
-    outcome = family_outcome(results)
-    if outcome is not None:
-        context.store.set_skill(expert.id, family.id, outcome)
+    skill = _skill(family, results)
+    if skill is not None:
+        kept = period if family.generative else OWN
+        context.store.set_skill(expert.id, family.id, skill, kept)
     else:
         reason = next((result.error for result in results if result.error), "no result")
         gap = MissingGrade(expert=expert.id, family=family.id, reason=reason)
         context.store.add_event(gap)
+
+
+def _skill(family: Family, results: Sequence[Result]) -> Skill | bool | None:
+    """Counts of the graded instances, or the verdict on a closed family; None if nothing is."""
+    if not family.generative:
+        return family_outcome(results)
+    instances: dict[str, list[Result]] = {}
+    for result in results:
+        instances.setdefault(result.item.instance, []).append(result)
+    passed = [family_outcome(each) for each in instances.values()]
+    graded = [verdict for verdict in passed if verdict is not None]
+    return Skill(passes=sum(graded), asked=len(graded)) if graded else None

@@ -143,6 +143,14 @@ class Sandbox(Protocol):
         """
         ...
 
+    async def draw(self, code: str, seeds: Sequence[int], level: int) -> Description:
+        """Draw instances of a generative family at one level, in one process.
+
+        Raises:
+            FamilyFault: the family's code is at fault.
+        """
+        ...
+
     async def score(self, code: str, submissions: Sequence[Submission]) -> list[Score]:
         """Score submissions of one family, each in a process of its own, in this order.
 

@@ -109,13 +109,22 @@ class GuestPool:
         first = await self._describe(code, seeds)
         return Inspection(first, await self._describe(code, seeds[::-1], downwards=True))
 
+    async def draw(self, code: str, seeds: Sequence[int], level: int) -> Description:
+        """Draw instances of a generative family at one level; see `Sandbox.draw`."""
+        return await self._describe(code, seeds, level=level)
+
     async def _describe(
-        self, code: str, seeds: Sequence[int], *, downwards: bool = False
+        self,
+        code: str,
+        seeds: Sequence[int],
+        *,
+        downwards: bool = False,
+        level: int | None = None,
     ) -> Description:
+        work = {"seeds": list(seeds), "downwards": downwards, "level": level}
         fault: Fault | None = None
         for _ in range(2):
-            work = {"code": code, "pairs": [], "seeds": list(seeds), "downwards": downwards}
-            served = await self._request(work)
+            served = await self._request({"code": code, "pairs": [], **work})
             told = description_told(served.result) if served.result else _end(served)
             if not isinstance(told, Fault):
                 return told

@@ -40,7 +40,7 @@ from agents.settings import CalibrationSettings, ScientistSettings
 from agents.trial import run_gates
 from agents.trial.levels import Calibrated
 from agents.trial.panel import answer_trial
-from memory.randomness import derive_seed
+from memory.randomness import SEED_RANGE, derive_seed
 from memory.records import (
     Assignment,
     Critique,
@@ -53,8 +53,6 @@ from memory.store import RunStore
 
 __all__ = ["ScientistContext", "build_scientist", "candidate_family"]
 
-SEED_RANGE = 2**31
-"""Seeds of families are below: every language's generators take them."""
 NextStep = Literal["trial", "critique", "refine", "done"]
 
 

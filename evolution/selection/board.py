@@ -77,7 +77,7 @@ class Board:
         """
         _refuse_repeats("candidate", [candidate.id for candidate in candidates])
         _refuse_repeats("family", families)
-        passes, asked = _counts(candidates, families)
+        passes, asked = counts(candidates, families)
         chance = np.array([(chances or {}).get(family, np.nan) for family in families], np.float64)
         rates = posterior(passes, asked, chance)
         return Board(tuple(candidates), rates, asked > 0).sorted()
@@ -138,13 +138,13 @@ class Board:
         )
 
 
-def _counts(candidates: Sequence[Candidate], families: Sequence[str]) -> Counts:
+def counts(candidates: Sequence[Candidate], families: Sequence[str]) -> Counts:
     """(2, candidates, families) passes and graded instances, 0 of 0 where the entry is missing."""
-    counts = np.zeros((len(candidates), len(families), 2), np.int64)
+    pairs = np.zeros((len(candidates), len(families), 2), np.int64)
     for row, candidate in enumerate(candidates):
-        pairs = map(_pair, map(candidate.skills.get, families))
-        counts[row].flat = np.fromiter(chain.from_iterable(pairs), np.int64, 2 * len(families))
-    return counts.transpose(2, 0, 1)
+        entries = map(_pair, map(candidate.skills.get, families))
+        pairs[row].flat = np.fromiter(chain.from_iterable(entries), np.int64, 2 * len(families))
+    return pairs.transpose(2, 0, 1)
 
 
 def _pair(skill: Skill | bool | None) -> tuple[int, int]:

@@ -43,10 +43,12 @@ class Prior(NamedTuple):
     Attributes:
         mean: (candidates, families) expected rates.
         strength: how many instances they count as.
+        deviation: (candidates,) standard deviation of what is not known of each expert's ability.
     """
 
     mean: Floats
     strength: float
+    deviation: Floats
 
 
 def posterior(passes: Counts, asked: Counts, chances: Floats) -> Counts:
@@ -96,31 +98,37 @@ def prior_of(passes: Counts, asked: Counts) -> Prior:
     mean = passes.sum(axis=0) / np.maximum(asked.sum(axis=0), 1)
     about = np.where(told, rate - _per_family(np.where(told, rate, 0)) / np.maximum(experts, 1), 0)
     spread = _per_family(about**2) / np.maximum(experts - 1, 1)
-    ability, variance = _abilities(np.where(asked > 0, rate - mean, 0.0), asked > 0)
+    ability, doubt, variance = _abilities(np.where(asked > 0, rate - mean, 0.0), asked > 0)
     between = math.fsum((spread - _per_family(noise) / np.maximum(experts, 1))[experts > 1])
     between -= variance * np.count_nonzero(experts > 1)
     within = math.fsum((_per_family(noise * asked) / np.maximum(experts, 1))[experts > 1])
     strength = min(within / max(between, within / STRONGEST), STRONGEST) if within else 0.0
-    return Prior(np.clip(mean + ability[:, None], 0.0, 1.0), strength)
+    mean = np.clip(mean + ability[:, None], 0.0, 1.0)
+    return Prior(mean, strength, np.sqrt(doubt))
 
 
-def _abilities(excess: Floats, graded: NDArray[np.bool_]) -> tuple[Floats, float]:
-    """(candidates,) shrunk means over families of what experts exceed the means by; their variance.
+def _abilities(excess: Floats, graded: NDArray[np.bool_]) -> tuple[Floats, Floats, float]:
+    """Abilities: shrunk means over families of what experts exceed the means of the families by.
 
     Args:
         excess: (candidates, families) rate less mean of the family, 0 where nothing is graded.
         graded: (candidates, families) whether the entry is there.
+
+    Returns:
+        (candidates,) abilities; (candidates,) variance of what is not known of them; their variance
+        over candidates.
     """
     families = np.maximum(graded.sum(axis=1), 1)
     mean = _per_family(excess.T) / families
     residual = np.where(graded, excess - mean[:, None], 0.0)
     if len(mean) < 2 or families.min() < 2:
-        return np.zeros(len(mean)), 0.0
+        return np.zeros(len(mean)), np.zeros(len(mean)), 0.0
     error = math.fsum(_per_family(residual.T**2)) / int((families - 1).sum()) / families
     centre = math.fsum(mean) / len(mean)
     spread = math.fsum((mean - centre) ** 2) / (len(mean) - 1)
     variance = max(spread - math.fsum(error) / len(mean), 0.0)
-    return mean * variance / np.maximum(variance + error, 1 / GRID**2), variance
+    share = variance / np.maximum(variance + error, 1 / GRID**2)
+    return mean * share, error * share, variance
 
 
 def _per_family(values: NDArray[np.generic]) -> Floats:

@@ -136,6 +136,11 @@ class AssignmentTables(Database):
             (draft.assignment, draft.round, dump(draft)),
         )
 
+    def drafts_of(self, family_id: str) -> list[Draft]:
+        """The rounds from which a family came, in order; none for one that was given."""
+        where = "WHERE assignment IN (SELECT id FROM assignments WHERE family = ?) ORDER BY round"
+        return self._records(_DRAFTS, where, (family_id,))
+
     def drafts(self, assignment_id: str) -> list[Draft]:
         """The rounds of an assignment, in order."""
         return self._records(_DRAFTS, "WHERE assignment = ? ORDER BY round", (assignment_id,))

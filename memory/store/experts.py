@@ -7,11 +7,24 @@ from collections.abc import Mapping, Sequence
 
 from memory.errors import ConflictError, StoreError
 from memory.messages import did_you_mean
-from memory.records import ArchiveEntry, Expert, Skill
+from memory.records import OWN, ArchiveEntry, Expert, Outcome, Skill
 from memory.store import schema
 from memory.store.codec import Table, dump, dump_json
-from memory.store.database import Database
+from memory.store.database import Database, SqlRow
 
+_FINALS = Table(
+    "finals",
+    Outcome,
+    {
+        "expert": "expert",
+        "temperature": "temperature",
+        "family": "family",
+        "instance": "instance",
+        "passes": "passes",
+        "asked": "asked",
+    },
+    key=4,
+)
 _EXPERTS = Table(
     "experts",
     Expert,
@@ -79,32 +92,38 @@ class PopulationTables(Database):
         where = "WHERE ?1 IS NULL OR generation = ?1 ORDER BY generation, birth, id"
         return self._records(_EXPERTS, where, (generation,))
 
-    def set_skill(self, expert_id: str, family_id: str, skill: Skill | bool) -> None:
+    def set_skill(
+        self, expert_id: str, family_id: str, skill: Skill | bool, period: int = OWN
+    ) -> None:
         """Record what an expert passes of a family; it replaces what was recorded before.
 
         Args:
             expert_id: of the expert.
             family_id: of the family.
             skill: counts of instances, or the verdict on a closed family.
+            period: in which the instances were drawn; `OWN` for those that never change.
         """
         counts = Skill(passes=skill, asked=1) if isinstance(skill, bool) else skill
         self._write(
-            "INSERT INTO skills (expert, family, passes, asked) VALUES (?, ?, ?, ?) "
+            "INSERT INTO skills (expert, family, period, passes, asked) VALUES (?, ?, ?, ?, ?) "
             "ON CONFLICT DO UPDATE SET passes = excluded.passes, asked = excluded.asked",
-            (expert_id, family_id, counts.passes, counts.asked),
+            (expert_id, family_id, period, counts.passes, counts.asked),
         )
 
     def skills(self, expert_id: str) -> dict[str, bool]:
-        """The verdicts on one expert; families that are absent are missing, not failed."""
+        """The latest verdicts on one expert; families that are absent are missing, not failed."""
         return _verdicts(self.skill_counts(expert_id))
 
-    def skill_counts(self, expert_id: str) -> dict[str, Skill]:
-        """The counts of one expert; families that are absent are missing, not failed."""
-        sql = f"SELECT family, {self._counts} FROM skills WHERE expert = ? ORDER BY family"
-        return {
-            family: self._skill(expert_id, family, passes, asked)
-            for family, passes, asked in self._all(sql, (expert_id,))
-        }
+    def skill_counts(self, expert_id: str, period: int | None = None) -> dict[str, Skill]:
+        """The counts of one expert; families that are absent are missing, not failed.
+
+        Args:
+            expert_id: of the expert.
+            period: whose instances count, and those that never change; None for the latest of each
+                family.
+        """
+        rows = self._skills("expert = ?2", period, expert_id)
+        return {family: self._skill(*row, family) for family, *row in rows}
 
     def all_skills(self, family_ids: Sequence[str] | None = None) -> dict[str, dict[str, bool]]:
         """The verdicts on every expert, on all families or on the given ones only.
@@ -115,35 +134,63 @@ class PopulationTables(Database):
         return {expert: _verdicts(vector) for expert, vector in counts.items()}
 
     def all_skill_counts(
-        self, family_ids: Sequence[str] | None = None
+        self, family_ids: Sequence[str] | None = None, period: int | None = None
     ) -> dict[str, dict[str, Skill]]:
-        """The counts of every expert, as `all_skills`."""
+        """The counts of every expert, as `all_skills` and `skill_counts`."""
         vectors: dict[str, dict[str, Skill]] = {
             row[0]: {} for row in self._all("SELECT id FROM experts ORDER BY generation, birth, id")
         }
-        sql = (
-            f"SELECT expert, family, {self._counts} FROM skills WHERE ?1 IS NULL "
-            "OR family IN (SELECT value FROM json_each(?1)) ORDER BY expert, family"
-        )
+        chosen = "?2 IS NULL OR family IN (SELECT value FROM json_each(?2))"
         wanted = None if family_ids is None else dump_json(list(family_ids))
-        for expert, family, passes, asked in self._all(sql, (wanted,)):
-            skill = self._skill(expert, family, passes, asked)
+        for family, expert, passes, asked in self._skills(chosen, period, wanted):
+            skill = self._skill(expert, passes, asked, family)
             with self._reading("skills", f"{expert} {family}"):
                 if expert not in vectors:
                     raise ValueError("there is no such expert")
             vectors[expert][family] = skill
         return vectors
 
-    @property
-    def _counts(self) -> str:
-        """The columns of passes and graded instances; older runs hold verdicts."""
-        return "passes, asked" if self.schema_version >= schema.WITH_COUNTS else "passed, 1"
+    def _skills(self, where: str, period: int | None, value: str | None) -> list[SqlRow]:
+        """(family, expert, passes, asked) of the latest of the periods that count."""
+        table = "skills"
+        if self.schema_version < schema.WITH_PERIODS:
+            table = f"(SELECT expert, family, {OWN} period, passed passes, 1 asked FROM skills)"
+        # With a single MAX, SQLite takes the other columns from the row of the maximum.
+        sql = (
+            f"SELECT family, expert, passes, asked, MAX(period) FROM {table} "
+            f"WHERE (?1 IS NULL OR period IN (?1, {OWN})) AND ({where}) "
+            "GROUP BY expert, family ORDER BY expert, family"
+        )
+        return [row[:4] for row in self._all(sql, (period, value))]
 
-    def _skill(self, expert: str, family: str, passes: object, asked: object) -> Skill:
+    def _skill(self, expert: object, passes: object, asked: object, family: object) -> Skill:
         with self._reading("skills", f"{expert} {family}"):
             if not isinstance(family, str):
                 raise ValueError(f"family is {family!r}")
             return Skill.model_validate({"passes": passes, "asked": asked}, strict=True)
+
+    def put_outcomes(self, outcomes: Sequence[Outcome]) -> None:
+        """Record what came of the finals, in place of what was recorded of the same instances."""
+        with self.transaction():
+            for outcome in outcomes:
+                self._write(
+                    "INSERT OR REPLACE INTO finals VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        outcome.expert,
+                        outcome.temperature,
+                        outcome.family,
+                        outcome.instance,
+                        outcome.passes,
+                        outcome.asked,
+                        dump(outcome),
+                    ),
+                )
+
+    def outcomes(self) -> list[Outcome]:
+        """What came of the finals; nothing before they were held."""
+        if self.schema_version < schema.WITH_PERIODS:
+            return []
+        return self._records(_FINALS, "ORDER BY expert, temperature, family, instance")
 
     def put_archive(self, generation: int, entries: Sequence[ArchiveEntry]) -> None:
         """Record the archive of one generation, in place of an earlier one."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import get_args
 
 from memory.errors import ConflictError, StoreError
 from memory.hashing import text_hash
-from memory.records import Family, FamilyStatus, Record
+from memory.records import Family, FamilyStatus, Instance, Record
+from memory.store import schema
 from memory.store.codec import Table, dump
 from memory.store.database import Database
 
 _FAMILIES = Table(
     "families", Family, {"id": "id", "generation": "generation", "generator": "generator"}
+)
+_INSTANCES = Table(
+    "instances", Instance, {"family": "family", "period": "period", "name": "name"}, key=3
 )
 _STATUSES = get_args(FamilyStatus)
 
@@ -93,6 +98,25 @@ class PoolTables(Database):
         with self.transaction():
             self._write("UPDATE families SET status = ? WHERE id = ?", (status, family_id))
             self._add_family_event(family_id, status, reason)
+
+    def put_instances(self, instances: Sequence[Instance]) -> None:
+        """Record what was drawn of one family for one period; a second time changes nothing."""
+        with self.transaction():
+            for position, each in enumerate(instances):
+                row = (each.family, each.period, position, each.name, dump(each))
+                self._write("INSERT OR IGNORE INTO instances VALUES (?, ?, ?, ?, ?)", row)
+
+    def instances(
+        self, family_id: str | None = None, period: int | None = None
+    ) -> list[Instance]:
+        """Fresh instances of a family or of all, of one period or of all, as they were drawn."""
+        if self.schema_version < schema.WITH_PERIODS:
+            return []
+        where = (
+            "WHERE (?1 IS NULL OR family = ?1) AND (?2 IS NULL OR period = ?2) "
+            "ORDER BY family, period, position"
+        )
+        return self._records(_INSTANCES, where, (family_id, period))
 
     def note_family(self, family_id: str, reason: str) -> None:
         """Record that something more happened to a family, which keeps its status.

@@ -128,15 +128,38 @@ CREATE TABLE embeddings (
 ) WITHOUT ROWID;
 """
 
-_COUNTS = """
-ALTER TABLE skills RENAME COLUMN passed TO passes;
-ALTER TABLE skills ADD COLUMN asked INTEGER NOT NULL DEFAULT 1;
+_MEASURE = """
+CREATE TABLE counts (
+    expert TEXT NOT NULL REFERENCES experts (id),
+    family TEXT NOT NULL REFERENCES families (id),
+    period INTEGER NOT NULL,
+    passes INTEGER NOT NULL, asked INTEGER NOT NULL,
+    PRIMARY KEY (expert, family, period)
+) WITHOUT ROWID;
+INSERT INTO counts SELECT expert, family, -1, passed, 1 FROM skills;
+DROP TABLE skills;
+ALTER TABLE counts RENAME TO skills;
+
+CREATE TABLE instances (
+    family TEXT NOT NULL REFERENCES families (id),
+    period INTEGER NOT NULL, position INTEGER NOT NULL, name TEXT NOT NULL,
+    record TEXT NOT NULL,
+    PRIMARY KEY (family, period, position)
+) WITHOUT ROWID;
+
+CREATE TABLE finals (
+    expert TEXT NOT NULL REFERENCES experts (id), temperature REAL NOT NULL,
+    family TEXT NOT NULL REFERENCES families (id), instance TEXT NOT NULL,
+    passes INTEGER NOT NULL, asked INTEGER NOT NULL,
+    record TEXT NOT NULL,
+    PRIMARY KEY (expert, temperature, family, instance)
+) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _EMBEDDINGS, _COUNTS)
+MIGRATIONS: tuple[str, ...] = (_FIRST, _EMBEDDINGS, _MEASURE)
 """SQL scripts; the one at index i leads from schema i to schema i + 1."""
 WITH_EMBEDDINGS = 2
-WITH_COUNTS = 3
+WITH_PERIODS = 3
 OLDEST_READABLE = 1
 """The oldest schema that can be read without a migration; younger tables then count as empty."""
 

@@ -72,19 +72,23 @@ def plain(value: Any) -> Any:
     return value
 
 
-def inspect(family: Any, seeds: list[int], downwards: bool) -> dict[str, Any]:
-    """What the family says about itself, for each seed at each level.
+def inspect(
+    family: Any, seeds: list[int], downwards: bool, level: int | None
+) -> dict[str, Any]:
+    """What the family says about itself, for each seed at each level, or at one.
 
     Args:
         family: a `TaskFamily`.
         seeds: from which a generative family draws.
         downwards: whether the hardest level comes first: the order must not matter.
+        level: the only one that is drawn; None for all.
     """
     levels = levels_of(family)
     draws = [""]
     if levels is not None:
         order = range(levels, 0, -1) if downwards else range(1, levels + 1)
-        draws = [f"{level}.{seed}" for level in order for seed in seeds]
+        asked = order if level is None else [level]
+        draws = [f"{each}.{seed}" for each in asked for seed in seeds]
     told: dict[str, Any] = {"tasks": {}, "instructions": {}, "references": {}, "wrong": {}}
     for draw in draws:
         for instance, task in tasks_of(family, draw).items():
@@ -135,7 +139,7 @@ def score(family: Any, tasks: dict[str, Any], instance: str, text: str) -> float
 def perform(family: Any, work: dict[str, Any], pairs: list[list[str]]) -> dict[str, Any]:
     """The scores of submissions, or the description of the family where there are none."""
     if not pairs:
-        return inspect(family, work["seeds"], work["downwards"])
+        return inspect(family, work["seeds"], work["downwards"], work["level"])
     drawn = {draw: tasks_of(family, draw) for draw in dict.fromkeys(draw_of(p[0]) for p in pairs)}
     # A scorer may change the task that it is given.
     give = copy.deepcopy if len(pairs) > 1 else _same

@@ -1,0 +1,71 @@
+"""The race of a generation's children: who can hardly survive is not asked the rest.
+
+Children are asked one instance of each family, then two, then four, and so on. After each rung
+those leave whose chance to survive has fallen below `judge.racing`, once for all: they do not
+compete, and what they were not asked is missing, never failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from agents.context import RunContext
+from agents.judge.instances import fresh_items
+from agents.progress import ProgressEvent
+from evolution.selection.racing import survival_chances
+from memory.randomness import stream
+from memory.records import Eliminated, Expert
+from memory.store import RunStore
+
+
+def rungs(instances: int) -> Iterator[int]:
+    """How many instances of each family are asked by the end of each rung: 1, 2, 4, .. all."""
+    asked = 1
+    while asked < instances:
+        yield asked
+        asked *= 2
+    yield instances
+
+
+def eliminated(store: RunStore) -> dict[str, Eliminated]:
+    """Children that left a race, by id."""
+    events = map(lambda event: Eliminated.model_validate(event.payload), store.events("eliminated"))
+    return {event.expert: event for event in events}
+
+
+def end_of_rung(
+    context: RunContext, generation: int, asked: int, competing: Sequence[Expert]
+) -> None:
+    """Let children leave the race that can hardly survive, as one decision.
+
+    Args:
+        context: of the run.
+        generation: whose children race.
+        asked: instances of each family that they have been asked.
+        competing: the archive, and the children that are still there.
+    """
+    limit, store = context.config.judge.racing, context.store
+    with store.once(f"race-{asked}", generation) as due:
+        if not due or not limit:
+            return
+        period = context.period_of(generation)
+        families = store.families("active")
+        candidates = context.candidates(competing, period)
+        children = {each.id for each in competing if each.generation == generation}
+        found = survival_chances(
+            candidates,
+            children,
+            {f.id: len(fresh_items(context, f, period)) if f.generative else 1 for f in families},
+            context.config.population.capacity,
+            context.config.selection,
+            context.chances(),
+            stream(context.config.seed, generation, "race", asked),
+        )
+        out = {name: chance for name, chance in found.items() if chance < limit}
+        for name, chance in sorted(out.items()):
+            answered = sum(skill.asked for skill in store.skill_counts(name, period).values())
+            store.add_event(Eliminated(expert=name, survival=chance, asked=answered))
+    if out:
+        context.progress(
+            ProgressEvent("line", f"out of the race after {asked} of each: {', '.join(sorted(out))}")
+        )
