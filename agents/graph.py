@@ -7,9 +7,9 @@
 
 Scientists are a fan-out: one subgraph per open assignment, joined by `admission`, which decides
 novelty in assignment order. Base and seeds are loaded beside the first scientists; once there are
-families, the other founders are merged and bred from them by what they are right on. The state holds counters and ids only;
-what was decided lies in the run store, and every node may be run again after a crash without doing
-anything twice.
+families, the other founders are merged and bred from them by what they are right on. The state
+holds counters and ids only; what was decided lies in the run store, and every node may be run again
+after a crash without doing anything twice.
 """
 
 from __future__ import annotations

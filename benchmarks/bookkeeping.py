@@ -29,7 +29,7 @@ from agents.task_force.report import summarise_run
 from benchmarks.machine import describe_machine
 from benchmarks.reporting import heading
 from memory.hashing import text_hash
-from memory.records import ArchiveEntry, Expert, Family
+from memory.records import OWN, ArchiveEntry, Expert, Family
 from memory.store import RunStore
 from prompts import PromptLibrary
 
@@ -64,7 +64,7 @@ def row(name: str, size: tuple[int, int], work: Any) -> dict[str, Any]:
 
 
 async def _judge(run: RunContext) -> None:
-    await examine_experts(run, run.store.experts(), run.store.families())
+    await examine_experts(run, run.store.experts(), run.store.families(), OWN, 2)
 
 
 def _judge_by_pairs(run: RunContext) -> None:

@@ -6,7 +6,6 @@ import hashlib
 
 import numpy as np
 
-
 SEED_RANGE = 2**31
 """Programs of families draw from seeds below this: numpy and others take no larger ones."""
 

@@ -511,7 +511,15 @@ class Eliminated(Record):
     asked: int
 
 
-Happened = FoundingWave | FoundingInVain | MissingGrade | GibberishFound | Graft | GraftRefused | Eliminated
+Happened = (
+    FoundingWave
+    | FoundingInVain
+    | MissingGrade
+    | GibberishFound
+    | Graft
+    | GraftRefused
+    | Eliminated
+)
 """What a run records besides the tables, in the order in which it happened."""
 
 

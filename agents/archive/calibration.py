@@ -27,7 +27,12 @@ async def examine_own(context: RunContext, experts: Sequence[Expert]) -> None:
 
 
 def passed_texts(
-    context: RunContext, bank: Bank, expert: Expert, most: int, generation: int, rng: np.random.Generator
+    context: RunContext,
+    bank: Bank,
+    expert: Expert,
+    most: int,
+    generation: int,
+    rng: np.random.Generator,
 ) -> list[list[int]]:
     """Prompts and replies, as token ids, of instances of active families that an expert passes.
 
@@ -43,7 +48,9 @@ def passed_texts(
     """
     period = context.period_of(generation)
     families = context.store.families("active")
-    asked = [asked_before(context.store, families[i], period) for i in rng.permutation(len(families))]
+    asked = [
+        asked_before(context.store, families[i], period) for i in rng.permutation(len(families))
+    ]
     encoder = Encoder(bank.tokenizer, longest_context(bank.config))
     texts: list[list[int]] = []
     for place in range(max(map(len, asked), default=0)):
@@ -62,9 +69,7 @@ def has_texts(context: RunContext, expert: Expert, generation: int) -> bool:
     )
 
 
-def _text(
-    context: RunContext, encoder: Encoder, expert: Expert, item: Item
-) -> Sequence[list[int]]:
+def _text(context: RunContext, encoder: Encoder, expert: Expert, item: Item) -> Sequence[list[int]]:
     """Of one instance; nothing where no answer to it is right."""
     answer = context.store.right_answer_to(expert.genome_id, item.instance_hash)
     if answer is None:

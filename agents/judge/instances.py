@@ -65,14 +65,12 @@ async def draw_instances(
         context.store.put_instances(instances)
 
     if due:
-        with span("draw", "instances", families=len(due), period=period):
+        with span("sandbox", "draw", families=len(due), period=period):
             await all_of(one(family) for family in due)
     return [family for family in families if family.id not in lost]
 
 
-async def _drawn(
-    context: RunContext, family: Family, period: int, count: int
-) -> list[Instance]:
+async def _drawn(context: RunContext, family: Family, period: int, count: int) -> list[Instance]:
     """Instances that ask something new, as far as there are any."""
     known = _questions(context, family)
     found: list[Instance] = []

@@ -99,9 +99,7 @@ async def examine_experts(
         label: of the progress.
     """
     asked = {family.id: _asked(context, family, period, count) for family in families}
-    due = {
-        expert.id: _ungraded(context, expert, families, period, asked) for expert in experts
-    }
+    due = {expert.id: _ungraded(context, expert, families, period, asked) for expert in experts}
     waiting = [expert for expert in experts if due[expert.id]]
     total = sum(len(due[expert.id]) for expert in waiting)
     done = 0

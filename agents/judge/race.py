@@ -29,7 +29,7 @@ def rungs(instances: int) -> Iterator[int]:
 
 def eliminated(store: RunStore) -> dict[str, Eliminated]:
     """Children that left a race, by id."""
-    events = map(lambda event: Eliminated.model_validate(event.payload), store.events("eliminated"))
+    events = (Eliminated.model_validate(event.payload) for event in store.events("eliminated"))
     return {event.expert: event for event in events}
 
 
@@ -67,5 +67,7 @@ def end_of_rung(
             store.add_event(Eliminated(expert=name, survival=chance, asked=answered))
     if out:
         context.progress(
-            ProgressEvent("line", f"out of the race after {asked} of each: {', '.join(sorted(out))}")
+            ProgressEvent(
+                "line", f"out of the race after {asked} of each: {', '.join(sorted(out))}"
+            )
         )

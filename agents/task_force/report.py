@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from agents.context import RunContext
 from agents.families.items import items_of
+from agents.judge.instances import draw_instances
 from agents.judge.node import examine_experts
 from agents.task_force.field import field_of, history_of
 from evolution.selection.coverage import Passes, TaskForce, task_force
-from memory.records import Expert, Family, Json, Skills
+from memory.records import FINALS, Expert, Family, Json, Skills
 
 
 async def summarise_run(context: RunContext) -> None:
@@ -17,7 +18,9 @@ async def summarise_run(context: RunContext) -> None:
     chance at what was asked after it.
     """
     experts = field_of(context.store)
-    await examine_experts(context, experts, history_of(context.store), label="report")
+    count = context.config.judge.instances
+    asked = await draw_instances(context, history_of(context.store), FINALS, count)
+    await examine_experts(context, experts, asked, FINALS, count, "report")
     # Again: a scorer may have broken only now.
     history = history_of(context.store)
     # Not a step that is taken once: a run may end a second time, with more in its history.

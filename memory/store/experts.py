@@ -122,8 +122,10 @@ class PopulationTables(Database):
             period: whose instances count, and those that never change; None for the latest of each
                 family.
         """
-        rows = self._skills("expert = ?2", period, expert_id)
-        return {family: self._skill(*row, family) for family, *row in rows}
+        return {
+            family: self._skill(expert, family, passes, asked)
+            for family, expert, passes, asked in self._skills("expert = ?2", period, expert_id)
+        }
 
     def all_skills(self, family_ids: Sequence[str] | None = None) -> dict[str, dict[str, bool]]:
         """The verdicts on every expert, on all families or on the given ones only.
@@ -143,7 +145,7 @@ class PopulationTables(Database):
         chosen = "?2 IS NULL OR family IN (SELECT value FROM json_each(?2))"
         wanted = None if family_ids is None else dump_json(list(family_ids))
         for family, expert, passes, asked in self._skills(chosen, period, wanted):
-            skill = self._skill(expert, passes, asked, family)
+            skill = self._skill(expert, family, passes, asked)
             with self._reading("skills", f"{expert} {family}"):
                 if expert not in vectors:
                     raise ValueError("there is no such expert")
@@ -163,7 +165,7 @@ class PopulationTables(Database):
         )
         return [row[:4] for row in self._all(sql, (period, value))]
 
-    def _skill(self, expert: object, passes: object, asked: object, family: object) -> Skill:
+    def _skill(self, expert: object, family: object, passes: object, asked: object) -> Skill:
         with self._reading("skills", f"{expert} {family}"):
             if not isinstance(family, str):
                 raise ValueError(f"family is {family!r}")

@@ -106,9 +106,7 @@ class PoolTables(Database):
                 row = (each.family, each.period, position, each.name, dump(each))
                 self._write("INSERT OR IGNORE INTO instances VALUES (?, ?, ?, ?, ?)", row)
 
-    def instances(
-        self, family_id: str | None = None, period: int | None = None
-    ) -> list[Instance]:
+    def instances(self, family_id: str | None = None, period: int | None = None) -> list[Instance]:
         """Fresh instances of a family or of all, of one period or of all, as they were drawn."""
         if self.schema_version < schema.WITH_PERIODS:
             return []

@@ -72,9 +72,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def inspect(
-    family: Any, seeds: list[int], downwards: bool, level: int | None
-) -> dict[str, Any]:
+def inspect(family: Any, seeds: list[int], downwards: bool, level: int | None) -> dict[str, Any]:
     """What the family says about itself, for each seed at each level, or at one.
 
     Args:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.archive.founding import lacks_founders, make_founders, make_seeds
+from agents.archive.founding import FOUNDERS, make_founders, make_seeds
 from agents.config import RunConfig
 from agents.context import RunContext
 from agents.settings import PopulationSettings
@@ -45,9 +45,9 @@ async def test_base_and_seeds_come_first_and_children_of_seeds_fill_up(run: RunC
     await make_seeds(run)
     bank = await run.population.bank()
     assert [e.id for e in run.store.experts(0)] == list(bank.seed_names)
-    assert lacks_founders(run)
+    assert not run.store.step_done(FOUNDERS, 0)
     await make_founders(run)
-    assert not lacks_founders(run)
+    assert run.store.step_done(FOUNDERS, 0)
     founders = run.store.experts(0)
     assert [e.id for e in founders[: len(bank.seed_names)]] == list(bank.seed_names)
     assert [e.operator for e in founders[: len(bank.seed_names)]].count("base") == 1

@@ -125,7 +125,7 @@ def put_answer(
 async def texts_of(run: RunContext, name: str, most: int, seed: int = 0) -> list[str]:
     bank = await run.population.bank()
     rng = np.random.default_rng(seed)
-    found = passed_texts(run, bank, run.store.expert(name), most, rng)
+    found = passed_texts(run, bank, run.store.expert(name), most, 1, rng)
     return [bank.tokenizer.decode(tokens) for tokens in found]
 
 

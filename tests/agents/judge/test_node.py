@@ -14,7 +14,7 @@ from agents.context import RunContext
 from agents.judge.node import examine_experts
 from agents.sandbox import Score
 from evolution.genome.genome import Genome
-from memory.records import Expert, Family
+from memory.records import OWN, Expert, Family
 from memory.store import RunStore
 from tests.agents.cases import ScriptedBroker, ScriptedSandbox, family, run_context
 
@@ -73,7 +73,7 @@ async def test_who_fails_the_first_instance_is_not_asked_the_second(
         "first of 2?": "Answer: wrong",
         "second of 2?": "Answer: right",
     }
-    await examine_experts(run, EXPERTS[:1], families)
+    await examine_experts(run, EXPERTS[:1], families, OWN, 2)
     assert run.store.skills("one") == {
         families[0].id: True,
         families[1].id: False,
@@ -87,19 +87,19 @@ async def test_who_fails_the_first_instance_is_not_asked_the_second(
 
 async def test_nothing_is_asked_twice(run: RunContext, families: list[Family]) -> None:
     broker = await broker_of(run)
-    await examine_experts(run, EXPERTS[:1], families)
+    await examine_experts(run, EXPERTS[:1], families, OWN, 2)
     asked = len(broker.asked)
-    await examine_experts(run, EXPERTS[:1], families)
+    await examine_experts(run, EXPERTS[:1], families, OWN, 2)
     assert len(broker.asked) == asked
 
 
 async def test_equal_answers_are_scored_once(run: RunContext, families: list[Family]) -> None:
     broker = await broker_of(run)
     broker.replies = {f"first of {number}?": "Answer: wrong" for number in range(3)}
-    await examine_experts(run, EXPERTS[:1], families)
+    await examine_experts(run, EXPERTS[:1], families, OWN, 2)
     requests = len(scored(run))
     assert requests == 3
-    await examine_experts(run, EXPERTS[1:], families)
+    await examine_experts(run, EXPERTS[1:], families, OWN, 2)
     assert run.store.skills("two") == run.store.skills("one")
     assert len(scored(run)) == requests, "another expert's equal answers have their scores"
 
@@ -111,13 +111,13 @@ async def test_scores_that_a_model_may_have_a_say_in_are_made_anew(
     broker = await broker_of(run)
     broker.replies = {"first of 0?": "Answer: wrong"}
     for expert in EXPERTS:
-        await examine_experts(run, [expert], [asking])
+        await examine_experts(run, [expert], [asking], OWN, 2)
     assert len(scored(run)) == 2
 
 
 async def test_what_is_missing_is_no_fail(run: RunContext, families: list[Family]) -> None:
     broker = await broker_of(run)
     broker.refused = {"first of 1?"}
-    await examine_experts(run, EXPERTS[:1], families)
+    await examine_experts(run, EXPERTS[:1], families, OWN, 2)
     assert families[1].id not in run.store.skills("one")
     assert run.store.family_status(families[1].id) == "retired", "nobody can be asked that"
