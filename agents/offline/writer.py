@@ -103,7 +103,7 @@ def _novel(shown: Mapping[str, Any], rng: Random) -> Sketch:
     # What small models rarely master is asked now and then: most of it would come back.
     stretch = place % STRETCH_EVERY == STRETCH_EVERY - 1
     if shelf and (stretch or any(entry.within_reach for entry in shelf)):
-        return _first_free(_in_turn(shelf, place // FIELDS, taken, rng), names)
+        return _first_free(_in_turn(shelf, place // FIELDS, taken), names)
     weak = [
         entry
         for capability in shown.get(prompt_blocks.WEAK_SPOTS, [])
@@ -112,8 +112,8 @@ def _novel(shown: Mapping[str, Any], rng: Random) -> Sketch:
     ]
     if weak and rng.random() < WEAK_SPOT_SHARE:
         entry = weak[assignment["index"] % len(weak)]
-        return _first_free(_shuffled(_other_forms(_plain(entry), rng), rng), names, _plain(entry))
-    return _first_free(_at(place, taken, rng, LATER_FORMS if field else 0), names)
+        return _first_free(_shuffled(_other_forms(_plain(entry)), rng), names, _plain(entry))
+    return _first_free(_at(place, taken, LATER_FORMS if field else 0), names)
 
 
 def _field(shown: Mapping[str, Any]) -> str:
@@ -131,13 +131,12 @@ def _place(assignment: Mapping[str, Any]) -> int:
     return index if generation == 0 else FOUNDED + STRIDE * generation + index
 
 
-def _at(place: int, taken: Collection[str], rng: Random, ahead: int) -> Iterator[Sketch]:
+def _at(place: int, taken: Collection[str], ahead: int) -> Iterator[Sketch]:
     """What may be written at a place: the catalogue in turn, each time in another form.
 
     Args:
         place: along all novel families.
         taken: generators that come last.
-        rng: chooses second parts.
         ahead: so many turns later.
     """
     behind = place // STRETCH_EVERY
@@ -148,16 +147,14 @@ def _at(place: int, taken: Collection[str], rng: Random, ahead: int) -> Iterator
     walk = [*shelf[position:], *shelf[:position]]
     walk.sort(key=lambda entry: entry.generator in taken)
     return itertools.chain.from_iterable(
-        _turned(_variants(entry, rng), turn + ahead) for entry in walk
+        _turned(_variants(entry), turn + ahead) for entry in walk
     )
 
 
-def _in_turn(
-    shelf: Sequence[Entry], turn: int, taken: Collection[str], rng: Random
-) -> list[Sketch]:
+def _in_turn(shelf: Sequence[Entry], turn: int, taken: Collection[str]) -> list[Sketch]:
     """All forms of the generators of a field: the first form of each, then the second, and on."""
     walk = sorted(shelf, key=lambda entry: entry.generator in taken)
-    rows = itertools.zip_longest(*(_variants(entry, rng) for entry in walk))
+    rows = itertools.zip_longest(*(_variants(entry) for entry in walk))
     found = [sketch for row in rows for sketch in row if sketch is not None]
     return _turned(sorted(found, key=lambda sketch: not _within_reach(sketch)), turn)
 
@@ -170,31 +167,32 @@ def _turned(forms: list[Sketch], turn: int) -> list[Sketch]:
     return forms[turn % len(forms) :] + forms[: turn % len(forms)]
 
 
-def _variants(entry: Entry, rng: Random) -> list[Sketch]:
-    """What a novel family of a generator may be; where it is hard anyway, nothing harder still."""
+def _variants(entry: Entry) -> list[Sketch]:
+    """What a novel family of a generator may be."""
     first = _plain(entry)
-    forms = [
-        form
-        for form in _other_forms(first, rng)
-        if form.form != "extended"
-        and (form.form != "reworded" or entry.wordings[form.wording].within_reach)
-    ]
-    if not entry.within_reach:
-        forms = [form for form in forms if form.form in ("reworded", "shown")]
-    return [first, *forms]
+    return [first, *_other_forms(first)]
 
 
-def _other_forms(sketch: Sketch, rng: Random) -> list[Sketch]:
-    """What else can be made of the first generator of a sketch."""
+def _other_forms(sketch: Sketch) -> list[Sketch]:
+    """What else asks for the same skill: other wordings, and a solved example before the question.
+
+    Wordings that small models rarely understand are left out.
+    """
     entry = sketch.entries[0]
     alone = Sketch((entry.generator,), distinct=sketch.distinct or entry.distinct)
     forms = [
-        replace(alone, form="reworded", wording=wording) for wording in range(len(entry.wordings))
+        replace(alone, form="reworded", wording=number)
+        for number, wording in enumerate(entry.wordings)
+        if wording.within_reach or not entry.within_reach
     ]
-    if entry.brief:
-        forms.append(replace(alone, form="shown"))
-    if entry.whole:
-        forms.append(replace(alone, form="extended"))
+    return [*forms, replace(alone, form="shown")] if entry.brief else forms
+
+
+def _longer_forms(sketch: Sketch, rng: Random) -> list[Sketch]:
+    """What asks for more: to go on with the result, or to answer a second question as well."""
+    entry = sketch.entries[0]
+    alone = Sketch((entry.generator,), distinct=sketch.distinct or entry.distinct)
+    forms = [replace(alone, form="extended")] if entry.whole else []
     if entry.kind in ATOMIC_KINDS:
         for partner in _partners(entry, rng):
             forms.append(replace(alone, form="composed", generators=(entry.generator, partner)))
@@ -213,13 +211,13 @@ def _partners(entry: Entry, rng: Random) -> list[str]:
 
 def _related_forms(parent: Sketch, rng: Random) -> list[Sketch]:
     """Other forms of the parent."""
-    return _shuffled([s for s in _other_forms(parent, rng) if s.form != parent.form], rng)
+    return _shuffled([s for s in _other_forms(parent) if s.form != parent.form], rng)
 
 
 def _harder_forms(parent: Sketch, rng: Random) -> list[Sketch]:
     """Beyond the last level of a family: it goes on with the result, or has a second part."""
-    forms = [s for s in _other_forms(parent, rng) if s.form in ("extended", "composed")]
-    return _shuffled([s for s in forms if (s.form, parent.form) != ("extended",) * 2], rng)
+    forms = [s for s in _longer_forms(parent, rng) if (s.form, parent.form) != ("extended",) * 2]
+    return _shuffled(forms, rng)
 
 
 def _easier(sketch: Sketch) -> Sketch:
@@ -254,7 +252,7 @@ def _after(sketch: Sketch, code: str, rng: Random) -> Iterable[Sketch]:
     elif code == "too_easy":
         forms = _harder_forms(sketch, rng)
     else:
-        forms = _shuffled(_other_forms(sketch, rng), rng)
+        forms = _shuffled(_other_forms(sketch), rng)
     return itertools.chain(forms, _of_other_generators(sketch, rng))
 
 
@@ -262,8 +260,7 @@ def _of_other_generators(sketch: Sketch, rng: Random) -> list[Sketch]:
     """Families of other generators within reach, those of the same field first."""
     entry = sketch.entries[0]
     others = [other for other in WITHIN_REACH if other is not entry]
-    forms = [form for other in others for form in _variants(other, rng)]
-    forms = _shuffled([form for form in forms if form.form not in ("extended", "composed")], rng)
+    forms = _shuffled([form for other in others for form in _variants(other)], rng)
     return sorted(forms, key=lambda form: form.entries[0].field != entry.field)
 
 

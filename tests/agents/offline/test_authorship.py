@@ -17,14 +17,14 @@ from agents.offline import wrote
 from agents.offline.author import write
 from agents.offline.catalogue import CATALOGUE
 from agents.offline.sketches import Sketch, read_sketch
-from agents.offline.writer import _other_forms, _plain, _variants
+from agents.offline.writer import _longer_forms, _plain, _variants
 
 
 def sketches() -> list[Sketch]:
     rng = Random(3)
     found = []
     for entry in CATALOGUE:
-        found += _variants(entry, rng) + _other_forms(_plain(entry), rng)
+        found += _variants(entry) + _longer_forms(_plain(entry), rng)
     return [*found, *(replace(sketch, distinct=True) for sketch in found)]
 
 

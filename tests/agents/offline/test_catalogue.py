@@ -22,7 +22,7 @@ from agents.offline.author import name_of, write
 from agents.offline.catalogue import CATALOGUE, entries_named_in, entries_of, entry_of
 from agents.offline.entries import LEVELS, Entry
 from agents.offline.sketches import Sketch, has_own_scorer, read_sketch
-from agents.offline.writer import _other_forms, _plain
+from agents.offline.writer import _longer_forms, _other_forms, _plain
 from agents.sandbox import Sandbox, open_sandbox
 from agents.settings import GateSettings, SandboxSettings
 from agents.trial import run_gates
@@ -46,7 +46,7 @@ def program(sketch: Sketch) -> Any:
 def forms_of(entry: Entry) -> list[Sketch]:
     """All that is made of a generator, but for the choice of second parts."""
     plain = Sketch((entry.generator,), distinct=entry.distinct)
-    return [plain, *_other_forms(plain, Random(entry.generator))]
+    return [plain, *_other_forms(plain), *_longer_forms(plain, Random(entry.generator))]
 
 
 @cache
