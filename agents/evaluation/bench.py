@@ -10,7 +10,7 @@ from agents.evaluation.contenders import Contender, Line, Voice
 from agents.evaluation.scoring import TaskScorer
 from agents.evaluation.tasks import Task
 from agents.families.items import items_of
-from agents.judge.examiner import Answerer, Examiner, GradeBook, Result, Scorer, family_outcome
+from agents.judge.examiner import Answerer, Examiner, GradeBook, Result, Together, family_outcome
 from agents.progress import ProgressEvent
 from evolution.genome.genome import Genome
 from memory.randomness import derive_seed
@@ -54,7 +54,7 @@ class Bench:
         self,
         context: ReadContext,
         book: GradeBook,
-        sandbox: Scorer,
+        sandbox: Together,
         tasks: Sequence[Task],
         max_tokens: int,
     ) -> None:
@@ -122,7 +122,7 @@ class Bench:
 
     async def _examiner(
         self,
-        scorer: Scorer,
+        scorer: Together,
         temperature: float,
         sample: int,
         answerer: Answerer | None = None,
