@@ -55,7 +55,9 @@ async def sandbox() -> AsyncIterator[Sandbox]:
     await opened.close()
 
 
-def examiner(store: RunStore, broker: ScriptedBroker, sandbox: Together, **settings: Any) -> Examiner:
+def examiner(
+    store: RunStore, broker: ScriptedBroker, sandbox: Together, **settings: Any
+) -> Examiner:
     return Examiner(store, broker, sandbox, render, JudgeSettings(**settings))
 
 
