@@ -14,3 +14,5 @@
 
 The lowest room: it imports no other.
 """
+
+import memory.threads  # noqa: F401  (before PyTorch)

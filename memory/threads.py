@@ -4,6 +4,10 @@ OpenMP keeps a team of threads for every thread that has computed with several. 
 more threads than there are cores, each of them sleeps at every barrier and has to be woken again,
 which takes longer than most operations do. So one thread of a run has a team for good, that of the
 engine; everything else that is heavy is done in a thread that ends with it, and its team with it.
+
+Threads that wait for each other spin for a while before they sleep. Where a sandbox computes beside
+them, one spins on a core that the other needs, and a pass takes ten times as long; so they are made
+to sleep soon. OpenMP reads this when PyTorch is loaded: this module comes first.
 """
 
 from __future__ import annotations
@@ -11,11 +15,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 @functools.cache
