@@ -7,20 +7,20 @@ for both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from agents.context import ReadContext
 from agents.errors import AnsweringError
 from agents.evaluation.bench import Bench
-from agents.evaluation.contenders import Contender, Line, Voice, contenders
+from agents.evaluation.contenders import Line, Seat, contenders
 from agents.evaluation.intervals import Interval, cluster_bootstrap
 from agents.evaluation.tasks import Task
 from agents.families.items import Item, all_asked
 from agents.judge.grader import Scorer
-from agents.task_force.field import eligible, force_in, history_of
+from agents.task_force.field import force_in, history_of
 from memory.hashing import json_hash
-from memory.records import Answer, Family, Skills
+from memory.records import Answer, Family
 from memory.store import RunStore
 
 
@@ -92,7 +92,7 @@ class Comparison:
 
 
 def members_of(store: RunStore, expert: str | None, n: int) -> list[str]:
-    """The expert that is named, or the force of n.
+    """The expert that is named, or the force of n different experts, who answer greedily.
 
     Raises:
         StoreError: there is no such expert.
@@ -100,7 +100,7 @@ def members_of(store: RunStore, expert: str | None, n: int) -> list[str]:
     """
     if expert is not None:
         return [store.expert(expert).id]
-    force = list(force_in(store, n).experts)
+    force = [voice.expert for voice in force_in(store, n, alone=True).voices]
     if len(force) < n:
         raise AnsweringError(
             f"the run has {len(force)} graded experts, fewer than -n {n}; name a smaller -n"
@@ -125,7 +125,7 @@ def stored(store: RunStore, members: Sequence[str]) -> dict[str, tuple[Question,
                 answers = {i.instance: sheets[name].get(i.instance_hash) for i in asked}
                 said = [(number, answer.extracted) for number, answer in answers.items() if answer]
                 if not family.generative:
-                    passed = skills[name].get(family.id)
+                    passed = skills[name].get(family.id, _verdict(store, answers.values()))
                 else:
                     answer = answers[asked[0].instance]
                     passed = None if answer is None else store.verdict(answer.key)
@@ -144,6 +144,12 @@ def _question(family: Family, asked: Sequence[Item]) -> Question:
         text=_numbered([(item.instance, item.instructions) for item in asked]),
         reference=_numbered([(item.instance, item.reference) for item in asked]),
     )
+
+
+def _verdict(store: RunStore, answers: Iterable[Answer | None]) -> bool | None:
+    """Whether a closed family is passed: by all of its instances; None where a grade is missing."""
+    graded = [None if answer is None else store.verdict(answer.key) for answer in answers]
+    return False if False in graded else (None if None in graded else True)
 
 
 def _numbered(texts: Sequence[tuple[str, str]]) -> str:
@@ -174,12 +180,10 @@ async def answered(
     Raises:
         EngineError: the experts cannot be loaded.
     """
-    known: Mapping[str, Skills] = eligible(context.store)
-    field: list[Contender] = contenders(context, {name: known.get(name, {}) for name in members})
-    line = Line("compare", tuple(Voice(member) for member in field))
+    line = Line("compare", tuple(Seat(each) for each in contenders(context, members)))
     bench = Bench(context, book, sandbox, tasks, max_tokens or context.config.judge.max_tokens)
     await bench.answer_all([line])
-    sheets = [(voice.contender.name, bench.sheet(voice)) for voice in line.voices]
+    sheets = [(seat.contender.name, bench.sheet(seat)) for seat in line.seats]
     found = {}
     for task in tasks:
         given = []

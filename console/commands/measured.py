@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FEW_GENERATORS = 10
 """Below this a bootstrap over generators is known to give intervals that are too narrow."""
-BASELINES = ("control", "experts", "merge_once", "random_genomes")
+BASELINES = ("greedy_force", "control", "experts", "merge_once", "random_genomes")
 MEASURED = (
     "name",
     "n",

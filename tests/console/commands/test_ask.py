@@ -15,19 +15,19 @@ from agents.context import ReadContext
 from agents.errors import AnsweringError
 from agents.families.lifecycle import move
 from agents.progress import silent
-from agents.task_force.collective import Collective, ask, force_of
-from agents.task_force.field import field_of, history_of
+from agents.task_force.collective import Collective, Manner, ask, force_of
+from agents.task_force.field import field_of, finals_of, history_of, standing_of
 from agents.task_force.methods import methods
 from console.commands.ask import answer
 from console.commands.status import collect
 from console.run.folder import RunFolder
 from console.run.reading import open_reading
-from memory.records import GibberishFound, Sampling
+from memory.records import GibberishFound, Voice
 from memory.store import RunStore
 from tests.conftest import SHAPE, make_tokenizer
 from tests.console.conftest import Acdc
 
-SAMPLING = Sampling(max_tokens=6)
+MANNER = Manner(max_tokens=6)
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +66,7 @@ async def test_every_method_answers_with_a_full_record(
 ) -> None:
     question = "Tell something about rivers and falcons."
     for name in methods():
-        reply = await ask(context, question, 3, SAMPLING, name)
+        reply = await ask(context, question, 3, MANNER, name)
         assert reply.method == name
         assert len(reply.answers) == len(reply.scores) == 3
         assert len({answer.expert for answer in reply.answers}) == 3
@@ -75,7 +75,7 @@ async def test_every_method_answers_with_a_full_record(
         assert reply.votes
         fitness = [answer.fitness for answer in reply.answers]
         assert fitness == sorted(fitness, reverse=True)
-        again = await ask(context, question, 3, SAMPLING, name)
+        again = await ask(context, question, 3, MANNER, name)
         assert (again.chosen, again.scores, again.votes) == (
             reply.chosen,
             reply.scores,
@@ -142,19 +142,18 @@ async def test_gibberish_and_what_a_broken_scorer_graded_stay_out(context: ReadC
 async def test_router_weighs_by_the_families_most_like_the_question(context: ReadContext) -> None:
     router = Collective.open(context, 3, "skill_routing").aids.router
     assert router is not None
-    experts = [expert.id for expert in context.store.archive_experts()]
-    skills = {expert: context.store.skills(expert) for expert in experts}
+    rates = standing_of(context.store).rates
     told_apart = 0
-    for family in context.store.families():
-        weights = router.weights(family.novelty_text(), experts)
+    for family in finals_of(context.store):
+        weights = router.weights(family.novelty_text(), list(rates))
         assert all(0 <= weight <= 1 for weight in weights.values())
-        passed = [weights[e] for e in experts if skills[e].get(family.id) is True]
-        failed = [weights[e] for e in experts if skills[e].get(family.id) is False]
+        passed = [weights[voice] for voice in rates if rates[voice].get(family.id, 0) == 1]
+        failed = [weights[voice] for voice in rates if rates[voice].get(family.id, 1) == 0]
         if passed and failed:
             told_apart += sum(passed) / len(passed) > sum(failed) / len(failed)
             told_apart -= sum(passed) / len(passed) < sum(failed) / len(failed)
     assert told_apart > 0, "who passed a family is preferred for questions like it"
-    assert router.weights("anything", ["nobody"]) == {"nobody": 0.0}
+    assert router.weights("anything", [Voice("nobody")]) == {Voice("nobody"): 0.0}
 
 
 async def test_what_a_run_cannot_do_is_told_before_anybody_answers(context: ReadContext) -> None:
@@ -162,7 +161,7 @@ async def test_what_a_run_cannot_do_is_told_before_anybody_answers(context: Read
     with pytest.raises(AnsweringError, match=r"endpoints\.chooser"):
         Collective.open(context, 3, "knockout")
     with pytest.raises(AnsweringError, match="question is empty"):
-        await ask(context, "  ", 3, SAMPLING, "majority")
+        await ask(context, "  ", 3, MANNER, "majority")
 
 
 def test_a_misspelt_method_is_corrected(acdc: Acdc, finished_run: Path) -> None:
