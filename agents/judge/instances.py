@@ -15,7 +15,7 @@ from agents.errors import FamilyFault
 from agents.families.items import Item, item_of, items_of
 from agents.families.lifecycle import move
 from memory.randomness import SEED_RANGE, derive_seed
-from memory.records import Family, Instance
+from memory.records import FINALS, Family, Instance
 from memory.spans import span
 
 ATTEMPTS = 3
@@ -41,8 +41,8 @@ async def draw_instances(
         count: instances of each family.
 
     Returns:
-        The families that can ask. A program that fails is condemned, and one of the pool that has
-        no new question left is exhausted: both are retired.
+        The families that can ask. A program that fails is condemned, and one that has no new
+        question left is exhausted: both are retired, but the latter not by the finals.
 
     Raises:
         SandboxError: the sandbox failed.
@@ -60,7 +60,7 @@ async def draw_instances(
             return
         if not instances:
             lost.add(family.id)
-            if context.store.family_status(family.id) == "active":
+            if period != FINALS:
                 move(context.store, family, "exhausted")
         context.store.put_instances(instances)
 

@@ -146,9 +146,7 @@ def _at(place: int, taken: Collection[str], ahead: int) -> Iterator[Sketch]:
         shelf, (turn, position) = WITHIN_REACH, divmod(place - behind, len(WITHIN_REACH))
     walk = [*shelf[position:], *shelf[:position]]
     walk.sort(key=lambda entry: entry.generator in taken)
-    return itertools.chain.from_iterable(
-        _turned(_variants(entry), turn + ahead) for entry in walk
-    )
+    return itertools.chain.from_iterable(_turned(_variants(entry), turn + ahead) for entry in walk)
 
 
 def _in_turn(shelf: Sequence[Entry], turn: int, taken: Collection[str]) -> list[Sketch]:

@@ -12,9 +12,9 @@ from agents.chat.endpoints import EndpointsSettings
 from agents.chat.structured import Completion, T, parse_object
 from agents.config import RunConfig
 from agents.context import RunContext
-from agents.errors import EndpointError
+from agents.errors import EndpointError, FamilyFault
 from agents.families.proposal import Proposal
-from agents.sandbox import Inspection, Score, Submission
+from agents.sandbox import Description, Inspection, Score, Submission
 from evolution.engines.base import Ask
 from evolution.errors import PromptTooLongError
 from evolution.genome.genome import Genome
@@ -30,6 +30,7 @@ from memory.records import (
     Reply,
     Role,
 )
+from memory.records import drawn as named
 from memory.store import RunStore
 from prompts import PromptLibrary
 
@@ -59,6 +60,11 @@ def report_of(proposal: Proposal) -> GateReport:
         references=proposal.references or {"1": "One.", "2": "Two."},
         wrong=proposal.wrong or {"1": ["Two."], "2": ["One."]},
     )
+
+
+def generative(number: int) -> Family:
+    """A family that draws; its own instances are of level 3 and seed 5."""
+    return family(number).model_copy(update={"levels": 5, "level": 3, "seed": 5})
 
 
 def family(number: int, kind: AssignmentKind = "novel", parents: tuple[str, ...] = ()) -> Family:
@@ -166,9 +172,32 @@ class ScriptedSandbox:
     scores: dict[str, Score | Exception] = field(default_factory=dict)
     requests: list[list[Submission]] = field(default_factory=list)
     isolated: bool = True
+    drawn: list[tuple[str, tuple[int, ...], int]] = field(default_factory=list)
+    variety: int = 2**40
+    faulty: set[str] = field(default_factory=set)
 
     async def inspect(self, code: str) -> Inspection:
         raise NotImplementedError
+
+    async def draw(self, code: str, seeds: Sequence[int], level: int) -> Description:
+        """Two instances of each seed, which ask for it; `variety` different ones at most."""
+        if code in self.faulty:
+            raise FamilyFault("crash", "it cannot draw")
+        self.drawn.append((code, tuple(seeds), level))
+        asked = {
+            named(
+                number, level, seed
+            ): f"What is {number} of {seed % self.variety} at level {level}?"
+            for seed in seeds
+            for number in ("1", "2")
+        }
+        return Description(
+            levels=5,
+            tasks=dict(asked),
+            instructions=asked,
+            references=dict.fromkeys(asked, "right"),
+            wrong=dict.fromkeys(asked, ("wrong",)),
+        )
 
     async def score(self, code: str, submissions: Sequence[Submission]) -> list[Score]:
         self.requests.append(list(submissions))

@@ -93,17 +93,26 @@ def configured(run: RunContext, **breeding: Any) -> None:
 
 
 def grade(store: RunStore, skills: Mapping[str, str]) -> None:
-    """Write skill vectors, and the answers that they are of."""
+    """Write skill vectors, and the answers that they are of; all else is failed."""
+    for expert in store.experts():
+        for each in store.families():
+            if each.id not in store.skills(expert.id):
+                store.set_skill(expert.id, each.id, False)
     for name, passes in skills.items():
         expert = store.expert(name)
         for number, passed in enumerate(passes):
             store.set_skill(name, f"f{number}", passed == "1")
             for instance in ("1", "2"):
-                put_answer(store, expert, store.family(f"f{number}"), instance)
+                put_answer(store, expert, store.family(f"f{number}"), instance, passed == "1")
 
 
 def put_answer(
-    store: RunStore, expert: Expert, of: Family, instance: str, text: str | None = None
+    store: RunStore,
+    expert: Expert,
+    of: Family,
+    instance: str,
+    passed: bool = True,
+    text: str | None = None,
 ) -> None:
     item = next(item for item in items_of(of) if item.instance == instance)
     own = f"{expert.id} says {instance} to {of.id}" if text is None else text
@@ -118,7 +127,7 @@ def put_answer(
         unmarked=True,
     )
     store.put_answers([answer])
-    graded = Grade(key=answer.key, answer_key=answer.key, code_hash="c", vote=0, passed=True)
+    graded = Grade(key=answer.key, answer_key=answer.key, code_hash="c", vote=0, passed=passed)
     store.put_grades([graded])
 
 
@@ -182,7 +191,7 @@ async def test_what_has_no_answer_or_no_room_is_left_out(run: RunContext) -> Non
     alpha = run.store.expert("alpha")
     run.store.set_skill("alpha", "f2", True)
     run.store.set_skill("alpha", "f3", True)
-    put_answer(run.store, alpha, run.store.family("f3"), "1", "one two " * 2000)
+    put_answer(run.store, alpha, run.store.family("f3"), "1", text="one two " * 2000)
     assert {family for family, _ in await said_in(run, "alpha", 10)} == {"f0", "f1"}
 
 
@@ -256,7 +265,8 @@ async def test_where_nobody_adds_anything_no_merge_is_made(
 
 async def test_a_member_without_texts_is_named(run: RunContext) -> None:
     grade(run.store, {name: SKILLS[name] for name in ("alpha", "beta")})
-    run.store.set_skill("gamma", "f3", True)
+    for number in range(4):
+        run.store.set_skill("gamma", f"f{number}", number == 3)
     await make_founders(run)
     assert refusals(run.store) == ["regmean-g0: gamma passes no family that is active"]
 

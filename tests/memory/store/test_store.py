@@ -156,8 +156,9 @@ def test_verdicts_of_an_older_run_are_counts_of_one(
     store.close()
     with sqlite3.connect(folder / "run.db") as old:
         old.executescript(
-            "ALTER TABLE skills DROP COLUMN asked;"
-            "ALTER TABLE skills RENAME COLUMN passes TO passed; PRAGMA user_version = 2;"
+            "CREATE TABLE old AS SELECT expert, family, passes AS passed FROM skills;"
+            "DROP TABLE skills; DROP TABLE instances; DROP TABLE finals;"
+            "ALTER TABLE old RENAME TO skills; PRAGMA user_version = 2;"
         )
     counts = {"f1": Skill(passes=1, asked=1), "f2": Skill(passes=0, asked=1)}
     before = (folder / "run.db").read_bytes()
