@@ -244,9 +244,11 @@ def on_what(coverage_: dict[str, Any]) -> str:
     if coverage_["on"] == "history":
         return "history (all families that were ever accepted)"
     instances, fresh = coverage_["instances"], coverage_["fresh"]
-    unseen = "which selection" if instances == fresh else f"{fresh} of which selection"
-    families = coverage_["families"]
-    return f"finals ({instances} instances of {families} families, {unseen} never saw)"
+    unseen = "all" if fresh == instances else fresh or "none"
+    return (
+        f"finals ({instances} instances of {coverage_['families']} families, {unseen} of them never "
+        "seen by selection)"
+    )
 
 
 def label_of(row: dict[str, Any]) -> str:
