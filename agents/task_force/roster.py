@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from agents.context import ReadContext
 from agents.errors import UnknownModelError
 from agents.task_force.collective import Collective, Member
+from agents.task_force.field import standing_of
 from agents.task_force.methods import Aids, lacking, method_named, methods
 from memory.messages import did_you_mean
+from memory.records import Voice
 
 COLLECTIVE = "acdc"
 """The collective's own name; `acdc:majority` is the collective that chooses by majority."""
@@ -45,6 +47,7 @@ class Roster:
                 something.
         """
         force = Collective.open(context, size, select_by, alone=alone)
+        standing = standing_of(context.store)
         models, lacks = {COLLECTIVE: force}, {}
         for name, found in methods().items():
             problem = lacking(found, force.aids)
@@ -55,7 +58,7 @@ class Roster:
             else:
                 lacks[f"{COLLECTIVE}:{name}"] = problem
         for member in force.members:
-            itself = Member(member.expert, member.fitness)
+            itself = Member(member.expert, standing.fitness(Voice(member.expert.id)))
             models.setdefault(
                 member.expert.id,
                 Collective(context, [itself], method_named("majority"), Aids()),

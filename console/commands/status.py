@@ -246,8 +246,8 @@ def on_what(coverage_: dict[str, Any]) -> str:
     instances, fresh = coverage_["instances"], coverage_["fresh"]
     unseen = "all" if fresh == instances else fresh or "none"
     return (
-        f"finals ({instances} instances of {coverage_['families']} families, {unseen} of them never "
-        "seen by selection)"
+        f"finals ({instances} instances of {coverage_['families']} families, {unseen} of them "
+        "never seen by selection)"
     )
 
 

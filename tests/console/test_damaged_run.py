@@ -68,6 +68,9 @@ def texts_in(store: RunStore, table: str, column: str) -> list[str]:
     return [row[0] for row in rows]
 
 
+FACTS = ("finished", "summary", "finals", "bank", "prompts", "run_id")
+
+
 def readings(store: RunStore) -> Iterator[Callable[[], Any]]:
     """What the public reading functions give."""
     from agents.task_force.field import force_in
@@ -80,8 +83,8 @@ def readings(store: RunStore) -> Iterator[Callable[[], Any]]:
     yield from (store.experts, store.families, store.assignments, store.calls, store.events)
     yield from (store.spans, store.ratings, store.all_skills, store.family_events)
     yield from (store.archive_experts, store.phase_seconds, store.call_totals)
-    yield from (store.rejection_counts, lambda: force_in(store, 3))
-    yield lambda: [store.meta(key) for key in ("finished", "summary", "bank", "prompts", "run_id")]
+    yield from (store.rejection_counts, store.outcomes, lambda: force_in(store, 3))
+    yield lambda: [store.meta(key) for key in FACTS]
     yield lambda: [store.expert(name) for name in names]
     yield lambda: [store.skills(name) for name in names]
     yield lambda: [store.genome(name) for name in genomes]
