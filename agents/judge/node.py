@@ -74,7 +74,7 @@ async def _race(context: RunContext, generation: int, families: Sequence[Family]
         still = [e for e in competitors(context, generation) if e in children]
         await examine_experts(context, still, families, period, asked)
         if asked < count:
-            end_of_rung(context, generation, asked, competitors(context, generation))
+            await end_of_rung(context, generation, asked, competitors(context, generation))
 
 
 async def examine_experts(

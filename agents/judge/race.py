@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from agents.context import RunContext
+from agents.judge.gibberish import gibberish_experts
 from agents.judge.instances import fresh_items
 from agents.progress import ProgressEvent
 from evolution.selection.racing import survival_chances
@@ -33,10 +34,12 @@ def eliminated(store: RunStore) -> dict[str, Eliminated]:
     return {event.expert: event for event in events}
 
 
-def end_of_rung(
+async def end_of_rung(
     context: RunContext, generation: int, asked: int, competing: Sequence[Expert]
 ) -> None:
     """Let children leave the race that can hardly survive, as one decision.
+
+    Children that speak gibberish take nobody's place: selection will put them out.
 
     Args:
         context: of the run.
@@ -45,16 +48,19 @@ def end_of_rung(
         competing: the archive, and the children that are still there.
     """
     limit, store = context.config.judge.racing, context.store
+    if not limit or store.step_done(f"race-{asked}", generation):
+        return
+    children = [each for each in competing if each.generation == generation]
+    lost = await gibberish_experts(context, children)
     with store.once(f"race-{asked}", generation) as due:
-        if not due or not limit:
+        if not due:
             return
         period = context.period_of(generation)
         families = store.families("active")
-        candidates = context.candidates(competing, period)
-        children = {each.id for each in competing if each.generation == generation}
+        there = [expert for expert in competing if expert.id not in lost]
         found = survival_chances(
-            candidates,
-            children,
+            context.candidates(there, period),
+            {expert.id for expert in there if expert in children},
             {f.id: len(fresh_items(context, f, period)) if f.generative else 1 for f in families},
             context.config.population.capacity,
             context.config.selection,

@@ -77,7 +77,7 @@ async def test_another_run_seed_draws_others(run: RunContext, sandbox: ScriptedS
     run.config = run.config.model_copy(update={"seed": 1})
     await draw_instances(run, families(run)[:1], 1, 4)
     run.config = run.config.model_copy(update={"seed": 0})
-    again = ScriptedSandbox()
+    again: Any = ScriptedSandbox()
     run.sandbox = again
     await draw_instances(run, families(run)[:1], 2, 4)
     assert len({group for _, group, _ in [*sandbox.drawn, *again.drawn]}) == 3

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from evolution.selection import Candidate, survive
 from evolution.selection.racing import survival_chances
 from evolution.selection.settings import SelectionSettings
-from memory.records import Skill
+from memory.records import Skill, rate_of
 
 FAMILIES = [f"f{number}" for number in range(20)]
 CHANCES = dict.fromkeys(FAMILIES, 0.0)
@@ -70,7 +70,7 @@ def test_the_order_of_the_candidates_leaves_no_trace() -> None:
 
 def test_closed_families_are_known_already() -> None:
     closed = [
-        Candidate(c.id, {f: s.passed for f, s in c.skills.items()}, c.generation, c.birth)
+        Candidate(c.id, {f: rate_of(s) > 0.5 for f, s in c.skills.items()}, c.generation, c.birth)
         for c in [*archive(), candidate("c0", 0.6, 4, 0, seed=1)]
     ]
     found = survival_chances(
