@@ -135,7 +135,9 @@ class Collective:
 
     def always_the_same(self, manner: Manner) -> bool:
         """Whether all answer greedily, so that asking again gives nothing new."""
-        return all(manner.of(member.voice).greedy for member in self.members)
+        if manner.temperature is not None:
+            return manner.temperature == 0.0
+        return all(member.voice.greedy for member in self.members)
 
     async def ask(self, question: str, manner: Manner) -> CollectiveAnswer:
         """Put one question, without a conversation around it.

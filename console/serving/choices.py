@@ -130,7 +130,7 @@ class Work:
             temperature=request.temperature,
             top_p=request.top_p,
         )
-        seed = (secrets.randbelow(_SEEDS) if request.seed is None else request.seed) % _SEEDS
+        seed = _seed_of(request)
         n = request.n or 1
         # Greedy choices are all the same: they are made once.
         self._copies = n if model.always_the_same(manner) else 1
@@ -198,6 +198,13 @@ class Work:
         for task in self._tasks:
             task.cancel()
             task.add_done_callback(_read)
+
+
+def _seed_of(request: AnswerRequest) -> int:
+    """The client's seed, or one that nobody knows; of a force as it is, always the same."""
+    if request.seed is not None:
+        return request.seed % _SEEDS
+    return 0 if request.temperature is None else secrets.randbelow(_SEEDS)
 
 
 def _read(task: asyncio.Task[CollectiveAnswer]) -> None:
