@@ -124,12 +124,10 @@ def stored(store: RunStore, members: Sequence[str]) -> dict[str, tuple[Question,
             for name in members:
                 answers = {i.instance: sheets[name].get(i.instance_hash) for i in asked}
                 said = [(number, answer.extracted) for number, answer in answers.items() if answer]
+                passed = _verdict(store, answers.values())
                 if not family.generative:
-                    passed = skills[name].get(family.id, _verdict(store, answers.values()))
-                else:
-                    answer = answers[asked[0].instance]
-                    passed = None if answer is None else store.verdict(answer.key)
-                given.append((name, _numbered(said), passed))
+                    passed = skills[name].get(family.id, passed)
+                given.append((name, _numbered(said, family), passed))
             found[json_hash([item.instance_hash for item in asked])] = (
                 _question(family, asked),
                 Answered.of(given),
@@ -141,21 +139,21 @@ def _question(family: Family, asked: Sequence[Item]) -> Question:
     return Question(
         id=f"{family.id} {asked[0].instance}" if family.generative else family.id,
         generator=family.id,
-        text=_numbered([(item.instance, item.instructions) for item in asked]),
-        reference=_numbered([(item.instance, item.reference) for item in asked]),
+        text=_numbered([(item.instance, item.instructions) for item in asked], family),
+        reference=_numbered([(item.instance, item.reference) for item in asked], family),
     )
 
 
 def _verdict(store: RunStore, answers: Iterable[Answer | None]) -> bool | None:
-    """Whether a closed family is passed: by all of its instances; None where a grade is missing."""
+    """Whether all answers are right; None where that is not known."""
     graded = [None if answer is None else store.verdict(answer.key) for answer in answers]
     return False if False in graded else (None if None in graded else True)
 
 
-def _numbered(texts: Sequence[tuple[str, str]]) -> str:
-    """Texts by the numbers of their instances; a single one is clear without."""
-    if len(texts) == 1:
-        return texts[0][1]
+def _numbered(texts: Sequence[tuple[str, str]], family: Family) -> str:
+    """Texts of a closed family by the numbers of its instances; else there is a single one."""
+    if family.generative:
+        return "".join(text for _, text in texts)
     return "\n".join(f"({number}) {text}" for number, text in texts)
 
 

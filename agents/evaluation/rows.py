@@ -32,6 +32,7 @@ class Row:
         solved: task id -> at least one of the N answers is right (Coverage).
         chosen: method -> task id -> the answer that it chose is right.
         experts: who answered.
+        temperatures: at which each of them answered; empty where that is not known.
         sampling: how tokens were drawn, in words.
         tokens: generated; `tokens_in` read.
         seconds: of the engine, shares of batches added up.
@@ -48,6 +49,7 @@ class Row:
     tokens_in: int
     seconds: float
     ungraded: int
+    temperatures: tuple[float, ...] = ()
 
     @property
     def place(self) -> RowKey:
@@ -127,6 +129,7 @@ async def measure(
         tokens_in=sum(reply.tokens_in for reply in replies),
         seconds=sum(reply.seconds for reply in replies),
         ungraded=sum(outcome.passed is None for outcome in outcomes),
+        temperatures=tuple(voice.temperature for voice in voices),
     )
 
 

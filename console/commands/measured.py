@@ -131,6 +131,7 @@ def _row(runs: Sequence[RunRows], place: RowKey, found: dict[Column, Interval]) 
         "sampling": rows[0].sampling,
         "ungraded": sum(row.ungraded for row in rows),
         "experts": list(rows[0].experts) if len(rows) == 1 else None,
+        "temperatures": list(rows[0].temperatures) if len(rows) == 1 else None,
     }
 
 

@@ -130,7 +130,11 @@ def test_without_anybody_there_is_no_force() -> None:
 
 
 def test_of_skill_vectors_a_force_is_the_greedy_one_of_experts() -> None:
-    skills = {"a": {"f0": True, "f1": False}, "b": {"f0": 0.5, "f1": 0.75}, "c": {"f1": True}}
+    skills: dict[str, dict[str, float]] = {
+        "a": {"f0": True, "f1": False},
+        "b": {"f0": 0.5, "f1": 0.75},
+        "c": {"f1": True},
+    }
     standing = Standing.graded(skills)
     for n in range(1, 4):
         force = task_force(skills, ["f0", "f1"], n)
