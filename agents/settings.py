@@ -160,11 +160,11 @@ class JudgeSettings(Settings):
         "adaptation period",
     )
     racing: float = Field(
-        default=0.02,
+        default=0.0,
         ge=0,
         lt=1,
-        description="children whose chance to survive falls below this are not asked the rest; "
-        "0 asks all of them everything",
+        description="children whose chance to survive falls below this, as 0.02, are not asked the "
+        "rest; 0 asks all of them everything (docs/benchmarks.md has what it saves)",
     )
     votes: int = Field(
         default=3,

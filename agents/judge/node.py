@@ -70,7 +70,7 @@ async def _race(context: RunContext, generation: int, families: Sequence[Family]
     children = [expert for expert in there if expert.generation == generation > 0]
     others = [expert for expert in there if expert not in children]
     await examine_experts(context, others, families, period, count)
-    for asked in rungs(count):
+    for asked in rungs(count) if context.config.judge.racing else [count]:
         still = [e for e in competitors(context, generation) if e in children]
         await examine_experts(context, still, families, period, asked)
         if asked < count:

@@ -15,7 +15,7 @@ from agents.context import RunContext
 from agents.judge.node import competitors, judge_generation
 from agents.judge.race import eliminated, rungs
 from agents.sandbox import Score
-from agents.settings import PoolSettings, PopulationSettings
+from agents.settings import JudgeSettings, PoolSettings, PopulationSettings
 from evolution.engines.base import Ask
 from evolution.genome.genome import Genome
 from memory.hashing import text_hash
@@ -67,7 +67,11 @@ def run(tmp_path: Path, broker: Knowing) -> Iterator[RunContext]:
         return broker
 
     population: Any = SimpleNamespace(broker=opened, decode=lambda *_: genome)
-    config = RunConfig(population=PopulationSettings(capacity=3), pool=PoolSettings(adapt_every=2))
+    config = RunConfig(
+        population=PopulationSettings(capacity=3),
+        pool=PoolSettings(adapt_every=2),
+        judge=JudgeSettings(racing=0.02),
+    )
     sandbox: Any = ScriptedSandbox({"right": Score(1.0)})
     with RunStore.open(tmp_path) as store:
         for number in range(FAMILIES):
