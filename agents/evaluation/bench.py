@@ -10,7 +10,7 @@ from agents.evaluation.contenders import Contender, Line, Seat
 from agents.evaluation.scoring import TaskScorer
 from agents.evaluation.tasks import Task
 from agents.families.items import Item, items_of
-from agents.judge.examiner import Examiner, GradeBook, Scorer, rater_of
+from agents.judge.examiner import Examiner, GradeBook, Together, rater_of
 from agents.judge.instances import fresh_items
 from agents.judge.node import skill_of
 from agents.progress import ProgressEvent
@@ -60,7 +60,7 @@ class Bench:
         self,
         context: ReadContext,
         book: GradeBook,
-        sandbox: Scorer,
+        sandbox: Together,
         tasks: Sequence[Task],
         max_tokens: int,
     ) -> None:

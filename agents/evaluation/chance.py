@@ -17,8 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from agents.evaluation.scoring import Together, gym_program, same_answer, same_number
+from agents.evaluation.scoring import gym_program, same_answer, same_number
 from agents.evaluation.tasks import GymScore, Task
+from agents.judge.grader import Together
 from agents.sandbox import Submission
 from agents.task_force.ballot import normalise
 from agents.trial.scores import MOST_BY_CHANCE, Chance, chance_of

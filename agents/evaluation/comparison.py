@@ -17,7 +17,7 @@ from agents.evaluation.contenders import Line, Seat, contenders
 from agents.evaluation.intervals import Interval, cluster_bootstrap
 from agents.evaluation.tasks import Task
 from agents.families.items import Item, all_asked
-from agents.judge.grader import Scorer
+from agents.judge.grader import Together
 from agents.task_force.field import force_in, history_of
 from memory.hashing import json_hash
 from memory.records import Answer, Family
@@ -168,7 +168,7 @@ def _answers(store: RunStore, genome_id: str) -> dict[str, Answer]:
 async def answered(
     context: ReadContext,
     book: RunStore,
-    sandbox: Scorer,
+    sandbox: Together,
     members: Sequence[str],
     tasks: Sequence[Task],
     max_tokens: int | None,

@@ -25,9 +25,9 @@ from agents.evaluation.contenders import (
 )
 from agents.evaluation.endpoint import EndpointAnswerer
 from agents.evaluation.rows import Row, RowKey, RunRows, measure
-from agents.evaluation.scoring import Together
 from agents.evaluation.tasks import Task
 from agents.evaluation.transfer import Known
+from agents.judge.grader import Together
 from agents.progress import ProgressEvent
 from agents.task_force.collective import aids_of
 from agents.task_force.field import (

@@ -9,12 +9,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import Any, Protocol
+from typing import Any
 
 from agents.chat.client import ChatClient, Place
 from agents.chat.structured import Completion
 from agents.errors import AnsweringError, SandboxError
-from agents.judge.examiner import Scorer
+from agents.judge.grader import Scorer
 from agents.sandbox import Score, Submission
 from agents.task_force.ballot import normalise
 from memory.hashing import json_hash
@@ -125,16 +125,6 @@ class _Pending:
     )
 
 
-class Together(Scorer, Protocol):
-    """A sandbox that scores many submissions in one process too."""
-
-    async def score_together(
-        self, code: str, submissions: Sequence[Submission]
-    ) -> list[float] | None:
-        """Score submissions of one program; None if one of them fails."""
-        ...
-
-
 def gym_program(dataset: str, entries: Sequence[Mapping[str, Json]]) -> str:
     """The program that scores answers to entries of a dataset, which it calls "0", "1" and on."""
     numbered = {str(place): entry for place, entry in enumerate(entries)}
@@ -177,6 +167,12 @@ class TaskScorer:
         if rule["score"] == "rated":
             return [await self._rated(rule, text) for text in texts]
         return await self._gym(rule["score"], submissions)
+
+    async def score_together(
+        self, code: str, submissions: Sequence[Submission]
+    ) -> list[float] | None:
+        """None: a task has one answer at a time, and tasks go to the sandbox together."""
+        return None
 
     async def _rated(self, rule: dict[str, str], text: str) -> Score:
         if self._chat is None:

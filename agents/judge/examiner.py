@@ -15,7 +15,7 @@ from typing import Protocol
 from agents.context import ReadContext, RunContext
 from agents.families.items import Item
 from agents.judge.extraction import extract
-from agents.judge.grader import Failure, Grader, GradingResult, Scorer, VoteBook
+from agents.judge.grader import Failure, Grader, GradingResult, Together, VoteBook
 from agents.judge.rater import Rater
 from agents.sandbox import Fault
 from agents.sandbox.known_scores import KnownScores
@@ -29,7 +29,7 @@ from memory.records import Answer, ChatMessage, Reply
 from memory.spans import span
 from memory.store.shared import SharedBook
 
-__all__ = ["Answerer", "Examiner", "GradeBook", "Item", "Result", "Scorer", "family_outcome"]
+__all__ = ["Answerer", "Examiner", "GradeBook", "Item", "Result", "Together", "family_outcome"]
 
 
 class Answerer(Protocol):
@@ -89,7 +89,7 @@ class Examiner:
         self,
         store: GradeBook,
         broker: Answerer,
-        sandbox: Scorer,
+        sandbox: Together,
         render: Callable[[str], Sequence[ChatMessage]],
         settings: JudgeSettings,
         seed: int = 0,

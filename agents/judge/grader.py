@@ -17,6 +17,7 @@ from agents.families.items import Item
 from agents.judge.rater import Rater
 from agents.judge.votes import agreement, majority
 from agents.sandbox import Fault, Score, Submission
+from agents.sandbox.base import HELPERS
 from agents.sandbox.known_scores import KnownScores
 from memory.hashing import json_hash
 from memory.records import Answer, Grade
@@ -27,10 +28,20 @@ CODE_VOTE = 0
 
 
 class Scorer(Protocol):
-    """The part of the sandbox that grading needs."""
+    """A sandbox that scores each submission in a process of its own."""
 
     async def score(self, code: str, submissions: Sequence[Submission]) -> list[Score]:
         """Score submissions to one family."""
+        ...
+
+
+class Together(Scorer, Protocol):
+    """The part of the sandbox that grading needs: it scores many in one process too."""
+
+    async def score_together(
+        self, code: str, submissions: Sequence[Submission]
+    ) -> list[float] | None:
+        """Score submissions to one family; None if one of them fails."""
         ...
 
 
@@ -79,7 +90,7 @@ class Grader:
     def __init__(
         self,
         store: VoteBook,
-        sandbox: Scorer,
+        sandbox: Together,
         rater: Rater | None = None,
         known: KnownScores | None = None,
     ) -> None:
@@ -127,7 +138,7 @@ class Grader:
         if unknown:
             try:
                 with span("grade", "score", family=family.code_hash, submissions=len(unknown)):
-                    scores = await self._sandbox.score(family.code, unknown)
+                    scores = await self._scores(family.code, unknown)
             except SandboxUnavailable:
                 # It would fail for every answer, and grades that are all missing help nobody.
                 raise
@@ -150,6 +161,17 @@ class Grader:
                 grades.append(_grade(_code_key(item, answer), answer, item.code_hash, passed))
         self._store.put_grades(grades)
         return verdicts
+
+    async def _scores(self, code: str, submissions: Sequence[Submission]) -> list[Score]:
+        """Scores, in a single process where that works: processes cost more than scoring.
+
+        The gates have seen that a scorer gives the same scores either way.
+        """
+        if len(submissions) > 1 and HELPERS not in code:
+            values = await self._sandbox.score_together(code, submissions)
+            if values is not None:
+                return [Score(value) for value in values]
+        return await self._sandbox.score(code, submissions)
 
     async def _rate(self, item: Item, answer: Answer) -> GradingResult:
         """Collect the votes on record and those that are still to be cast."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agents.errors import SandboxError
-from agents.judge.examiner import Examiner, Item, Result, Scorer, family_outcome
+from agents.judge.examiner import Examiner, Item, Result, Together, family_outcome
 from agents.sandbox import Fault, Sandbox, Score, Submission, open_sandbox
 from agents.settings import JudgeSettings, SandboxSettings
 from evolution.errors import EngineError
@@ -55,7 +55,9 @@ async def sandbox() -> AsyncIterator[Sandbox]:
     await opened.close()
 
 
-def examiner(store: RunStore, broker: ScriptedBroker, sandbox: Scorer, **settings: Any) -> Examiner:
+def examiner(
+    store: RunStore, broker: ScriptedBroker, sandbox: Together, **settings: Any
+) -> Examiner:
     return Examiner(store, broker, sandbox, render, JudgeSettings(**settings))
 
 

@@ -220,6 +220,9 @@ class CountingSandbox:
         assert all(isinstance(item, Submission) for item in submissions)
         return [Score(float(len(item.text.split()) >= 3)) for item in submissions]
 
+    async def score_together(self, code: str, submissions: Any) -> None:
+        """It scores each by itself."""
+
     async def close(self) -> None:
         pass
 
