@@ -82,6 +82,11 @@ class NamingSandbox(ScriptedSandbox):
             return [Score(None, Fault("crash", "KeyError")) for _ in submissions]
         return await super().score(code, submissions)
 
+    async def score_together(
+        self, code: str, submissions: Sequence[Submission]
+    ) -> list[float] | None:
+        return None if code in self.broken else await super().score_together(code, submissions)
+
     async def draw(self, code: str, seeds: Sequence[int], level: int) -> Any:
         drawn = await super().draw(code, seeds, level)
         number = code.rpartition("# ")[2][:1]
