@@ -212,13 +212,19 @@ class Run:
 
     @contextlib.contextmanager
     def collective(
-        self, size: int = 3, select: str = METHOD, *, progress: Progress = silent
+        self,
+        size: int = 3,
+        select: str = METHOD,
+        *,
+        greedy: bool = False,
+        progress: Progress = silent,
     ) -> Iterator[CollectiveSession]:
         """The task force of the run, with its models loaded until the block ends.
 
         Args:
-            size: N experts, chosen for Coverage on the history.
+            size: N voices, chosen for Coverage in the finals.
             select: how one of the N answers is chosen, as `acdc ask --select`.
+            greedy: whether N different experts answer greedily, in place of N voices.
             progress: called with what happens while models load.
 
         Raises:
@@ -237,20 +243,23 @@ class Run:
                 open_reading(self._place, self.config, progress)
             ) as context,
         ):
-            force = portal.call(Collective.open, context, size, select)
+            opening = partial(Collective.open, alone=greedy)
+            force = portal.call(opening, context, size, select)
             session = CollectiveSession(force, self.config.judge.max_tokens, portal)
             try:
                 yield session
             finally:
                 session.close()
 
-    def ask(self, question: str, size: int = 3, select: str = METHOD) -> CollectiveAnswer:
+    def ask(
+        self, question: str, size: int = 3, select: str = METHOD, *, greedy: bool = False
+    ) -> CollectiveAnswer:
         """One question to the task force; `collective` keeps the models for several.
 
         Raises:
             AcdcError: as `collective`, or the question is empty.
         """
-        with self.collective(size, select) as collective:
+        with self.collective(size, select, greedy=greedy) as collective:
             return collective.ask(question)
 
     def evaluate(
@@ -259,6 +268,7 @@ class Run:
         sizes: Sequence[int] = (1, 3, 8),
         *,
         baselines: bool = False,
+        greedy: bool = False,
         select: Sequence[str] = (),
         max_tokens: int | None = None,
         allow_unsafe_sandbox: bool = False,
@@ -270,6 +280,7 @@ class Run:
             tasks: a JSONL file of tasks, or tasks.
             sizes: values of N.
             baselines: whether baselines of equal budget are measured too.
+            greedy: whether N different experts, each greedily, are measured too.
             select: methods of best-of-N that need a judge, besides those that do not.
             max_tokens: of one answer; the run's own limit if None.
             allow_unsafe_sandbox: whether code that an LLM wrote may run without isolation.
@@ -292,13 +303,15 @@ class Run:
         for size in sizes:
             _at_least("sizes", size, 1)
         _at_least("max_tokens", max_tokens, 1)
-        plan = Plan(given, list(sizes), baselines, select, max_tokens)
+        plan = Plan(given, list(sizes), baselines, select, max_tokens, alone=greedy)
         work = partial(evaluate, unsafe=allow_unsafe_sandbox)
         with start_blocking_portal() as portal:
             rows = portal.call(work, [self._place], plan, progress)
         return report(rows, max_tokens)
 
-    def serve(self, port: int = 8100, size: int = 3, select: str = METHOD) -> None:
+    def serve(
+        self, port: int = 8100, size: int = 3, select: str = METHOD, *, greedy: bool = False
+    ) -> None:
         """Serve the task force as an OpenAI-compatible endpoint until it is interrupted.
 
         Raises:
@@ -308,7 +321,7 @@ class Run:
 
         from console.serving import ServeSettings, serve
 
-        settings = ServeSettings(size, select, port=port)
+        settings = ServeSettings(size, select, port=port, alone=greedy)
         if _in_event_loop():
             raise UsageError("serve blocks, and an event loop runs here: call it in another thread")
         asyncio.run(serve(self._place, settings, lambda *_: None))
@@ -407,32 +420,32 @@ class CollectiveSession:
 
     @property
     def members(self) -> list[str]:
-        """The experts that answer, the fittest first."""
+        """The experts that answer, the fittest first; one that is sampled may be there twice."""
         return [member.expert.id for member in self._force.members]
 
     def ask(
-        self, question: str, *, max_tokens: int | None = None, temperature: float = 0.0
+        self, question: str, *, max_tokens: int | None = None, temperature: float | None = None
     ) -> CollectiveAnswer:
         """Let every member answer, and choose one answer.
 
         Args:
             question: what to ask.
             max_tokens: of each answer; by default as when the experts were graded.
-            temperature: 0 is greedy.
+            temperature: of all members, 0 is greedy; by default every voice answers at its own.
 
         Raises:
             AcdcError: the question is empty, the block that opened the session has ended, a value
                 is out of its range, or an endpoint fails.
         """
-        from memory.records import Sampling
+        from agents.task_force.collective import Manner
 
         if self._portal is None:
             raise UsageError("this collective is closed: ask inside its `with` block")
         _at_least("max_tokens", max_tokens, 1)
         _at_least("temperature", temperature, 0)
         limit = self._max_tokens if max_tokens is None else max_tokens
-        sampling = Sampling(max_tokens=limit, temperature=temperature)
-        return self._portal.call(self._force.ask, question, sampling)
+        manner = Manner(max_tokens=limit, temperature=temperature)
+        return self._portal.call(self._force.ask, question, manner)
 
 
 def _in_event_loop() -> bool:

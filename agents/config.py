@@ -8,6 +8,7 @@ from agents.chat.endpoints import EndpointsSettings
 from agents.settings import (
     AnsweringSettings,
     CalibrationSettings,
+    FinalsSettings,
     GateSettings,
     JudgeSettings,
     PoolSettings,
@@ -45,6 +46,7 @@ class RunConfig(Settings):
     gates: GateSettings = GateSettings()
     calibration: CalibrationSettings = CalibrationSettings()
     judge: JudgeSettings = JudgeSettings()
+    finals: FinalsSettings = FinalsSettings()
     answering: AnsweringSettings = AnsweringSettings()
     sandbox: SandboxSettings = SandboxSettings()
     endpoints: EndpointsSettings = EndpointsSettings()

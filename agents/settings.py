@@ -178,6 +178,33 @@ class JudgeSettings(Settings):
         return Sampling(temperature=self.temperature, top_p=self.top_p, max_tokens=self.max_tokens)
 
 
+class FinalsSettings(Settings):
+    """The finals at the end of a run, on whose fresh instances the task force is chosen."""
+
+    experts: int = Field(
+        default=4,
+        ge=0,
+        description="bred experts of the archive that are examined, the fittest; base, seeds and "
+        "their merge always are",
+    )
+    instances: int = Field(default=2, ge=1, description="fresh instances of each generative family")
+    samples: int = Field(
+        default=2,
+        ge=0,
+        description="sampled answers to each instance, beside the greedy one; with 0 all voices "
+        "are greedy",
+    )
+    temperature: float = Field(
+        default=0.7, gt=0.0, description="of sampled answers, here and in the task force"
+    )
+    families: int = Field(
+        default=40,
+        ge=1,
+        description="families that ask at most; of a longer history the active ones, and others "
+        "drawn by lot",
+    )
+
+
 class ScientistSettings(Settings):
     """How a scientist works on one assignment."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from agents.errors import TaskFileError
 from agents.evaluation.bench import Bench
-from agents.evaluation.contenders import Line, Voice, contenders
+from agents.evaluation.contenders import Line, Seat, contenders
 from agents.evaluation.tasks import GymDataset, Task, read_tasks
 from agents.evaluation.transfer import Known, subjects_of
 from agents.offline.catalogue import entry_of
@@ -155,14 +155,14 @@ async def best_seed_shares(folder: RunFolder, tasks: list[Task], place: Path) ->
         open_scoring(context) as sandbox,
     ):
         seeds = [expert.id for expert in context.store.experts(0) if expert.is_seed]
-        field = contenders(context, {name: context.store.skills(name) for name in seeds})
-        lines = [Line(each.name, (Voice(each),)) for each in field]
+        field = contenders(context, seeds)
+        lines = [Line(each.name, (Seat(each),)) for each in field]
         with RunStore.open(place) as book:
             bench = Bench(context, book, sandbox, tasks, context.config.judge.max_tokens)
             await bench.answer_all(lines)
     best: dict[str, float] = {}
     for each in lines:
-        sheet = bench.sheet(each.voices[0])
+        sheet = bench.sheet(each.seats[0])
         for generator in {task.cluster for task in tasks}:
             passed = [bool(sheet[t.id].passed) for t in tasks if t.cluster == generator]
             best[generator] = max(best.get(generator, 0.0), sum(passed) / len(passed))

@@ -25,7 +25,7 @@ from console.run.folder import RunFolder
 from console.run.reading import open_reading, open_scoring
 from evolution.breeding.breed import breed
 from evolution.genome.genome import Genome
-from memory.records import Skills
+from memory.records import Skills, rate_of
 from memory.store import RunStore
 
 CROSSOVERS = ("slerp", "linear", "task_arithmetic", "split_slerp", "uniform_layers")
@@ -53,10 +53,11 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             bench = Bench(context, store, sandbox, [], context.config.judge.max_tokens)
             families = history_of(context.store)
 
-            async def grade(name: str, genome: Genome) -> Skills:
-                return (await bench.history(name, bank.genome_id(genome), genome, families)).skills
+            async def grade(genome: Genome) -> Skills:
+                skills = await bench.history(bank.genome_id(genome), genome, families)
+                return {family: 2 * rate_of(skill) > 1 for family, skill in skills.items()}
 
-            alone = {name: await grade(name, genome) for name, genome in seeds.items()}
+            alone = {name: await grade(genome) for name, genome in seeds.items()}
             rows = [{"name": name} | summary([skills], alone) for name, skills in alone.items()]
             for crossover in options.crossovers:
                 settings = context.config.breeding.model_copy(
@@ -67,7 +68,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
                     breed(bank, pair, rng_seed, settings).genome
                     for rng_seed, pair in zip(range(options.children), pairs, strict=False)
                 ]
-                found = [await grade(crossover, child) for child in children]
+                found = [await grade(child) for child in children]
                 rows.append({"name": crossover} | summary(found, alone))
     return {"bench": "operators", "machine": describe_machine(), "rows": rows, "goals": []}
 

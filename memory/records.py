@@ -234,6 +234,33 @@ class Outcome(Record):
     passes: int = Field(ge=0)
     asked: int = Field(ge=1)
 
+    @property
+    def voice(self) -> Voice:
+        """Who answered, and how."""
+        return Voice(self.expert, self.temperature)
+
+
+class Voice(NamedTuple):
+    """An expert at a temperature: what answers in a task force.
+
+    Attributes:
+        expert: id of the expert.
+        temperature: at which it answers; 0 is greedy.
+    """
+
+    expert: str
+    temperature: float = 0.0
+
+    @property
+    def greedy(self) -> bool:
+        """Whether it always gives the same answer."""
+        return self.temperature == 0.0
+
+    @property
+    def label(self) -> str:
+        """How a person reads it: `g3-1`, or `g3-1 at 0.7`."""
+        return self.expert if self.greedy else f"{self.expert} at {self.temperature:g}"
+
 
 class LevelRate(Record):
     """What the trial panel answered at one level of a drafted family.

@@ -6,15 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agents.context import ReadContext
-from agents.evaluation.contenders import Contender, Line, Voice
+from agents.evaluation.contenders import Contender, Line, Seat
 from agents.evaluation.scoring import TaskScorer
 from agents.evaluation.tasks import Task
-from agents.families.items import items_of
-from agents.judge.examiner import Answerer, Examiner, GradeBook, Result, Together, family_outcome
+from agents.families.items import Item, items_of
+from agents.judge.examiner import Examiner, GradeBook, Together, rater_of
+from agents.judge.instances import fresh_items
+from agents.judge.node import skill_of
 from agents.progress import ProgressEvent
+from agents.settings import JudgeSettings
+from agents.task_force.field import finals_of, history_of
+from agents.task_force.finals import FIRST_SAMPLE, SEED, as_voice, by_family, outcomes
 from evolution.genome.genome import Genome
+from evolution.selection import Standing
 from memory.randomness import derive_seed
-from memory.records import Answer, Family
+from memory.records import FINALS, Answer, Family, Skill, Voice
 
 CHUNK = 64
 """Tasks that are answered and kept together: what an interruption can cost."""
@@ -34,7 +40,7 @@ class TaskOutcome:
 
 
 Sheet = Mapping[str, TaskOutcome]
-"""Task id -> what one voice made of it."""
+"""Task id -> what one seat made of it."""
 
 
 class Bench:
@@ -66,51 +72,83 @@ class Bench:
         self._sandbox = sandbox
         self._scorer = TaskScorer(sandbox, chat)
         self._sheets: dict[tuple[str, float, int], Sheet] = {}
+        self._finals = finals_of(context.store)
 
     async def answer_all(self, lines: Sequence[Line]) -> None:
-        """Let every voice of some lines answer; voices that several lines share answer once."""
+        """Let every seat of some lines answer; those that several lines share answer once."""
         samples: dict[tuple[str, float], tuple[Contender, int]] = {}
-        for voice in (voice for line in lines for voice in line.voices):
-            key = (voice.contender.genome_id, voice.temperature)
+        for seat in (seat for line in lines for seat in line.seats):
+            key = (seat.contender.genome_id, seat.temperature)
             known = samples[key][1] if key in samples else 0
-            samples[key] = (voice.contender, max(known, voice.sample + 1))
+            samples[key] = (seat.contender, max(known, seat.sample + 1))
         total = sum(count for _, count in samples.values()) * len(self.tasks)
         done = 0
         for (_, temperature), (contender, count) in samples.items():
             for sample in range(count):
-                await self._sit(Voice(contender, temperature, sample))
+                await self._sit(Seat(contender, temperature, sample))
                 done += len(self.tasks)
                 label = f"evaluate: {contender.name}"
                 self.context.progress(ProgressEvent("step", label, done, total))
 
-    def sheet(self, voice: Voice) -> Sheet:
-        """What a voice answered; `answer_all` comes first."""
-        return self._sheets[_place(voice)]
+    def sheet(self, seat: Seat) -> Sheet:
+        """What was answered at a seat; `answer_all` comes first."""
+        return self._sheets[_place(seat)]
+
+    async def standing(self, contender: Contender, temperature: float = 0.0) -> Standing:
+        """What somebody whom the run does not know passes of what its forces are chosen on.
+
+        Args:
+            contender: who.
+            temperature: at which it answers; without finals there are only greedy voices.
+        """
+        if not self._finals:
+            history = history_of(self.context.store)
+            skills = await self.history(contender.genome_id, contender.genome, history)
+            return Standing.graded({contender.name: skills})
+        judge, finals = self.context.config.judge, self.context.config.finals
+        voice = Voice(contender.name, temperature)
+        if voice.greedy:
+            examiner = await self._run_examiner(as_voice(judge, 0.0, 1))
+        else:
+            settings = as_voice(judge, temperature, finals.samples)
+            examiner = await self._run_examiner(settings, SEED, FIRST_SAMPLE)
+        asked = {f.id: fresh_items(self.context, f, FINALS) for f in self._finals}
+        items = [item for family in self._finals for item in asked[family.id]]
+        results = await examiner.examine(contender.genome_id, contender.genome, items)
+        found = by_family(self._finals, asked, results)
+        return Standing.heard(
+            each for name, graded in found.items() for each in outcomes(voice, name, graded)
+        )
 
     async def history(
-        self, name: str, genome_id: str, genome: Genome, families: Sequence[Family]
-    ) -> Contender:
-        """Grade a genome that the run does not know on its history, as the run grades."""
-        examiner = await self._examiner(self._sandbox, self.context.config.judge.temperature, 0)
-        items = [item for family in families for item in items_of(family)]
-        results = await examiner.examine(genome_id, genome, items)
-        by_code: dict[str, list[Result]] = {}
-        for result in results:
-            by_code.setdefault(result.item.code_hash, []).append(result)
-        skills = {}
-        for family in families:
-            outcome = family_outcome(by_code[family.code_hash])
-            if outcome is not None:
-                skills[family.id] = outcome
-        return Contender(name, genome_id, genome, skills)
+        self, genome_id: str, genome: Genome, families: Sequence[Family]
+    ) -> dict[str, Skill | bool]:
+        """Grade a genome that the run does not know on families, as the run grades.
 
-    async def _sit(self, voice: Voice) -> None:
-        if _place(voice) in self._sheets:
+        Generative ones ask what they asked last before the finals.
+        """
+        asked = {family.id: self._last_asked(family) for family in families}
+        items = [item for family in families for item in asked[family.id]]
+        examiner = await self._run_examiner(self.context.config.judge)
+        results = await examiner.examine(genome_id, genome, items)
+        skills: dict[str, Skill | bool] = {}
+        by_name = by_family(families, asked, results)
+        for family in families:
+            skill = skill_of(family, by_name[family.id])
+            if skill is not None:
+                skills[family.id] = skill
+        return skills
+
+    def _last_asked(self, family: Family) -> list[Item]:
+        fresh = self.context.store.instances(family.id)
+        last = max((each.period for each in fresh if each.period != FINALS), default=None)
+        return items_of(family) if last is None else fresh_items(self.context, family, last)
+
+    async def _sit(self, seat: Seat) -> None:
+        if _place(seat) in self._sheets:
             return
-        contender = voice.contender
-        examiner = await self._examiner(
-            self._scorer, voice.temperature, voice.sample, contender.answerer
-        )
+        contender = seat.contender
+        examiner = await self._task_examiner(seat)
         sheet: dict[str, TaskOutcome] = {}
         for start in range(0, len(self.tasks), CHUNK):
             chunk = self.tasks[start : start + CHUNK]
@@ -118,31 +156,46 @@ class Bench:
             results = await examiner.examine(contender.genome_id, contender.genome, items)
             for task, result in zip(chunk, results, strict=True):
                 sheet[task.id] = TaskOutcome(result.answer, result.passed)
-        self._sheets[_place(voice)] = sheet
+        self._sheets[_place(seat)] = sheet
 
-    async def _examiner(
-        self,
-        scorer: Together,
-        temperature: float,
-        sample: int,
-        answerer: Answerer | None = None,
+    async def _run_examiner(
+        self, settings: JudgeSettings, seed: int | None = None, first: int = 0
     ) -> Examiner:
+        """Asks and grades what the run has asked."""
         context = self.context
-        update = {"temperature": temperature, "samples": 1}
-        if scorer is self._scorer:
-            update["max_tokens"] = self._max_tokens
-        else:
-            update["samples"] = context.config.judge.samples
         return Examiner(
             self._book,
-            answerer or await context.population.broker(),
-            scorer,
+            await context.population.broker(),
+            self._sandbox,
+            context.render_question,
+            settings,
+            seed=_seed(0) if seed is None else seed,
+            rater=rater_of(context),
+            first=first,
+        )
+
+    async def _task_examiner(self, seat: Seat) -> Examiner:
+        """Asks and grades held-out tasks."""
+        context = self.context
+        update = {
+            "temperature": seat.temperature,
+            "samples": 1,
+            "max_tokens": self._max_tokens,
+        }
+        return Examiner(
+            self._book,
+            seat.contender.answerer or await context.population.broker(),
+            self._scorer,
             context.render_question,
             context.config.judge.model_copy(update=update),
-            seed=derive_seed(0, 0, "evaluate", sample),
-            logprobs=scorer is self._scorer,
+            seed=_seed(seat.sample),
+            logprobs=True,
         )
 
 
-def _place(voice: Voice) -> tuple[str, float, int]:
-    return (voice.contender.genome_id, voice.temperature, voice.sample)
+def _seed(sample: int) -> int:
+    return derive_seed(0, 0, "evaluate", sample)
+
+
+def _place(seat: Seat) -> tuple[str, float, int]:
+    return (seat.contender.genome_id, seat.temperature, seat.sample)

@@ -7,20 +7,20 @@ for both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from agents.context import ReadContext
 from agents.errors import AnsweringError
 from agents.evaluation.bench import Bench
-from agents.evaluation.contenders import Contender, Line, Voice, contenders
+from agents.evaluation.contenders import Line, Seat, contenders
 from agents.evaluation.intervals import Interval, cluster_bootstrap
 from agents.evaluation.tasks import Task
 from agents.families.items import Item, all_asked
 from agents.judge.grader import Together
-from agents.task_force.field import eligible, force_in, history_of
+from agents.task_force.field import force_in, history_of
 from memory.hashing import json_hash
-from memory.records import Answer, Family, Skills
+from memory.records import Answer, Family
 from memory.store import RunStore
 
 
@@ -92,7 +92,7 @@ class Comparison:
 
 
 def members_of(store: RunStore, expert: str | None, n: int) -> list[str]:
-    """The expert that is named, or the force of n.
+    """The expert that is named, or the force of n different experts, who answer greedily.
 
     Raises:
         StoreError: there is no such expert.
@@ -100,7 +100,7 @@ def members_of(store: RunStore, expert: str | None, n: int) -> list[str]:
     """
     if expert is not None:
         return [store.expert(expert).id]
-    force = list(force_in(store, n).experts)
+    force = [voice.expert for voice in force_in(store, n, alone=True).voices]
     if len(force) < n:
         raise AnsweringError(
             f"the run has {len(force)} graded experts, fewer than -n {n}; name a smaller -n"
@@ -124,12 +124,10 @@ def stored(store: RunStore, members: Sequence[str]) -> dict[str, tuple[Question,
             for name in members:
                 answers = {i.instance: sheets[name].get(i.instance_hash) for i in asked}
                 said = [(number, answer.extracted) for number, answer in answers.items() if answer]
+                passed = _verdict(store, answers.values())
                 if not family.generative:
-                    passed = skills[name].get(family.id)
-                else:
-                    answer = answers[asked[0].instance]
-                    passed = None if answer is None else store.verdict(answer.key)
-                given.append((name, _numbered(said), passed))
+                    passed = skills[name].get(family.id, passed)
+                given.append((name, _numbered(said, family), passed))
             found[json_hash([item.instance_hash for item in asked])] = (
                 _question(family, asked),
                 Answered.of(given),
@@ -141,15 +139,21 @@ def _question(family: Family, asked: Sequence[Item]) -> Question:
     return Question(
         id=f"{family.id} {asked[0].instance}" if family.generative else family.id,
         generator=family.id,
-        text=_numbered([(item.instance, item.instructions) for item in asked]),
-        reference=_numbered([(item.instance, item.reference) for item in asked]),
+        text=_numbered([(item.instance, item.instructions) for item in asked], family),
+        reference=_numbered([(item.instance, item.reference) for item in asked], family),
     )
 
 
-def _numbered(texts: Sequence[tuple[str, str]]) -> str:
-    """Texts by the numbers of their instances; a single one is clear without."""
-    if len(texts) == 1:
-        return texts[0][1]
+def _verdict(store: RunStore, answers: Iterable[Answer | None]) -> bool | None:
+    """Whether all answers are right; None where that is not known."""
+    graded = [None if answer is None else store.verdict(answer.key) for answer in answers]
+    return False if False in graded else (None if None in graded else True)
+
+
+def _numbered(texts: Sequence[tuple[str, str]], family: Family) -> str:
+    """Texts of a closed family by the numbers of its instances; else there is a single one."""
+    if family.generative:
+        return "".join(text for _, text in texts)
     return "\n".join(f"({number}) {text}" for number, text in texts)
 
 
@@ -174,12 +178,10 @@ async def answered(
     Raises:
         EngineError: the experts cannot be loaded.
     """
-    known: Mapping[str, Skills] = eligible(context.store)
-    field: list[Contender] = contenders(context, {name: known.get(name, {}) for name in members})
-    line = Line("compare", tuple(Voice(member) for member in field))
+    line = Line("compare", tuple(Seat(each) for each in contenders(context, members)))
     bench = Bench(context, book, sandbox, tasks, max_tokens or context.config.judge.max_tokens)
     await bench.answer_all([line])
-    sheets = [(voice.contender.name, bench.sheet(voice)) for voice in line.voices]
+    sheets = [(seat.contender.name, bench.sheet(seat)) for seat in line.seats]
     found = {}
     for task in tasks:
         given = []

@@ -16,7 +16,9 @@ from agents.evaluation.tasks import Task
 from agents.evaluation.transfer import DISTANCES, Distance
 from agents.task_force.ballot import Ballot, CandidateAnswer
 from agents.task_force.methods import Aids, Method, lacking, select
+from evolution.selection import Standing
 from memory.hashing import text_hash
+from memory.records import Voice
 
 RowKey = tuple[str, int]
 """Name and N of a row."""
@@ -30,6 +32,7 @@ class Row:
         solved: task id -> at least one of the N answers is right (Coverage).
         chosen: method -> task id -> the answer that it chose is right.
         experts: who answered.
+        temperatures: at which each of them answered; empty where that is not known.
         sampling: how tokens were drawn, in words.
         tokens: generated; `tokens_in` read.
         seconds: of the engine, shares of batches added up.
@@ -46,6 +49,7 @@ class Row:
     tokens_in: int
     seconds: float
     ungraded: int
+    temperatures: tuple[float, ...] = ()
 
     @property
     def place(self) -> RowKey:
@@ -86,16 +90,18 @@ class RunRows:
         return replace(self, clusters=kept)
 
 
-async def measure(bench: Bench, line: Line, methods: Sequence[Method], aids: Aids) -> Row:
+async def measure(
+    bench: Bench, line: Line, methods: Sequence[Method], aids: Aids, standing: Standing
+) -> Row:
     """Read off a row, and choose one answer per task by each method."""
-    sheets = [bench.sheet(voice) for voice in line.voices]
-    names = tuple(voice.contender.name for voice in line.voices)
-    fitness = [voice.contender.fitness for voice in line.voices]
+    sheets = [bench.sheet(seat) for seat in line.seats]
+    voices = [seat.voice for seat in line.seats]
+    fitness = [standing.fitness(voice) for voice in voices]
     # The fittest first: that is the order in which ties fall.
     order = sorted(range(line.n), key=lambda place: -fitness[place])
     solved, votes = {}, []
     for task in bench.tasks:
-        said = [(names[p], fitness[p], sheets[p][task.id]) for p in order]
+        said = [(voices[p], fitness[p], sheets[p][task.id]) for p in order]
         solved[task.id] = any(outcome.passed for _, _, outcome in said)
         heard = [entry for entry in said if entry[2].answer is not None]
         if heard:
@@ -117,20 +123,21 @@ async def measure(bench: Bench, line: Line, methods: Sequence[Method], aids: Aid
         n=line.n,
         solved=solved,
         chosen=chosen,
-        experts=names,
+        experts=tuple(voice.expert for voice in voices),
         sampling=line.sampling,
         tokens=sum(reply.tokens_out for reply in replies),
         tokens_in=sum(reply.tokens_in for reply in replies),
         seconds=sum(reply.seconds for reply in replies),
         ungraded=sum(outcome.passed is None for outcome in outcomes),
+        temperatures=tuple(voice.temperature for voice in voices),
     )
 
 
-def _ballot(task: Task, said: Sequence[tuple[str, float, TaskOutcome]]) -> Ballot:
+def _ballot(task: Task, said: Sequence[tuple[Voice, float, TaskOutcome]]) -> Ballot:
     candidates = []
-    for name, fitness, outcome in said:
+    for voice, fitness, outcome in said:
         assert outcome.answer is not None
-        candidates.append(CandidateAnswer.of(name, outcome.answer.reply, fitness))
+        candidates.append(CandidateAnswer.of(voice, outcome.answer.reply, fitness))
     return Ballot(task.instructions, tuple(candidates), seed=int(text_hash(task.id), 16))
 
 

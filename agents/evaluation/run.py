@@ -13,15 +13,14 @@ from agents.errors import AnsweringError
 from agents.evaluation.bench import Bench
 from agents.evaluation.chance import guesses
 from agents.evaluation.contenders import (
+    Company,
     Contender,
     Line,
     big_model_line,
     contenders,
-    founding_merge,
     merge_lines,
     own_lines,
     random_contenders,
-    random_lines,
     seed_lines,
 )
 from agents.evaluation.endpoint import EndpointAnswerer
@@ -31,10 +30,18 @@ from agents.evaluation.transfer import Known
 from agents.judge.grader import Together
 from agents.progress import ProgressEvent
 from agents.task_force.collective import aids_of
-from agents.task_force.field import eligible, history_of
+from agents.task_force.field import (
+    finals_of,
+    founding_merge,
+    history_of,
+    require_field,
+    resampled_seeds,
+    standing_of,
+)
 from agents.task_force.methods import Aids, Method, lacking, method_named, methods
 from agents.task_force.routing import open_router
-from memory.records import Expert, Family
+from evolution.selection import Standing
+from memory.records import Expert, Voice
 from memory.store import RunStore
 
 
@@ -49,6 +56,7 @@ class Plan:
         select: methods of best-of-N beside those that need no judge.
         max_tokens: of one answer; None takes the run's own.
         big_model: an endpoint to compare with, None for none.
+        alone: whether forces of different experts, each greedily, are measured as well.
     """
 
     tasks: Sequence[Task]
@@ -57,6 +65,7 @@ class Plan:
     select: Sequence[str] = ()
     max_tokens: int | None = None
     big_model: EndpointSettings | None = None
+    alone: bool = False
 
 
 async def evaluate_run(
@@ -74,21 +83,20 @@ async def evaluate_run(
     bench = Bench(context, book, sandbox, plan.tasks, longest)
     trivial = context.config.gates.trivial_answers
     guessed = await guesses(sandbox, book, plan.tasks, trivial)
-    lines, everybody, left_out = await _lines(bench, plan)
+    lines, company, left_out = await _lines(bench, plan)
     async with AsyncExitStack() as stack:
         if plan.big_model is not None:
             answerer = EndpointAnswerer(book, plan.big_model)
             stack.push_async_callback(answerer.close)
             lines.append(await big_model_line(context, answerer))
         await bench.answer_all(lines)
-    router = open_router(context, {c.name: c.skills for c in everybody})
-    aids = dataclasses.replace(aids, router=router)
+    aids = dataclasses.replace(aids, router=open_router(context, company.standing))
     rows: dict[RowKey, Row] = {}
     for line in lines:
         context.progress(
             ProgressEvent("step", f"choose: {line.name} {line.n}", len(rows), len(lines))
         )
-        row = await measure(bench, line, chosen if line.n > 1 else [], aids)
+        row = await measure(bench, line, chosen if line.n > 1 else [], aids, company.standing)
         rows[row.place] = row
     distances = Known.of(history_of(context.store)).distances(plan.tasks)
     clusters = {task.id: task.cluster for task in plan.tasks}
@@ -108,55 +116,75 @@ def _methods(wanted: Sequence[str], aids: Aids) -> list[Method]:
     return list({method.name: method for method in [*free, *extra]}.values())
 
 
-async def _lines(bench: Bench, plan: Plan) -> tuple[list[Line], list[Contender], dict[str, str]]:
-    """Everybody who is compared, chosen on the history; and which rows there cannot be, and why."""
+async def _lines(bench: Bench, plan: Plan) -> tuple[list[Line], Company, dict[str, str]]:
+    """All rows, chosen on what the run has asked; and which there cannot be, and why.
+
+    Raises:
+        AnsweringError: nobody was graded.
+    """
     context = bench.context
-    history = history_of(context.store)
-    field = contenders(context, eligible(context.store))
+    company = _own(context)
+    own = list(company.by_name)
     sizes = sorted(set(plan.sizes))
-    lines = own_lines(context, field, history, sizes)
+    lines = own_lines(context, company, sizes, alone=plan.alone)
     if not plan.baselines:
-        return lines, field, {}
-    seeds = [c for c in field if context.store.expert(c.name).is_seed]
-    experts = [c for c in seeds if context.store.expert(c.name).operator != "base"]
-    lines += seed_lines(seeds, experts or seeds, history, sizes)
-    everybody, left_out = list(field), dict[str, str]()
-    merge = await _merged_once(bench, field, history)
+        return lines, company, {}
+    seeds = [name for name in own if context.store.expert(name).is_seed]
+    experts = [name for name in resampled_seeds(context.store) if name in seeds]
+    lines += seed_lines(company, seeds, experts, sizes)
+    left_out = dict[str, str]()
+    merge = founding_merge(context.store)
     if isinstance(merge, str):
         left_out["merge_once"] = merge
     else:
-        lines += merge_lines(merge, experts or seeds, history, sizes)
-        everybody += [] if merge in field else [merge]
+        company = await _with_merge(bench, company, merge)
+        lines += merge_lines(company, merge.id, experts, sizes)
     unbred = {expert.id for expert in context.store.experts(0) if _needs_no_evolution(expert)}
-    randoms = await _randoms(bench, len(context.store.experts()) - len(unbred), history)
-    drawn_from = [c for c in field if c.name in unbred] + randoms
-    return lines + random_lines(drawn_from, history, sizes), [*everybody, *randoms], left_out
+    drawn, standing = await _randoms(bench, len(context.store.experts()) - len(unbred))
+    among = [name for name in own if name in unbred] + [contender.name for contender in drawn]
+    company = company.joined(drawn, standing)
+    lines += company.forces("random_genomes", among, sizes, experts)
+    return lines, company, left_out
+
+
+def _own(context: ReadContext) -> Company:
+    """Everybody of a run who may be in its force."""
+    standing = standing_of(context.store)
+    require_field(standing, context.folder)
+    names = dict.fromkeys(voice.expert for voice in standing.marks)
+    own = {each.name: each for each in contenders(context, names)}
+    return Company(own, standing, context.config.finals.temperature)
 
 
 def _needs_no_evolution(founder: Expert) -> bool:
     return founder.is_seed or founder.is_merge
 
 
-async def _merged_once(
-    bench: Bench, field: Sequence[Contender], history: Sequence[Family]
-) -> Contender | str:
-    """The merge with which the run began, or why there is none."""
+async def _with_merge(bench: Bench, company: Company, merge: Expert) -> Company:
+    """The merge with which the run began is compared even if its answers were gibberish."""
+    if merge.id in company.by_name:
+        return company
+    [contender] = contenders(bench.context, [merge.id])
+    return company.joined([contender], await bench.standing(contender))
+
+
+async def _randoms(bench: Bench, count: int) -> tuple[list[Contender], Standing]:
+    """As many random genomes as were bred, examined as those are.
+
+    All answer greedily. In the finals the best of them, as many as bred experts were there, are
+    sampled as well, and the others are out.
+    """
     context = bench.context
-    found = founding_merge(context.store)
-    if isinstance(found, str):
-        return found
-    known = [contender for contender in field if contender.name == found.id]
-    if known:
-        return known[0]
-    # In no field, for its answers are gibberish: it is a baseline all the same.
-    return await bench.history(found.id, found.genome_id, context.genome(found), history)
-
-
-async def _randoms(bench: Bench, count: int, history: Sequence[Family]) -> list[Contender]:
-    """Random genomes, graded on the history."""
-    drawn = await random_contenders(bench.context, count)
-    randoms = []
-    for done, (name, genome_id, genome) in enumerate(drawn):
-        bench.context.progress(ProgressEvent("step", f"history: {name}", done, len(drawn)))
-        randoms.append(await bench.history(name, genome_id, genome, history))
-    return randoms
+    drawn = await random_contenders(context, count)
+    standing = Standing()
+    for done, contender in enumerate(drawn):
+        context.progress(ProgressEvent("step", f"drawn: {contender.name}", done, len(drawn)))
+        standing = standing.joined(await bench.standing(contender))
+    if not finals_of(context.store):
+        return drawn, standing
+    finals = context.config.finals
+    best = sorted(drawn, key=lambda each: -standing.fitness(Voice(each.name)))[: finals.experts]
+    for contender in best if finals.samples else []:
+        context.progress(ProgressEvent("step", f"sampled: {contender.name}", 0, len(best)))
+        standing = standing.joined(await bench.standing(contender, finals.temperature))
+    return best, standing.among(each.name for each in best)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from agents.context import RunContext
+from agents.context import ReadContext, RunContext
 from agents.families.items import Item
 from agents.judge.extraction import extract
 from agents.judge.grader import Failure, Grader, GradingResult, Together, VoteBook
@@ -81,6 +81,8 @@ class Examiner:
         logprobs: whether answers carry log-probabilities; they change no answer.
         rater: grades answers to rated families; None where no model can.
         known: scores that are not to be computed again.
+        first: number of the first sample; answers of higher numbers are found after those of lower
+            ones where one answer of an expert is wanted.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Examiner:
         logprobs: bool = False,
         rater: Rater | None = None,
         known: KnownScores | None = None,
+        first: int = 0,
     ) -> None:
         self._store = store
         self._broker = broker
@@ -102,6 +105,7 @@ class Examiner:
         self._settings = settings
         self._seed = seed
         self._logprobs = logprobs
+        self._samples = range(first, first + settings.samples)
 
     async def examine(self, genome_id: str, genome: Genome, items: Sequence[Item]) -> list[Result]:
         """Let one expert answer items, and grade the answers.
@@ -110,9 +114,7 @@ class Examiner:
             One result per item, or `samples` consecutive ones, in the order of the items.
         """
         questions = [
-            self._question(genome_id, item, sample)
-            for item in items
-            for sample in range(self._settings.samples)
+            self._question(genome_id, item, sample) for item in items for sample in self._samples
         ]
         failures: dict[str, Failure] = {}
         answers = await self._answers(genome_id, genome, questions, failures)
@@ -254,7 +256,7 @@ class Result:
     agreement: float | None = None
 
 
-def rater_of(context: RunContext) -> Rater | None:
+def rater_of(context: ReadContext) -> Rater | None:
     """Who grades rated families; None while only the offline model could, which cannot."""
     if not context.has_rater:
         return None
@@ -262,15 +264,26 @@ def rater_of(context: RunContext) -> Rater | None:
     return Rater(context.chat, config.judge.votes, config.seed)
 
 
-async def examiner_of(context: RunContext) -> Examiner:
-    """An examiner in front of a run's engine."""
+async def examiner_of(
+    context: RunContext, settings: JudgeSettings | None = None, seed: int = 0, first: int = 0
+) -> Examiner:
+    """An examiner in front of a run's engine.
+
+    Args:
+        context: of the run.
+        settings: sampling, and how many samples per instance; the judge's if None.
+        seed: root of the seeds of sampling.
+        first: number of the first sample.
+    """
     store, shared = context.store, context.shared_answers
     return Examiner(
         store=store if shared is None else SharedBook(store, shared),
         broker=await context.population.broker(),
         sandbox=context.sandbox,
         render=context.render_question,
-        settings=context.config.judge,
+        settings=settings or context.config.judge,
+        seed=seed,
         rater=rater_of(context),
         known=context.known_scores,
+        first=first,
     )

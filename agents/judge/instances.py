@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agents.concurrency import all_of
-from agents.context import RunContext
+from agents.context import ReadContext, RunContext
 from agents.errors import FamilyFault
 from agents.families.items import Item, item_of, items_of
 from agents.families.lifecycle import move
@@ -22,7 +22,7 @@ ATTEMPTS = 3
 """So many times more seeds are tried for a family that repeats its questions."""
 
 
-def fresh_items(context: RunContext, family: Family, period: int) -> list[Item]:
+def fresh_items(context: ReadContext, family: Family, period: int) -> list[Item]:
     """What is asked of a family in a period: fresh instances, or the two of a closed family."""
     if not family.generative:
         return items_of(family)

@@ -168,7 +168,7 @@ def _write_outcome(
     if condemned is not None:
         move(context.store, family, "condemned", detail=str(condemned))
         return
-    skill = _skill(family, results)
+    skill = skill_of(family, results)
     if skill is not None:
         kept = period if family.generative else OWN
         context.store.set_skill(expert.id, family.id, skill, kept)
@@ -178,7 +178,7 @@ def _write_outcome(
         context.store.add_event(gap)
 
 
-def _skill(family: Family, results: Sequence[Result]) -> Skill | bool | None:
+def skill_of(family: Family, results: Sequence[Result]) -> Skill | bool | None:
     """Counts of the graded instances, or the verdict on a closed family; None if nothing is."""
     if not family.generative:
         return family_outcome(results)

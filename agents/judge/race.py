@@ -50,7 +50,7 @@ async def end_of_rung(
     limit, store = context.config.judge.racing, context.store
     if not limit or store.step_done(f"race-{asked}", generation):
         return
-    children = [each for each in competing if each.generation == generation]
+    children = [each for each in competing if each.generation == generation > 0]
     lost = await gibberish_experts(context, children)
     with store.once(f"race-{asked}", generation) as due:
         if not due:

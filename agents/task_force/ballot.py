@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from agents.judge.extraction import extract
-from memory.records import FinishReason, Reply, Token
+from memory.records import FinishReason, Reply, Token, Voice
 
 _NUMBER = re.compile(
     r"(?P<sign>-?)(?P<whole>0|[1-9]\d{0,2}(?:,\d{3})+|[1-9]\d*)(?P<fraction>\.\d+)?"
@@ -17,18 +17,19 @@ _NUMBER = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class CandidateAnswer:
-    """What one expert of the force said.
+    """What one voice of the force said.
 
     Attributes:
         text: the whole reply.
         extracted: the answer in it.
         tokens: length of the reply.
-        fitness: share of the history that the expert passes.
+        fitness: what the voice passes of that on which the force was chosen.
         logprob: mean log-probability of the reply's tokens, None where it was not asked for.
         certainty: self-certainty of the reply, likewise.
         tokens_in: length of the prompt.
         finish_reason: `stop` if the expert ended by itself, `length` at the token limit.
         spelled: the text token by token, None where it was not asked for.
+        temperature: at which the expert answered; 0 is greedy.
     """
 
     expert: str
@@ -41,12 +42,18 @@ class CandidateAnswer:
     tokens_in: int = 0
     finish_reason: FinishReason = "stop"
     spelled: tuple[Token, ...] | None = None
+    temperature: float = 0.0
+
+    @property
+    def voice(self) -> Voice:
+        """Who answered, and how."""
+        return Voice(self.expert, self.temperature)
 
     @classmethod
-    def of(cls, expert: str, reply: Reply, fitness: float = 0.0) -> CandidateAnswer:
+    def of(cls, voice: Voice, reply: Reply, fitness: float = 0.0) -> CandidateAnswer:
         """Read a reply."""
         return cls(
-            expert=expert,
+            expert=voice.expert,
             text=reply.text,
             extracted=extract(reply.text).answer,
             tokens=reply.tokens_out,
@@ -56,6 +63,7 @@ class CandidateAnswer:
             tokens_in=reply.tokens_in,
             finish_reason=reply.finish_reason,
             spelled=reply.tokens,
+            temperature=voice.temperature,
         )
 
 
@@ -64,7 +72,7 @@ class Ballot:
     """One question and N answers.
 
     Attributes:
-        candidates: the fittest expert first; of equals, the earlier wins.
+        candidates: the fittest voice first; of equals, the earlier wins.
         seed: of what a method draws, such as the order in which answers are shown.
     """
 
@@ -102,7 +110,7 @@ class Vote:
     """One vote.
 
     Attributes:
-        voter: an expert, or a judge and its turn, as in `chooser, pass 2`.
+        voter: a voice, or a judge and its turn, as in `chooser, pass 2`.
         candidate: place on the ballot; None for a judge that came to no verdict.
         weight: what it counts.
         note: what was decided, where a number does not say it.

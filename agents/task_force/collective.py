@@ -11,13 +11,13 @@ from agents.context import ReadContext
 from agents.errors import AnsweringError
 from agents.task_force.ballot import Ballot, CandidateAnswer, Vote
 from agents.task_force.chooser import ChatJudge
-from agents.task_force.field import eligible, force_in
+from agents.task_force.field import require_field, resampled_seeds, standing_of
 from agents.task_force.methods import Aids, Method, lacking, method_named, select
 from agents.task_force.reward_model import RewardModel
-from agents.task_force.routing import fitness_of, open_router
+from agents.task_force.routing import open_router
 from evolution.engines.base import Ask
 from memory.hashing import text_hash
-from memory.records import ChatMessage, Expert, Json, Reply, Sampling, Token
+from memory.records import ChatMessage, Expert, Json, Reply, Sampling, Token, Voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,10 @@ class CollectiveAnswer:
     Attributes:
         answer: the chosen extracted answer.
         chosen: the expert whose answer it is.
+        winner: place of that answer among all of them: an expert may have given several.
         method: how it was chosen.
         agreement: share of the N answers that are equal to it after normalisation.
-        answers: every candidate, fittest expert first.
+        answers: every candidate, fittest voice first.
         scores: what the method made of each candidate.
         votes: everything that went into the scores.
         seconds: wall clock, loading not counted.
@@ -37,6 +38,7 @@ class CollectiveAnswer:
 
     answer: str
     chosen: str
+    winner: int
     method: str
     agreement: float
     answers: tuple[CandidateAnswer, ...]
@@ -54,10 +56,40 @@ class CollectiveAnswer:
 
 @dataclass(frozen=True)
 class Member:
-    """An expert of the task force, and its fitness on the history."""
+    """A voice of the task force.
+
+    Attributes:
+        fitness: what it passes of that on which the force was chosen.
+        temperature: at which it answers unless somebody wants another one; 0 is greedy.
+    """
 
     expert: Expert
     fitness: float
+    temperature: float = 0.0
+
+    @property
+    def voice(self) -> Voice:
+        """Who answers, and how."""
+        return Voice(self.expert.id, self.temperature)
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How the members of a force are to answer.
+
+    Attributes:
+        max_tokens: of one answer.
+        temperature: of all of them; None lets every voice answer at its own.
+        top_p: of all of them; None stands for that of the run's judge.
+    """
+
+    max_tokens: int
+    temperature: float | None = None
+    top_p: float | None = None
+
+    def of(self, voice: Voice) -> Voice:
+        """The voice as it answers in this manner."""
+        return voice if self.temperature is None else Voice(voice.expert, self.temperature)
 
 
 class Collective:
@@ -65,7 +97,7 @@ class Collective:
 
     Args:
         context: the run.
-        members: who answers, the fittest first.
+        members: who answers, the fittest first; a sampled voice may be there several times.
         chosen: how one answer is chosen.
         aids: what the method needs.
     """
@@ -79,8 +111,16 @@ class Collective:
         self.aids = aids
 
     @classmethod
-    def open(cls, context: ReadContext, size: int, select_by: str) -> Collective:
+    def open(
+        cls, context: ReadContext, size: int, select_by: str, *, alone: bool = False
+    ) -> Collective:
         """The force of a size, and a method by its name.
+
+        Args:
+            context: the run.
+            size: N.
+            select_by: name of the method.
+            alone: whether N different experts answer greedily, in place of N voices.
 
         Raises:
             AnsweringError: the run has no graded experts, the method is unknown, or it lacks
@@ -91,9 +131,15 @@ class Collective:
         problem = lacking(chosen, aids)
         if problem is not None:
             raise AnsweringError(problem)
-        return cls(context, force_of(context, size), chosen, aids)
+        return cls(context, force_of(context, size, alone=alone), chosen, aids)
 
-    async def ask(self, question: str, sampling: Sampling) -> CollectiveAnswer:
+    def always_the_same(self, manner: Manner) -> bool:
+        """Whether all answer greedily, so that asking again gives nothing new."""
+        if manner.temperature is not None:
+            return manner.temperature == 0.0
+        return all(member.voice.greedy for member in self.members)
+
+    async def ask(self, question: str, manner: Manner) -> CollectiveAnswer:
         """Put one question, without a conversation around it.
 
         Raises:
@@ -101,13 +147,13 @@ class Collective:
         """
         if not question.strip():
             raise AnsweringError("the question is empty")
-        return await self.answer(question, self.context.render_question(question), sampling)
+        return await self.answer(question, self.context.render_question(question), manner)
 
     async def answer(
         self,
         question: str,
         chat: list[ChatMessage],
-        sampling: Sampling,
+        manner: Manner,
         seed: int = 0,
         stop: Sequence[str] = (),
         tokens: bool = False,
@@ -117,8 +163,9 @@ class Collective:
         Args:
             question: the question as judges and router see it.
             chat: what the experts see.
-            sampling: the same for all.
-            seed: of sampling, and of the order in which answers are shown to a judge.
+            manner: of answering.
+            seed: of sampling, to which each member adds its place; and of the order in which
+                answers are shown to a judge.
             stop: texts before which a reply ends; what an expert said behind one is not read.
             tokens: whether candidates carry their tokens, each with its log-probability.
         """
@@ -128,9 +175,10 @@ class Collective:
         async def one(place: int, member: Member) -> CandidateAnswer:
             genome = self.context.genome(member.expert)
             logprobs = "logprobs" in self.method.needs
-            ask = Ask([chat], sampling, [seed + place], logprobs, tokens)
+            voice = manner.of(member.voice)
+            ask = Ask([chat], self._sampling(voice, manner), [seed + place], logprobs, tokens)
             [reply] = await broker.answer(member.expert.genome_id, genome, ask)
-            return CandidateAnswer.of(member.expert.id, cut(reply, stop), member.fitness)
+            return CandidateAnswer.of(voice, cut(reply, stop), member.fitness)
 
         answers = await asyncio.gather(
             *(one(place, member) for place, member in enumerate(self.members))
@@ -141,12 +189,21 @@ class Collective:
         return CollectiveAnswer(
             answer=answers[choice.winner].extracted,
             chosen=answers[choice.winner].expert,
+            winner=choice.winner,
             method=self.method.name,
             agreement=ballot.agreement(choice.winner),
             answers=ballot.candidates,
             scores=choice.scores,
             votes=choice.votes,
             seconds=time.perf_counter() - started,
+        )
+
+    def _sampling(self, voice: Voice, manner: Manner) -> Sampling:
+        judge = self.context.config.judge
+        return Sampling(
+            temperature=voice.temperature,
+            top_p=judge.top_p if manner.top_p is None else manner.top_p,
+            max_tokens=manner.max_tokens,
         )
 
 
@@ -170,7 +227,7 @@ def _within(tokens: Sequence[Token], length: int) -> Iterator[Token]:
 
 
 async def ask(
-    context: ReadContext, question: str, size: int, sampling: Sampling, method: str
+    context: ReadContext, question: str, size: int, manner: Manner, method: str
 ) -> CollectiveAnswer:
     """Put one question to the task force of a run, and choose by a method.
 
@@ -178,7 +235,7 @@ async def ask(
         AnsweringError: the question is empty, the run has no graded experts, or the method is
             unknown or lacks something.
     """
-    return await Collective.open(context, size, method).ask(question, sampling)
+    return await Collective.open(context, size, method).ask(question, manner)
 
 
 def aids_of(context: ReadContext) -> Aids:
@@ -197,17 +254,23 @@ def aids_of(context: ReadContext) -> Aids:
     )
 
 
-def force_of(context: ReadContext, size: int) -> list[Member]:
-    """The task force of a run: chosen for Coverage on the history, the fittest expert first.
+def force_of(context: ReadContext, size: int, *, alone: bool = False) -> list[Member]:
+    """The task force of a run: chosen for Coverage in the finals, the fittest voice first.
+
+    Args:
+        context: the run.
+        size: N.
+        alone: whether N different experts answer greedily, in place of N voices.
 
     Raises:
         AnsweringError: the run has no graded experts yet.
     """
-    skills = eligible(context.store)
-    if not skills:
-        raise AnsweringError(
-            f"{context.folder} has no graded experts yet; run it first: acdc run {context.folder}"
-        )
-    force = force_in(context.store, size)
-    chosen = sorted(force.experts, key=lambda expert: -fitness_of(skills[expert]))
-    return [Member(context.store.expert(name), fitness_of(skills[name])) for name in chosen]
+    standing = standing_of(context.store)
+    require_field(standing, context.folder)
+    seeds = resampled_seeds(context.store)
+    force = standing.alone(size) if alone else standing.force(size, seeds)
+    chosen = sorted(force.voices, key=lambda voice: -standing.fitness(voice))
+    return [
+        Member(context.store.expert(voice.expert), standing.fitness(voice), voice.temperature)
+        for voice in chosen
+    ]

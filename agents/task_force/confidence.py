@@ -39,7 +39,7 @@ async def borda(ballot: Ballot, aids: Aids) -> Choice:
 
 def _surest(ballot: Ballot, measure: Sequence[float]) -> Choice:
     votes = [
-        Vote(candidate.expert, place, value)
+        Vote(candidate.voice.label, place, value)
         for place, (candidate, value) in enumerate(zip(ballot.candidates, measure, strict=True))
     ]
     return elect(measure, votes)

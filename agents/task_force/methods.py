@@ -15,16 +15,18 @@ needs beside the ballot it declares, so that a gap is reported before anything i
 from __future__ import annotations
 
 import importlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from agents.errors import AnsweringError
 from agents.task_force.ballot import Ballot, Choice, Vote
 from memory.messages import did_you_mean
+from memory.records import Voice
 
 Need = Literal["logprobs", "history", "chooser", "rater", "reward"]
-"""log-probabilities in the candidates, grades on the history, an LLM in a role, a reward model."""
+"""log-probabilities in the candidates, grades on the history or in the finals, an LLM in a role, a
+reward model."""
 
 LACKS: dict[Need, str] = {
     "logprobs": "log-probabilities, which the engine of this run does not give",
@@ -54,8 +56,8 @@ class AnswerJudge(Protocol):
 class Router(Protocol):
     """Knows who is good at what."""
 
-    def weights(self, question: str, experts: list[str]) -> dict[str, float]:
-        """Expert -> how likely it is to solve questions like this one, in [0, 1]."""
+    def weights(self, question: str, voices: Sequence[Voice]) -> dict[Voice, float]:
+        """Voice -> how likely it is to solve questions like this one, in [0, 1]."""
         ...
 
 
@@ -74,7 +76,7 @@ class Aids:
     Attributes:
         chooser: compares answers.
         rater: scores answers.
-        router: knows the experts' strengths.
+        router: knows the strengths of voices.
         reward: a reward model.
         passes: how often a judge is asked about the same thing.
     """
@@ -193,7 +195,7 @@ async def select(chosen: Method, ballot: Ballot, aids: Aids) -> Choice:
 
 def _unanimous(ballot: Ballot) -> Choice:
     votes = [
-        Vote(candidate.expert, place, 1.0, "all agree")
+        Vote(candidate.voice.label, place, 1.0, "all agree")
         for place, candidate in enumerate(ballot.candidates)
     ]
     return Choice(0, tuple(1.0 for _ in votes), tuple(votes))

@@ -1,94 +1,133 @@
-"""The end of a run: task forces, Coverage beside the seeds, and an example worth showing."""
+"""The end of a run: the finals, Coverage of forces beside the seeds, and a telling example."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from agents.context import RunContext
-from agents.families.items import items_of
-from agents.judge.instances import draw_instances
-from agents.judge.node import examine_experts
-from agents.task_force.field import field_of, history_of
-from evolution.selection.coverage import Passes, TaskForce, task_force
-from memory.records import FINALS, Expert, Family, Json, Skills
+from agents.families.items import Item
+from agents.judge.instances import fresh_items
+from agents.task_force.field import heard_in, history_of, resampled_seeds
+from agents.task_force.finals import FIRST_SAMPLE, hold_finals
+from evolution.selection import Force, Standing
+from memory.records import FINALS, Answer, Json, Voice
+from memory.store import RunStore
 
 
 async def summarise_run(context: RunContext) -> None:
-    """Grade everybody whom the run judged on the whole history and store the summary.
-
-    The force is chosen among all of them, so an expert that survival put out early must have its
-    chance at what was asked after it.
-    """
-    experts = field_of(context.store)
-    count = context.config.judge.instances
-    asked = await draw_instances(context, history_of(context.store), FINALS, count)
-    await examine_experts(context, experts, asked, FINALS, count, "report")
-    # Again: a scorer may have broken only now.
-    history = history_of(context.store)
+    """Hold the finals and store the summary."""
+    asked = await hold_finals(context)
     # Not a step that is taken once: a run may end a second time, with more in its history.
     with context.store.transaction():
-        context.store.put_meta("summary", summarise(context, experts, history))
+        context.store.put_meta("finals", {"families": list(asked)})
+        context.store.put_meta("summary", summarise(context, asked))
         context.store.put_meta("finished", True)
 
 
-def summarise(context: RunContext, experts: list[Expert], history: list[Family]) -> dict[str, Json]:
-    """Coverage of archive, seeds and task forces of 1..N on the history, and an example."""
-    families = [family.id for family in history]
-    skills = {expert.id: context.store.skills(expert.id) for expert in experts}
-    seeds = [expert.id for expert in experts if expert.is_seed]
-    archive = [expert.id for expert in context.store.archive_experts()]
-    force = task_force(skills, families, len(archive))
-    seed_force = task_force({e: skills[e] for e in seeds}, families, len(seeds))
-    passes = Passes.of(skills, families)
+def summarise(context: RunContext, asked: Iterable[str]) -> dict[str, Json]:
+    """Coverage of archive, seeds and task forces of 1..N in the finals, and an example.
+
+    Args:
+        context: of the run.
+        asked: ids of the families that asked in the finals.
+    """
+    store = context.store
+    wanted = set(asked)
+    # A scorer may have broken only now.
+    families = [family for family in history_of(store) if family.id in wanted]
+    standing = heard_in(store, {family.id for family in families})
+    items = {
+        (family.id, item.instance): item
+        for family in families
+        for item in fresh_items(context, family, FINALS)
+    }
+    generative = {family.id for family in families if family.generative}
+    archive = [expert.id for expert in store.archive_experts()]
+    seeds = [expert.id for expert in store.experts() if expert.is_seed]
+    forces = [standing.force(n + 1, resampled_seeds(store)) for n in range(len(archive))]
+    baselines = [standing.resampled(n + 1, resampled_seeds(store)) for n in range(len(archive))]
     return {
         "families": len(families),
+        "instances": len(standing.places),
+        "fresh": sum(family in generative for family, _ in standing.places),
         "coverage": {
-            "archive": passes.share(archive),
-            "seeds": passes.share(seeds),
-            "task_force": _prefixes(force),
-            "seed_force": _prefixes(seed_force),
+            "archive": _greedily(standing, archive),
+            "seeds": _greedily(standing, seeds),
+            "task_force": _rows(forces),
+            "experts": _rows(force for force in baselines if force is not None),
         },
-        "example": _example(context, list(force.experts), seeds, history, skills),
+        "example": _example(store, standing, forces[-1], seeds, items) if forces else None,
     }
 
 
-def _prefixes(force: TaskForce) -> list[Json]:
-    """Coverage of the first 1, 2, .. N experts of a force."""
+def _greedily(standing: Standing, experts: Iterable[str]) -> float:
+    """Coverage of those of some experts that were in the finals, each answering greedily."""
+    wanted = set(experts)
+    return standing.passes.share(v for v in standing.greedy if v.expert in wanted)
+
+
+def _rows(forces: Iterable[Force]) -> list[Json]:
     return [
-        {"n": n, "coverage": covered, "experts": list(force.experts[:n])}
-        for n, covered in enumerate(force.coverage, start=1)
+        {
+            "n": len(force.voices),
+            "coverage": force.coverage,
+            "experts": [voice.expert for voice in force.voices],
+            "temperatures": [voice.temperature for voice in force.voices],
+        }
+        for force in forces
     ]
 
 
 def _example(
-    context: RunContext,
-    force: list[str],
-    seeds: list[str],
-    history: list[Family],
-    skills: dict[str, dict[str, bool]],
+    store: RunStore,
+    standing: Standing,
+    force: Force,
+    seeds: Sequence[str],
+    items: dict[tuple[str, str], Item],
 ) -> Json:
-    """A family that the force solves, best one that no seed solves, with who said what."""
-    solved = [f for f in history if any(skills[e].get(f.id, False) for e in force)]
+    """An instance that the force solves, the one that seeds solve least, with who said what."""
+    theirs = [voice for voice in standing.marks if voice.expert in seeds]
+
+    def rate(voice: Voice, place: tuple[str, str]) -> float:
+        return standing.marks[voice].get(place, 0.0)
+
+    def solvers(place: tuple[str, str]) -> tuple[float, float]:
+        return sum(rate(v, place) for v in theirs), -sum(rate(v, place) for v in force.voices)
+
+    solved = [p for p in standing.places if p in items and any(rate(v, p) for v in force.voices)]
     if not solved:
         return None
-    family = min(solved, key=lambda f: (_solvers(skills, seeds, f), _solvers(skills, force, f)))
-    answers: list[Json] = []
-    for expert in force:
-        genome_id = context.store.expert(expert).genome_id
-        stored = context.store.answer_to(genome_id, items_of(family)[0].instance_hash)
-        if stored is not None:
-            answers.append({"expert": expert, "extracted": stored.extracted})
+    place = min(solved, key=solvers)
+    family, instance = place
     return {
-        "family": family.id,
-        "question": family.example_instruction,
-        "reference": family.reference_answers["1"],
-        "solved_by": [e for e in force if skills[e].get(family.id, False)],
-        "solved_by_seeds": [e for e in seeds if skills[e].get(family.id, False)],
-        "answers": answers,
+        "family": family,
+        "instance": instance,
+        "question": items[place].instructions,
+        "reference": items[place].reference,
+        "solved_by": [v.label for v in dict.fromkeys(force.voices) if rate(v, place)],
+        "solved_by_seeds": [v.label for v in theirs if rate(v, place)],
+        "answers": [
+            {
+                "expert": voice.expert,
+                "temperature": voice.temperature,
+                "extracted": answer.extracted,
+                "passed": store.verdict(answer.key),
+            }
+            for voice, answer in _said(store, force.voices, items[place].instance_hash)
+        ],
     }
 
 
-def _solvers(skills: dict[str, dict[str, bool]], experts: list[str], family: Family) -> int:
-    return sum(_passes(skills[expert], family) for expert in experts)
-
-
-def _passes(vector: Skills, family: Family) -> bool:
-    return vector.get(family.id, False)
+def _said(
+    store: RunStore, voices: Sequence[Voice], instance_hash: str
+) -> list[tuple[Voice, Answer]]:
+    """What voices answered to an instance; one that stands twice, two of its samples."""
+    found = []
+    for place, voice in enumerate(voices):
+        before = voices[:place].count(voice)
+        sample = 0 if voice.greedy else FIRST_SAMPLE + before
+        genome_id = store.expert(voice.expert).genome_id
+        answer = store.answer_to(genome_id, instance_hash, sample)
+        if answer is not None:
+            found.append((voice, answer))
+    return found

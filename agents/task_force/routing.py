@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from agents.context import ReadContext
-from agents.task_force.field import eligible
+from agents.task_force.field import standing_of
+from evolution.selection import Standing
 from memory.novelty.embedding import Embedder, open_embedder
 from memory.novelty.recorded import RecordedEmbedder
 from memory.novelty.similarity import Vector, nearest
-from memory.records import Skills
+from memory.records import Voice
 
 NEIGHBOURS = 8
 SHARPNESS = 4
@@ -23,14 +24,15 @@ _KEPT_QUESTIONS = 1024
 class SkillRouter:
     """Estimates who solves questions like this one, from grades on similar families.
 
-    With the families f most similar to the question and their similarities s, an expert's weight is
-    (sum s^4 passed(f) + 0.1 fitness) / (sum s^4 + 0.1), over the families on which it was graded:
-    far from everything that was ever asked, it is just the fitness.
+    With the families f most similar to the question and their similarities s, a voice's weight is
+    (sum s^4 rate(f) + 0.1 fitness) / (sum s^4 + 0.1), over the families on which it was graded,
+    with the mean rate over a family's instances: far from everything that was ever asked, it is
+    just the fitness.
 
     Args:
         embedder: of questions.
         families: family -> its unit vector, made by the same embedder.
-        skills: expert -> grades on the history.
+        standing: what voices pass.
         neighbours: how many families are looked at.
     """
 
@@ -38,19 +40,19 @@ class SkillRouter:
         self,
         embedder: Embedder,
         families: Mapping[str, Vector],
-        skills: Mapping[str, Skills],
+        standing: Standing,
         neighbours: int = NEIGHBOURS,
     ) -> None:
         self._embedder = embedder
         self._families = families
-        self._skills = skills
+        self._standing = standing
         self._neighbours = neighbours
         self._nearest: dict[str, list[tuple[str, float]]] = {}
 
-    def weights(self, question: str, experts: list[str]) -> dict[str, float]:
-        """Expert -> weight in [0, 1]; 0 for one that was never graded."""
+    def weights(self, question: str, voices: Sequence[Voice]) -> dict[Voice, float]:
+        """Voice -> weight in [0, 1]; 0 for one whose expert was never graded."""
         near = self._near(question)
-        return {expert: self._weight(self._skills.get(expert, {}), near) for expert in experts}
+        return {voice: self._weight(voice, near) for voice in voices}
 
     def _near(self, question: str) -> list[tuple[str, float]]:
         if question not in self._nearest:
@@ -62,30 +64,27 @@ class SkillRouter:
             ]
         return self._nearest[question]
 
-    def _weight(self, skills: Skills, near: list[tuple[str, float]]) -> float:
-        graded = [(skills[family], share) for family, share in near if family in skills]
+    def _weight(self, voice: Voice, near: list[tuple[str, float]]) -> float:
+        rates = self._standing.known(voice)
+        graded = [(rates[family], share) for family, share in near if family in rates]
         total = PRIOR + sum(share for _, share in graded)
-        passed = sum(share for solved, share in graded if solved)
-        return (passed + PRIOR * fitness_of(skills)) / total
+        passed = sum(rate * share for rate, share in graded)
+        return (passed + PRIOR * self._standing.fitness(voice)) / total
 
 
-def fitness_of(skills: Skills) -> float:
-    """Share of passes among what was graded; 0 if nothing was."""
-    return sum(skills.values()) / max(len(skills), 1)
-
-
-def open_router(context: ReadContext, skills: Mapping[str, Skills] | None = None) -> SkillRouter:
-    """The router of a run, over all families that it ever accepted.
+def open_router(context: ReadContext, standing: Standing | None = None) -> SkillRouter:
+    """The router of a run, over all families of which anything is known.
 
     Args:
         context: the run; read only.
-        skills: expert -> grades on the history; those of the run if None.
+        standing: what voices pass; None for what is known in the run.
     """
     config = context.config
-    families = context.store.families()
+    known = standing_of(context.store) if standing is None else standing
+    graded = {family for family, _ in known.places}
+    families = [family for family in context.store.families() if family.id in graded]
     embedder = open_embedder(config.novelty)
     recorded = RecordedEmbedder(embedder, context.store)
     rows = recorded.embed([family.novelty_text() for family in families])
     vectors = {family.id: row for family, row in zip(families, rows, strict=True)}
-    known = eligible(context.store) if skills is None else skills
     return SkillRouter(embedder, vectors, known, config.answering.neighbours)

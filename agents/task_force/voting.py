@@ -1,4 +1,4 @@
-"""Experts vote for their own answers; equal answers pool their votes."""
+"""Voices vote for their own answers; equal answers pool their votes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from agents.task_force.methods import Aids, method
 
 @method("majority", source="Wang et al., self-consistency (2022)")
 async def majority(ballot: Ballot, aids: Aids) -> Choice:
-    """The most frequent answer; ties go to the fitter expert's."""
+    """The most frequent answer; ties go to the fitter voice's."""
     return tally(ballot, [1.0] * len(ballot.candidates))
 
 
 @method("weighted_majority", source="Littlestone and Warmuth, weighted majority (1994)")
 async def weighted_majority(ballot: Ballot, aids: Aids) -> Choice:
-    """The answer whose experts have the highest sum of fitness on the history."""
+    """The answer whose voices have the highest sum of fitness in the finals."""
     return tally(ballot, [candidate.fitness for candidate in ballot.candidates])
 
 
@@ -26,11 +26,11 @@ async def weighted_majority(ballot: Ballot, aids: Aids) -> Choice:
     source="nearest neighbours in the run's own task history; cf. PackLLM (2024)",
 )
 async def skill_routing(ballot: Ballot, aids: Aids) -> Choice:
-    """Votes weighted by how each expert graded on the families most like the question."""
+    """Votes weighted by what each voice passes of the families most like the question."""
     assert aids.router is not None
-    experts = [candidate.expert for candidate in ballot.candidates]
-    weights = aids.router.weights(ballot.question, experts)
-    return tally(ballot, [weights[expert] for expert in experts])
+    voices = [candidate.voice for candidate in ballot.candidates]
+    weights = aids.router.weights(ballot.question, voices)
+    return tally(ballot, [weights[voice] for voice in voices])
 
 
 def tally(ballot: Ballot, weights: Sequence[float]) -> Choice:
@@ -39,7 +39,7 @@ def tally(ballot: Ballot, weights: Sequence[float]) -> Choice:
     Where weights tie, the number of votes decides, then the place on the ballot.
     """
     votes = [
-        Vote(candidate.expert, place, weight)
+        Vote(candidate.voice.label, place, weight)
         for place, (candidate, weight) in enumerate(zip(ballot.candidates, weights, strict=True))
     ]
     totals = dict.fromkeys(ballot.answers, 0.0)

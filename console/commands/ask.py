@@ -13,6 +13,7 @@ from agents.progress import Progress
 from agents.task_force.methods import method_named
 from console.commands.frame import (
     METHOD,
+    Alone,
     AsJson,
     Debug,
     RunDir,
@@ -27,7 +28,6 @@ from console.commands.frame import (
 )
 from console.display import Display
 from console.run.folder import RunFolder
-from memory.records import Sampling
 
 if TYPE_CHECKING:
     from agents.task_force.collective import CollectiveAnswer
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def ask(
     folder: RunDir,
     question: Annotated[str, typer.Argument(help="What to ask the collective.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="Size of the task force.")] = 3,
+    n: Annotated[int, typer.Option("-n", min=1, help="Answers of the task force.")] = 3,
     select: Annotated[
         str,
         typer.Option(
@@ -50,16 +50,17 @@ def ask(
             min=1, help="Maximum tokens per answer (default: the run's judge.max_tokens)."
         ),
     ] = None,
+    alone: Alone = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Ask the collective of a run: N experts answer, one answer is chosen."""
+    """Ask the collective of a run: N voices answer, one answer is chosen."""
 
     def action() -> None:
         place = opened(folder)
         note_unfinished(place)
         with Display(errors) as display:
-            reply = run_async(answer(place, question, n, max_tokens, select, display))
+            reply = run_async(answer(place, question, n, max_tokens, select, display, alone=alone))
         if short := fewer_than(n, len(reply.answers)):
             errors.print(short, style="yellow", highlight=False)
         if as_json:
@@ -77,19 +78,23 @@ async def answer(
     max_tokens: int | None,
     method: str,
     progress: Progress,
+    *,
+    alone: bool = False,
 ) -> CollectiveAnswer:
     """Let the task force of a run answer a question; an unknown method is refused first.
 
+    Each voice answers at its own temperature; `alone` asks N different experts greedily instead.
     Experts may say as much as when they were graded, unless `max_tokens` says otherwise: an answer
     that is cut off before its end is none.
     """
-    from agents.task_force.collective import Collective
+    from agents.task_force.collective import Collective, Manner
     from console.run.reading import open_reading
 
     method_named(method)
     async with open_reading(folder, folder.config(), progress) as context:
-        sampling = Sampling(max_tokens=max_tokens or context.config.judge.max_tokens)
-        return await Collective.open(context, size, method).ask(question, sampling)
+        manner = Manner(max_tokens=max_tokens or context.config.judge.max_tokens)
+        force = Collective.open(context, size, method, alone=alone)
+        return await force.ask(question, manner)
 
 
 def fewer_than(asked: int, found: int) -> str | None:
@@ -109,13 +114,13 @@ def show(reply: CollectiveAnswer, console: Console) -> None:
         highlight=False,
     )
     table = Table(box=None, pad_edge=False)
-    for column in ("expert", "score", "answer", "said"):
+    for column in ("voice", "score", "answer", "said"):
         table.add_column(column)
-    for candidate, score in zip(reply.answers, reply.scores, strict=True):
-        mark = "→ " if candidate.expert == reply.chosen else "  "
+    for place, candidate in enumerate(reply.answers):
+        mark = "→ " if place == reply.winner else "  "
         said = (
-            mark + candidate.expert,
-            f"{score:.3g}",
+            mark + candidate.voice.label,
+            f"{reply.scores[place]:.3g}",
             candidate.extracted,
             candidate.text.strip(),
         )

@@ -54,6 +54,10 @@ def evaluate_command(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Measure the baselines of equal budget too.")
     ] = False,
+    alone: Annotated[
+        bool,
+        typer.Option("--greedy", help="Measure N different experts, each greedily, as well."),
+    ] = False,
     select: Annotated[
         list[str] | None,
         typer.Option(
@@ -107,7 +111,7 @@ def evaluate_command(
                 require_runs(folders)
                 big = big_model_at(big_model_url, big_model, big_model_key_env)
                 tasks = read_tasks(files, drawn_folder())
-                plan = Plan(tasks, sizes, baselines, select or (), max_tokens, big)
+                plan = Plan(tasks, sizes, baselines, select or (), max_tokens, big, alone)
                 runs = run_async(evaluate(folders, plan, display, unsafe=allow_unsafe_sandbox))
                 found = report(runs, max_tokens)
         if as_json:

@@ -46,6 +46,10 @@ ConfigFile = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="A.B=V", help="Set one configuration key.")
 ]
+Alone = Annotated[
+    bool,
+    typer.Option("--greedy", help="N different experts, each greedily, in place of N voices."),
+]
 AllowUnsafe = Annotated[
     bool,
     typer.Option("--allow-unsafe-sandbox", help="Run code that an LLM wrote without isolation."),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FEW_GENERATORS = 10
 """Below this a bootstrap over generators is known to give intervals that are too narrow."""
-BASELINES = ("control", "experts", "merge_once", "random_genomes")
+BASELINES = ("greedy_force", "control", "experts", "merge_once", "random_genomes")
 MEASURED = (
     "name",
     "n",
@@ -131,6 +131,7 @@ def _row(runs: Sequence[RunRows], place: RowKey, found: dict[Column, Interval]) 
         "sampling": rows[0].sampling,
         "ungraded": sum(row.ungraded for row in rows),
         "experts": list(rows[0].experts) if len(rows) == 1 else None,
+        "temperatures": list(rows[0].temperatures) if len(rows) == 1 else None,
     }
 
 

@@ -26,6 +26,7 @@ from console.commands.frame import (
 from console.display import Display
 from console.run.folder import ALLOW_UNSAFE, RunFolder
 from console.run.unborn import undone_if_unborn
+from memory.records import Voice
 from memory.store import RunStore
 
 
@@ -66,11 +67,12 @@ def show(folder: RunFolder, console: Console) -> None:
 
     with RunStore.open(folder.path, read_only=True) as store:
         summary: Any = store.meta("summary")
+    found = status.collect(folder)
     console.print()
-    status.show(status.collect(folder), console)
+    status.show(found, console)
     if not summary:
         return
-    _forces(summary["coverage"], console)
+    _forces(found["coverage"], console)
     if not any(row["coverage"] for row in summary["coverage"]["task_force"]):
         console.print(
             "no expert passed anything: were answers cut off (judge.max_tokens), or are the tasks "
@@ -79,38 +81,42 @@ def show(folder: RunFolder, console: Console) -> None:
             markup=False,
         )
     if summary["example"]:
-        _example(summary["example"], console)
+        _example(summary["example"], "instances" in summary, console)
     _next_steps(folder, console)
 
 
 def _forces(coverage: dict[str, Any], console: Console) -> None:
-    seeds = {row["n"]: row["coverage"] for row in coverage["seed_force"]}
+    from console.commands import status
+
+    # Of a run of a version that held no finals: the greedy force of its seeds.
+    rows = coverage.get("experts") or coverage.get("seed_force", [])
+    seeds = {row["n"]: row["coverage"] for row in rows}
+    resampled = "seeds resampled" if coverage.get("experts") else "seeds"
     lines = [
         f"  N = {row['n']}: {row['coverage']:.3f}"
-        + (f"   seeds {seeds[row['n']]:.3f}" if row["n"] in seeds else "")
-        + f"   {', '.join(row['experts'])}"
+        + (f"   {resampled} {seeds[row['n']]:.3f}" if row["n"] in seeds else "")
+        + f"   {status.label_of(row)}"
         for row in coverage["task_force"]
     ]
-    console.print(
-        Text(
-            "\nCoverage of task forces on the history (all that was accepted)\n" + "\n".join(lines)
-        )
-    )
+    title = f"\nCoverage of task forces on the {status.on_what(coverage)}\n"
+    console.print(Text(title + "\n".join(lines)))
 
 
-def _example(example: dict[str, Any], console: Console) -> None:
+def _example(example: dict[str, Any], finals: bool, console: Console) -> None:
     force = ", ".join(example.get("solved_by", [])) or "nobody"
     seeds = ", ".join(example["solved_by_seeds"]) or "none"
-    console.print(
-        Text(
-            f"\nan example of the history, solved by {force}; of the seeds, by {seeds}\n"
-            "its first instance and the task force's answers (✓: the expert solves both instances)"
-        )
+    told = (
+        "an instance of the finals and the task force's answers"
+        if finals
+        else "its first instance and the task force's answers (✓: the expert solves both instances)"
     )
+    said = f"\nan example, solved by {force}; of the seeds, by {seeds}\n{told}"
+    console.print(Text(said))
     console.print(Text(f"  {example['question'].strip()}".replace("\n", "\n  "), style="italic"))
     for answer in example["answers"]:
-        mark = "✓" if answer["expert"] in example.get("solved_by", ()) else "✗"
-        console.print(Text(f"  {mark} {answer['expert']}: {answer['extracted']}"))
+        solved = answer.get("passed", answer["expert"] in example.get("solved_by", ()))
+        voice = Voice(answer["expert"], answer.get("temperature", 0.0))
+        console.print(Text(f"  {'✓' if solved else '✗'} {voice.label}: {answer['extracted']}"))
 
 
 def _next_steps(folder: RunFolder, console: Console) -> None:

@@ -11,6 +11,7 @@ import typer
 from console.commands.ask import fewer_than
 from console.commands.frame import (
     METHOD,
+    Alone,
     Debug,
     RunDir,
     app,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 @app.command()
 def serve(
     folder: RunDir,
-    n: Annotated[int, typer.Option("-n", min=1, help="Size of the task force.")] = 3,
+    n: Annotated[int, typer.Option("-n", min=1, help="Answers of the task force.")] = 3,
     select: Annotated[
         str, typer.Option(metavar="METHOD", help="Method of the model 'acdc'; see docs/serving.md.")
     ] = METHOD,
@@ -48,6 +49,7 @@ def serve(
             help="Maximum tokens per answer, unless a request says it (default: judge.max_tokens).",
         ),
     ] = None,
+    alone: Alone = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON when ready.")
     ] = False,
@@ -59,13 +61,13 @@ def serve(
         from agents.task_force.roster import COLLECTIVE
 
         if as_json:
-            sys.stdout.write(json.dumps({"url": url, "models": list(roster.voices)}) + "\n")
+            sys.stdout.write(json.dumps({"url": url, "models": list(roster.models)}) + "\n")
             sys.stdout.flush()
             return
         out.print(f"serving {folder} at {url}", markup=False, highlight=False)
-        if short := fewer_than(n, len(roster.voices[COLLECTIVE].members)):
+        if short := fewer_than(n, len(roster.models[COLLECTIVE].members)):
             out.print(short, style="yellow", highlight=False)
-        out.print(f"models: {', '.join(roster.voices)}", markup=False, highlight=False)
+        out.print(f"models: {', '.join(roster.models)}", markup=False, highlight=False)
         out.print("Ctrl-C answers the accepted requests and stops", style="dim")
 
     def action() -> None:
@@ -74,7 +76,9 @@ def serve(
         from console.serving import ServeSettings
         from console.serving import serve as serve_
 
-        settings = ServeSettings(n, select, host, port, token_env, queue, max_body, max_tokens)
+        settings = ServeSettings(
+            n, select, host, port, token_env, queue, max_body, max_tokens, alone
+        )
         run_async(serve_(place, settings, ready))
 
     finish(action, debug)

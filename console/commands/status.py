@@ -13,13 +13,13 @@ from rich.text import Text
 from agents.chat.endpoints import OFFLINE
 from agents.families.lifecycle import condemned
 from agents.judge.votes import agreement
-from agents.task_force.field import field_of, force_in, history_of
+from agents.task_force.field import field_of, resampled_seeds, standing_of
 from console.commands.frame import AsJson, Debug, RunDir, app, finish, out, print_json
 from console.run.folder import RunFolder
 from evolution.merging.settings import REGMEAN
-from evolution.selection.coverage import coverage
+from evolution.selection import Standing, coverage
 from evolution.selection.dominance import UNDOMINATED
-from memory.records import Expert, GraftRefused
+from memory.records import Expert, GraftRefused, Voice
 from memory.store import RunStore
 
 
@@ -119,11 +119,15 @@ def _ratings(store: RunStore) -> dict[str, Any]:
 
 
 def _coverage(store: RunStore) -> dict[str, Any]:
-    """Coverage on the history where the run has reported, on the active pool before."""
+    """Coverage in the finals where the run has reported, on the active pool before."""
     summary: Any = store.meta("summary")
     if summary and store.meta("finished"):
         found: dict[str, Any] = dict(summary["coverage"])
-        return {**found, "on": "history"}
+        if "instances" not in summary:
+            # A run of a version that held no finals.
+            return {**found, "on": "history"}
+        counts = {key: summary[key] for key in ("families", "instances", "fresh")}
+        return {**found, **counts, "on": "finals"}
     latest = store.latest_archive()
     if latest is None:
         return {"archive": None, "seeds": None, "task_force": [], "on": "pool"}
@@ -131,14 +135,20 @@ def _coverage(store: RunStore) -> dict[str, Any]:
     archive = [entry.expert for entry in latest[1]]
     seeds = [expert.id for expert in store.experts(0) if expert.is_seed]
     # Those who answer when the run is asked: among everybody judged, chosen on the history.
-    force = force_in(store, len(archive)).experts
-    skills = {name: store.skills(name) for name in {*archive, *seeds, *force}}
+    standing, resampled = standing_of(store), resampled_seeds(store)
+    forces = [
+        [voice.expert for voice in standing.force(n + 1, resampled).voices]
+        for n in range(len(archive))
+    ]
+    asked = dict.fromkeys([*archive, *seeds, *(name for force in forces for name in force)])
+    skills = {name: store.skill_counts(name) for name in asked}
     return {
         "archive": coverage(skills, archive, active),
         "seeds": coverage(skills, seeds, active),
         "task_force": [
-            {"n": n, "coverage": coverage(skills, force[:n], active), "experts": list(force[:n])}
-            for n in range(1, len(force) + 1)
+            {"n": len(force), "coverage": coverage(skills, force, active), "experts": force}
+            for n, force in enumerate(forces, start=1)
+            if len(force) == n
         ],
         "on": "pool",
     }
@@ -147,13 +157,12 @@ def _coverage(store: RunStore) -> dict[str, Any]:
 def _alone(store: RunStore) -> dict[str, Any]:
     """What one expert covers by itself: the best of all, the founding merge and the best seed.
 
-    On the same families as Coverage: the history of a run that has reported, the pool before.
+    On the same as Coverage: the finals, or the history of an older run that has reported, or the
+    pool before.
     """
-    families = history_of(store) if store.meta("finished") else store.families("active")
-    ids = [family.id for family in families]
     experts = field_of(store)
-    skills = {expert.id: store.skills(expert.id) for expert in experts}
-    shares = {name: coverage(skills, [name], ids) for name, vector in skills.items() if vector}
+    standing = _on_what(store, experts)
+    shares = {voice.expert: standing.passes.share([voice]) for voice in standing.greedy}
 
     def best(of: Iterable[Expert]) -> dict[str, Any] | None:
         found = max((e for e in of if e.id in shares), key=lambda e: shares[e.id], default=None)
@@ -171,6 +180,20 @@ def _alone(store: RunStore) -> dict[str, Any]:
         "founding_merge": best(e for e in experts if e.operator == REGMEAN and not e.generation),
         "seed": best(e for e in experts if e.is_seed),
     }
+
+
+def _on_what(store: RunStore, experts: Iterable[Expert]) -> Standing:
+    if store.meta("finished"):
+        return standing_of(store)
+    active = {family.id for family in store.families("active")}
+    skills = {expert.id: store.skill_counts(expert.id) for expert in experts}
+    return Standing.graded(
+        {
+            name: {family: skill for family, skill in vector.items() if family in active}
+            for name, vector in skills.items()
+            if vector
+        }
+    )
 
 
 def _merges(store: RunStore) -> dict[str, Any]:
@@ -214,10 +237,27 @@ def _archive_table(status: dict[str, Any]) -> Table:
     return table
 
 
-_ON = {
-    "pool": "pool (families that grade now)",
-    "history": "history (all families that were ever accepted)",
-}
+def on_what(coverage_: dict[str, Any]) -> str:
+    """On what Coverage was measured, in words."""
+    if coverage_["on"] == "pool":
+        return "pool (families that grade now)"
+    if coverage_["on"] == "history":
+        return "history (all families that were ever accepted)"
+    instances, fresh = coverage_["instances"], coverage_["fresh"]
+    unseen = "all" if fresh == instances else fresh or "none"
+    return (
+        f"finals ({instances} instances of {coverage_['families']} families, {unseen} of them "
+        "never seen by selection)"
+    )
+
+
+def label_of(row: dict[str, Any]) -> str:
+    """Who is in a force, as a person reads it."""
+    temperatures = row.get("temperatures") or [0.0] * len(row["experts"])
+    return ", ".join(
+        Voice(expert, temperature).label
+        for expert, temperature in zip(row["experts"], temperatures, strict=True)
+    )
 
 
 def _pool_text(status: dict[str, Any]) -> Text:
@@ -229,11 +269,12 @@ def _pool_text(status: dict[str, Any]) -> Text:
         f"rejected: {rejected or 'none'}",
     ]
     if coverage_["task_force"]:
-        force = "  ".join(f"{row['n']}: {row['coverage']:.2f}" for row in coverage_["task_force"])
         lines.append(
-            f"Coverage on the {_ON[coverage_['on']]}: archive {coverage_['archive']:.2f}, seeds "
-            f"{coverage_['seeds']:.2f}; task force of {force}"
+            f"Coverage on the {on_what(coverage_)}: archive {coverage_['archive']:.2f}, seeds "
+            f"{coverage_['seeds']:.2f}; task force of {_sizes(coverage_['task_force'])}"
         )
+    if coverage_.get("experts"):
+        lines.append(f"the seeds resampled, equally many answers: {_sizes(coverage_['experts'])}")
     lines += _alone_lines(status["alone"], coverage_["on"])
     lines += _merge_lines(status["merges"])
     if status["ratings"]["answers"]:
@@ -251,6 +292,10 @@ def _pool_text(status: dict[str, Any]) -> Text:
     seconds = "  ".join(f"{phase} {s:.0f}" for phase, s in status["seconds"].items())
     lines.append(f"seconds: {seconds}")
     return Text("\n".join(lines))
+
+
+def _sizes(rows: list[dict[str, Any]]) -> str:
+    return "  ".join(f"{row['n']}: {row['coverage']:.2f}" for row in rows)
 
 
 def _alone_lines(alone: dict[str, Any], on: str) -> list[str]:

@@ -10,10 +10,10 @@ from typing import Literal
 
 from agents.context import ReadContext
 from agents.task_force.ballot import CandidateAnswer
-from agents.task_force.collective import Collective, CollectiveAnswer
+from agents.task_force.collective import Collective, CollectiveAnswer, Manner
 from console.serving.failures import invalid
 from console.serving.protocol import AnswerRequest, ChatRequest, CompletionRequest, Turn
-from memory.records import ChatMessage, Sampling, Token
+from memory.records import ChatMessage, Token
 
 _SEEDS = 1 << 62
 """Seeds of clients are folded into this range, so that every choice can have its own."""
@@ -58,8 +58,7 @@ class Chosen:
 
     @property
     def _winner(self) -> CandidateAnswer:
-        expert = self.answer.chosen
-        return next(said for said in self.answer.answers if said.expert == expert)
+        return self.answer.answers[self.answer.winner]
 
 
 def question_of_chat(context: ReadContext, request: ChatRequest) -> ServedQuestion:
@@ -113,7 +112,7 @@ class Work:
     """The choices of one request in the making; all of them start at once.
 
     Args:
-        voice: who answers.
+        model: who answers.
         questions: what is asked; choices are numbered question by question.
         request: n, sampling, stops.
         longest: tokens of a reply where the request does not say it.
@@ -121,28 +120,28 @@ class Work:
 
     def __init__(
         self,
-        voice: Collective,
+        model: Collective,
         questions: Sequence[ServedQuestion],
         request: AnswerRequest,
         longest: int,
     ) -> None:
-        sampling = Sampling(
-            temperature=request.temperature or 0.0,
-            top_p=request.top_p or 1.0,
+        manner = Manner(
             max_tokens=request.longest or longest,
+            temperature=request.temperature,
+            top_p=request.top_p,
         )
-        seed = (secrets.randbelow(_SEEDS) if request.seed is None else request.seed) % _SEEDS
+        seed = _seed_of(request)
         n = request.n or 1
         # Greedy choices are all the same: they are made once.
-        self._copies = n if sampling.temperature == 0.0 else 1
+        self._copies = n if model.always_the_same(manner) else 1
         self.size = n * len(questions)
         self._tasks = [
             asyncio.create_task(
-                voice.answer(
+                model.answer(
                     question.text,
                     question.chat,
-                    sampling,
-                    seed + number * len(voice.members),
+                    manner,
+                    seed + number * len(model.members),
                     request.stops,
                     request.spelled,
                 )
@@ -199,6 +198,13 @@ class Work:
         for task in self._tasks:
             task.cancel()
             task.add_done_callback(_read)
+
+
+def _seed_of(request: AnswerRequest) -> int:
+    """The client's seed, or one that nobody knows; of a force as it is, always the same."""
+    if request.seed is not None:
+        return request.seed % _SEEDS
+    return 0 if request.temperature is None else secrets.randbelow(_SEEDS)
 
 
 def _read(task: asyncio.Task[CollectiveAnswer]) -> None:

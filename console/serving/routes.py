@@ -1,4 +1,4 @@
-"""The application: OpenAI's paths over the voices of a run."""
+"""The application: OpenAI's paths over the models of a run."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def build_app(context: ReadContext, roster: Roster, seats: Seats, max_tokens: in
 
     @app.api_route("/v1/models", methods=_READING)
     async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [_model(roster, name, since) for name in roster.voices]}
+        return {"object": "list", "data": [_model(roster, name, since) for name in roster.models]}
 
     @app.api_route("/v1/models/{name}", methods=_READING)
     async def model(name: str) -> dict[str, Any]:
@@ -53,14 +53,14 @@ def build_app(context: ReadContext, roster: Roster, seats: Seats, max_tokens: in
 
     @app.post("/v1/chat/completions")
     async def chat(request: Request, body: ChatRequest) -> Response:
-        voice = roster.named(body.model)
-        work = Work(voice, [question_of_chat(context, body)], body, max_tokens)
+        model = roster.named(body.model)
+        work = Work(model, [question_of_chat(context, body)], body, max_tokens)
         return await _reply(request, work, _form("chat", body), body)
 
     @app.post("/v1/completions")
     async def completions(request: Request, body: CompletionRequest) -> Response:
-        voice = roster.named(body.model)
-        work = Work(voice, await questions_of_prompts(context, body), body, max_tokens)
+        model = roster.named(body.model)
+        work = Work(model, await questions_of_prompts(context, body), body, max_tokens)
         return await _reply(request, work, _form("text", body), body)
 
     return app
@@ -81,15 +81,16 @@ async def _reply(request: Request, work: Work, form: ReplyForm, body: AnswerRequ
 
 
 def _model(roster: Roster, name: str, since: int) -> dict[str, Any]:
-    voice = roster.voices[name]
+    model = roster.models[name]
     return {
         "id": name,
         "object": "model",
         "created": since,
         "owned_by": "acdc",
         "acdc": {
-            "method": voice.method.name if len(voice.members) > 1 else None,
-            "experts": [member.expert.id for member in voice.members],
+            "method": model.method.name if len(model.members) > 1 else None,
+            "experts": [member.expert.id for member in model.members],
+            "temperatures": [member.temperature for member in model.members],
         },
     }
 

@@ -29,7 +29,7 @@ class ServeSettings:
     """How a collective is served.
 
     Attributes:
-        size: experts of the force.
+        size: answers of the force.
         select_by: method of the plain name `acdc`.
         host: address to listen on; beyond the loopback only with a token.
         port: 0 for any free one.
@@ -38,6 +38,7 @@ class ServeSettings:
         largest_body: bytes of one request.
         max_tokens: of a reply where the request does not say it; None takes the run's own limit, by
             which its experts were graded.
+        alone: whether N different experts answer greedily, in place of N voices.
     """
 
     size: int
@@ -48,6 +49,7 @@ class ServeSettings:
     queue: int = 256
     largest_body: int = 1 << 20
     max_tokens: int | None = None
+    alone: bool = False
 
     def token(self) -> str | None:
         """The bearer token without white space around it, None if nothing is left.
@@ -83,7 +85,7 @@ async def serve(
     Args:
         folder: the run, which may be live; the force is that of the moment.
         settings: how.
-        ready: called with the URL and the voices once requests are taken.
+        ready: called with the URL and the models once requests are taken.
 
     Raises:
         UsageError: no token for an address that others reach, or an address that is taken.
@@ -93,7 +95,7 @@ async def serve(
     config = folder.config()
     with listen(settings.host, settings.port) as listener:
         async with open_reading(folder, config, silent) as context:
-            roster = Roster.open(context, settings.size, settings.select_by)
+            roster = Roster.open(context, settings.size, settings.select_by, alone=settings.alone)
             # Loaded now: a client of a ready server should not wait for the models.
             await context.population.broker()
             seats = Seats(settings.queue)

@@ -7,6 +7,7 @@ dominance  Dominated Novelty Search
 niches     fitness sharing
 parents    choose_parents; the rules `uniform`, `fitness`, `attraction`
 coverage   coverage, task_force
+voices     Standing: task forces of experts at temperatures
 settings   SelectionSettings
 """
 
@@ -14,12 +15,15 @@ from evolution.selection.board import Board, Candidate, undergraded
 from evolution.selection.coverage import TaskForce, coverage, task_force
 from evolution.selection.parents import choose_parents
 from evolution.selection.survival import Ranked, Selection, survive
+from evolution.selection.voices import Force, Standing
 
 __all__ = [
     "Board",
     "Candidate",
+    "Force",
     "Ranked",
     "Selection",
+    "Standing",
     "TaskForce",
     "choose_parents",
     "coverage",

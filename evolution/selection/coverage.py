@@ -4,14 +4,18 @@ Where experts have pass rates p, one of them solves an instance of a family with
 1 - prod(1 - p), as if they failed independently of each other; of closed families, which are passed
 or failed, that is whether at least one passes. Rates are taken as they are: over several experts,
 those that are drawn towards a mean would add up to more than anybody was seen to solve.
+
+All of it holds for whoever answers, be it an expert or a voice (see `voices`), and for places that
+are families or weighted instances of them.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -20,77 +24,88 @@ from memory.records import Skill, rate_of
 
 Vector = Mapping[str, Skill | float]
 """Skills of one expert: counts, verdicts or pass rates. An absent family is missing."""
+Who = TypeVar("Who", bound=Hashable)
+"""Who answers: an expert by its id, or a voice."""
 
 
 @dataclass(frozen=True)
-class TaskForce:
-    """Experts in the order in which they were chosen.
+class TaskForce(Generic[Who]):
+    """Experts, or voices, in the order in which they were chosen.
 
     Attributes:
-        coverage: share covered by the first 1, 2, .. N experts.
+        coverage: share covered by the first 1, 2, .. N of them.
     """
 
-    experts: tuple[str, ...]
+    experts: tuple[Who, ...]
     coverage: tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Passes:
-    """Pass rates on the families that any expert was graded on.
+class Passes(Generic[Who]):
+    """Pass rates at the places that anybody was graded at.
 
-    A missing entry passes nothing. A family on which no expert was graded counts as no failure
-    and has no place, so the denominator is the same for all choices of experts.
+    A missing entry passes nothing. A place at which nobody was graded counts as no failure and is
+    none, so the denominator is the same for all choices.
 
     Attributes:
-        rates: expert -> (families,) pass rates, in the order in which the experts were given.
-        fitness: expert -> mean rate over its graded entries.
-        families: how many places there are.
+        rates: who -> (places,) pass rates, in the order in which they were given.
+        fitness: who -> mean rate over what it was graded on; it breaks ties.
+        weights: (places,) what each counts, above 0.
     """
 
-    rates: Mapping[str, Floats]
-    fitness: Mapping[str, float]
-    families: int
+    rates: Mapping[Who, Floats]
+    fitness: Mapping[Who, float]
+    weights: Floats
 
-    @classmethod
-    def of(cls, skills: Mapping[str, Vector], families: Iterable[str]) -> Passes:
-        """Read skill vectors; what they say of other families is left out."""
+    @staticmethod
+    def of(skills: Mapping[Who, Vector], families: Iterable[str]) -> Passes[Who]:
+        """Read skill vectors; every family is a place, and what they say of others is left out."""
         graded = set[str]().union(*skills.values())
         gradable = [family for family in dict.fromkeys(families) if family in graded]
         rates, fitness = {}, {}
-        for expert, vector in skills.items():
+        for who, vector in skills.items():
             found = [rate_of(vector.get(family, 0.0)) for family in gradable]
             entries = sum(family in vector for family in gradable)
-            rates[expert] = np.array(found)
-            fitness[expert] = math.fsum(found) / max(entries, 1)
-        return cls(rates, fitness, len(gradable))
+            rates[who] = np.array(found)
+            fitness[who] = math.fsum(found) / max(entries, 1)
+        return Passes(rates, fitness, np.ones(len(gradable)))
 
-    def missed(self, experts: Iterable[str]) -> Floats:
-        """(families,) probability that none of the experts passes."""
-        missed = np.ones(self.families)
-        for expert in experts:
-            missed *= 1 - self.rates[expert]
-        return missed
+    def among(self, some: Iterable[Who]) -> Passes[Who]:
+        """The same places with some of those who answered, in the order in which they are named."""
+        rates = {who: self.rates[who] for who in some if who in self.rates}
+        return Passes(rates, {who: self.fitness[who] for who in rates}, self.weights)
 
-    def share(self, experts: Iterable[str]) -> float:
-        """Share of the families that at least one of the experts passes."""
-        return math.fsum(1 - self.missed(experts)) / max(self.families, 1)
+    def left(self, chosen: Iterable[Who]) -> Floats:
+        """(places,) weights times the probability that none of the chosen passes."""
+        left = self.weights.copy()
+        for who in chosen:
+            left *= 1 - self.rates[who]
+        return left
 
-    def force(self, experts: Sequence[str]) -> TaskForce:
-        """A task force of these experts in this order."""
-        shares = tuple(self.share(experts[: n + 1]) for n in range(len(experts)))
-        return TaskForce(tuple(experts), shares)
+    def share(self, chosen: Iterable[Who]) -> float:
+        """Share of the places, by weight, at which at least one of the chosen passes.
+
+        Whoever is named twice answers twice.
+        """
+        covered = math.fsum(self.weights - self.left(chosen))
+        return covered / math.fsum(self.weights) if len(self.weights) else 0.0
+
+    def force(self, chosen: Sequence[Who]) -> TaskForce[Who]:
+        """A task force of these, in this order."""
+        shares = tuple(self.share(chosen[: n + 1]) for n in range(len(chosen)))
+        return TaskForce(tuple(chosen), shares)
 
 
 def coverage(
-    skills: Mapping[str, Vector], experts: Iterable[str], families: Iterable[str]
+    skills: Mapping[Who, Vector], experts: Iterable[Who], families: Iterable[str]
 ) -> float:
     """Share of families that at least one of the experts passes; see `Passes` on missing ones."""
     return Passes.of(skills, families).share(experts)
 
 
 def task_force(
-    skills: Mapping[str, Vector], families: Iterable[str], n: int, forced: Sequence[str] = ()
-) -> TaskForce:
+    skills: Mapping[Who, Vector], families: Iterable[str], n: int, forced: Sequence[Who] = ()
+) -> TaskForce[Who]:
     """The greedy task force: at each step the expert that covers most of what is left.
 
     Greedy choice reaches at least 1 - 1/e of the best possible Coverage (Nemhauser, Wolsey and
@@ -113,41 +128,55 @@ def task_force(
     return passes.force(greedy(passes, n, forced))
 
 
-def greedy(passes: Passes, n: int, forced: Sequence[str] = ()) -> tuple[str, ...]:
-    """The choice of `task_force`."""
+def greedy(
+    passes: Passes[Who], n: int, forced: Sequence[Who] = (), repeatable: Collection[Who] = ()
+) -> tuple[Who, ...]:
+    """The choice of `task_force`.
+
+    Args:
+        passes: among whom is chosen.
+        n: how many; fewer are chosen if there are fewer and none of them is repeatable.
+        forced: those that come first.
+        repeatable: those whose answers differ from one time to the next: they may be chosen again,
+            and pass as often as they did.
+    """
+    again = frozenset(who for who in passes.rates if who in repeatable)
     chosen = list(dict.fromkeys(forced))[:n]
-    missed = passes.missed(chosen)
-    while len(chosen) < min(n, len(passes.rates)):
-        layer = _layer(passes, chosen, missed, n - len(chosen))
-        if not layer and missed.all():
-            # None of those left passes anything.
-            layer = [expert for expert in passes.rates if expert not in chosen]
+    left = passes.left(chosen)
+    while len(chosen) < (n if again else min(n, len(passes.rates))):
+        layer = _layer(passes, chosen, left, n - len(chosen), again)
+        if not layer and left.all():
+            # None of those that may be chosen passes anything.
+            layer = [who for who in passes.rates if who in again or who not in chosen]
         chosen += layer
-        missed = passes.missed([])
+        left = passes.left([])
     return tuple(chosen[:n])
 
 
-def _layer(passes: Passes, chosen: Sequence[str], missed: Floats, room: int) -> list[str]:
-    """Experts that add to what is covered, the one that adds most first, until none adds anything.
+def _layer(
+    passes: Passes[Who], chosen: Sequence[Who], left: Floats, room: int, again: Collection[Who]
+) -> list[Who]:
+    """Those that add to what is covered, the one that adds most first, until none adds anything.
 
-    Lazily: a gain only ever shrinks (Minoux, 1978), so an expert's last known gain bounds its
+    Lazily: a gain only ever shrinks (Minoux, 1978), so the last known gain of each bounds its
     present one, and one that leads the queue with a gain that is up to date leads for certain,
     ties included.
     """
     queue = [
-        (-math.fsum(rates * missed), -passes.fitness[expert], place, expert)
-        for place, (expert, rates) in enumerate(passes.rates.items())
-        if expert not in chosen
+        (-math.fsum(rates * left), -passes.fitness[who], place, who)
+        for place, (who, rates) in enumerate(passes.rates.items())
+        if who in again or who not in chosen
     ]
     heapq.heapify(queue)
-    layer: list[str] = []
+    layer: list[Who] = []
     while queue and queue[0][0] < 0 and len(layer) < room:
-        known, fitness, place, expert = queue[0]
-        gain = math.fsum(passes.rates[expert] * missed)
-        if gain == -known:
+        known, fitness, place, who = queue[0]
+        gain = math.fsum(passes.rates[who] * left)
+        if gain != -known:
+            heapq.heapreplace(queue, (-gain, fitness, place, who))
+            continue
+        layer.append(who)
+        left = left * (1 - passes.rates[who])
+        if who not in again:
             heapq.heappop(queue)
-            layer.append(expert)
-            missed = missed * (1 - passes.rates[expert])
-        else:
-            heapq.heapreplace(queue, (-gain, fitness, place, expert))
     return layer

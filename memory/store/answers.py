@@ -40,10 +40,16 @@ class AnswerTables(Database):
         found = self._records(_ANSWERS, "WHERE genome_id = ?", (genome_id,))
         return sorted(found, key=lambda item: (item.instance_hash, item.sample, item.key))
 
-    def answer_to(self, genome_id: str, instance_hash: str) -> Answer | None:
-        """The first sample of a genome's answers to one instance, None if it never answered."""
+    def answer_to(
+        self, genome_id: str, instance_hash: str, sample: int | None = None
+    ) -> Answer | None:
+        """The sample of that number of a genome's answers to one instance, or the first there is.
+
+        None if it never answered.
+        """
         where = "WHERE genome_id = ? AND instance_hash = ?"
-        found = self._records(_ANSWERS, where, (genome_id, instance_hash))
+        every = self._records(_ANSWERS, where, (genome_id, instance_hash))
+        found = [item for item in every if sample is None or item.sample == sample]
         return min(found, key=lambda item: (item.sample, item.key), default=None)
 
     def right_answer_to(self, genome_id: str, instance_hash: str) -> Answer | None:

@@ -11,6 +11,7 @@ class _Force(BaseModel):
     n: int
     coverage: float
     experts: list[str]
+    temperatures: list[float] = []
 
 
 class _Coverage(BaseModel):
@@ -18,11 +19,14 @@ class _Coverage(BaseModel):
     seeds: float
     task_force: list[_Force]
     seed_force: list[_Force] = []
+    experts: list[_Force] = []
 
 
 class _Reply(BaseModel):
     expert: str
     extracted: str
+    temperature: float = 0.0
+    passed: bool | None = None
 
 
 class _Example(BaseModel):
@@ -32,12 +36,19 @@ class _Example(BaseModel):
     answers: list[_Reply]
 
 
+class _Finals(BaseModel):
+    families: list[str]
+
+
 class _Bank(BaseModel):
     content_hash: str
 
 
 class _Summary(BaseModel):
     coverage: _Coverage
+    families: int = 0
+    instances: int = 0
+    fresh: int = 0
     example: _Example | None = None
 
 
@@ -46,6 +57,7 @@ _FACTS: dict[str, TypeAdapter[Any]] = {
     "run_id": TypeAdapter(str),
     "prompts": TypeAdapter(dict[str, str]),
     "bank": TypeAdapter(_Bank),
+    "finals": TypeAdapter(_Finals),
     "summary": TypeAdapter(_Summary),
 }
 

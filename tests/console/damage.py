@@ -23,6 +23,8 @@ WHOLE = {
     "calls": "record",
     "spans": "attributes",
     "embeddings": "vector",
+    "instances": "record",
+    "finals": "record",
 }
 """Table -> the column that holds a whole record."""
 

@@ -17,6 +17,7 @@ import pytest
 import console.app  # noqa: F401  it knows all commands
 from console.commands.frame import app, errors, out
 from memory.errors import AcdcError, DamagedError
+from memory.records import Instance
 from memory.store import RunStore
 from tests.console.conftest import Acdc, the_line
 from tests.console.damage import HARMS, WHOLE, Column, columns, damage, flip_letter
@@ -25,6 +26,11 @@ from tests.console.damage import HARMS, WHOLE, Column, columns, damage, flip_let
 @pytest.fixture
 def run(finished_run: Path, tmp_path: Path) -> Path:
     folder = shutil.copytree(finished_run, tmp_path / "run")
+    with RunStore.open(folder) as store:
+        family = store.families()[0].id
+        # The families of this run are closed, and draw none.
+        drawn = {"period": 0, "name": "1@1.5", "instructions": "How many?", "reference": "5"}
+        store.put_instances([Instance.model_validate({"family": family, **drawn})])
     connection = sqlite3.connect(folder / "run.db")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
@@ -68,6 +74,9 @@ def texts_in(store: RunStore, table: str, column: str) -> list[str]:
     return [row[0] for row in rows]
 
 
+FACTS = ("finished", "summary", "finals", "bank", "prompts", "run_id")
+
+
 def readings(store: RunStore) -> Iterator[Callable[[], Any]]:
     """What the public reading functions give."""
     from agents.task_force.field import force_in
@@ -80,8 +89,8 @@ def readings(store: RunStore) -> Iterator[Callable[[], Any]]:
     yield from (store.experts, store.families, store.assignments, store.calls, store.events)
     yield from (store.spans, store.ratings, store.all_skills, store.family_events)
     yield from (store.archive_experts, store.phase_seconds, store.call_totals)
-    yield from (store.rejection_counts, lambda: force_in(store, 3))
-    yield lambda: [store.meta(key) for key in ("finished", "summary", "bank", "prompts", "run_id")]
+    yield from (store.rejection_counts, store.outcomes, store.instances, lambda: force_in(store, 3))
+    yield lambda: [store.meta(key) for key in FACTS]
     yield lambda: [store.expert(name) for name in names]
     yield lambda: [store.skills(name) for name in names]
     yield lambda: [store.genome(name) for name in genomes]

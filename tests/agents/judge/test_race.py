@@ -157,6 +157,15 @@ async def test_who_can_hardly_survive_is_not_asked_the_rest(
     assert {name: len(questions) for name, questions in broker.asked.items()} == asked
 
 
+async def test_founders_do_not_race(run: RunContext, broker: Knowing) -> None:
+    """However few of them survive: base and seeds are baselines, and parents of a next merge."""
+    population = run.config.population.model_copy(update={"capacity": 1})
+    run.config = run.config.model_copy(update={"population": population})
+    await judge_generation(run, 0)
+    assert eliminated(run.store) == {}
+    assert {len(questions) for questions in broker.asked.values()} == {4 * FAMILIES}
+
+
 async def test_without_racing_all_are_asked_everything(run: RunContext, broker: Knowing) -> None:
     judge = run.config.judge.model_copy(update={"racing": 0.0})
     run.config = run.config.model_copy(update={"judge": judge})

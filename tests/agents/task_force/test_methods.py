@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from agents.errors import AnsweringError
 from agents.task_force.ballot import Ballot, CandidateAnswer, Choice, normalise
 from agents.task_force.methods import Aids, method_named, methods, select
+from memory.records import Voice
 
 words = st.sampled_from(["7", "8", " 7 ", "Seven", "seven.", "", "**8**", "1,000", "1000.0"])
 
@@ -63,8 +65,8 @@ class Known:
     def __init__(self, **weights: float) -> None:
         self._weights = weights
 
-    def weights(self, question: str, experts: list[str]) -> dict[str, float]:
-        return {expert: self._weights.get(expert, 0.5) for expert in experts}
+    def weights(self, question: str, voices: Sequence[Voice]) -> dict[Voice, float]:
+        return {voice: self._weights.get(voice.expert, 0.5) for voice in voices}
 
 
 def said(*extracted: str, **more: list[float]) -> Ballot:

@@ -15,19 +15,26 @@ from agents.context import ReadContext
 from agents.errors import AnsweringError
 from agents.families.lifecycle import move
 from agents.progress import silent
-from agents.task_force.collective import Collective, ask, force_of
-from agents.task_force.field import field_of, history_of
+from agents.task_force.collective import Collective, Manner, Member, ask, force_of
+from agents.task_force.field import (
+    field_of,
+    finals_of,
+    history_of,
+    resampled_seeds,
+    standing_of,
+)
 from agents.task_force.methods import methods
+from agents.task_force.roster import Roster
 from console.commands.ask import answer
 from console.commands.status import collect
 from console.run.folder import RunFolder
 from console.run.reading import open_reading
-from memory.records import GibberishFound, Sampling
+from memory.records import GibberishFound, Voice
 from memory.store import RunStore
 from tests.conftest import SHAPE, make_tokenizer
 from tests.console.conftest import Acdc
 
-SAMPLING = Sampling(max_tokens=6)
+MANNER = Manner(max_tokens=6)
 
 
 @pytest.fixture(scope="session")
@@ -66,18 +73,17 @@ async def test_every_method_answers_with_a_full_record(
 ) -> None:
     question = "Tell something about rivers and falcons."
     for name in methods():
-        reply = await ask(context, question, 3, SAMPLING, name)
+        reply = await ask(context, question, 3, MANNER, name)
         assert reply.method == name
         assert len(reply.answers) == len(reply.scores) == 3
-        assert len({answer.expert for answer in reply.answers}) == 3
-        chosen = next(a for a in reply.answers if a.expert == reply.chosen)
-        assert reply.answer == chosen.extracted
+        chosen = reply.answers[reply.winner]
+        assert (reply.chosen, reply.answer) == (chosen.expert, chosen.extracted)
         assert reply.votes
         fitness = [answer.fitness for answer in reply.answers]
         assert fitness == sorted(fitness, reverse=True)
-        again = await ask(context, question, 3, SAMPLING, name)
-        assert (again.chosen, again.scores, again.votes) == (
-            reply.chosen,
+        again = await ask(context, question, 3, MANNER, name)
+        assert (again.winner, again.scores, again.votes) == (
+            reply.winner,
             reply.scores,
             reply.votes,
         )
@@ -86,17 +92,56 @@ async def test_every_method_answers_with_a_full_record(
     assert {call.purpose for call in calls} >= {"choose", "compare", "appraise"}
 
 
-async def test_everybody_coherent_was_graded_on_the_history_and_may_be_in_the_force(
+async def test_everybody_coherent_may_be_in_the_force_of_a_run_without_finals(
     context: ReadContext,
 ) -> None:
-    told = [event.payload for event in context.store.events("gibberish")]
-    gibberish_experts = {each["expert"] for each in told if isinstance(each, dict)}
-    everybody = {expert.id for expert in context.store.experts()} - gibberish_experts
-    archive = {expert.id for expert in context.store.archive_experts()}
-    assert {expert.id for expert in field_of(context.store)} == everybody > archive
-    history = {family.id for family in history_of(context.store)}
-    assert all(context.store.skills(expert).keys() >= history for expert in everybody)
-    assert {member.expert.id for member in force_of(context, 99)} == everybody
+    """As of a run that has not ended, or of a version that held none."""
+    without_finals(context)
+    told = [*context.store.events("gibberish"), *context.store.events("eliminated")]
+    out = {event.payload["expert"] for event in told if isinstance(event.payload, dict)}
+    everybody = {expert.id for expert in context.store.experts()} - out
+    assert {expert.id for expert in field_of(context.store)} == everybody
+    members = force_of(context, 99)
+    assert [member.temperature for member in members] == [0.0] * len(everybody)
+    assert {member.expert.id for member in members} == everybody
+    reply = await ask(context, "Name a river.", 2, MANNER, "skill_routing")
+    assert len({answer.expert for answer in reply.answers}) == 2
+
+
+def without_finals(context: ReadContext) -> None:
+    with RunStore.open(context.folder) as writer:
+        writer._write("DELETE FROM meta WHERE key = 'finals'", ())
+        writer._write("DELETE FROM finals WHERE expert <> ''", ())
+
+
+async def test_a_voice_that_stands_twice_gives_two_answers(context: ReadContext) -> None:
+    seed = resampled_seeds(context.store)[0]
+    with RunStore.open(context.folder) as writer:
+        # Whoever solves everything in every other sample is asked again and again.
+        for each in writer.outcomes():
+            ours = each.expert == seed and each.temperature > 0
+            passes = {"passes": 1, "asked": 2} if ours else {"passes": 0}
+            writer.put_outcomes([each.model_copy(update=passes)])
+    question = "Tell something about rivers and falcons."
+    reply = await ask(context, question, 3, Manner(max_tokens=12), "skill_routing")
+    voices = [answer.voice for answer in reply.answers]
+    assert voices == [Voice(seed, 0.7)] * 3
+    assert len({answer.text for answer in reply.answers}) == 3
+    assert {vote.voter for vote in reply.votes} == {f"{seed} at 0.7"}
+    again = await ask(context, question, 3, Manner(max_tokens=12), "skill_routing")
+    assert [a.text for a in again.answers] == [a.text for a in reply.answers], "seeds are set"
+    wanted = await ask(context, question, 3, Manner(max_tokens=12, temperature=0.0), "majority")
+    assert len({answer.text for answer in wanted.answers}) == 1, "what is asked for wins"
+    assert [answer.temperature for answer in wanted.answers] == [0.0] * 3
+    roster = Roster.open(context, 3, "majority")
+    assert len(roster.models["acdc"].members) == 3
+    assert roster.models[seed].members == [Member(context.store.expert(seed), 0.0)], "greedily"
+
+
+async def test_n_experts_answer_greedily_where_that_is_asked_for(context: ReadContext) -> None:
+    members = force_of(context, 3, alone=True)
+    assert all(member.temperature == 0 for member in members)
+    assert len({member.expert.id for member in members}) == len(members)
 
 
 async def test_status_of_an_unfinished_run_names_the_force_that_answers(
@@ -142,19 +187,18 @@ async def test_gibberish_and_what_a_broken_scorer_graded_stay_out(context: ReadC
 async def test_router_weighs_by_the_families_most_like_the_question(context: ReadContext) -> None:
     router = Collective.open(context, 3, "skill_routing").aids.router
     assert router is not None
-    experts = [expert.id for expert in context.store.archive_experts()]
-    skills = {expert: context.store.skills(expert) for expert in experts}
+    rates = standing_of(context.store).rates
     told_apart = 0
-    for family in context.store.families():
-        weights = router.weights(family.novelty_text(), experts)
+    for family in finals_of(context.store):
+        weights = router.weights(family.novelty_text(), list(rates))
         assert all(0 <= weight <= 1 for weight in weights.values())
-        passed = [weights[e] for e in experts if skills[e].get(family.id) is True]
-        failed = [weights[e] for e in experts if skills[e].get(family.id) is False]
+        passed = [weights[voice] for voice in rates if rates[voice].get(family.id, 0) == 1]
+        failed = [weights[voice] for voice in rates if rates[voice].get(family.id, 1) == 0]
         if passed and failed:
             told_apart += sum(passed) / len(passed) > sum(failed) / len(failed)
             told_apart -= sum(passed) / len(passed) < sum(failed) / len(failed)
     assert told_apart > 0, "who passed a family is preferred for questions like it"
-    assert router.weights("anything", ["nobody"]) == {"nobody": 0.0}
+    assert router.weights("anything", [Voice("nobody")]) == {Voice("nobody"): 0.0}
 
 
 async def test_what_a_run_cannot_do_is_told_before_anybody_answers(context: ReadContext) -> None:
@@ -162,7 +206,7 @@ async def test_what_a_run_cannot_do_is_told_before_anybody_answers(context: Read
     with pytest.raises(AnsweringError, match=r"endpoints\.chooser"):
         Collective.open(context, 3, "knockout")
     with pytest.raises(AnsweringError, match="question is empty"):
-        await ask(context, "  ", 3, SAMPLING, "majority")
+        await ask(context, "  ", 3, MANNER, "majority")
 
 
 def test_a_misspelt_method_is_corrected(acdc: Acdc, finished_run: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from agents.evaluation.rows import RunRows
+from agents.evaluation.rows import Row, RunRows
 from agents.evaluation.run import Plan
 from agents.evaluation.tasks import Task
 from agents.progress import ProgressEvent, silent
@@ -105,8 +105,29 @@ async def test_there_are_as_many_random_genomes_as_bred_experts(folder: RunFolde
         bred = sum(not expert.is_seed for expert in store.experts()) - 1
     told: list[ProgressEvent] = []
     await evaluate([folder], Plan(TASKS[:1], (1,), True), told.append)
-    drawn = {event.text for event in told if event.text.startswith("history: ")}
-    assert drawn == {f"history: random-{number}" for number in range(bred)}
+    drawn = {event.text for event in told if event.text.startswith("drawn: ")}
+    assert drawn == {f"drawn: random-{number}" for number in range(bred)}
+    sampled = {event.text for event in told if event.text.startswith("sampled: ")}
+    assert len(sampled) == 4, "as many as bred experts in the finals"
+
+
+async def test_greedy_forces_are_measured_where_they_are_asked_for(folder: RunFolder) -> None:
+    [rows] = await evaluate([folder], Plan(TASKS, (1, 3), alone=True), silent)
+    row = rows.rows["greedy_force", 3]
+    assert len(set(row.experts)) == 3
+    assert row.sampling == "greedy"
+    assert ("greedy_force", 1) in rows.rows
+    assert ("greedy_force", 3) not in (await measured(folder, 3)).rows
+
+
+async def test_a_run_that_held_no_finals_is_measured_by_its_history(folder: RunFolder) -> None:
+    with RunStore.open(folder.path) as store:
+        store._write("DELETE FROM meta WHERE key = 'finals'", ())
+    run = await measured(folder, 3, baselines=True)
+    assert run.rows["force", 3].sampling == "greedy"
+    assert run.rows["random_genomes", 3].sampling == "greedy"
+    assert run.rows["experts", 3].sampling == "greedy"
+    assert run.rows["control", 3].sampling == "T = 0.7"
 
 
 async def test_behind_merge_and_seeds_the_merge_is_sampled(folder: RunFolder) -> None:
@@ -164,11 +185,15 @@ async def test_what_was_answered_is_not_asked_again_and_more_only_adds(folder: R
     more = await measured(folder, 1, 3)
     assert more.rows["force", 1].solved == first.rows["force", 1].solved
     assert more.rows["force", 3].experts[:1] == first.rows["force", 1].experts
-    assert answers_kept(folder) == kept + len(TASKS) * len(
-        set(more.rows["force", 3].experts)
-        - set(first.rows["force", 1].experts)
-        - set(first.rows["best_expert", 1].experts)
-    )
+    new = seats(more.rows["force", 3]) - seats(more.rows["force", 1])
+    new -= seats(more.rows["best_expert", 1])
+    assert answers_kept(folder) == kept + len(TASKS) * len(new)
+
+
+def seats(row: Row) -> set[tuple[str, float, int]]:
+    """Who answers how, and which sample it is of those of that voice."""
+    voices = list(zip(row.experts, row.temperatures, strict=True))
+    return {(*voice, voices[:place].count(voice)) for place, voice in enumerate(voices)}
 
 
 async def test_a_big_model_answers_behind_an_endpoint(

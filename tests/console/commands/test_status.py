@@ -10,6 +10,7 @@ from rich.console import Console
 
 from console.commands.ask import fewer_than
 from console.commands.frame import note_unfinished
+from console.commands.run import show as show_end
 from console.commands.status import collect, show
 from console.run.folder import RunFolder
 from memory.records import ArchiveEntry, Assignment, Call, Expert, GraftRefused, Json, Rejection
@@ -112,6 +113,83 @@ def test_the_fittest_come_first_and_coverage_says_on_what(
     assert names == ["best", "twin", "kept"]
     assert any(line.startswith("best") and "undominated" in line for line in lines)
     assert any(f"Coverage on the {on} (" in line for line in lines)
+
+
+OLD: Json = {
+    "families": 2,
+    "coverage": {
+        "archive": 1.0,
+        "seeds": 0.5,
+        "task_force": [{"n": 1, "coverage": 1.0, "experts": ["best"]}],
+        "seed_force": [{"n": 1, "coverage": 0.5, "experts": ["kept"]}],
+    },
+    "example": {
+        "family": "f1",
+        "question": "How many?",
+        "reference": "2",
+        "solved_by": ["best"],
+        "solved_by_seeds": [],
+        "answers": [
+            {"expert": "best", "extracted": "2"},
+            {"expert": "twin", "extracted": "3"},
+        ],
+    },
+}
+NEW: Json = {
+    "families": 2,
+    "instances": 4,
+    "fresh": 2,
+    "coverage": {
+        "archive": 1.0,
+        "seeds": 0.5,
+        "task_force": [
+            {"n": 2, "coverage": 1.0, "experts": ["best", "best"], "temperatures": [0.7, 0.7]}
+        ],
+        "experts": [
+            {"n": 2, "coverage": 0.5, "experts": ["kept", "kept"], "temperatures": [0.0, 0.7]}
+        ],
+    },
+    "example": {
+        "family": "f1",
+        "instance": "1",
+        "question": "How many?",
+        "reference": "2",
+        "solved_by": ["best at 0.7"],
+        "solved_by_seeds": [],
+        "answers": [
+            {"expert": "best", "temperature": 0.7, "extracted": "2", "passed": True},
+            {"expert": "best", "temperature": 0.7, "extracted": "3", "passed": False},
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("summary", "says"),
+    [
+        (OLD, ("history (all families", "N = 1: 1.000   seeds 0.500   best", "✗ twin: 3")),
+        (
+            NEW,
+            (
+                "finals (4 instances of 2 families, 2 of them never seen by selection)",
+                "the seeds resampled, equally many answers: 2: 0.50",
+                "N = 2: 1.000   seeds resampled 0.500   best at 0.7, best at 0.7",
+                "solved by best at 0.7; of the seeds, by none",
+                "✗ best at 0.7: 3",
+            ),
+        ),
+    ],
+)
+def test_the_end_of_a_run_is_told_from_its_summary(
+    folder: RunFolder, summary: Json, says: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunStore.open(folder.path) as store:
+        store.put_meta("summary", summary)
+        store.put_meta("finished", True)
+    show_end(folder, Console(width=300))
+    text = capsys.readouterr().out
+    assert [each for each in says if each not in text] == []
+    assert "✓ best" in text
 
 
 @pytest.mark.parametrize(("asked", "told"), [(2, "generation 0 of 2"), (0, "generation 0 of 0")])

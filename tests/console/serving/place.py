@@ -10,7 +10,7 @@ import httpx
 
 from agents.context import RunContext
 from agents.task_force.ballot import CandidateAnswer
-from agents.task_force.collective import Collective, CollectiveAnswer
+from agents.task_force.collective import Collective, CollectiveAnswer, Manner
 from agents.task_force.methods import Aids, method_named
 from agents.task_force.roster import Roster
 from console.serving import build_app
@@ -19,7 +19,7 @@ from console.serving.guard import Guard
 from console.serving.queue import Seats
 from console.serving.server import DrainingServer, listen, url_of
 from evolution.errors import EngineError
-from memory.records import ChatMessage, Sampling
+from memory.records import ChatMessage
 
 
 class Context:
@@ -42,7 +42,7 @@ class Waiting(Collective):
         self,
         question: str,
         chat: list[ChatMessage],
-        sampling: Sampling,
+        manner: Manner,
         seed: int = 0,
         stop: Sequence[str] = (),
         tokens: bool = False,
@@ -56,7 +56,7 @@ class Waiting(Collective):
         if question == "fail":
             raise EngineError("the engine is gone")
         said = CandidateAnswer("alpha", question, question, 1, tokens_in=1)
-        return CollectiveAnswer(question, "alpha", "majority", 1.0, (said,), (1.0,), (), 0.0)
+        return CollectiveAnswer(question, "alpha", 0, "majority", 1.0, (said,), (1.0,), (), 0.0)
 
 
 class Place:

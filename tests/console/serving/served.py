@@ -24,6 +24,10 @@ class Served:
     process: subprocess.Popen[str]
 
     @property
+    def experts(self) -> list[str]:
+        return [name for name in self.models if not name.startswith("acdc")]
+
+    @property
     def client(self) -> openai.OpenAI:
         return openai.OpenAI(base_url=self.url, api_key=TOKEN, max_retries=0)
 

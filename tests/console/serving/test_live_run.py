@@ -41,7 +41,7 @@ def test_a_live_run_is_served_as_it_was_while_it_goes_on(
     def answers(place: Served) -> dict[str, str | None]:
         """Of each expert; the collective's is that of one of them."""
         found = {}
-        for model in ("acdc", *place.models[-3:]):
+        for model in ("acdc", *place.experts):
             reply = place.client.chat.completions.create(
                 model=model, messages=[{"role": "user", "content": "Name a river."}]
             )

@@ -49,22 +49,31 @@ def test_models_are_the_collective_its_methods_and_its_experts(served: Served) -
     assert names[0] == "acdc"
     assert {"acdc:majority", "acdc:weighted_majority", "acdc:skill_routing"} <= set(names)
     experts = [name for name in names if not name.startswith("acdc")]
-    assert len(experts) == 3
+    assert experts == served.experts
     assert served.client.models.retrieve(experts[0]).owned_by == "acdc"
     assert listed[0].model_extra is not None
-    assert listed[0].model_extra["acdc"] == {"method": "skill_routing", "experts": experts}
+    told = listed[0].model_extra["acdc"]
+    assert told["method"] == "skill_routing"
+    assert len(told["experts"]) == len(told["temperatures"]) == 3
+    assert list(dict.fromkeys(told["experts"])) == experts
+    alone = listed[-1].model_extra
+    assert alone is not None
+    assert alone["acdc"] == {"method": None, "experts": experts[-1:], "temperatures": [0.0]}
 
 
 def test_a_chosen_answer_is_one_that_its_expert_gives_alone(served: Served) -> None:
     question = user("Name a river.")
     reply = served.client.chat.completions.create(
-        model="acdc:logprob", messages=question, extra_body={"acdc": {"details": True}}
+        model="acdc:logprob",
+        messages=question,
+        temperature=0,
+        extra_body={"acdc": {"details": True}},
     )
     [choice] = reply.choices
     assert choice.model_extra is not None
     told = choice.model_extra["acdc"]
     assert told["method"] == "logprob"
-    assert {said["expert"] for said in told["answers"]} == set(served.models[-3:])
+    assert {said["expert"] for said in told["answers"]} == set(served.experts)
     assert len(told["votes"]) == 3
     best = max(told["answers"], key=lambda said: said["logprob"])
     assert (told["chosen"], choice.message.content) == (best["expert"], best["text"])
@@ -82,15 +91,19 @@ def test_a_chosen_answer_is_one_that_its_expert_gives_alone(served: Served) -> N
 
 
 def test_completions_put_the_prompt_as_a_question(served: Served) -> None:
-    chat = served.client.chat.completions.create(model="acdc", messages=user("Name a river."))
+    chat = served.client.chat.completions.create(
+        model="acdc", messages=user("Name a river."), temperature=0
+    )
     plain = served.client.completions.create(
-        model="acdc", prompt=["Name a river.", "Sort these words."], n=2
+        model="acdc", prompt=["Name a river.", "Sort these words."], n=2, temperature=0
     )
     texts = [choice.text for choice in plain.choices]
     assert [choice.index for choice in plain.choices] == [0, 1, 2, 3]
     assert texts[0] == texts[1] == chat.choices[0].message.content
     assert texts[2] == texts[3]
-    single = served.client.completions.create(model="acdc", prompt="Sort these words.")
+    single = served.client.completions.create(
+        model="acdc", prompt="Sort these words.", temperature=0
+    )
     assert single.choices[0].text == texts[2]
     assert plain.usage is not None
     assert chat.usage is not None
@@ -153,7 +166,8 @@ def test_a_chat_tells_the_log_probability_of_each_token(served: Served, name: st
     assert all(bytes(t.bytes or ()).decode() == t.token for t in content)
     assert all(t.logprob < 0 and t.top_logprobs == [] for t in content)
     told = (choice.model_extra or {})["acdc"]
-    [said] = [said for said in told["answers"] if said["expert"] == told["chosen"]]
+    said = told["answers"][told["winner"]]
+    assert said["expert"] == told["chosen"]
     assert len(content) == said["tokens"] - (choice.finish_reason == "stop")
     if said["logprob"] is not None and choice.finish_reason == "length":
         mean = sum(token.logprob for token in content) / len(content)
@@ -237,7 +251,7 @@ async def test_streams_of_the_async_client_and_of_completions(served: Served) ->
 
 async def test_32_concurrent_clients_get_each_their_own_answer(served: Served) -> None:
     questions = [f"What is the sum of {n} and 30?" for n in range(32)]
-    names = ["acdc", "acdc:skill_routing", *served.models[-3:]]
+    names = ["acdc", "acdc:skill_routing", *served.experts]
 
     async def asked(client: openai.AsyncOpenAI, number: int) -> str | None:
         reply = await client.chat.completions.create(
