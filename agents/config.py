@@ -28,7 +28,7 @@ class RunConfig(Settings):
     """Everything that can be set of a run. The defaults are the quickstart."""
 
     seed: int = Field(default=0, ge=0, description="root of all random streams")
-    generations: int = Field(default=5, ge=0, description="generations after the founders")
+    generations: int = Field(default=4, ge=0, description="generations after the founders")
     plugins: tuple[str, ...] = Field(
         default=(),
         description="modules with operators of your own, imported before the rest is read: dotted "

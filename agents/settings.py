@@ -29,12 +29,12 @@ class PoolSettings(Settings):
         description="folders of families that the pool begins with, as in "
         '["runs/quickstart/tasks"]; scientists fill up the rest',
     )
-    capacity: int = Field(default=40, ge=2, description="families that grade at one time")
+    capacity: int = Field(default=16, ge=2, description="families that grade at one time")
     founding_waves: int = Field(
         default=4, ge=1, description="rounds of assignments that may fill the founding pool"
     )
     adapt_every: int = Field(default=2, ge=1, description="generations between two adaptations")
-    adaptations: int = Field(default=32, ge=0, description="assignments of one adaptation")
+    adaptations: int = Field(default=8, ge=0, description="assignments of one adaptation")
     inspirations: int = Field(default=3, ge=0, description="families shown for contrast")
     weak_spots: int = Field(default=5, ge=0, description="failing capabilities shown to scientists")
     lately_rejected: int = Field(default=5, ge=0, description="late rejections shown to scientists")
@@ -182,7 +182,7 @@ class FinalsSettings(Settings):
     """The finals at the end of a run, on whose fresh instances the task force is chosen."""
 
     experts: int = Field(
-        default=4,
+        default=3,
         ge=0,
         description="bred experts of the archive that are examined, the fittest; base, seeds and "
         "their merge always are",

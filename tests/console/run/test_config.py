@@ -27,7 +27,7 @@ ENDPOINT = [
 def test_defaults_are_the_quickstart() -> None:
     config = resolve(None, [])
     assert (config.population.capacity, config.population.children) == (8, 4)
-    assert (config.pool.capacity, config.pool.adapt_every) == (40, 2)
+    assert (config.pool.capacity, config.pool.adapt_every) == (16, 2)
     assert config.generations >= 5
 
 
