@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from agents.families.items import Item, item_of
 from agents.judge.examiner import Examiner
-from agents.judge.race import eliminated
 from agents.sandbox import Sandbox, open_sandbox
 from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines, heading, show_progress
@@ -61,7 +60,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         period = generation // config.pool.adapt_every
         families = [f for f in store.families("active") if f.generative]
         graded = {e.id: store.skill_counts(e.id, period) for e in store.experts()}
-        out = eliminated(store)
+        out = store.eliminated()
         experts = [
             expert
             for expert in store.experts()

@@ -11,6 +11,9 @@ family. Survival is the default, of capacity eight.
 Each generation is decided twice on the same answers: with the race (`evolution.selection.racing`,
 rungs of 1, 2 and 4 instances), and as if all children had answered everything. The run goes on with
 the survivors of the latter.
+
+Beside it: how many children would be below the limit before they answer anything, if all true pass
+rates were known and only the answers were left to chance. No race can save much more than those.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.ranking import FAMILIES, INSTANCES, World, drawn
 from benchmarks.reporting import goal_lines, heading
 from evolution.selection import Candidate, survive
-from evolution.selection.racing import survival_chances
+from evolution.selection.racing import SIMULATIONS, survival_chances
 from evolution.selection.settings import SelectionSettings
 from memory.records import Skill
 
@@ -58,12 +61,16 @@ class Decided(NamedTuple):
         whole: answers of all children without it.
         equal: whether the same experts survive.
         lost: children that would have survived and were eliminated.
+        survived: children that survive without the race.
+        hopeless: children whose chance is below the limit where all pass rates are known.
     """
 
     asked: int
     whole: int
     equal: bool
     lost: int
+    survived: int
+    hopeless: int
 
 
 def main() -> int:
@@ -82,18 +89,22 @@ def main() -> int:
     ]
     saved = 1 - sum(each.asked for each in decided) / sum(each.whole for each in decided)
     equal = sum(each.equal for each in decided) / len(decided)
+    children = options.children * len(decided)
     report = {
         "bench": "racing",
         "machine": describe_machine(),
         "rows": [
             {
                 "generations": len(decided),
+                "children": options.children,
                 "limit": options.limit,
                 "saved": round(saved, 4),
                 "equal_survivors": round(equal, 4),
                 "survivors_eliminated_per_generation": round(
                     sum(each.lost for each in decided) / len(decided), 4
                 ),
+                "children_that_survive": round(sum(d.survived for d in decided) / children, 4),
+                "hopeless_by_true_rates": round(sum(d.hopeless for d in decided) / children, 4),
             }
         ],
         "goals": [
@@ -129,7 +140,8 @@ def run(rng: np.random.Generator, options: argparse.Namespace) -> list[Decided]:
             if expert.id not in answers:
                 answers[expert.id] = right(world, expert, difficulty, rng)
         decided, kept = decide(world, archive, children, answers, options.limit, rng)
-        found.append(decided)
+        known = hopeless(world, archive, children, answers, difficulty, options.limit)
+        found.append(decided._replace(hopeless=known))
         archive = [expert for expert in (*archive, *children) if expert.id in kept]
     return found
 
@@ -185,7 +197,28 @@ def decide(
     raced = survivors(field, chances)
     out = {child.id for child in children} - racing
     whole = INSTANCES * FAMILIES * len(children)
-    return Decided(asked, whole, raced == kept, len(kept & out)), kept
+    born = {child.id for child in children}
+    return Decided(asked, whole, raced == kept, len(kept & out), len(kept & born), 0), kept
+
+
+def hopeless(
+    world: World,
+    archive: Sequence[Bred],
+    children: Sequence[Bred],
+    answers: Answers,
+    difficulty: NDArray[np.float64],
+    limit: float,
+) -> int:
+    """Children that survive in less than the limit of all draws of their answers."""
+    chances = dict(zip(NAMES, world.chance.tolist(), strict=True))
+    rng = np.random.default_rng(len(archive))
+    survived = dict.fromkeys((child.id for child in children), 0)
+    for _ in range(SIMULATIONS):
+        again = answers | {each.id: right(world, each, difficulty, rng) for each in children}
+        field = [candidate(expert, again, INSTANCES) for expert in (*archive, *children)]
+        for name in survivors(field, chances) & survived.keys():
+            survived[name] += 1
+    return sum(count < limit * SIMULATIONS for count in survived.values())
 
 
 def survivors(field: Sequence[Candidate], chances: dict[str, float]) -> set[str]:
@@ -204,7 +237,9 @@ def table(report: dict[str, Any]) -> str:
         lines.append(
             f"{row['generations']} generations, limit {row['limit']:g}: {row['saved']:.1%} of the "
             f"children's answers saved, equal survivors in {row['equal_survivors']:.1%}, "
-            f"{row['survivors_eliminated_per_generation']:.3f} survivors eliminated per generation"
+            f"{row['survivors_eliminated_per_generation']:.3f} survivors eliminated per "
+            f"generation; {row['children_that_survive']:.0%} of the children survive, and "
+            f"{row['hopeless_by_true_rates']:.1%} would be hopeless if all pass rates were known"
         )
     return "\n".join([*lines, *goal_lines(report)])
 

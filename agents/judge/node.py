@@ -11,7 +11,7 @@ from agents.families.items import Item, items_of
 from agents.families.lifecycle import move
 from agents.judge.examiner import Result, examiner_of, family_outcome
 from agents.judge.instances import draw_instances, fresh_items
-from agents.judge.race import eliminated, end_of_rung, rungs
+from agents.judge.race import end_of_rung, rungs
 from agents.progress import ProgressEvent
 from evolution.selection import undergraded
 from memory.records import OWN, Expert, Family, MissingGrade, Skill
@@ -59,7 +59,7 @@ def competitors(context: RunContext, generation: int) -> list[Expert]:
     if generation > 0:
         members = {e.expert: store.expert(e.expert) for e in store.archive(generation - 1)}
     members.update({expert.id: expert for expert in store.experts(generation)})
-    out = eliminated(store)
+    out = store.eliminated()
     return [expert for name, expert in members.items() if name not in out]
 
 

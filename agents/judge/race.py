@@ -16,7 +16,6 @@ from agents.progress import ProgressEvent
 from evolution.selection.racing import survival_chances
 from memory.randomness import stream
 from memory.records import Eliminated, Expert
-from memory.store import RunStore
 
 
 def rungs(instances: int) -> Iterator[int]:
@@ -26,12 +25,6 @@ def rungs(instances: int) -> Iterator[int]:
         yield asked
         asked *= 2
     yield instances
-
-
-def eliminated(store: RunStore) -> dict[str, Eliminated]:
-    """Children that left a race, by id."""
-    events = (Eliminated.model_validate(event.payload) for event in store.events("eliminated"))
-    return {event.expert: event for event in events}
 
 
 async def end_of_rung(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from agents.errors import AnsweringError
 from agents.families.lifecycle import condemned
-from agents.judge.race import eliminated
 from evolution.merging.settings import REGMEAN
 from evolution.selection import Force, Standing
 from memory.records import Expert, Family, GibberishFound, GraftRefused, Skill
@@ -22,7 +21,7 @@ def field_of(store: RunStore) -> list[Expert]:
     lost = {
         GibberishFound.model_validate(event.payload).expert for event in store.events("gibberish")
     }
-    lost |= eliminated(store).keys()
+    lost |= store.eliminated().keys()
     order = {expert.id: expert for expert in store.archive_experts()}
     order |= {expert.id: expert for expert in everybody if expert.is_seed}
     for expert in reversed(everybody):

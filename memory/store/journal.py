@@ -9,7 +9,7 @@ from typing import get_args
 
 from pydantic import Field
 
-from memory.records import EventKind, Happened, Json, Record
+from memory.records import Eliminated, EventKind, Happened, Json, Record
 from memory.store.codec import dump_json, load_json
 from memory.store.database import Database, SqlRow
 from memory.store.facts import check_fact
@@ -97,6 +97,11 @@ class JournalTables(Database):
             "INSERT INTO events (at, generation, kind, payload) VALUES (?, ?, ?, ?)",
             (time.time(), self._generation, event.kind, dump_json(event.model_dump(mode="json"))),
         )
+
+    def eliminated(self) -> dict[str, Eliminated]:
+        """Children that left a race, by id."""
+        found = (Eliminated.model_validate(event.payload) for event in self.events("eliminated"))
+        return {event.expert: event for event in found}
 
     def events(self, kind: EventKind | None = None) -> list[Event]:
         """All events, or those of one kind, in order."""

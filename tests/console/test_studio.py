@@ -35,7 +35,7 @@ def test_the_drawing_in_the_documentation_is_the_graph() -> None:
 
 def test_the_variable_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACDC_RUN", "somewhere")
-    assert resolve(None, []).generations == 5
+    assert resolve(None, []).generations == 4
 
 
 @pytest.fixture

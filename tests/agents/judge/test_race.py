@@ -13,7 +13,7 @@ import pytest
 from agents.config import RunConfig
 from agents.context import RunContext
 from agents.judge.node import competitors, judge_generation
-from agents.judge.race import eliminated, rungs
+from agents.judge.race import rungs
 from agents.sandbox import Score
 from agents.settings import JudgeSettings, PoolSettings, PopulationSettings
 from evolution.engines.base import Ask
@@ -147,7 +147,7 @@ async def test_who_can_hardly_survive_is_not_asked_the_rest(
     await judge_generation(run, 1)
     assert len(broker.asked["lost"]) == FAMILIES
     assert len(broker.asked["strong"]) == 4 * FAMILIES
-    out = eliminated(run.store)
+    out = run.store.eliminated()
     assert set(out) == {"lost"}
     assert (out["lost"].asked, out["lost"].survival) == (FAMILIES, 0.0)
     assert [expert.id for expert in competitors(run, 1)] == ["a", "b", "c", "strong"]
@@ -162,7 +162,7 @@ async def test_founders_do_not_race(run: RunContext, broker: Knowing) -> None:
     population = run.config.population.model_copy(update={"capacity": 1})
     run.config = run.config.model_copy(update={"population": population})
     await judge_generation(run, 0)
-    assert eliminated(run.store) == {}
+    assert run.store.eliminated() == {}
     assert {len(questions) for questions in broker.asked.values()} == {4 * FAMILIES}
 
 
@@ -174,7 +174,7 @@ async def test_without_racing_all_are_asked_everything(run: RunContext, broker: 
     put(run.store, broker, "lost", 1, 0, 0.0)
     await judge_generation(run, 1)
     assert len(broker.asked["lost"]) == 4 * FAMILIES
-    assert eliminated(run.store) == {}
+    assert run.store.eliminated() == {}
 
 
 async def test_a_closed_family_stays_passed_or_failed_over_periods(

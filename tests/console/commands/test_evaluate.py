@@ -108,7 +108,7 @@ async def test_there_are_as_many_random_genomes_as_bred_experts(folder: RunFolde
     drawn = {event.text for event in told if event.text.startswith("drawn: ")}
     assert drawn == {f"drawn: random-{number}" for number in range(bred)}
     sampled = {event.text for event in told if event.text.startswith("sampled: ")}
-    assert len(sampled) == 4, "as many as bred experts in the finals"
+    assert len(sampled) == 3, "as many as bred experts in the finals"
 
 
 async def test_greedy_forces_are_measured_where_they_are_asked_for(folder: RunFolder) -> None:

@@ -41,6 +41,9 @@ def hostile(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     store.create_function(
         "named", 2, lambda record, id: json.dumps({**json.loads(record), "id": id})
     )
+    store.create_function(
+        "answering", 2, lambda record, id: json.dumps({**json.loads(record), "expert": id})
+    )
     with store:
         told = "SELECT digest(tainted(record)) FROM messages WHERE hash = message"
         store.execute(f"UPDATE call_messages SET message = ({told})")
@@ -50,9 +53,15 @@ def hostile(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
         store.execute("UPDATE meta SET value = tainted(value) WHERE key = 'summary'")
         store.execute("UPDATE assignments SET detail = detail || ?", (EVIL,))
         store.execute("UPDATE families SET generator = generator || ?", (EVIL,))
-        for table, name in (("archive_entries", "expert"), ("skills", "expert"), ("experts", "id")):
-            store.execute(f"UPDATE {table} SET {name} = {name} || ?", (EVIL,))
+        for table, name in (
+            ("archive_entries", "expert"),
+            ("skills", "expert"),
+            ("finals", "expert"),
+            ("experts", "id"),
+        ):
+            store.execute(f"UPDATE {table} SET expert = expert || ?", (EVIL,))
         store.execute("UPDATE experts SET record = named(record, id)")
+        store.execute("UPDATE finals SET record = answering(record, expert)")
     store.close()
     return folder
 
