@@ -59,7 +59,7 @@ def hostile(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
             ("finals", "expert"),
             ("experts", "id"),
         ):
-            store.execute(f"UPDATE {table} SET expert = expert || ?", (EVIL,))
+            store.execute(f"UPDATE {table} SET {name} = {name} || ?", (EVIL,))
         store.execute("UPDATE experts SET record = named(record, id)")
         store.execute("UPDATE finals SET record = answering(record, expert)")
     store.close()
