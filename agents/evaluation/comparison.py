@@ -83,7 +83,7 @@ class Comparison:
     Attributes:
         pairs: those that differ first, the first side's gains before its losses.
         interval: of the difference in Coverage, first minus second, over whole generators.
-        ungraded: questions that were left out, since a grade is missing.
+        ungraded: questions that were left out: a side was not asked them, or a grade is missing.
     """
 
     pairs: tuple[Pair, ...]

@@ -23,6 +23,8 @@ from memory.records import Family
 
 PROGRAM = "task.py"
 METADATA = "task.json"
+STATED = ("name", "description", "capability", "difficulty")
+"""What only the author of a family can say."""
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,120}")
 
 
@@ -69,6 +71,9 @@ def check_id(family_id: str) -> None:
 def read_family(folder: Path) -> Family:
     """Read one family folder, as written by `write_family` or by hand.
 
+    A person states `STATED` and, for a closed family, the answers. What else is missing has its
+    value from the folder's name or from the program.
+
     Args:
         folder: the folder of this family.
 
@@ -79,7 +84,20 @@ def read_family(folder: Path) -> Family:
         code = (folder / PROGRAM).read_bytes().decode()
         metadata: dict[str, Any] = json.loads((folder / METADATA).read_text(encoding="utf-8"))
         metadata.pop("example_instruction", None)
-        return Family.model_validate(metadata | {"code": code, "code_hash": text_hash(code)})
+        if missing := [name for name in STATED if name not in metadata]:
+            raise FamilyFolderError(f"{folder / METADATA} does not state {', '.join(missing)}")
+        by_hand: dict[str, Any] = {
+            "id": folder.resolve().name,
+            "generation": 0,
+            "kind": "novel",
+            "scientist": "by hand",
+            "instructions": {},
+        }
+        if "reference_answers" not in metadata:
+            # The program computes them, and draws.
+            by_hand |= {"seed": 0, "reference_answers": {}, "wrong_answers": {}}
+        own = {"code": code, "code_hash": text_hash(code)}
+        return Family.model_validate(by_hand | metadata | own)
     except (OSError, UnicodeDecodeError) as error:
         raise FamilyFolderError(f"{folder} is not a readable family folder: {error}") from error
     except ValidationError as error:

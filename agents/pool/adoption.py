@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from agents.context import RunContext
 from agents.errors import FamilyFolderError
-from agents.families.folders import METADATA, check_id, read_family, write_family
+from agents.families.folders import METADATA, PROGRAM, check_id, read_family, write_family
 from agents.families.proposal import Proposal
 from agents.judge.examiner import rater_of
 from agents.progress import ProgressEvent
@@ -63,6 +63,8 @@ def family_folders(paths: Sequence[str]) -> list[Path]:
             found.append(path)
             continue
         below = sorted(entry.parent for entry in path.glob(f"*/{METADATA}"))
+        if not below and (path / PROGRAM).is_file():
+            raise FamilyFolderError(f"pool.families: {path} has {PROGRAM} and no {METADATA}")
         if not below:
             raise FamilyFolderError(f"pool.families: {path} contains no family folder")
         found += below

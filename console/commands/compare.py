@@ -242,7 +242,11 @@ def show(found: dict[str, Any], console: Console, most: int = SHOWN) -> None:
     if found["generators"] < FEW_GENERATORS:
         say(f"fewer than {FEW_GENERATORS} generators: the interval is too narrow", "yellow")
     if found["ungraded"]:
-        say(f"{found['ungraded']} items are left out, since a grade is missing", "yellow")
+        say(
+            f"{found['ungraded']} items are left out: one side was not asked them, or a grade is "
+            "missing",
+            "yellow",
+        )
     differing = [pair for pair in found["pairs"] if pair["differs"]]
     for pair in differing[:most]:
         say(f"\n{pair['id']}", "bold")

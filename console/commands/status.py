@@ -264,7 +264,8 @@ def _pool_text(status: dict[str, Any]) -> Text:
     pool, coverage_ = status["pool"], status["coverage"]
     rejected = ", ".join(f"{reason} {n}" for reason, n in sorted(pool["rejected"].items()))
     lines = [
-        f"\npool: {pool['active']} active, {pool['held']} held, {pool['history']} in the history",
+        f"\npool: {pool['active']} active, {pool['held']} held while a harder child is tried, "
+        f"{pool['history'] - pool['active'] - pool['held']} retired",
         f"{pool['generators']} generators; {pool['revised']} families revised before acceptance",
         f"rejected: {rejected or 'none'}",
     ]

@@ -18,7 +18,10 @@ from memory.store import RunStore
 from memory.store.journal import Event
 
 Trace: TypeAlias = dict[str, list[dict[str, Any]]]
-"""Under `assignments`, `experts` and `calls`: what matched, as JSON."""
+"""Under `families`, `assignments`, `experts` and `calls`: what matched, as JSON.
+
+Under `families` are those that nobody was assigned, since they were given to the run.
+"""
 
 
 @app.command()
@@ -69,22 +72,28 @@ def collect(
     folder.manifest()
     with RunStore.open(folder.path, read_only=True) as store:
         if expert is not None:
-            return {"assignments": [], "experts": [_expert_trace(store, expert)], "calls": []}
+            return _trace(experts=[_expert_trace(store, expert)])
         chosen = _chosen(store, family)
+        if family is not None and not chosen:
+            # A family that was given to the run was never assigned.
+            return _trace(families=[_family_trace(store, family)])
         if rejected:
             if family is not None and not any(_is_rejected(store, a) for a in chosen):
                 raise UsageError(f"{family} was not rejected; run it without --rejected")
             chosen = [a for a in chosen if _is_rejected(store, a)]
         traces = [_assignment_trace(store, assignment, role) for assignment in chosen]
         if role is None:
-            return {"assignments": traces, "experts": [], "calls": []}
+            return _trace(assignments=traces)
         # A rater reads for the judge, and a call of that kind belongs to no assignment.
         alone = [] if family or rejected else store.calls(role=role)
-        return {
-            "assignments": [trace for trace in traces if trace["calls"]],
-            "experts": [],
-            "calls": [call.model_dump(mode="json") for call in alone if call.assignment is None],
-        }
+        return _trace(
+            assignments=[trace for trace in traces if trace["calls"]],
+            calls=[call.model_dump(mode="json") for call in alone if call.assignment is None],
+        )
+
+
+def _trace(**found: list[dict[str, Any]]) -> Trace:
+    return {"families": [], "assignments": [], "experts": [], "calls": [], **found}
 
 
 def _chosen(store: RunStore, family: str | None) -> list[Assignment]:
@@ -92,7 +101,7 @@ def _chosen(store: RunStore, family: str | None) -> list[Assignment]:
     if family is None:
         return assignments
     chosen = [a for a in assignments if family in (a.id, store.assignment_status(a.id).family)]
-    if not chosen:
+    if not chosen and family not in {each.id for each in store.families()}:
         raise UsageError(f"the run has no family or assignment {family!r}")
     return chosen
 
@@ -108,9 +117,29 @@ def _assignment_trace(store: RunStore, assignment: Assignment, role: Role | None
         "assignment": assignment.model_dump(mode="json"),
         "status": outcome.status,
         "family": outcome.family,
+        "accepted": None if outcome.family is None else _family_trace(store, outcome.family),
         "rejection": outcome.rejection.model_dump() if outcome.rejection else None,
         "rounds": [draft.model_dump(mode="json") for draft in store.drafts(assignment.id)],
         "calls": [call.model_dump(mode="json") for call in calls],
+    }
+
+
+def _family_trace(store: RunStore, family_id: str) -> dict[str, Any]:
+    """A family in short: its state, its levels, and the pass rates of the archive and the seeds."""
+    family = store.family(family_id)
+    experts = [*store.archive_experts(), *(e for e in store.experts(0) if e.is_seed)]
+    skills = {expert.id: store.skill_counts(expert.id).get(family_id) for expert in experts}
+    return {
+        "family": family.id,
+        "name": family.name,
+        "state": store.family_status(family_id),
+        "events": [event.reason for event in store.family_events(family_id)],
+        "levels": family.levels,
+        "level": family.level,
+        "curve": [rate.model_dump() for rate in family.curve],
+        "revisions": family.revisions,
+        "question": family.example_instruction,
+        "passes": {name: [s.passes, s.asked] for name, s in skills.items() if s is not None},
     }
 
 
@@ -153,6 +182,8 @@ def show(trace: Trace, console: Console, brief: bool = False) -> None:
         console: where to.
         brief: one line for each assignment, and how to read one of them.
     """
+    for family in trace["families"]:
+        _show_family(family, console)
     for assignment in trace["assignments"]:
         (_list_assignment if brief else _show_assignment)(assignment, console)
     if brief and trace["assignments"]:
@@ -184,6 +215,8 @@ def _show_assignment(trace: dict[str, Any], console: Console) -> None:
     assignment = Assignment.model_validate(trace["assignment"])
     outcome = trace["family"] or (trace["rejection"] or {}).get("reason", "")
     console.print(Rule(f"{assignment.id} · {assignment.kind} · {trace['status']} {outcome}"))
+    if trace["accepted"]:
+        _show_family(trace["accepted"], console)
     if assignment.parent:
         console.print(f"parent {assignment.parent}", style="dim", markup=False)
     calls = [Call.model_validate(call) for call in trace["calls"]]
@@ -202,6 +235,24 @@ def _show_assignment(trace: dict[str, Any], console: Console) -> None:
     if trace["rejection"]:
         rejection = trace["rejection"]
         _say(console, f"rejected: {rejection['reason']}: {rejection['detail']}", "red")
+
+
+def _show_family(family: dict[str, Any], console: Console) -> None:
+    """A family in short, before its conversation."""
+    _say(console, f"{family['family']}: {family['name']}", "bold")
+    _say(console, f"question: {family['question']}")
+    _say(console, f"now {family['state']} ({', then '.join(family['events'])})")
+    curve = ", ".join(
+        f"{r['passed']} of {r['asked']} at level {r['level']}" for r in family["curve"]
+    )
+    trial = f"; right in the trial: {curve}" if curve else ""
+    _say(
+        console,
+        f"asks at level {family['level']} of {family['levels']}, after {family['revisions']} "
+        f"revisions{trial}",
+    )
+    passes = ", ".join(f"{name} {p} of {n}" for name, (p, n) in family["passes"].items())
+    _say(console, f"passes lately: {passes or 'nobody was asked'}")
 
 
 def _show_call(call: Call, console: Console) -> None:

@@ -63,7 +63,7 @@ def test_an_id_that_is_no_plain_name_is_refused(tmp_path: Path, name: str) -> No
         (None, "not a readable family folder"),
         ("[1]", "not a JSON object"),
         ("{", "not a JSON object"),
-        ("{}", "Field required"),
+        ("{}", "does not state name"),
     ],
 )
 def test_a_damaged_folder_is_one_clear_line(

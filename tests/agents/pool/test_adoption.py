@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from agents.config import RunConfig
 from agents.errors import FamilyFolderError
-from agents.families.folders import METADATA, write_family
+from agents.families.folders import METADATA, PROGRAM, read_family, write_family
 from agents.pool.adoption import adopt_given, family_folders
 from agents.sandbox import Sandbox, open_sandbox
 from agents.settings import PoolSettings, SandboxSettings
@@ -50,6 +50,9 @@ def test_a_path_is_a_family_or_a_folder_of_families(tmp_path: Path) -> None:
 def test_a_path_without_families_is_named(tmp_path: Path) -> None:
     with pytest.raises(FamilyFolderError, match="nothing-here"):
         family_folders([str(tmp_path / "nothing-here")])
+    (tmp_path / PROGRAM).write_text("")
+    with pytest.raises(FamilyFolderError, match=r"has task\.py and no task\.json"):
+        family_folders([str(tmp_path)])
 
 
 CODE = """
@@ -107,3 +110,31 @@ async def test_a_level_that_the_program_does_not_have_is_named(
 ) -> None:
     with pytest.raises(FamilyFolderError, match="level 9 of a program that has 3"):
         await adopted(tmp_path, sandbox, level=9, levels=9, seed=1)
+
+
+PAGE = Path(__file__).parents[3] / "docs" / "families.md"
+
+
+async def test_the_family_of_the_documentation_can_be_given_as_it_stands(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    text = PAGE.read_text()
+    own = text[text.index("my-families/change/task.py") :]
+    folder = tmp_path / "my-families" / "change"
+    folder.mkdir(parents=True)
+    for language, name in (("python", PROGRAM), ("json", METADATA)):
+        [found] = re.findall(rf"```{language}\n(.+?)```", own, flags=re.DOTALL)
+        (folder / name).write_text(found)
+    config = RunConfig(pool=PoolSettings(families=(str(folder.parent),)))
+    with RunStore.open(tmp_path) as store, NoveltyMemory.open(tmp_path, Words()) as memory:
+        await adopt_given(run_context(store, config, sandbox=sandbox, novelty=memory))
+        [given] = store.families()
+    assert (given.id, given.level, given.levels) == ("given-change", 2, 3)
+    assert set(given.reference_answers) == {"1", "2"}
+
+
+def test_all_that_an_author_has_to_state_is_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / PROGRAM).write_text(CODE)
+    (tmp_path / METADATA).write_text(json.dumps({"name": "Sums"}))
+    with pytest.raises(FamilyFolderError, match="does not state description, capability, diffic"):
+        read_family(tmp_path)

@@ -7,8 +7,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from console.commands import trace
 from console.display import Terminal
+from console.errors import UsageError
 from console.run.folder import RunFolder
 from memory.records import (
     Assignment,
@@ -18,10 +21,13 @@ from memory.records import (
     Draft,
     Expert,
     Json,
+    LevelRate,
     MissingGrade,
     Rejection,
+    Skill,
 )
 from memory.store import RunStore
+from tests.agents.cases import family, generative
 
 
 def _folder(tmp_path: Path, fill: Callable[[RunStore], object]) -> RunFolder:
@@ -137,3 +143,33 @@ def test_a_merge_is_shown_with_its_parents_and_anchors(tmp_path: Path) -> None:
     assert "regmean · regmean" in text
     assert "parents: numbers, words\n" in text
     assert "regmean: anchors regmean-g0.numbers, regmean-g0.words; scale 1.2\n" in text
+
+
+def test_a_family_is_told_in_short_before_its_conversation_also_one_that_was_given(
+    tmp_path: Path,
+) -> None:
+    curve = (LevelRate(level=2, asked=12, passed=9), LevelRate(level=3, asked=12, passed=5))
+
+    def fill(store: RunStore) -> None:
+        written = generative(0).model_copy(update={"curve": curve, "revisions": 2})
+        for each in (written, family(1).model_copy(update={"id": "given-own"})):
+            store.put_family(each)
+        assigned = Assignment(id="g0-a00", generation=0, index=0, kind="novel", rng_seed=0)
+        store.put_assignment(assigned)
+        store.finish_assignment("g0-a00", "accepted", family_id="f0")
+        store.put_genome("0" * 32, b"genome")
+        store.put_expert(
+            Expert(id="words", genome_id="0" * 32, generation=0, birth=0, operator="seed")
+        )
+        store.set_skill("words", "f0", Skill(passes=3, asked=4), 0)
+
+    folder = _folder(tmp_path, fill)
+    shown = _shown(trace.collect(folder, family="f0"))
+    assert "asks at level 3 of 5, after 2 revisions" in shown
+    assert "right in the trial: 9 of 12 at level 2, 5 of 12 at level 3" in shown
+    assert "passes lately: words 3 of 4" in shown
+    found = trace.collect(folder, family="given-own")
+    assert (found["assignments"], len(found["families"])) == ([], 1)
+    assert "now active (accepted)" in _shown(found)
+    with pytest.raises(UsageError, match="no family or assignment 'given-other'"):
+        trace.collect(folder, family="given-other")
