@@ -327,7 +327,11 @@ class Run:
         asyncio.run(serve(self._place, settings, lambda *_: None))
 
     def _with_skills(self, store: RunStore, experts: Sequence[Expert]) -> list[RunExpert]:
-        return [RunExpert(self, expert, store.skills(expert.id)) for expert in experts]
+        counts = {expert.id: store.skill_counts(expert.id) for expert in experts}
+        return [
+            RunExpert(self, expert, {name: skill.rate for name, skill in counts[expert.id].items()})
+            for expert in experts
+        ]
 
 
 @dataclass(frozen=True)
@@ -337,12 +341,13 @@ class RunExpert:
     Attributes:
         run: where it lives.
         record: its id, genome id, parents, operator, parameters and RNG seed.
-        skills: family -> whether it passes; families that are absent are not graded.
+        skills: family -> share of its latest instances that it passes; families that are absent are
+            not graded.
     """
 
     run: Run
     record: Expert
-    skills: dict[str, bool]
+    skills: dict[str, float]
 
     def __hash__(self) -> int:
         return hash(self.record.id)
@@ -364,7 +369,7 @@ class RunExpert:
 
     @property
     def fitness(self) -> float:
-        """Share of passes among the families on which it is graded."""
+        """Mean pass rate over the families on which it is graded."""
         return sum(self.skills.values()) / max(len(self.skills), 1)
 
     def answers(self) -> list[Answer]:

@@ -180,9 +180,11 @@ class Graft(Record):
     parameters: dict[str, Json] = Field(default_factory=dict)
 
 
-OWN = -1
-"""The period of instances that never change: the two of a closed family, and of a generative one
-those with which it was written, on which nobody is ranked."""
+FIXED = -1
+"""The period of the two instances of a closed family, which never change."""
+OWN = -2
+"""The period of the instances with which a generative family was written: nobody is ranked on
+them."""
 FINALS = 1_000_000
 """The period of the finals: later than any in which experts were selected."""
 

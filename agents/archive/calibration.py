@@ -71,7 +71,9 @@ def has_texts(context: RunContext, expert: Expert, generation: int) -> bool:
 
 def _text(context: RunContext, encoder: Encoder, expert: Expert, item: Item) -> Sequence[list[int]]:
     """Of one instance; nothing where no answer to it is right."""
-    answer = context.store.right_answer_to(expert.genome_id, item.instance_hash)
+    # Not what the finals of an earlier end of the run have sampled.
+    samples = context.config.judge.samples
+    answer = context.store.right_answer_to(expert.genome_id, item.instance_hash, samples)
     if answer is None:
         return []
     try:

@@ -10,8 +10,9 @@
     any    --condemned-------------> retired     its own code failed; it cannot grade any expert,
                                                  and leaves the history even if it was retired
 
-When a harder child is retired because no expert passes it or it cannot grade, its held parent
-returns; when it is retired because all experts pass it, the parent does not.
+When a harder child is retired because no expert passes it, it cannot grade or it has nothing left
+to ask, its held parent returns; when it is retired because all experts pass it, the parent does
+not.
 """
 
 from __future__ import annotations
@@ -98,9 +99,10 @@ def move(
             store.set_family_status(family.id, status, reason)
         elif family.id not in condemned(store):
             store.note_family(family.id, reason)
+        impossible = happening == "impossible" or (happening == "least_discriminating" and not rate)
         if happening == "condemned":
             _bring_back_parent(store, family, "child_condemned")
-        elif happening == "impossible" or (happening == "least_discriminating" and rate == 0):
+        elif impossible or happening == "exhausted":
             _bring_back_parent(store, family, "child_impossible")
     return status
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agents.concurrency import all_of
 from agents.context import ReadContext, RunContext
 from agents.errors import FamilyFault
 from agents.families.items import Item, item_of, items_of
@@ -66,7 +65,9 @@ async def draw_instances(
 
     if due:
         with span("sandbox", "draw", families=len(due), period=period):
-            await all_of(one(family) for family in due)
+            # In turn: what one has drawn, another one of the same program may not ask.
+            for family in due:
+                await one(family)
     return [family for family in families if family.id not in lost]
 
 
@@ -99,8 +100,13 @@ async def _drawn(context: RunContext, family: Family, period: int, count: int) -
 
 
 def _questions(context: RunContext, family: Family) -> set[str]:
-    """All questions of a family that were asked before."""
-    own = set(family.instructions.values())
-    drawn = {each.instructions for each in context.store.instances(family.id)}
-    drafts = context.store.drafts_of(family.id)
-    return own | drawn | {answer.question for draft in drafts for answer in draft.answers}
+    """All questions that families of this program have asked, and the rounds of their drafts."""
+    store, found = context.store, set[str]()
+    for each in store.families():
+        if each.code_hash == family.code_hash:
+            found |= set(each.instructions.values())
+            found |= {instance.instructions for instance in store.instances(each.id)}
+            for draft in store.drafts_of(each.id):
+                found |= {answer.question for answer in draft.answers}
+                found |= set(draft.gates.instructions.values()) if draft.gates else set()
+    return found

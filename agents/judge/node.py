@@ -8,13 +8,13 @@ from agents.concurrency import all_of
 from agents.context import RunContext
 from agents.errors import JudgingError
 from agents.families.items import Item, items_of
-from agents.families.lifecycle import move
+from agents.families.lifecycle import happening_of, move
 from agents.judge.examiner import Result, examiner_of, family_outcome
 from agents.judge.instances import draw_instances, fresh_items
 from agents.judge.race import end_of_rung, rungs
 from agents.progress import ProgressEvent
 from evolution.selection import undergraded
-from memory.records import OWN, Expert, Family, MissingGrade, Skill
+from memory.records import FIXED, OWN, Expert, Family, MissingGrade, Skill
 
 REGRADES = 2
 """How often experts with too few grades are examined again before the run stops."""
@@ -31,7 +31,8 @@ async def judge_generation(context: RunContext, generation: int) -> None:
     """
     context.chat.begin_session()
     period, count = context.period_of(generation), context.config.judge.instances
-    for _ in range(1 + REGRADES):
+    tries = 0
+    while tries <= REGRADES:
         active = context.store.families("active")
         families = await draw_instances(context, active, period, count)
         if not families:
@@ -39,17 +40,28 @@ async def judge_generation(context: RunContext, generation: int) -> None:
             reasons = ", ".join(f"{reason} {number}" for reason, number in counts)
             raise JudgingError(
                 f"no family is active in generation {generation} (rejections: {reasons or 'none'}):"
-                " `acdc trace DIR --rejected` shows why"
+                " `acdc trace DIR --rejected` shows why; families without a new question: "
+                f"{_exhausted(context)}"
             )
         await _race(context, generation, families)
-        names = [family.id for family in context.store.families("active")]
+        active = context.store.families("active")
+        if any(not fresh_items(context, family, period) for family in active):
+            # A parent came back for a child that was condemned: it has not been asked yet.
+            continue
+        names = [family.id for family in active]
         missing = undergraded(context.candidates(competitors(context, generation), period), names)
         if not missing:
             return
+        tries += 1
     raise JudgingError(
         f"generation {generation}: {', '.join(missing)} could not be graded on 90 % of the pool; "
         f"`acdc trace DIR --expert {missing[0]}` shows why; the same command tries again"
     )
+
+
+def _exhausted(context: RunContext) -> int:
+    events = context.store.family_events()
+    return len({each.family for each in events if happening_of(each) == "exhausted"})
 
 
 def competitors(context: RunContext, generation: int) -> list[Expert]:
@@ -170,7 +182,7 @@ def _write_outcome(
         return
     skill = skill_of(family, results)
     if skill is not None:
-        kept = period if family.generative else OWN
+        kept = period if family.generative else FIXED
         context.store.set_skill(expert.id, family.id, skill, kept)
     else:
         reason = next((result.error for result in results if result.error), "no result")

@@ -13,6 +13,7 @@ from agents.context import RunContext
 from agents.judge.gibberish import gibberish_experts
 from agents.judge.instances import fresh_items
 from agents.progress import ProgressEvent
+from evolution.selection import undergraded
 from evolution.selection.racing import survival_chances
 from memory.randomness import stream
 from memory.records import Eliminated, Expert
@@ -43,14 +44,16 @@ async def end_of_rung(
     limit, store = context.config.judge.racing, context.store
     if not limit or store.step_done(f"race-{asked}", generation):
         return
+    period, families = context.period_of(generation), store.families("active")
+    if undergraded(context.candidates(competing, period), [family.id for family in families]):
+        # What is missing may change who survives: the judge asks again first.
+        return
     children = [each for each in competing if each.generation == generation > 0]
     lost = await gibberish_experts(context, children)
+    there = [expert for expert in competing if expert.id not in lost]
     with store.once(f"race-{asked}", generation) as due:
         if not due:
             return
-        period = context.period_of(generation)
-        families = store.families("active")
-        there = [expert for expert in competing if expert.id not in lost]
         found = survival_chances(
             context.candidates(there, period),
             {expert.id for expert in there if expert in children},

@@ -80,8 +80,8 @@ def finals_of(store: RunStore) -> list[Family]:
 def standing_of(store: RunStore) -> Standing:
     """On what forces are chosen: the finals, or, before they were held, skills on the history."""
     asked = {family.id for family in finals_of(store)}
-    if asked:
-        return heard_in(store, asked)
+    if asked and (heard := heard_in(store, asked)).places:
+        return heard
     families = {family.id for family in history_of(store)}
     skills = eligible(store).items()
     return Standing.graded(
@@ -92,7 +92,7 @@ def standing_of(store: RunStore) -> Standing:
 def heard_in(store: RunStore, families: set[str]) -> Standing:
     """What came of some families in the finals, of all who may be in the force."""
     heard = Standing.heard(each for each in store.outcomes() if each.family in families)
-    return heard.among(expert.id for expert in field_of(store))
+    return heard.among(expert.id for expert in field_of(store)).common()
 
 
 def force_in(store: RunStore, size: int, *, alone: bool = False) -> Force:

@@ -11,25 +11,29 @@ run that went on, only what is new is asked.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from agents.concurrency import all_of
 from agents.context import RunContext
+from agents.errors import JudgingError
 from agents.families.items import Item
 from agents.families.lifecycle import move
 from agents.judge.examiner import Examiner, Result, examiner_of
 from agents.judge.instances import draw_instances, fresh_items
+from agents.judge.node import REGRADES
 from agents.progress import ProgressEvent
 from agents.settings import JudgeSettings
 from agents.task_force.field import field_of, founding_merge, history_of
 from evolution.selection import Board
+from evolution.selection.board import FULLY_GRADED
 from memory.randomness import derive_seed
 from memory.records import FINALS, Expert, Family, MissingGrade, Outcome, Voice
 
 SEED = derive_seed(0, 0, "finals")
 """Root of the seeds of sampled answers; the same in all runs, so that they can share answers."""
-FIRST_SAMPLE = 1
-"""Number 0 is the greedy answer."""
+FIRST_SAMPLE = 1000
+"""Lower numbers are the judge's."""
 
 Asked = Mapping[str, Sequence[Item]]
 """Family -> its instances in the finals."""
@@ -40,10 +44,11 @@ async def hold_finals(context: RunContext) -> list[str]:
 
     Returns:
         The families that asked.
+
+    Raises:
+        JudgingError: so much of a finalist stayed ungraded that the choice would be a guess.
     """
-    families = await draw_instances(
-        context, families_of_finals(context), FINALS, context.config.finals.instances
-    )
+    families = await _asking(context)
     asked = {family.id: fresh_items(context, family, FINALS) for family in families}
     finalists = finalists_of(context)
     done = 0
@@ -55,13 +60,47 @@ async def hold_finals(context: RunContext) -> list[str]:
         label = f"finals: {expert.id}"
         context.progress(ProgressEvent("step", label, done, len(finalists)))
 
-    await all_of(one(expert) for expert in finalists)
-    return [family.id for family in families]
+    missing: list[str] = []
+    for _ in range(1 + REGRADES):
+        done = 0
+        await all_of(one(expert) for expert in finalists)
+        missing = _ungraded(context, finalists, asked)
+        if not missing:
+            return [family.id for family in families]
+    raise JudgingError(
+        f"finals: {', '.join(missing)} could not be graded on 90 % of the instances; "
+        f"`acdc trace DIR --expert {missing[0]}` shows why; the same command tries again"
+    )
 
 
-def families_of_finals(context: RunContext) -> list[Family]:
-    """The history; of one that is too long the active families, and a lot among the others."""
-    history = history_of(context.store)
+def _ungraded(context: RunContext, finalists: Sequence[Expert], asked: Asked) -> list[str]:
+    """Finalists with a voice of which less than 90 % of what it was asked is graded."""
+    there = {family.id for family in history_of(context.store)}
+    total = sum(len(items) for family, items in asked.items() if family in there)
+    graded = Counter(each.voice for each in context.store.outcomes() if each.family in asked)
+    sampled = [context.config.finals.temperature] if context.config.finals.samples else []
+    return [
+        expert.id
+        for expert in finalists
+        if min(graded[Voice(expert.id, t)] for t in (0.0, *sampled)) < FULLY_GRADED * total
+    ]
+
+
+async def _asking(context: RunContext) -> list[Family]:
+    """Families that ask, in the order of the history; who has nothing new makes room for others."""
+    waiting, most, found = by_lot(context), context.config.finals.families, set[str]()
+    while waiting and len(found) < most:
+        room = most - len(found)
+        drawn = await draw_instances(
+            context, waiting[:room], FINALS, context.config.finals.instances
+        )
+        waiting = waiting[room:]
+        found |= {family.id for family in drawn}
+    return [family for family in history_of(context.store) if family.id in found]
+
+
+def by_lot(context: RunContext) -> list[Family]:
+    """The history: the active families first, and a lot among the others."""
     active = {family.id for family in context.store.families("active")}
 
     def place(family: Family) -> tuple[bool, int]:
@@ -69,9 +108,7 @@ def families_of_finals(context: RunContext) -> list[Family]:
         lot = derive_seed(context.config.seed, 0, f"finals/{family.id}")
         return family.id not in active, lot
 
-    first = sorted(history, key=place)[: context.config.finals.families]
-    chosen = {family.id for family in first}
-    return [family for family in history if family.id in chosen]
+    return sorted(history_of(context.store), key=place)
 
 
 def finalists_of(context: RunContext) -> list[Expert]:

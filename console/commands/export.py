@@ -114,8 +114,8 @@ def _skills(store: RunStore, expert: Expert) -> Sequence[Skill]:
 
     capabilities = {family.id: family.capability for family in store.families()}
     return [
-        Skill(family, capabilities.get(family, ""), passed)
-        for family, passed in store.skills(expert.id).items()
+        Skill(family, capabilities.get(family, ""), counts.rate)
+        for family, counts in store.skill_counts(expert.id).items()
     ]
 
 

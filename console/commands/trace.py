@@ -145,11 +145,10 @@ def _family_trace(store: RunStore, family_id: str) -> dict[str, Any]:
 
 def _expert_trace(store: RunStore, expert_id: str) -> dict[str, Any]:
     expert = store.expert(expert_id)
-    skills = store.skills(expert_id)
+    skills = store.skill_counts(expert_id)
     return {
         "expert": expert.model_dump(mode="json"),
-        "passes": sorted(family for family, passed in skills.items() if passed),
-        "fails": sorted(family for family, passed in skills.items() if not passed),
+        "skills": {family: [skill.passes, skill.asked] for family, skill in skills.items()},
         "missing": [
             event.payload for event in store.events("missing") if _is_about(event, expert_id)
         ],
@@ -305,8 +304,10 @@ def _show_expert(trace: dict[str, Any], console: Console) -> None:
     console.print(f"genome: {expert['genome_id']}", markup=False)
     for operator, given in expert["parameters"].items():
         _say(console, f"{operator}: {_listed(given)}")
-    console.print(f"passes {len(trace['passes'])}: {', '.join(trace['passes'])}", markup=False)
-    console.print(f"fails {len(trace['fails'])}: {', '.join(trace['fails'])}", markup=False)
+    skills = sorted(trace["skills"].items(), key=lambda item: (-item[1][0] / item[1][1], item[0]))
+    mean = sum(passes / asked for _, (passes, asked) in skills) / max(len(skills), 1)
+    rates = ", ".join(f"{family} {passes} of {asked}" for family, (passes, asked) in skills)
+    _say(console, f"passes {mean:.0%} (mean over {len(skills)} families): {rates}")
     for gap in trace["missing"]:
         _say(console, f"not graded on {gap['family']}: {gap['reason']}", "red")
     for answer in trace["answers"]:

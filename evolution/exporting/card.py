@@ -23,11 +23,20 @@ _LISTED = 40
 
 @dataclass(frozen=True)
 class Skill:
-    """A family that an expert was graded on."""
+    """A family that an expert was graded on.
+
+    Attributes:
+        rate: share of the family's latest instances that it passes.
+    """
 
     family: str
     capability: str
-    passed: bool
+    rate: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether it passes more than half of them."""
+        return 2 * self.rate > 1
 
 
 @dataclass(frozen=True)
@@ -145,8 +154,10 @@ def _skills(skills: Sequence[Skill]) -> str:
     passed = [skill for skill in skills if skill.passed]
     failed = [skill for skill in skills if not skill.passed]
     return (
-        f"It passes {len(passed)} of the {len(skills)} task families that it was graded on.\n\n"
-        f"Passed: {_named(passed)}\n\nFailed: {_named(failed)}"
+        f"Of the {len(skills)} task families that it was graded on it passes "
+        f"{sum(skill.rate for skill in skills) / len(skills):.0%} of the instances (mean over "
+        f"families), and of {len(passed)} families more than half.\n\n"
+        f"More than half: {_named(passed)}\n\nFewer: {_named(failed)}"
     )
 
 

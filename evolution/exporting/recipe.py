@@ -59,7 +59,7 @@ def recipe(bank: Bank, genome: Genome, about: About) -> dict[str, Json]:
         "genome": bank.genome_id(genome),
         "expert": about.expert.model_dump(mode="json"),
         "lineage": [ancestor.model_dump(mode="json") for ancestor in about.lineage],
-        "skills": {skill.family: skill.passed for skill in about.skills},
+        "skills": {skill.family: round(skill.rate, 4) for skill in about.skills},
         "dtype": _dtype(bank),
         "base": bank.base_hash,
         "blocks": list(bank.blocks),

@@ -68,6 +68,13 @@ class Standing:
             }
         )
 
+    def common(self) -> Standing:
+        """On those places alone on which every voice was graded: what is missing is no failure."""
+        places = set.intersection(*map(set, self.marks.values())) if self.marks else set()
+        return Standing(
+            {v: {p: m for p, m in marks.items() if p in places} for v, marks in self.marks.items()}
+        )
+
     def joined(self, other: Standing) -> Standing:
         """Together with voices that answered to the same."""
         return Standing({**self.marks, **other.marks})
@@ -139,17 +146,34 @@ class Standing:
     def force(self, n: int, seeds: Sequence[str]) -> Force:
         """N voices, which here cover at least as much as the seeds resampled or N greedy experts.
 
+        Nor do they cover less than a smaller force.
+
         Args:
             n: how many; fewer are chosen if there are fewer and none of them is sampled.
             seeds: who resamples in the baseline.
         """
         chosen = greedy(self.passes, n, repeatable=self.sampled)
-        force = Force(chosen, self.passes.share(chosen))
-        # Greedy choice may miss them, though they are made of the same voices.
-        for other in (self.resampled(n, seeds), self.alone(n)):
-            if other is not None and len(other.voices) == len(chosen):
-                force = max(force, other, key=lambda each: each.coverage)
-        return force
+        best: Force | None = None
+        for size in range(1, len(chosen) + 1):
+            others = [self.resampled(size, seeds), self.alone(size)]
+            if best is not None:
+                others.append(self._with_one_more(best))
+            best = Force(chosen[:size], self.passes.share(chosen[:size]))
+            # Greedy choice may miss them, though they are made of the same voices.
+            for other in others:
+                if other is not None and len(other.voices) == size:
+                    best = max(best, other, key=lambda each: each.coverage)
+        return best or Force((), 0.0)
+
+    def _with_one_more(self, force: Force) -> Force | None:
+        """A force and the voice that adds most to it."""
+        left = self.passes.left(force.voices)
+        can = [voice for voice in self.marks if not voice.greedy or voice not in force.voices]
+        if not can:
+            return None
+        added = max(can, key=lambda voice: math.fsum(self.passes.rates[voice] * left))
+        voices = (*force.voices, added)
+        return Force(voices, self.passes.share(voices))
 
     def resampled(self, n: int, seeds: Sequence[str]) -> Force | None:
         """N answers of the seeds without evolution; None where that was not heard."""

@@ -52,12 +52,21 @@ class AnswerTables(Database):
         found = [item for item in every if sample is None or item.sample == sample]
         return min(found, key=lambda item: (item.sample, item.key), default=None)
 
-    def right_answer_to(self, genome_id: str, instance_hash: str) -> Answer | None:
-        """The first of a genome's answers to one instance that most of its grades pass, or None."""
+    def right_answer_to(
+        self, genome_id: str, instance_hash: str, samples: int = 1
+    ) -> Answer | None:
+        """The first of a genome's answers to one instance that most of its grades pass, or None.
+
+        Args:
+            genome_id: who answered.
+            instance_hash: to what.
+            samples: only answers of these first numbers.
+        """
         where = "WHERE genome_id = ? AND instance_hash = ?"
         found = self._records(_ANSWERS, where, (genome_id, instance_hash))
         ordered = sorted(found, key=lambda item: (item.sample, item.key))
-        return next((answer for answer in ordered if self.verdict(answer.key)), None)
+        asked = (answer for answer in ordered if answer.sample < samples)
+        return next((answer for answer in asked if self.verdict(answer.key)), None)
 
     def verdict(self, answer_key: str) -> bool | None:
         """Whether most grades of an answer pass it; None if it has none."""

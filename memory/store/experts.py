@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from memory.errors import ConflictError, StoreError
 from memory.messages import did_you_mean
-from memory.records import OWN, ArchiveEntry, Expert, Outcome, Skill
+from memory.records import FIXED, ArchiveEntry, Expert, Outcome, Skill
 from memory.store import schema
 from memory.store.codec import Table, dump, dump_json
 from memory.store.database import Database, SqlRow
@@ -93,7 +93,7 @@ class PopulationTables(Database):
         return self._records(_EXPERTS, where, (generation,))
 
     def set_skill(
-        self, expert_id: str, family_id: str, skill: Skill | bool, period: int = OWN
+        self, expert_id: str, family_id: str, skill: Skill | bool, period: int = FIXED
     ) -> None:
         """Record what an expert passes of a family; it replaces what was recorded before.
 
@@ -101,7 +101,7 @@ class PopulationTables(Database):
             expert_id: of the expert.
             family_id: of the family.
             skill: counts of instances, or the verdict on a closed family.
-            period: in which the instances were drawn; `OWN` for those that never change.
+            period: in which the instances were drawn; `FIXED` for those that never change.
         """
         counts = Skill(passes=skill, asked=1) if isinstance(skill, bool) else skill
         self._write(
@@ -156,11 +156,11 @@ class PopulationTables(Database):
         """(family, expert, passes, asked) of the latest of the periods that count."""
         table = "skills"
         if self.schema_version < schema.WITH_PERIODS:
-            table = f"(SELECT expert, family, {OWN} period, passed passes, 1 asked FROM skills)"
+            table = f"(SELECT expert, family, {FIXED} period, passed passes, 1 asked FROM skills)"
         # With a single MAX, SQLite takes the other columns from the row of the maximum.
         sql = (
             f"SELECT family, expert, passes, asked, MAX(period) FROM {table} "
-            f"WHERE (?1 IS NULL OR period IN (?1, {OWN})) AND ({where}) "
+            f"WHERE (?1 IS NULL OR period IN (?1, {FIXED})) AND ({where}) "
             "GROUP BY expert, family ORDER BY expert, family"
         )
         return [row[:4] for row in self._all(sql, (period, value))]

@@ -136,7 +136,9 @@ CREATE TABLE counts (
     passes INTEGER NOT NULL, asked INTEGER NOT NULL,
     PRIMARY KEY (expert, family, period)
 ) WITHOUT ROWID;
-INSERT INTO counts SELECT expert, family, -1, passed, 1 FROM skills;
+INSERT INTO counts
+SELECT expert, family, IIF(json_extract(record, '$.seed') IS NULL, -1, -2), passed, 1
+FROM skills LEFT JOIN families ON families.id = family;
 DROP TABLE skills;
 ALTER TABLE counts RENAME TO skills;
 

@@ -233,8 +233,11 @@ def test_the_card_tells_recipe_lineage_and_skills(
     assert "# g2-1 of tiny" in card
     assert "| alpha | 0 | seed | - |" in card
     assert "| g2-1 | 2 | linear+spectral | alpha, beta |" in card
-    assert "passes 1 of the 2" in card
-    assert "Passed: sum (adds numbers)" in card
+    assert (
+        "of the 2 task families that it was graded on it passes 50% of the instances"
+        in card.replace("Of", "of")
+    )
+    assert "More than half: sum (adds numbers)" in card
     assert "mergekit cannot express mutations of singular values" in card
     assert f"| base | {tiny_family.base.name}, content hash" in card
 
