@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from agents.config import RunConfig
 from agents.context import RunContext
 from agents.sandbox import Fault, Score, Submission
 from evolution.engines.base import Ask
+from evolution.errors import EngineError
 from evolution.genome.genome import Genome
 from memory.records import ArchiveEntry, Expert, Family, Reply, Skill
 from memory.store import RunStore
@@ -45,15 +47,20 @@ class Players:
     Attributes:
         asked: (genome, temperature, question, seed) of everything that was asked.
         silent: genomes that cannot answer now.
+        ill: genomes for which the engine fails, so many times.
     """
 
     profile: str = "{}"
     asked: list[tuple[str, float, str, int]] = field(default_factory=list)
     silent: set[str] = field(default_factory=set)
+    ill: Counter[str] = field(default_factory=Counter)
 
     async def answer(self, genome_id: str, genome: Genome, ask: Ask) -> list[Reply]:
         if genome_id in self.silent:
             raise Interrupted
+        if self.ill[genome_id] > 0:
+            self.ill[genome_id] -= 1
+            raise EngineError("out of memory")
         temperature = ask.sampling.temperature
         seeds = ask.seeds or [0] * len(ask.prompts)
         replies = []

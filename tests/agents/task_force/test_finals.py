@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agents.context import RunContext
+from agents.errors import JudgingError
 from agents.families.lifecycle import move
 from agents.judge.instances import draw_instances
 from agents.task_force.field import force_in, standing_of
@@ -161,3 +162,42 @@ async def test_a_family_whose_scorer_breaks_in_the_finals_counts_for_nobody(
     assert {family for family, _ in standing_of(run.store).places} == {"f0", "f2", "f3"}
     summary: Any = run.store.meta("summary")
     assert summary["families"] == 3
+
+
+async def test_an_engine_that_fails_is_asked_again_and_then_the_run_is_not_over(
+    run: RunContext,
+) -> None:
+    players = await players_of(run)
+    players.ill["bred"] = 1
+    await summarise_run(run)
+    assert Voice("bred") in standing_of(run.store).marks, "the second try"
+    with before_finals(run.folder / "other") as other:
+        (await players_of(other)).ill["bred"] = 100
+        with pytest.raises(JudgingError, match="finals: bred could not be graded on 90 %"):
+            await summarise_run(other)
+        assert not other.store.meta("finished")
+
+
+async def test_what_is_missing_for_one_voice_is_no_failure_of_it(run: RunContext) -> None:
+    await summarise_run(run)
+    before = standing_of(run.store)
+    place = next(p for p, mark in before.marks[Voice("bred")].items() if mark)
+    run.store._write(
+        "DELETE FROM finals WHERE expert = 'bred' AND family = ? AND instance = ?", place
+    )
+    after = standing_of(run.store)
+    assert set(before.places) - set(after.places) == {place}
+    assert all(place not in marks for marks in after.marks.values())
+
+
+async def test_who_has_nothing_new_makes_room_in_the_finals(tmp_path: Path) -> None:
+    with before_finals(tmp_path, {"finals": {"families": 1}}) as run:
+        first = by_lot(run)[0]
+        if not first.generative:
+            first = next(family for family in by_lot(run) if family.generative)
+        run.sandbox.variety = 1  # type: ignore[attr-defined]
+        for period in range(2):
+            await draw_instances(run, [first], period, 4)
+        asked = await hold_finals(run)
+        assert len(asked) == 1
+        assert asked != [first.id]

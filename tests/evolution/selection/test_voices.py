@@ -154,3 +154,10 @@ def test_of_a_voice_that_never_answered_the_greedy_one_is_told() -> None:
 def test_a_voice_is_read_with_its_temperature() -> None:
     assert Voice("g3-1").label == "g3-1"
     assert Voice("g3-1", 0.7).label == "g3-1 at 0.7"
+
+
+@given(finals(), st.integers(1, 9))
+def test_no_force_covers_less_than_a_smaller_one(standing: Standing, n: int) -> None:
+    smaller, larger = (standing.force(size, SEEDS) for size in (n, n + 1))
+    if len(larger.voices) > len(smaller.voices):
+        assert larger.coverage >= smaller.coverage - 1e-12
