@@ -53,19 +53,19 @@ class AnswerTables(Database):
         return min(found, key=lambda item: (item.sample, item.key), default=None)
 
     def right_answer_to(
-        self, genome_id: str, instance_hash: str, samples: int = 1
+        self, genome_id: str, instance_hash: str, samples: int | None = None
     ) -> Answer | None:
         """The first of a genome's answers to one instance that most of its grades pass, or None.
 
         Args:
             genome_id: who answered.
             instance_hash: to what.
-            samples: only answers of these first numbers.
+            samples: only answers of so many first numbers; None for all.
         """
         where = "WHERE genome_id = ? AND instance_hash = ?"
         found = self._records(_ANSWERS, where, (genome_id, instance_hash))
         ordered = sorted(found, key=lambda item: (item.sample, item.key))
-        asked = (answer for answer in ordered if answer.sample < samples)
+        asked = (answer for answer in ordered if samples is None or answer.sample < samples)
         return next((answer for answer in asked if self.verdict(answer.key)), None)
 
     def verdict(self, answer_key: str) -> bool | None:

@@ -220,7 +220,7 @@ def test_the_recipe_gives_the_genome_back(
     assert bank.genome_id(genome_of(bank, written)) == bank.genome_id(genome) == written["genome"]
     assert written["expert"]["parents"] == ["alpha", "beta"]
     assert [ancestor["id"] for ancestor in written["lineage"]] == ["alpha"]
-    assert written["skills"] == {"sum": True, "spell": False}
+    assert written["skills"] == {"sum": 1.0, "spell": 0.0}
 
 
 def test_the_card_tells_recipe_lineage_and_skills(
