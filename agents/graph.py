@@ -1,7 +1,7 @@
 """The coevolution as a LangGraph state machine; it reads from top to bottom.
 
     opening -> founding + scientists -> admission -> merging -> judge -> selection
-            -> (next generation | report)
+            -> (next generation | report)      no family has a new question left: judge -> report
     next generation = [curation -> scientists -> admission, every adapt_every generations]
                       -> evolution -> judge -> selection
 
@@ -104,7 +104,7 @@ def build_graph(
     graph.add_edge("scientist", "admission")
     branch("admission", after_admission, ["opening", "evolution", "merging"])
     graph.add_edge("merging", "judge")
-    graph.add_edge("judge", "selection")
+    branch("judge", after_judge, ["selection", "report"])
     branch("selection", after_selection, ["curation", "evolution", "report"])
     branch("curation", to_scientists, ["scientist", "evolution"])
     graph.add_edge("evolution", "judge")
@@ -225,6 +225,11 @@ def after_admission(state: RunState, runtime: Handles) -> str:
     if state["generation"] > 0:
         return "evolution"
     return "opening" if needs_another_wave(runtime.context) else "merging"
+
+
+def after_judge(state: RunState, runtime: Handles) -> str:
+    """Selection, unless the pool has run out of questions and nobody was judged."""
+    return "selection" if runtime.context.store.families("active") else "report"
 
 
 def after_selection(state: RunState, runtime: Handles) -> str:

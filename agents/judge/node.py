@@ -14,7 +14,7 @@ from agents.judge.instances import draw_instances, fresh_items
 from agents.judge.race import end_of_rung, rungs
 from agents.progress import ProgressEvent
 from evolution.selection import undergraded
-from memory.records import FIXED, OWN, Expert, Family, MissingGrade, Skill
+from memory.records import FINALS, FIXED, OWN, Expert, Family, MissingGrade, Skill
 
 REGRADES = 2
 """How often experts with too few grades are examined again before the run stops."""
@@ -24,17 +24,22 @@ async def judge_generation(context: RunContext, generation: int) -> None:
     """Examine the archive and the children of a generation on the active pool.
 
     All are asked the fresh instances of the adaptation period. Each generation is a session of its
-    own for the rater, who is asked again what was left open.
+    own for the rater, who is asked again what was left open. Where the last family has run out of
+    new questions, nobody is judged and no family is active any more.
 
     Raises:
-        JudgingError: so many answers stayed ungraded, twice, that selection would be a guess.
+        JudgingError: so many answers stayed ungraded, twice, that selection would be a guess; or
+            there is no family although none has run out.
     """
     context.chat.begin_session()
     period, count = context.period_of(generation), context.config.judge.instances
     tries = 0
     while tries <= REGRADES:
-        active = context.store.families("active")
-        families = await draw_instances(context, active, period, count)
+        families = await _drawn(context, period, count)
+        if not families and generation > 0 and (exhausted := _exhausted(context)):
+            text = f"no family has a new question left ({exhausted} ran out): the run ends here"
+            context.progress(ProgressEvent("line", text))
+            return
         if not families:
             counts = context.store.rejection_counts().items()
             reasons = ", ".join(f"{reason} {number}" for reason, number in counts)
@@ -57,6 +62,17 @@ async def judge_generation(context: RunContext, generation: int) -> None:
         f"generation {generation}: {', '.join(missing)} could not be graded on 90 % of the pool; "
         f"`acdc trace DIR --expert {missing[0]}` shows why; the same command tries again"
     )
+
+
+async def _drawn(context: RunContext, period: int, count: int) -> list[Family]:
+    """The active families that can ask in a period; of a new one the finals are set aside first.
+
+    So a family that has run out of questions by the end of the run still asks in the finals, and
+    what it asks before does not depend on when the run ends.
+    """
+    finals = context.config.finals.instances
+    await draw_instances(context, context.store.families("active"), FINALS, finals)
+    return await draw_instances(context, context.store.families("active"), period, count)
 
 
 def _exhausted(context: RunContext) -> int:
