@@ -43,6 +43,8 @@ from memory.errors import AcdcError
 from memory.records import Answer, Expert, Family, FamilyStatus, Role
 
 if TYPE_CHECKING:
+    import pandas
+    import pyarrow
     from torch import Tensor
 
     from agents.evaluation.tasks import Task
@@ -61,6 +63,7 @@ __all__ = [
     "RunExpert",
     "coevolve",
     "doctor",
+    "frame",
     "study",
 ]
 
@@ -111,6 +114,32 @@ def study(file: str | Path, *, progress: Progress = silent) -> dict[str, Any]:
 
     with start_blocking_portal() as portal:
         found: dict[str, Any] = portal.call(conduct, read_study(Path(file)), progress)
+    return found
+
+
+def frame(name: str, *runs: Run | str | Path) -> pandas.DataFrame:
+    """One table of one run or several as a pandas DataFrame, with missing values as such.
+
+    Args:
+        name: of the table, see `Run.table`.
+        runs: the runs, or their folders.
+
+    Raises:
+        AcdcError: as `Run.table`, or pandas is not installed.
+    """
+    if not runs:
+        raise UsageError("a frame is of one run or more")
+    tables = [(run if isinstance(run, Run) else Run(run)).table(name) for run in runs]
+    try:
+        import pandas
+    except ModuleNotFoundError as error:
+        raise UsageError("frames need pandas: pip install -e '.[tables]'") from error
+    import pyarrow
+
+    # Numbers and truth values that may be missing stay numbers and truth values.
+    found: pandas.DataFrame = pyarrow.concat_tables(tables).to_pandas(
+        types_mapper=pandas.ArrowDtype
+    )
     return found
 
 
@@ -177,6 +206,16 @@ class Run:
         from console.commands.audit import AuditLimits, collect
 
         return collect(self._place, [Path(file) for file in against], AuditLimits())
+
+    def table(self, name: str) -> pyarrow.Table:
+        """Everything of one kind in the run, as a table; docs/python.md lists them.
+
+        Raises:
+            AcdcError: there is no such table, or pyarrow is not installed.
+        """
+        from console.tables import read_table
+
+        return read_table(self._place, name)
 
     def experts(self, generation: int | None = None) -> list[RunExpert]:
         """Every expert that was ever kept, the oldest first; or those born in one generation."""

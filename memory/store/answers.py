@@ -35,9 +35,12 @@ class AnswerTables(Database):
         """The answers among these keys that are recorded, in the order of the keys."""
         return self._found(_ANSWERS, keys)
 
-    def answers_of(self, genome_id: str) -> list[Answer]:
-        """All answers of one genome, by instance and sample."""
-        found = self._records(_ANSWERS, "WHERE genome_id = ?", (genome_id,))
+    def answers_of(self, genome_id: str | None = None) -> list[Answer]:
+        """All answers of one genome, or of all genomes, by instance and sample."""
+        if genome_id is None:
+            found = self._records(_ANSWERS)
+        else:
+            found = self._records(_ANSWERS, "WHERE genome_id = ?", (genome_id,))
         return sorted(found, key=lambda item: (item.instance_hash, item.sample, item.key))
 
     def answer_to(
@@ -73,6 +76,11 @@ class AnswerTables(Database):
         grades = list(self._records(_GRADES, "WHERE answer_key = ?", (answer_key,)))
         return 2 * sum(grade.passed for grade in grades) > len(grades) if grades else None
 
+    def verdicts(self) -> dict[str, bool]:
+        """The verdicts on all answers that are graded, by key, as `verdict` gives them."""
+        sql = "SELECT answer_key, 2 * SUM(passed) > COUNT(*) FROM grades GROUP BY answer_key"
+        return {key: bool(passed) for key, passed in self._all(sql)}
+
     def put_grades(self, grades: Sequence[Grade]) -> None:
         """Keep many grades in one transaction; the first under a key stays.
 
@@ -86,6 +94,10 @@ class AnswerTables(Database):
     def grades(self, keys: Iterable[str]) -> dict[str, Grade]:
         """The grades among these keys that are recorded, in the order of the keys."""
         return self._found(_GRADES, keys)
+
+    def all_grades(self) -> list[Grade]:
+        """Every grade, by answer and vote."""
+        return sorted(self._records(_GRADES), key=lambda item: (item.answer_key, item.vote))
 
     def ratings(self) -> list[Grade]:
         """All votes of raters, by answer and vote."""

@@ -1,0 +1,111 @@
+"""A run as tables: every row is what the store holds, types are fixed, and tables join."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nbformat
+import pyarrow
+import pytest
+from nbclient import NotebookClient
+
+import acdc
+from console.tables import TABLES
+from memory.store import RunStore
+
+PAGE = Path(__file__).parents[2] / "docs" / "python.md"
+
+
+@pytest.fixture(scope="module")
+def run(finished_run: Path) -> acdc.Run:
+    return acdc.Run(finished_run)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_has_its_columns_with_their_types(run: acdc.Run, name: str) -> None:
+    table = run.table(name)
+    assert table.column_names == ["run", *TABLES[name].columns]
+    assert table.num_rows > 0
+    assert set(table["run"].to_pylist()) == {run.path.name}
+    assert not any(pyarrow.types.is_null(kind) for kind in table.schema.types)
+
+
+def test_tables_hold_what_the_store_holds(run: acdc.Run) -> None:
+    with run.store() as store:
+        counts = {
+            "experts": len(store.experts()),
+            "families": len(store.families()),
+            "answers": sum(len(store.answers_of(e.genome_id)) for e in store.experts()),
+            "calls": len(store.calls()),
+            "events": len(store.events()),
+            "finals": len(store.outcomes()),
+        }
+        verdicts = {key: store.verdict(key) for key in acdc.frame("answers", run)["answer"]}
+    assert {name: run.table(name).num_rows for name in counts} == counts
+    [row] = run.table("runs").to_pylist()
+    assert {name: row[name] for name in ("experts", "families", "answers", "calls")} == {
+        name: counts[name] for name in ("experts", "families", "answers", "calls")
+    }
+    passed = run.table("answers")
+    found = dict(zip(passed["answer"].to_pylist(), passed["passed"].to_pylist(), strict=True))
+    assert found == verdicts
+
+
+def test_tables_join(run: acdc.Run) -> None:
+    """Each answer is to a task of its family; its grades and its expert's skills agree with it."""
+    answers, tasks = acdc.frame("answers", run), acdc.frame("tasks", run)
+    known = answers.dropna(subset=["family"])
+    joined = known.merge(tasks[["task", "family", "use"]], on=["task", "family"])
+    assert len(joined) == len(known) > 0
+    grades = acdc.frame("grades", run)
+    assert set(grades["answer"]) == set(answers.dropna(subset=["passed"])["answer"])
+    experts = acdc.frame("experts", run).set_index("expert")
+    means = acdc.frame("skills", run).groupby("expert")["rate"].mean()
+    fitness = experts["fitness"].dropna()
+    assert fitness.to_dict() == pytest.approx(means.to_dict())
+    status = run.status()
+    ranked = experts.dropna(subset=["rank"]).sort_values("rank")
+    assert list(ranked.index) == [row["expert"] for row in status["archive"]]
+
+
+def test_several_runs_are_one_frame(run: acdc.Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "copy")
+    both = acdc.frame("experts", run, tmp_path / "copy")
+    assert set(both["run"]) == {run.path.name, "copy"}
+    assert len(both) == 2 * run.table("experts").num_rows
+
+
+def test_an_empty_table_keeps_its_types(run: acdc.Run, tmp_path: Path) -> None:
+    shutil.copytree(run.path, tmp_path / "new")
+    for file in (tmp_path / "new").glob("run.db*"):
+        file.unlink()
+    RunStore.open(tmp_path / "new").close()
+    for name in set(TABLES) - {"runs"}:
+        empty = acdc.Run(tmp_path / "new").table(name)
+        assert empty.num_rows == 0
+        assert empty.schema == run.table(name).schema
+    assert acdc.frame("answers", run, tmp_path / "new").shape == acdc.frame("answers", run).shape
+
+
+def test_an_unknown_table_is_named_with_the_nearest(run: acdc.Run) -> None:
+    with pytest.raises(acdc.AcdcError, match=r"no table 'answer'.*answers"):
+        run.table("answer")
+
+
+def test_the_page_lists_every_table_and_column() -> None:
+    page = PAGE.read_text()
+    for name, table in TABLES.items():
+        columns = ", ".join(f"`{column}`" for column in table.columns)
+        assert f"| `{name}` | {table.about} | {columns} |" in page
+
+
+def test_the_notebook_runs(run: acdc.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = nbformat.reads(PAGE.with_name("inspect.ipynb").read_text(), as_version=4)  # type: ignore[no-untyped-call]
+    monkeypatch.setenv("ACDC_RUN", str(run.path))
+    monkeypatch.setenv("PYTHONPATH", str(PAGE.parents[1]))
+    done = NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    cells = [cell for cell in done.cells if cell.cell_type == "code"]
+    assert all(cell.outputs for cell in cells)
+    best = run.status()["archive"][0]["expert"]
+    assert best in str(cells[1].outputs)
