@@ -1,17 +1,16 @@
 """A search of merging coefficients that learns: separable CMA-ES over groups of them.
 
 A merge has a coefficient per block and anchor, a hundred at least, and a run affords a few hundred
-children. Groups make them few: a child adds to its parent's coefficients one number per band of
-neighbouring blocks and anchor, and the whole is scaled:
+children. Groups make them few: a child adds to its parent's coefficients one number per anchor, and
+a smaller one per anchor and band of neighbouring blocks, and the whole is scaled:
 
-    l[b, i] = exp(s) (l_parent[b, i] + x[band(b), i])
+    l[b, i] = exp(s) (l_parent[b, i] + x[i] + y[band(b), i] / 4)
 
 (Blocks are whole layers: attention and MLP have no coefficients of their own.) The coordinates
-(x, s) are drawn from a normal distribution, at first N(0, sigma^2 I), about the parent. Each batch
-that has been judged moves its mean and its step sizes towards what gained most (CMA-ES with a
-diagonal covariance, Ros and Hansen 2008, "A simple modification in CMA-ES achieving linear time and
-space complexity"), as evolutionary model merging does with the full one (Akiba et al. 2024, arXiv
-2403.13187).
+(x, y, s) are drawn from a normal distribution, at first N(0, sigma^2 I). Each batch that has been
+judged moves its mean and its step sizes towards what gained most: CMA-ES with a diagonal covariance
+(Ros and Hansen 2008, "A simple modification in CMA-ES achieving linear time and space complexity"),
+where evolutionary model merging takes the full one (Akiba et al. 2024, arXiv 2403.13187).
 
 A search is a function of what it was told, and keeps nothing: the optimiser is made anew and told
 all of it again, which takes a moment and gives the same numbers. So nothing but vectors and values
@@ -34,6 +33,8 @@ from evolution.genome.geometry import Geometry
 
 BANDS = 4
 """Of neighbouring blocks, which share coefficients."""
+BAND_STEP = 0.25
+"""What a step of one band is worth, beside one that all bands share."""
 SIGMA = 0.3
 """Standard deviation of the first children, in coefficients: a seed has 1."""
 COLLAPSED = 0.02
@@ -67,8 +68,8 @@ class Search:
 
     @cached_property
     def dimensions(self) -> int:
-        """Length of a vector: one number per band and column, and the scale."""
-        return len(self.bands) * len(self.columns) + 1
+        """Length of a vector: a number per column, one per band and column, and the scale."""
+        return (1 + len(self.bands)) * len(self.columns) + 1
 
     @cached_property
     def population(self) -> int:
@@ -100,9 +101,9 @@ class Search:
         """
         fitted = geometry.fit(self.parent)
         rows = fitted.coefficients.astype(np.float64)
-        steps = np.reshape(vector[:-1], (len(self.bands), len(self.columns)))
-        for band, step in zip(self.bands, steps, strict=True):
-            rows[band, self.columns] += step
+        shared, *own = np.reshape(vector[:-1], (1 + len(self.bands), len(self.columns)))
+        for band, step in zip(self.bands, own, strict=True):
+            rows[band, self.columns] += shared + BAND_STEP * step
         return replace(fitted, coefficients=(np.exp(vector[-1]) * rows).astype(np.float32))
 
     def collapsed(self, told: Told) -> bool:
