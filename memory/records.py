@@ -135,7 +135,8 @@ class Expert(Record):
         generation: 0 for founders.
         birth: index within the generation, the tie-breaker of age.
         operator: `base`, `seed`, `merge` (of seeds, before the run), `graft` (of experts, during
-            it), or crossover and mutations joined by `+`, as in `linear+spectral`.
+            it), `cma` (of an emitter), or crossover and mutations joined by `+`, as in
+            `linear+spectral`.
         parameters: what the operators drew (weights, strength, ...).
         rng_seed: the seed of the stream that bred it; None for the base and the seeds.
     """
@@ -178,6 +179,44 @@ class Graft(Record):
     parents: tuple[str, ...]
     method: str
     parameters: dict[str, Json] = Field(default_factory=dict)
+
+
+class Emitter(Record):
+    """A search of coefficients that learns from its children (see `evolution.breeding.search`).
+
+    Attributes:
+        id: names the generation and number of its first child.
+        generation: in which it began.
+        parent: expert at which it began.
+        columns: of the parent's coefficients, those that it varies.
+        sigma: standard deviation of its first children, in coefficients.
+        weights: family -> what the task force lacked of it when the search began, 0 to 1.
+        ended: why no more children are asked for; None while it goes on.
+    """
+
+    id: str
+    generation: int
+    parent: str
+    columns: tuple[int, ...]
+    sigma: float
+    weights: dict[str, float]
+    ended: str | None = None
+
+
+class Emission(Record):
+    """A child that an emitter asked for.
+
+    Attributes:
+        expert: id of the child.
+        emitter: id of the emitter.
+        vector: where the child lies from the parent, in the coordinates of the search.
+        value: what it gains the task force; None before it is graded.
+    """
+
+    expert: str
+    emitter: str
+    vector: tuple[float, ...]
+    value: float | None = None
 
 
 FIXED = -1

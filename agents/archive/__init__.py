@@ -2,8 +2,10 @@
 
     founding   the first experts: base, seeds, merges, and children of seeds
     breeding   parents are chosen and genomes bred; no weights are read
+    emitting   searches that learn ask for children, and are told what these gained
     grafting   two members are merged by mergekit into a new anchor of the bank
     selection  survival after judging; families over capacity leave the pool
+    success    how often what an operator makes survives
 
 It owns the tables of genomes, experts and archives. How a child is made and who survives are
 functions of `evolution`.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from agents.archive import emitting
 from agents.archive.grafting import graft
 from agents.context import RunContext
 from evolution.bank.bank import Bank
 from evolution.breeding.breed import breed, parents_needed
+from evolution.selection import Board
 from evolution.selection.parents import choose_parents
 from memory.randomness import derive_seed, stream
 from memory.records import Expert
@@ -52,9 +54,20 @@ async def evolve(context: RunContext, generation: int) -> None:
         active = [family.id for family in context.store.families("active")]
         by_id = {expert.id: expert for expert in archive}
         wanted = parents_needed(context.config.breeding)
+        board = Board.of(candidates, active, chances)
         for birth in range(context.config.population.children):
+            if _is_searched(context, generation, birth) and emitting.ask(
+                context, bank, board, active, generation, birth
+            ):
+                continue
             rng = stream(context.config.seed, generation, "parents", birth)
             chosen = choose_parents(
                 candidates, active, rng, context.config.selection, wanted, chances
             )
             breed_child(context, bank, [by_id[name] for name in chosen], generation, birth)
+
+
+def _is_searched(context: RunContext, generation: int, birth: int) -> bool:
+    """Whether a child is an emitter's to ask for, drawn by the configured shares."""
+    rng = stream(context.config.seed, generation, "emitter", birth)
+    return bool(rng.random() < context.config.breeding.cma_share)

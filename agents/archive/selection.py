@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from agents.archive import emitting
 from agents.context import RunContext
 from agents.families.lifecycle import move
 from agents.judge.gibberish import gibberish_experts
@@ -25,6 +26,7 @@ async def select(context: RunContext, generation: int) -> None:
             _trim_pool(context, generation, experts)
             coherent = [expert for expert in experts if expert.id not in gibberish]
             _survive(context, generation, coherent)
+            emitting.tell(context, generation, gibberish)
     _pulse(context, generation)
 
 

@@ -10,6 +10,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from agents.archive.success import successes
 from agents.chat.endpoints import OFFLINE
 from agents.families.lifecycle import condemned
 from agents.judge.votes import agreement
@@ -54,6 +55,8 @@ def collect(folder: RunFolder) -> dict[str, Any]:
             "coverage": _coverage(store),
             "alone": _alone(store),
             "merges": _merges(store),
+            "operators": {name: each._asdict() for name, each in successes(store).items()},
+            "emitters": _emitters(store),
             "ratings": _ratings(store),
             "calls": store.call_totals(),
             "offline": _offline(manifest["config"]["endpoints"], store.call_totals()),
@@ -203,6 +206,27 @@ def _merges(store: RunStore) -> dict[str, Any]:
     return {"made": dict(made), "refused": [each.reason for each in refused]}
 
 
+def _emitters(store: RunStore) -> list[dict[str, Any]]:
+    """Searches that learn, the one that began first in front; `best` is None before it is told."""
+    found: dict[str, dict[str, Any]] = {
+        each.id: {
+            "emitter": each.id,
+            "parent": each.parent,
+            "families": len(each.weights),
+            "children": 0,
+            "best": None,
+            "ended": each.ended,
+        }
+        for each in sorted(store.emitters(), key=lambda each: each.generation)
+    }
+    for emission in store.emissions():
+        row = found[emission.emitter]
+        row["children"] += 1
+        if emission.value is not None:
+            row["best"] = max(row["best"] or 0.0, round(emission.value, 4))
+    return list(found.values())
+
+
 def show(status: dict[str, Any], console: Console) -> None:
     """Print a status for a person."""
     console.print(Group(_headline(status), _archive_table(status), _pool_text(status)))
@@ -278,6 +302,7 @@ def _pool_text(status: dict[str, Any]) -> Text:
         lines.append(f"the seeds resampled, equally many answers: {_sizes(coverage_['experts'])}")
     lines += _alone_lines(status["alone"], coverage_["on"])
     lines += _merge_lines(status["merges"])
+    lines += _operator_lines(status["operators"], status["emitters"])
     if status["ratings"]["answers"]:
         ratings = status["ratings"]
         lines.append(
@@ -328,4 +353,18 @@ def _merge_lines(merges: dict[str, Any]) -> list[str]:
     lines = [f"merges: {made}"] if made else []
     if merges["refused"]:
         lines.append(f"merges refused: {len(merges['refused'])}; the last: {merges['refused'][-1]}")
+    return lines
+
+
+def _operator_lines(operators: dict[str, Any], emitters: list[dict[str, Any]]) -> list[str]:
+    """How many children of each operator survived, and what emitters found."""
+    if not operators:
+        return []
+    shares = [f"{name} {each['survived']}/{each['bred']}" for name, each in operators.items()]
+    lines = [f"survived their first selection, of those bred: {', '.join(shares)}"]
+    for each in emitters:
+        line = f"  {each['emitter']}: from {each['parent']}, children {each['children']}"
+        if each["best"] is not None:
+            line += f", best gain {each['best']:.2f} of what was lacked"
+        lines.append(line if each["ended"] is None else f"{line}; over: {each['ended']}")
     return lines

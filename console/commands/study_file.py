@@ -13,10 +13,29 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from agents.config import RunConfig
 from console.errors import ConfigError
 from console.run.config import given_tree, over, validated
+from evolution.breeding.settings import BreedingSettings
+from evolution.registry import operators
 from memory.messages import did_you_mean, first_problem
 
 FULL = "full"
 """The variant without departures, with which all others are compared."""
+_DEFAULT = BreedingSettings()
+
+
+def _each_operator() -> dict[str, dict[str, Any]]:
+    """Every operator that is on by default off, and every one that is off on beside the others."""
+    found: dict[str, dict[str, Any]] = {}
+    for name in operators("crossover"):
+        used = _DEFAULT.crossovers.get(name, 0.0) > 0.0
+        weights = {**_DEFAULT.crossovers, name: 0.0 if used else 0.5}
+        found[f"{'no' if used else 'with'}_{name}"] = {"breeding.crossovers": weights}
+    for name in operators("mutation"):
+        # Without the default ones: `no_mutation`.
+        if name not in _DEFAULT.mutations:
+            found[f"with_{name}"] = {"breeding.mutations": {**_DEFAULT.mutations, name: {}}}
+    return found
+
+
 VARIANTS: dict[str, dict[str, Any]] = {
     "static_pool": {"pool.adaptations": 0},
     "fitness_only": {"selection.survival": "fitness"},
@@ -27,6 +46,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "uniform_mating": {"selection.mating": "uniform"},
     "linear_only": {"breeding.crossovers": {"slerp": 0, "linear": 1, "task_arithmetic": 0}},
     "unweighted_distance": {"selection.distance": "unweighted"},
+    "no_graft": {"breeding.graft.every": 0},
+    "no_founding_merge": {"breeding.regmean.founding": False},
+    "no_merges": {
+        "breeding.graft.every": 0,
+        "breeding.regmean.founding": False,
+        "breeding.regmean.adapting": False,
+    },
+    "with_cma": {"breeding.emitters": {"genetic": 0.5, "cma": 0.5}},
+    "cma_only": {"breeding.emitters": {"genetic": 0.0, "cma": 1.0}},
+    **_each_operator(),
 }
 """Departures that need no definition. All have the budget of the full run: as many experts, judged
 on a pool of the same capacity; `static_pool` keeps the founding pool, so no task coevolves."""

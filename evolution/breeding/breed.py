@@ -58,7 +58,7 @@ def breed(
     child, drawn = chosen.outcome(parents[: chosen.parents], geometry, rng, **parameters)
     operators, record = [chosen.name], {chosen.name: drawn}
     child = _mutate(child, geometry, rng, settings, operators, record)
-    child = _bounded(child, geometry, settings, record)
+    child = bounded(child, geometry, settings, record)
     return Offspring(child, "+".join(operators), dict(record), chosen.parents)
 
 
@@ -89,7 +89,7 @@ def random_genome(
     genome = Genome(np.tile(row.astype(np.float32), (len(geometry.blocks), 1)))
     record: dict[str, dict[str, Json]] = {}
     genome = _mutate(genome, geometry, rng, settings, [], record)
-    return _bounded(genome, geometry, settings, record)
+    return bounded(genome, geometry, settings, record)
 
 
 def _draw_crossover(parents: int, rng: np.random.Generator, settings: BreedingSettings) -> Operator:
@@ -128,13 +128,14 @@ def _mutate(
     return genome
 
 
-def _bounded(
+def bounded(
     genome: Genome,
     geometry: Geometry,
     settings: BreedingSettings,
     record: dict[str, dict[str, Json]],
 ) -> Genome:
-    bounded = bound(
+    """The genome within the bounds of the settings; what was pulled back goes into `record`."""
+    found = bound(
         genome,
         geometry,
         settings.coefficient_bound,
@@ -142,11 +143,11 @@ def _bounded(
         settings.noise_bound,
         settings.noise_fields,
     )
-    if bounded.blocks or bounded.matrices:
-        record["bounds"] = {"blocks": bounded.blocks, "matrices": bounded.matrices}
-    if bounded.noisy or bounded.dropped:
-        record.setdefault("bounds", {}).update(noisy=bounded.noisy, dropped=bounded.dropped)
-    return bounded.genome
+    if found.blocks or found.matrices:
+        record["bounds"] = {"blocks": found.blocks, "matrices": found.matrices}
+    if found.noisy or found.dropped:
+        record.setdefault("bounds", {}).update(noisy=found.noisy, dropped=found.dropped)
+    return found.genome
 
 
 def parents_needed(settings: BreedingSettings) -> int:

@@ -46,6 +46,11 @@ class GraftSettings(Settings):
         return self
 
 
+GENETIC, CMA = "genetic", "cma"
+EMITTERS = (GENETIC, CMA)
+"""What makes children: crossover and mutations, or searches that learn."""
+
+
 OF_ONE_MERGE = ("texts", "scale", "shrink", "ridge", "onward")
 """Settings of `breeding.regmean` that a graft may have of its own."""
 
@@ -72,6 +77,11 @@ def _check_regmean(parameters: Mapping[str, Json]) -> None:
 class BreedingSettings(Settings):
     """How children are bred from their parents."""
 
+    emitters: dict[str, float] = Field(
+        default={GENETIC: 1.0, CMA: 0.0},
+        description="What makes children, in which shares: genetic, crossover and mutations; cma, "
+        "searches of coefficients that learn (runs of hundreds of children; docs/operators.md)",
+    )
     crossovers: dict[str, float] = Field(
         default={"slerp": 0.5, "linear": 0.25, "task_arithmetic": 0.25},
         description="Mating weights: how often each crossover is drawn",
@@ -110,14 +120,30 @@ class BreedingSettings(Settings):
         "and each is regenerated at every swap",
     )
 
-    @field_validator("crossovers")
+    @property
+    def cma_share(self) -> float:
+        """Share of the children that searches are to ask for."""
+        return self.emitters.get(CMA, 0.0) / sum(self.emitters.values())
+
+    @field_validator("emitters")
+    @classmethod
+    def _emitters_known(cls, shares: dict[str, float]) -> dict[str, float]:
+        for name in shares:
+            if name not in EMITTERS:
+                hint = did_you_mean(name, EMITTERS)
+                raise ValueError(
+                    f"unknown emitter {name!r}{hint}; there are: {', '.join(EMITTERS)}"
+                )
+        return shares
+
+    @field_validator("crossovers", "emitters")
     @classmethod
     def _can_draw(cls, weights: dict[str, float]) -> dict[str, float]:
         """Refuse weights from which nothing can be drawn."""
         if any(not 0.0 <= weight < float("inf") for weight in weights.values()):
-            raise ValueError("mating weights must be finite and not negative")
+            raise ValueError("weights must be finite and not negative")
         if sum(weights.values()) <= 0.0:
-            raise ValueError("at least one crossover needs a weight above 0")
+            raise ValueError("at least one weight must be above 0")
         return weights
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ dominance  Dominated Novelty Search
 niches     fitness sharing
 parents    choose_parents; the rules `uniform`, `fitness`, `attraction`
 coverage   coverage, task_force
+lacking    niches, gains: what a force lacks, and what an expert would add
 voices     Standing: task forces of experts at temperatures
 settings   SelectionSettings
 """

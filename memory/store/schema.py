@@ -158,10 +158,22 @@ CREATE TABLE finals (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _EMBEDDINGS, _MEASURE)
+_EMITTERS = """
+CREATE TABLE emitters (id TEXT PRIMARY KEY, ended TEXT, record TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE emissions (
+    seq INTEGER PRIMARY KEY,
+    expert TEXT NOT NULL UNIQUE REFERENCES experts (id),
+    emitter TEXT NOT NULL REFERENCES emitters (id),
+    value REAL,
+    record TEXT NOT NULL
+);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _EMBEDDINGS, _MEASURE, _EMITTERS)
 """SQL scripts; the one at index i leads from schema i to schema i + 1."""
 WITH_EMBEDDINGS = 2
 WITH_PERIODS = 3
+WITH_EMITTERS = 4
 OLDEST_READABLE = 1
 """The oldest schema that can be read without a migration; younger tables then count as empty."""
 

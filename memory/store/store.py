@@ -18,6 +18,7 @@ from memory.store.answers import AnswerTables
 from memory.store.assignments import AssignmentOutcome, AssignmentTables
 from memory.store.calls import RoleTotals, TranscriptTables
 from memory.store.embeddings import EmbeddingTables
+from memory.store.emitters import EmitterTables
 from memory.store.experts import PopulationTables
 from memory.store.families import FamilyEvent, PoolTables
 from memory.store.journal import Event, JournalTables, StoredSpan
@@ -29,6 +30,7 @@ class RunStore(
     PopulationTables,
     PoolTables,
     EmbeddingTables,
+    EmitterTables,
     AssignmentTables,
     AnswerTables,
     TranscriptTables,

@@ -25,6 +25,8 @@ WHOLE = {
     "embeddings": "vector",
     "instances": "record",
     "finals": "record",
+    "emitters": "record",
+    "emissions": "record",
 }
 """Table -> the column that holds a whole record."""
 

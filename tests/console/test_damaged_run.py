@@ -17,7 +17,7 @@ import pytest
 import console.app  # noqa: F401  it knows all commands
 from console.commands.frame import app, errors, out
 from memory.errors import AcdcError, DamagedError
-from memory.records import Instance
+from memory.records import Emission, Emitter, Instance
 from memory.store import RunStore
 from tests.console.conftest import Acdc, the_line
 from tests.console.damage import HARMS, WHOLE, Column, columns, damage, flip_letter
@@ -31,6 +31,10 @@ def run(finished_run: Path, tmp_path: Path) -> Path:
         # The families of this run are closed, and draw none.
         drawn = {"period": 0, "name": "1@1.5", "instructions": "How many?", "reference": "5"}
         store.put_instances([Instance.model_validate({"family": family, **drawn})])
+        # Nor has it emitters.
+        began = {"generation": 1, "columns": (0,), "sigma": 0.3, "weights": {family: 1.0}}
+        store.put_emitter(Emitter.model_validate({"id": "e", "parent": "base", **began}))
+        store.put_emission(Emission(expert="g1-0", emitter="e", vector=(0.5,), value=0.5))
     connection = sqlite3.connect(folder / "run.db")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
@@ -90,6 +94,7 @@ def readings(store: RunStore) -> Iterator[Callable[[], Any]]:
     yield from (store.spans, store.ratings, store.all_skills, store.family_events)
     yield from (store.archive_experts, store.phase_seconds, store.call_totals)
     yield from (store.rejection_counts, store.outcomes, store.instances, lambda: force_in(store, 3))
+    yield from (store.emitters, store.emissions)
     yield lambda: [store.meta(key) for key in FACTS]
     yield lambda: [store.expert(name) for name in names]
     yield lambda: [store.skills(name) for name in names]

@@ -13,7 +13,17 @@ from console.commands.frame import note_unfinished
 from console.commands.run import show as show_end
 from console.commands.status import collect, show
 from console.run.folder import RunFolder
-from memory.records import ArchiveEntry, Assignment, Call, Expert, GraftRefused, Json, Rejection
+from memory.records import (
+    ArchiveEntry,
+    Assignment,
+    Call,
+    Emission,
+    Emitter,
+    Expert,
+    GraftRefused,
+    Json,
+    Rejection,
+)
 from memory.store import RunStore
 from tests.agents.cases import family
 
@@ -84,6 +94,42 @@ def test_a_run_that_goes_on_is_read_from_its_store(folder: RunFolder) -> None:
     assert status["calls"]["scientist"]["tokens_in"] == 7
     assert status["offline"] == ["scientist"]
     assert status["compute"] == "float32"
+
+
+def test_operators_are_counted_by_who_survived_and_emitters_by_what_they_found(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunStore.open(folder.path) as store:
+        for birth, operator in enumerate(("slerp+spectral", "linear+spectral", "cma", "cma")):
+            name = f"g1-{birth}"
+            store.put_genome(name, name.encode())
+            store.put_expert(
+                Expert(id=name, genome_id=name, generation=1, birth=birth, operator=operator)
+            )
+        assert "slerp" not in collect(folder)["operators"], "generation 1 is not selected yet"
+        entries = [
+            ArchiveEntry(expert=name, rank=rank, fitness=0.5, novelty=1.0)
+            for rank, name in enumerate(("best", "g1-0", "g1-3"))
+        ]
+        store.put_archive(1, entries)
+        began = {"generation": 1, "parent": "best", "columns": (0,), "sigma": 0.3}
+        store.put_emitter(Emitter.model_validate({"id": "e", "weights": {"f0": 1.0}, **began}))
+        for name, value in (("g1-2", 0.25), ("g1-3", 0.5)):
+            store.put_emission(Emission(expert=name, emitter="e", vector=(0.0,), value=value))
+    status = collect(folder)
+    # Of the founders the twin is in the archive as well.
+    assert status["operators"] == {
+        "cma": {"bred": 2, "survived": 1},
+        "linear": {"bred": 3, "survived": 2},
+        "slerp": {"bred": 1, "survived": 1},
+        "spectral": {"bred": 2, "survived": 1},
+    }
+    [emitter] = status["emitters"]
+    assert (emitter["children"], emitter["best"], emitter["ended"]) == (2, 0.5, None)
+    show(status, Console(width=100))
+    text = capsys.readouterr().out
+    assert "cma 1/2, linear 2/3, slerp 1/1, spectral 1/2\n" in text
+    assert "  e: from best, children 2, best gain 0.50 of what was lacked\n" in text
 
 
 def test_an_unfinished_run_is_named_before_it_answers(

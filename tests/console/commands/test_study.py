@@ -13,6 +13,8 @@ from agents.progress import ProgressEvent, silent
 from console.commands.study import conduct, show
 from console.commands.study_file import FULL, VARIANTS, StudySettings, read_study
 from console.errors import ConfigError
+from evolution.breeding.settings import EMITTERS, BreedingSettings
+from evolution.registry import operators
 from memory.store import RunStore
 
 
@@ -123,6 +125,26 @@ def test_every_variant_departs_from_the_defaults(variant: str) -> None:
     study = StudySettings(tasks=(Path("t"),))
     assert study.config(variant, 3) != study.config(FULL, 3)
     assert study.config(variant, 3).seed == 3
+
+
+def test_every_operator_and_emitter_has_a_variant_without_or_with_it() -> None:
+    default = BreedingSettings()
+    found = [StudySettings(tasks=(Path("t"),)).config(name, 3).breeding for name in VARIANTS]
+    for name in operators("crossover"):
+        on = default.crossovers.get(name, 0.0) > 0.0
+        assert any((each.crossovers.get(name, 0.0) > 0.0) != on for each in found), name
+    for name in operators("mutation"):
+        on = name in default.mutations
+        assert any((name in each.mutations and each.mutation_rate > 0) != on for each in found)
+    for name in EMITTERS:
+        on = default.emitters[name] > 0.0
+        assert any((each.emitters[name] > 0.0) != on for each in found), name
+    assert any(not each.graft.every and not each.regmean.founding for each in found)
+
+
+def test_the_page_names_every_variant() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "evaluating.md").read_text("utf-8")
+    assert [name for name in VARIANTS if f"`{name}`" not in page] == []
 
 
 def test_an_own_variant_is_a_table(tmp_path: Path) -> None:

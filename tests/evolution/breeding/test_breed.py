@@ -262,7 +262,7 @@ def test_a_random_genome_is_of_the_seeds_or_of_one_merge(new_bank: Callable[[], 
         ),
         ({"mutations": {"spectral": {"strength": -1}}}, "strength = -1: Input should be greater"),
         ({"crossover_parameters": {"slerp": {"weight": 2}}}, "weight = 2: Input should be less"),
-        ({"crossovers": {"linear": 0.0}}, "at least one crossover needs a weight above 0"),
+        ({"crossovers": {"linear": 0.0}}, "at least one weight must be above 0"),
         ({"crossovers": {"linear": -1.0}}, "must be finite and not negative"),
     ],
 )

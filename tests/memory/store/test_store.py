@@ -158,6 +158,7 @@ def test_verdicts_of_an_older_run_are_counts_of_one(
         old.executescript(
             "CREATE TABLE old AS SELECT expert, family, passes AS passed FROM skills;"
             "DROP TABLE skills; DROP TABLE instances; DROP TABLE finals;"
+            "DROP TABLE emissions; DROP TABLE emitters;"
             "ALTER TABLE old RENAME TO skills; PRAGMA user_version = 2;"
         )
     counts = {"f1": Skill(passes=1, asked=1), "f2": Skill(passes=0, asked=1)}
