@@ -72,7 +72,11 @@ Configuration = RunConfig | Mapping[str, Any] | str | Path | None
 
 
 def coevolve(
-    folder: str | Path, config: Configuration = None, *, progress: Progress = silent
+    folder: str | Path,
+    config: Configuration = None,
+    *,
+    progress: Progress = silent,
+    track: Sequence[str] = (),
 ) -> Run:
     """Run a coevolution to its end, or go on with one that was interrupted.
 
@@ -80,17 +84,21 @@ def coevolve(
         folder: the run folder, made if it is missing.
         config: of a new run; of one that goes on, what may change (None: nothing).
         progress: called with what happens, from another thread.
+        track: tools that draw its curves: "tensorboard", "mlflow", "wandb".
 
     Raises:
         AcdcError: see the message; the same call goes on where the run stands. A new folder is
             removed again if nothing was achieved in it.
     """
     from console.run.coevolution import coevolve as run_to_its_end
+    from console.run.tracking import tracked
 
     place = RunFolder(Path(folder))
     settings = _resolved(place, config)
     with undone_if_unborn(place), start_blocking_portal() as portal:
-        portal.call(run_to_its_end, place, place.begin_as(settings), progress)
+        begun = place.begin_as(settings)
+        with tracked(progress, track, place, begun) as everywhere:
+            portal.call(run_to_its_end, place, begun, everywhere)
     return Run(folder)
 
 

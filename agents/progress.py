@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 ProgressKind = Literal["phase", "step", "line", "pulse"]
@@ -21,12 +21,14 @@ class ProgressEvent:
         text: what to show.
         done: steps done in this phase, for `step`.
         total: steps that this phase has, 0 where it is not known.
+        measures: of a `pulse`, name -> value, for whoever draws curves; `done` is the generation.
     """
 
     kind: ProgressKind
     text: str
     done: int = 0
     total: int = 0
+    measures: Mapping[str, float] = field(default_factory=dict)
 
 
 Progress = Callable[[ProgressEvent], None]

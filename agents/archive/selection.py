@@ -69,13 +69,29 @@ def _pulse(context: RunContext, generation: int) -> None:
     # A run that was stopped may be asked for fewer generations than it has.
     of = f"/{asked}" if generation <= asked else f" ({asked} were asked for)"
     bred = sum(not store.expert(entry.expert).is_seed for entry in entries)
+    covered = coverage(skills, list(skills), active)
+    measures = {
+        "archive/best_fitness": best.fitness,
+        "archive/mean_fitness": sum(entry.fitness for entry in entries) / len(entries),
+        "archive/coverage": covered,
+        "archive/bred": bred,
+        "experts/kept": len(store.experts()),
+        "pool/active": len(active),
+        "pool/accepted": len(store.families()),
+        "pool/rejected": sum(store.rejection_counts().values()),
+    }
+    for role, totals in store.call_totals().items():
+        measures |= {
+            f"{role}/{name}": totals[name] for name in ("calls", "tokens_in", "tokens_out")
+        }
     context.progress(
         ProgressEvent(
             "pulse",
             f"generation {generation}{of}: best {best.expert} "
             f"{best.fitness:.2f}, archive {len(entries)} ({bred} bred), Coverage "
-            f"{coverage(skills, list(skills), active):.2f} on the pool of {len(active)} families",
+            f"{covered:.2f} on the pool of {len(active)} families",
             generation,
             max(generation, asked),
+            measures,
         )
     )

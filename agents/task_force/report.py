@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from agents.context import RunContext
 from agents.families.items import Item
 from agents.judge.instances import fresh_items
+from agents.progress import ProgressEvent
 from agents.task_force.field import heard_in, history_of, resampled_seeds
 from agents.task_force.finals import FIRST_SAMPLE, hold_finals
 from evolution.selection import Force, Standing
@@ -22,6 +24,25 @@ async def summarise_run(context: RunContext) -> None:
         context.store.put_meta("finals", {"families": list(asked)})
         context.store.put_meta("summary", summarise(context, asked))
         context.store.put_meta("finished", True)
+    _report(context)
+
+
+def _report(context: RunContext) -> None:
+    """The pulse of the finals: Coverage of forces beside the seeds resampled."""
+    summary, latest = context.store.meta("summary"), context.store.latest_archive()
+    assert isinstance(summary, dict)
+    assert latest is not None
+    found: Any = summary["coverage"]
+    measures = {
+        f"finals/{name}_{row['n']}": row["coverage"]
+        for name in ("task_force", "experts")
+        for row in found[name]
+    }
+    if measures:
+        text = f"finals: Coverage of the archive {found['archive']:.2f}, seeds {found['seeds']:.2f}"
+        generation = latest[0]
+        event = ProgressEvent("pulse", text, generation, generation, measures)
+        context.progress(event)
 
 
 def summarise(context: RunContext, asked: Iterable[str]) -> dict[str, Json]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -29,6 +30,11 @@ from console.run.unborn import undone_if_unborn
 from memory.records import Voice
 from memory.store import RunStore
 
+Track = Annotated[
+    list[str] | None,
+    typer.Option(help="Draw curves in tensorboard, mlflow or wandb; may be given again."),
+]
+
 
 @app.command()
 def run(
@@ -36,6 +42,7 @@ def run(
     config: ConfigFile = None,
     set_: Overrides = None,
     allow_unsafe_sandbox: AllowUnsafe = False,
+    track: Track = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -49,8 +56,10 @@ def run(
             settings = place.begin_as(wanted)
             # Only now: loading what runs takes seconds, and a bad word should fail before.
             from console.run.coevolution import coevolve
+            from console.run.tracking import tracked
 
-            run_async(coevolve(place, settings, display))
+            with tracked(display, track or (), place, settings) as progress:
+                run_async(coevolve(place, settings, progress))
         if as_json:
             from console.commands.status import collect
 
