@@ -17,9 +17,21 @@ Row = dict[str, Any]
 Query: TypeAlias = Mapping[str, str]
 """The parameters of a URL, one value each."""
 Kind = Literal[
-    "text", "code", "count", "number", "share", "gain", "seconds", "time", "verdict", "names"
+    "text",
+    "code",
+    "count",
+    "number",
+    "share",
+    "gain",
+    "seconds",
+    "time",
+    "verdict",
+    "names",
+    "yes",
+    "failed",
 ]
-"""How a value is written: `share` and `gain` with two digits, `names` as a list of links, ..."""
+"""How a value is written: `share` and `gain` with two digits, `names` as a list of links; `yes` and
+`failed` are a word where something holds, and nothing where it does not."""
 PER_PAGE = 100
 """Rows of a table that a page shows at once."""
 NUMERIC: frozenset[Kind] = frozenset({"count", "number", "share", "gain", "seconds"})

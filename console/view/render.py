@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from console.view.page import PER_PAGE, Page, Query, Table, linked
+from console.view.page import PER_PAGE, Column, Page, Query, Table, linked
 from console.view.source import Source
 from console.view.words import cut, shown
 from memory.messages import visible
@@ -23,8 +23,16 @@ NAVIGATION = {
     "tasks": "Tasks",
     "experts": "Experts",
     "lineage": "Lineage",
+    "skills": "Skills",
+    "answers": "Answers",
+    "agents": "Agents",
+    "operators": "Operators",
+    "map": "Map",
+    "compare": "Compare",
+    "settings": "Settings",
 }
 LIVE_SECONDS = 3
+_EMPTY: tuple[object, ...] = (None, "", [])
 
 
 class Renderer:
@@ -42,7 +50,7 @@ class Renderer:
         self, source: Source, page: Page, name: str, rest: str, query: Query, version: str
     ) -> str:
         """A page of a run."""
-        base = f"/runs/{quote(source.name, safe='')}/"
+        base = source.base
         here = base + name + (f"/{quote(rest, safe='')}" if rest else "")
         return self._environment.get_template("page.html").render(
             page=page,
@@ -60,7 +68,7 @@ class Renderer:
 
     def home(self, sources: Sequence[Source]) -> str:
         """The list of runs."""
-        links = [(f"/runs/{quote(s.name, safe='')}/", s.name, str(s.folder.path)) for s in sources]
+        links = [(s.base, s.name, str(s.folder.path)) for s in sources]
         return self._environment.get_template("home.html").render(links=links)
 
     def error(self, title: str, message: str) -> str:
@@ -120,6 +128,14 @@ class View:
             return table.rows
         start = (self.number(table) - 1) * PER_PAGE
         return table.rows[start : start + PER_PAGE]
+
+    def columns(self, table: Table) -> Sequence[Column]:
+        """The columns in which anything stands."""
+        return [
+            column
+            for column in table.columns
+            if any(row.get(column.key) not in _EMPTY for row in table.rows)
+        ]
 
     def link(self, pattern: str, row: dict[str, Any], name: str = "") -> str:
         """Where a cell leads to."""

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
@@ -16,10 +15,17 @@ from starlette.staticfiles import StaticFiles
 
 from console.errors import UsageError
 from console.view.page import Page, Query, ordered
+from console.view.pages.agents import agents, call
+from console.view.pages.answers import answers
+from console.view.pages.comparison import comparison
+from console.view.pages.embedding import embedding
 from console.view.pages.experts import expert, experts
 from console.view.pages.family import family
 from console.view.pages.lineage import lineage_page
+from console.view.pages.operators import operators
 from console.view.pages.overview import overview
+from console.view.pages.settings import settings
+from console.view.pages.skills import skills
 from console.view.pages.tasks import tasks
 from console.view.render import Renderer
 from console.view.source import Run, Source
@@ -35,9 +41,16 @@ PAGES: dict[str, PageFunction] = {
     "tasks": tasks,
     "experts": experts,
     "lineage": lineage_page,
+    "skills": skills,
+    "answers": answers,
+    "agents": agents,
+    "operators": operators,
+    "map": embedding,
+    "compare": comparison,
+    "settings": settings,
 }
 """Pages by the first part of their URL, in the order of the navigation."""
-INNER: dict[str, PageFunction] = {"tasks": family, "experts": expert}
+INNER: dict[str, PageFunction] = {"tasks": family, "experts": expert, "agents": call}
 """Pages of one thing, by the first part of their URL; its id is the rest."""
 
 
@@ -54,8 +67,8 @@ def build_app(sources: Sequence[Source], renderer: Renderer) -> FastAPI:
 
     @app.api_route("/", methods=_READING)
     def home(request: Request) -> Response:
-        if len(runs) == 1:
-            return RedirectResponse(f"/runs/{quote(next(iter(runs)), safe='')}/", 303)
+        if len(sources) == 1:
+            return RedirectResponse(sources[0].base, 303)
         return HTMLResponse(renderer.home(list(runs.values())))
 
     @app.api_route("/runs/{run}/version", methods=_READING)

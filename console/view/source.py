@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from console.errors import UsageError
 from console.run.folder import RunFolder
@@ -45,6 +46,11 @@ class Run:
     def name(self) -> str:
         """In URLs."""
         return self.source.name
+
+    @property
+    def base(self) -> str:
+        """Address of its first page; those of the others begin with it."""
+        return self.source.base
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -87,11 +93,17 @@ class Run:
 
 
 class Source:
-    """A run folder under its name in URLs; what never changes in it is read once."""
+    """A run folder under its name in URLs; what never changes in it is read once.
+
+    Attributes:
+        others: all runs that are looked at, this one included.
+    """
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
         self.folder = RunFolder(path)
+        self.base = f"/runs/{quote(name, safe='')}/"
+        self.others: dict[str, Source] = {name: self}
         self.coefficients: dict[str, list[float]] = {}
         self._ledger = Ledger.empty()
         self._mutex = threading.Lock()
@@ -149,6 +161,9 @@ def find_runs(folders: Sequence[Path]) -> list[Source]:
         RunFolder(path).manifest()
         taken = {source.name for source in sources}
         sources.append(Source(_free_name(path.resolve().name or "run", taken), path))
+    together = {source.name: source for source in sources}
+    for source in sources:
+        source.others = together
     return sources
 
 

@@ -20,6 +20,8 @@ def shown(value: Any, kind: Kind = "text") -> str:
     """A value for a person."""
     if kind == "verdict":
         return _VERDICTS[None if value is None else bool(value)]
+    if kind in ("yes", "failed"):
+        return kind if value else ""
     if value is None or value == "":
         return NOTHING
     match kind:

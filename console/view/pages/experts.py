@@ -120,8 +120,8 @@ def experts(run: Run, query: Query, rest: str) -> Page:
         found,
         order="rank",
         note="Fitness and novelty are of the last archive that an expert was in; a rank stands "
-        "where that is the present one. Nobody dominates an expert without a novelty. Solves alone: "
-        "families of which it passes more than half and no other of the archive does.",
+        "where that is the present one. Nobody dominates an expert without a novelty. Solves "
+        "alone: families of which it passes more than half and no other of the archive does.",
     )
     more = Links(
         "More",

@@ -207,7 +207,7 @@ def funnel(run: Run) -> Figure:
     return Figure(
         "Where proposals end",
         bar_chart("Funnel of proposals", bars),
-        note=f"{note}Reasons are on the page of agents.",
+        note=note,
     )
 
 

@@ -43,7 +43,7 @@ def line_chart(
     parts = [*_axes(across, upwards, x_label, write_x, whole)]
     for number, line in enumerate(lines):
         parts += _line(line, number % COLOURS, across, upwards, write_x)
-    return picture(WIDTH, HEIGHT, label, parts)
+    return picture(WIDTH, HEIGHT, label, parts, shrinks=True)
 
 
 def _axes(
@@ -72,6 +72,38 @@ def _line(
     for (x, y), (across_, up) in zip(known, places, strict=True):
         said = title(f"{line.name}: {y:.3g} at {write_x(x)}")
         yield tag("circle", said, cx=across_, cy=up, r=2.5, class_=f"dot c{colour}")
+
+
+class Span(NamedTuple):
+    """A value with its interval."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+
+
+def span_chart(label: str, spans: Sequence[Span], names: int = 190) -> Markup:
+    """Values with their intervals, one below the other, and a line at zero."""
+    ends = [end for span in spans for end in (span.low, span.high, 0.0)]
+    across = Scale.around(ends, names, WIDTH + 80 - RIGHT, least=0.1)
+    height = 22 * len(spans) + 22
+    parts = [
+        tag("line", x1=across(0), x2=across(0), y1=0, y2=height - 20, class_="grid"),
+        *(
+            tag("text", f"{tick:+.2g}" if tick else "0", x=across(tick), y=height - 4)
+            for tick in across.ticks(5)
+        ),
+    ]
+    for place, span in enumerate(spans):
+        y = 22 * place + 11
+        said = f"{span.name}: {span.value:+.2f}, 95 % from {span.low:+.2f} to {span.high:+.2f}"
+        parts += [
+            tag("text", clipped(span.name, names // 7), x=names - 10, y=y + 4, text_anchor="end"),
+            tag("line", x1=across(span.low), x2=across(span.high), y1=y, y2=y, class_="line c0"),
+            tag("circle", title(said), cx=across(span.value), cy=y, r=4, class_="dot c0"),
+        ]
+    return picture(WIDTH + 80, height, label, parts, shrinks=True)
 
 
 class Bar(NamedTuple):
@@ -104,4 +136,4 @@ def bar_chart(label: str, bars: Sequence[Bar], width: int = WIDTH, names: int = 
             ),
             tag("text", bar.said, x=names + max(length, 1.0) + 6, y=y + 15),
         ]
-    return picture(width, max(22 * len(bars), 22), label, parts)
+    return picture(width, max(22 * len(bars), 22), label, parts, shrinks=True)

@@ -33,8 +33,18 @@ def title(text: str) -> Markup:
     return tag("title", text)
 
 
-def picture(width: float, height: float, label: str, parts: Iterable[str]) -> Markup:
-    """A whole picture with a name; it shrinks with the page, and never grows."""
+def picture(
+    width: float, height: float, label: str, parts: Iterable[str], *, shrinks: bool = False
+) -> Markup:
+    """A whole picture with a name.
+
+    Args:
+        width: in pixels.
+        height: in pixels.
+        label: what it shows, for those who do not see it.
+        parts: elements.
+        shrinks: whether it becomes smaller on a narrow page; else the page scrolls over it.
+    """
     return tag(
         "svg",
         *parts,
@@ -42,6 +52,7 @@ def picture(width: float, height: float, label: str, parts: Iterable[str]) -> Ma
         width=_short(width),
         height=_short(height),
         role="img",
+        class_="shrinks" if shrinks else None,
         aria_label=label,
         xmlns="http://www.w3.org/2000/svg",
     )
