@@ -28,6 +28,9 @@ def view_command(
         str, typer.Option(help="Bind address; beyond 127.0.0.1 a token is in the URL.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8200,
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Questions may be asked: loads the models on the first.")
+    ] = False,
     browser: Annotated[bool, typer.Option("--open", help="Open a browser as well.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON when ready.")
@@ -55,6 +58,6 @@ def view_command(
         if not folders and not RUNS.is_dir():
             raise UsageError(f"there is no folder runs here; name one: {calling.line('view')} DIR")
         sources = find_runs(folders or [RUNS])
-        run_async(view(sources, ViewSettings(host, port), ready))
+        run_async(view(sources, ViewSettings(host, port, ask), ready))
 
     finish(action, debug)

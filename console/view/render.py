@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,24 +13,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from console.view.page import PER_PAGE, Column, Page, Query, Table, linked
+from console.view.site import PAGES
 from console.view.source import Source
 from console.view.words import cut, shown
 from memory.messages import visible
 
 _HERE = Path(__file__).parent
-NAVIGATION = {
-    "": "Overview",
-    "tasks": "Tasks",
-    "experts": "Experts",
-    "lineage": "Lineage",
-    "skills": "Skills",
-    "answers": "Answers",
-    "agents": "Agents",
-    "operators": "Operators",
-    "map": "Map",
-    "compare": "Compare",
-    "settings": "Settings",
-}
 LIVE_SECONDS = 3
 _EMPTY: tuple[object, ...] = (None, "", [])
 
@@ -40,16 +28,20 @@ class Renderer:
 
     Args:
         sources: the runs that there are.
+        asking: whether the task force may be asked.
     """
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[Source], *, asking: bool = False) -> None:
         self._sources = sources
+        self._navigation = {name: entry.title for name, entry in PAGES.items()}
+        if asking:
+            self._navigation["ask"] = "Ask"
         self._environment = environment()
 
     def page(
-        self, source: Source, page: Page, name: str, rest: str, query: Query, version: str
+        self, source: Source, page: Page, name: str, rest: str, query: Query, version: str | None
     ) -> str:
-        """A page of a run."""
+        """A page of a run; without a version it stays as it is while the run goes on."""
         base = source.base
         here = base + name + (f"/{quote(rest, safe='')}" if rest else "")
         return self._environment.get_template("page.html").render(
@@ -60,10 +52,21 @@ class Renderer:
             name=name,
             source=source,
             sources=self._sources,
-            navigation=NAVIGATION,
+            navigation=self._navigation,
             query=query,
             version=version,
             live=LIVE_SECONDS,
+        )
+
+    def report(self, name: str, pages: Mapping[str, Page]) -> str:
+        """Some pages in one file that needs nothing else."""
+        style = (_HERE / "static" / "view.css").read_text(encoding="utf-8")
+        return self._environment.get_template("report.html").render(
+            name=name,
+            pages=pages,
+            views={part: View("", "", {}, prefix=f"{part}-", whole=True) for part in pages},
+            # Our own style sheet: what is between the tags is no markup.
+            style=Markup(style),
         )
 
     def home(self, sources: Sequence[Source]) -> str:
@@ -83,13 +86,17 @@ class View:
         base: address of the run.
         here: address of the page.
         query: its parameters.
-        whole: whether all rows are shown, as on paper.
+        prefix: of the names of places in the page.
+        whole: whether it is to be read as it is, as on paper: no links, nothing folded.
     """
 
-    def __init__(self, base: str, here: str, query: Query, *, whole: bool = False) -> None:
+    def __init__(
+        self, base: str, here: str, query: Query, *, prefix: str = "", whole: bool = False
+    ) -> None:
         self.base = base
         self.here = here
         self.query = query
+        self.prefix = prefix
         self.whole = whole
 
     def with_(self, **changes: str | int) -> str:
@@ -120,12 +127,10 @@ class View:
 
     def pages(self, table: Table) -> int:
         """How many pages a table has."""
-        return 1 if self.whole else max(1, -(-len(table.rows) // PER_PAGE))
+        return max(1, -(-len(table.rows) // PER_PAGE))
 
     def rows(self, table: Table) -> Sequence[dict[str, Any]]:
         """The rows that are shown."""
-        if self.whole:
-            return table.rows
         start = (self.number(table) - 1) * PER_PAGE
         return table.rows[start : start + PER_PAGE]
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
@@ -14,66 +15,43 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from console.errors import UsageError
-from console.view.page import Page, Query, ordered
-from console.view.pages.agents import agents, call
-from console.view.pages.answers import answers
-from console.view.pages.comparison import comparison
-from console.view.pages.embedding import embedding
-from console.view.pages.experts import expert, experts
-from console.view.pages.family import family
-from console.view.pages.lineage import lineage_page
-from console.view.pages.operators import operators
-from console.view.pages.overview import overview
-from console.view.pages.settings import settings
-from console.view.pages.skills import skills
-from console.view.pages.tasks import tasks
+from console.view.asking import METHODS, SIZES, Asker, asking_page
+from console.view.page import Page
 from console.view.render import Renderer
-from console.view.source import Run, Source
+from console.view.site import page_of
+from console.view.source import Source
 from console.view.words import as_csv
 from memory.errors import AcdcError
 from memory.messages import escaped_in_json
 
 STATIC = Path(__file__).parent / "static"
-PageFunction = Callable[[Run, Query, str], Page]
-
-PAGES: dict[str, PageFunction] = {
-    "": overview,
-    "tasks": tasks,
-    "experts": experts,
-    "lineage": lineage_page,
-    "skills": skills,
-    "answers": answers,
-    "agents": agents,
-    "operators": operators,
-    "map": embedding,
-    "compare": comparison,
-    "settings": settings,
-}
-"""Pages by the first part of their URL, in the order of the navigation."""
-INNER: dict[str, PageFunction] = {"tasks": family, "experts": expert, "agents": call}
-"""Pages of one thing, by the first part of their URL; its id is the rest."""
+_READING = ["GET", "HEAD"]
 
 
-def build_app(sources: Sequence[Source], renderer: Renderer) -> FastAPI:
+def build_app(sources: Sequence[Source], renderer: Renderer, asker: Asker | None = None) -> FastAPI:
     """The application over some runs.
 
     Args:
         sources: the runs.
         renderer: of pages.
+        asker: of the task forces; None where no engine may be loaded.
     """
     app = FastAPI(title="AC/DC", docs_url=None, redoc_url=None, openapi_url=None)
     runs = {source.name: source for source in sources}
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
     @app.api_route("/", methods=_READING)
-    def home(request: Request) -> Response:
+    def home() -> Response:
         if len(sources) == 1:
             return RedirectResponse(sources[0].base, 303)
-        return HTMLResponse(renderer.home(list(runs.values())))
+        return HTMLResponse(renderer.home(sources))
 
     @app.api_route("/runs/{run}/version", methods=_READING)
     def version(run: str) -> Response:
         return PlainTextResponse(_named(runs, run).version())
+
+    if asker is not None:
+        _add_asking(app, runs, renderer, asker)
 
     @app.api_route("/runs/{run}/", methods=_READING)
     def first(run: str, request: Request) -> Response:
@@ -91,19 +69,22 @@ def build_app(sources: Sequence[Source], renderer: Renderer) -> FastAPI:
     return app
 
 
-_READING = ["GET", "HEAD"]
+def _add_asking(app: FastAPI, runs: dict[str, Source], renderer: Renderer, asker: Asker) -> None:
+    @app.api_route("/runs/{run}/ask", methods=_READING)
+    def form(run: str) -> Response:
+        source = _named(runs, run)
+        return HTMLResponse(renderer.page(source, asking_page({}), "ask", "", {}, None))
 
-
-def page_of(run: Run, name: str, rest: str, query: Query) -> Page:
-    """A page of a run.
-
-    Raises:
-        UsageError: there is none.
-    """
-    function = (INNER if rest else PAGES).get(name)
-    if function is None:
-        raise UsageError(f"there is no page {name}/{rest}" if rest else f"there is no page {name}")
-    return ordered(function(run, query, rest), query)
+    @app.post("/runs/{run}/ask")
+    async def ask(run: str, request: Request) -> Response:
+        source = _named(runs, run)
+        query = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
+        question, size, method = (query.get(name, "") for name in ("question", "n", "select"))
+        if not question.strip() or size not in SIZES or method not in METHODS:
+            raise UsageError("a question, a number of answers and a method are needed")
+        reply = await asker.ask(source, question, int(size), method)
+        page = asking_page(query, reply)
+        return HTMLResponse(renderer.page(source, page, "ask", "", {}, None))
 
 
 def _answer(source: Source, name: str, rest: str, request: Request, renderer: Renderer) -> Response:
@@ -117,19 +98,23 @@ def _answer(source: Source, name: str, rest: str, request: Request, renderer: Re
         case "json":
             return _json({"run": source.name, "page": name or "overview", **page.as_json()})
         case "csv":
-            table = page.table(query.get("table", ""))
-            if table is None:
-                names = ", ".join(table.name for table in page.tables())
-                raise UsageError(f"the page has no table {query.get('table')!r}; it has {names}")
-            headers = {"Content-Disposition": f'attachment; filename="{table.name}.csv"'}
-            return Response(as_csv(table), media_type="text/csv; charset=utf-8", headers=headers)
+            return _csv(page, query.get("table", ""))
         case other:
             raise UsageError(f"unknown format {other!r}; there are json and csv")
 
 
 def _json(value: dict[str, Any]) -> Response:
-    """JSON that no terminal obeys; it is ASCII, so lone surrogates do no harm."""
+    """JSON in ASCII, so that no terminal obeys it and lone surrogates do no harm."""
     return Response(escaped_in_json(json.dumps(value, indent=1)), media_type="application/json")
+
+
+def _csv(page: Page, name: str) -> Response:
+    table = page.table(name)
+    if table is None:
+        names = ", ".join(table.name for table in page.tables())
+        raise UsageError(f"the page has no table {name!r}; it has {names}")
+    headers = {"Content-Disposition": f'attachment; filename="{table.name}.csv"'}
+    return Response(as_csv(table), media_type="text/csv; charset=utf-8", headers=headers)
 
 
 def _named(runs: dict[str, Source], name: str) -> Source:

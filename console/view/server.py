@@ -13,6 +13,7 @@ import uvicorn
 
 from console.serving.address import is_loopback, listen, origin_of, token_in
 from console.serving.door import uvicorn_config
+from console.view.asking import Asker
 from console.view.guard import PARAMETER, ViewGuard
 from console.view.render import Renderer
 from console.view.routes import build_app
@@ -59,11 +60,15 @@ async def view(
         UsageError: the address is taken, or none of ours.
     """
     token = settings.token()
-    app = ViewGuard(build_app(sources, Renderer(sources)), token)
+    asker = Asker() if settings.ask else None
+    app = ViewGuard(build_app(sources, Renderer(sources, asking=settings.ask), asker), token)
     with listen(settings.host, settings.port) as listener:
-        await ViewServer(uvicorn_config(app), lambda: ready(url_of(listener, token))).serve(
-            sockets=[listener]
-        )
+        server = ViewServer(uvicorn_config(app), lambda: ready(url_of(listener, token)))
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            if asker is not None:
+                await asker.close()
 
 
 class ViewServer(uvicorn.Server):

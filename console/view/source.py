@@ -14,7 +14,7 @@ from urllib.parse import quote
 from console.errors import UsageError
 from console.run.folder import RunFolder
 from console.view.ledger import Ledger
-from console.view.page import Row
+from console.view.page import Row, at
 from evolution.genome import Genome
 from memory.errors import StoreError
 from memory.records import FIXED
@@ -47,10 +47,9 @@ class Run:
         """In URLs."""
         return self.source.name
 
-    @property
-    def base(self) -> str:
-        """Address of its first page; those of the others begin with it."""
-        return self.source.base
+    def link(self, page: str, name: str) -> str:
+        """Address of a page of one thing; "" in a report, whose pages have none."""
+        return self.source.base + at(page, name) if self.source.base else ""
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -95,14 +94,19 @@ class Run:
 class Source:
     """A run folder under its name in URLs; what never changes in it is read once.
 
+    Args:
+        name: in URLs.
+        path: of the folder.
+        base: address of its first page, with which those of the others begin; "" for none.
+
     Attributes:
         others: all runs that are looked at, this one included.
     """
 
-    def __init__(self, name: str, path: Path) -> None:
+    def __init__(self, name: str, path: Path, base: str | None = None) -> None:
         self.name = name
         self.folder = RunFolder(path)
-        self.base = f"/runs/{quote(name, safe='')}/"
+        self.base = f"/runs/{quote(name, safe='')}/" if base is None else base
         self.others: dict[str, Source] = {name: self}
         self.coefficients: dict[str, list[float]] = {}
         self._ledger = Ledger.empty()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from console.errors import UsageError
-from console.view.page import Choice, Column, Fact, Facts, Form, Page, Query, Row, Table
+from console.view.page import Choice, Column, Fact, Facts, Form, Page, Query, Row, Table, at
 from console.view.pages.tasks import funnel
 from console.view.pages.transcript import said
 from console.view.source import Run
@@ -23,13 +23,15 @@ SELECT role, purpose, json_extract(record, '$.model') AS model,
 FROM calls GROUP BY role, purpose, model, endpoint ORDER BY role, purpose
 """
 _CALLS = """
-SELECT key, role, purpose, assignment, tokens_in, tokens_out, failed, cached,
+SELECT key, role, purpose, tokens_in, tokens_out, failed, cached,
     json_extract(record, '$.round') AS round,
     json_extract(record, '$.model') AS model,
     json_extract(record, '$.seconds') AS seconds,
     json_extract(record, '$.attempts') AS attempts,
     json_extract(record, '$.finish_reason') AS ended,
-    json_extract(record, '$.error') AS error
+    json_extract(record, '$.error') AS error,
+    (SELECT id FROM assignments WHERE id = calls.assignment) AS proposal,
+    (SELECT id FROM experts WHERE id = calls.assignment) AS expert
 FROM calls
 WHERE (?1 = '' OR role = ?1) AND (?2 = '' OR purpose = ?2) AND (?3 = '' OR failed)
 ORDER BY seq DESC
@@ -177,7 +179,8 @@ def _call_table(rows: Sequence[Row]) -> Table:
             Column("key", "call", "code", "agents/{key}"),
             Column("role", "role"),
             Column("purpose", "purpose"),
-            Column("assignment", "proposal", to="tasks/{assignment}"),
+            Column("proposal", "proposal", to="tasks/{proposal}"),
+            Column("expert", "expert", to="experts/{expert}"),
             Column("round", "round", "count"),
             Column("model", "model"),
             Column("tokens_in", "tokens in", "count"),
@@ -193,6 +196,15 @@ def _call_table(rows: Sequence[Row]) -> Table:
     )
 
 
+def _about(run: Run, name: str | None) -> list[Fact]:
+    """What a call was about: a proposal, or an expert whose replies a rater read."""
+    if name is None:
+        return []
+    if run.row("SELECT id FROM experts WHERE id = ?", name):
+        return [Fact("expert", name, to=at("experts", name))]
+    return [Fact("proposal", name, to=at("tasks", name))]
+
+
 def call(run: Run, query: Query, rest: str) -> Page:
     """One call with its whole transcript.
 
@@ -206,9 +218,7 @@ def call(run: Run, query: Query, rest: str) -> Page:
     facts = [
         Fact("role", found.role),
         Fact("purpose", found.purpose),
-        Fact("proposal", found.assignment, to=f"tasks/{found.assignment}")
-        if found.assignment
-        else Fact("proposal", None),
+        *_about(run, found.assignment),
         Fact("round", found.round, "count"),
         Fact("model", found.model),
         Fact("endpoint", found.endpoint, "code"),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from console.view.matrix import SkillMatrix, latest_archive
-from console.view.page import Choice, Column, Figure, Form, Page, Query, Row, Table, at
+from console.view.page import Choice, Column, Figure, Form, Page, Query, Row, Table
 from console.view.pages.tasks import family_rows
 from console.view.source import Run
 from console.view.svg.draw import COLOURS
@@ -51,7 +51,7 @@ def embedding(run: Run, query: Query, rest: str) -> Page:
             row["y"],
             colours.get(row[by], "cx"),
             f"{row['name']} ({by} {row[by] if row[by] not in (None, '') else 'unknown'})",
-            run.base + at("tasks", row["id"]),
+            run.link("tasks", row["id"]),
         )
         for row in found
     ]

@@ -37,10 +37,10 @@ SELECT id, genome_id, generation, birth, json_extract(record, '$.operator') AS o
 FROM experts ORDER BY generation, birth, id
 """
 _LATEST_SEEN = """
-SELECT expert, rank, fitness, novelty, MAX(generation) AS last, MIN(generation) AS first,
-    COUNT(*) AS generations
+SELECT expert, rank, fitness, novelty, MAX(generation) AS last, COUNT(*) AS generations
 FROM archive_entries GROUP BY expert
 """
+"""With a single MAX, SQLite takes the other columns from the row of the maximum."""
 
 
 def expert_rows(run: Run, matrix: SkillMatrix) -> list[Row]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from console.view.matrix import SkillMatrix, latest_archive, mean_of
-from console.view.page import Choice, Column, Figure, Form, Page, Query, Row, Section, Table, at
+from console.view.page import Choice, Column, Figure, Form, Page, Query, Row, Section, Table
 from console.view.source import Run
 from console.view.svg.heatmap import Label, heat_map
 
@@ -140,19 +140,22 @@ def _figure(
     experts, families = ([*matrix.experts], [*matrix.families])
     svg = heat_map(
         f"Pass rates of {len(rows)} experts on {len(columns)} families",
-        [Label(experts[row], experts[row], run.base + at("experts", experts[row])) for row in rows],
+        [Label(experts[row], experts[row], run.link("experts", experts[row])) for row in rows],
         [
             Label(
                 names[families[column]]["name"],
                 f"{names[families[column]]['name']} ({families[column]})",
-                run.base + at("tasks", families[column]),
+                run.link("tasks", families[column]),
             )
             for column in columns
         ],
         [[cell(row, column) for column in columns] for row in rows],
     )
     key = [(f"h{step}", f"{step / 10:.1f}") for step in range(0, 11, 2)]
-    note = "The stronger the colour, the larger the share of instances that an expert passes; empty: not graded."
+    note = (
+        "The stronger the colour, the larger the share of instances that an expert passes; empty: "
+        "not graded."
+    )
     return Figure("Who passes what", svg, note, key)
 
 

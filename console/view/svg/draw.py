@@ -34,7 +34,13 @@ def title(text: str) -> Markup:
 
 
 def picture(
-    width: float, height: float, label: str, parts: Iterable[str], *, shrinks: bool = False
+    width: float,
+    height: float,
+    label: str,
+    parts: Iterable[str],
+    *,
+    shrinks: bool = False,
+    links: bool = False,
 ) -> Markup:
     """A whole picture with a name.
 
@@ -44,6 +50,7 @@ def picture(
         label: what it shows, for those who do not see it.
         parts: elements.
         shrinks: whether it becomes smaller on a narrow page; else the page scrolls over it.
+        links: whether there are links in it, which an image could not have.
     """
     return tag(
         "svg",
@@ -51,11 +58,16 @@ def picture(
         viewBox=f"0 0 {_short(width)} {_short(height)}",
         width=_short(width),
         height=_short(height),
-        role="img",
+        role="group" if links else "img",
         class_="shrinks" if shrinks else None,
         aria_label=label,
         xmlns="http://www.w3.org/2000/svg",
     )
+
+
+def link(to: str, *inside: str, **attributes: object) -> Markup:
+    """Elements that lead somewhere, or plain ones where there is nowhere to go."""
+    return tag("a", *inside, href=to, **attributes) if to else tag("g", *inside)
 
 
 def _short(value: object) -> str:

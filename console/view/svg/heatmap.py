@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from console.view.svg.draw import clipped, picture, tag, title
+from console.view.svg.draw import clipped, link, picture, tag, title
+from memory.messages import visible
 
 SIDE = 15
 NAMES, HEADS = 96, 132
@@ -44,17 +45,17 @@ def heat_map(
         written = tag(
             "text", title(row.said), clipped(row.name, 15), x=NAMES - 6, y=y + 11, text_anchor="end"
         )
-        parts.append(tag("a", written, href=row.to))
+        parts.append(link(row.to, written))
         parts.append(_line(y, row.name, columns, line))
     width, height = NAMES + SIDE * len(columns) + 60, HEADS + SIDE * len(rows) + 4
-    return picture(width, height, label, parts)
+    return picture(width, height, label, parts, links=True)
 
 
 def _column(place: int, column: Label) -> Markup:
     x, y = NAMES + SIDE * place + 11, HEADS - 6
     name = clipped(column.name, 24)
     written = tag("text", title(column.said), name, transform=f"translate({x} {y}) rotate(-60)")
-    return tag("a", written, href=column.to)
+    return link(column.to, written)
 
 
 def _line(
@@ -65,7 +66,7 @@ def _line(
     for place, cell in enumerate(line):
         if cell is not None:
             rate, said = cell
-            told = html.escape(f"{name} on {columns[place].name}: {said}")
+            told = html.escape(visible(f"{name} on {columns[place].name}: {said}"))
             squares.append(
                 f'<rect x="{NAMES + SIDE * place}" y="{y}" width="14" height="14" '
                 f'class="h{round(STEPS * rate)}"><title>{told}</title></rect>'

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from console.view.svg.draw import Scale, picture, tag, title
+from console.view.svg.draw import Scale, link, picture, tag, title
 
 WIDTH, HEIGHT, MARGIN = 720, 520, 14
 
@@ -28,8 +28,8 @@ def scatter(label: str, points: Sequence[Point]) -> Markup:
     upwards = Scale.around([point.y for point in points], HEIGHT - MARGIN, MARGIN)
     radius = 5 if len(points) <= 300 else 3
     dots = [
-        tag(
-            "a",
+        link(
+            point.to,
             tag(
                 "circle",
                 title(point.said),
@@ -38,9 +38,8 @@ def scatter(label: str, points: Sequence[Point]) -> Markup:
                 r=radius,
                 class_=f"dot {point.colour}",
             ),
-            href=point.to,
             aria_label=point.said,
         )
         for point in points
     ]
-    return picture(WIDTH, HEIGHT, label, dots, shrinks=True)
+    return picture(WIDTH, HEIGHT, label, dots, shrinks=True, links=True)
