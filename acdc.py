@@ -366,7 +366,7 @@ class Run:
         """
         import asyncio
 
-        from console.serving import ServeSettings, serve
+        from console.serving.server import ServeSettings, serve
 
         settings = ServeSettings(size, select, port=port, alone=greedy)
         if _in_event_loop():

@@ -17,7 +17,7 @@ from console.commands.frame import app, out
 from console.display import VisibleFormatter
 
 # isort: off
-from console.commands import run, init, doctor, status, trace  # noqa: F401
+from console.commands import run, init, doctor, status, trace, view, report  # noqa: F401
 from console.commands import ask, serve, evaluate, compare, study, export, audit, trust  # noqa: F401
 # isort: on
 

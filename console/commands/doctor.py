@@ -16,7 +16,6 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.config import RunConfig
-from agents.offline import OfflineTransport
 from agents.sandbox import open_sandbox
 from console.commands.frame import (
     AsJson,
@@ -348,6 +347,7 @@ def _mib(size: int) -> str:
 async def _endpoints(config: RunConfig) -> AsyncIterator[Finding]:
     """Each endpoint once, under the first role that uses it."""
     from agents.chat.client import ChatClient
+    from agents.offline import OfflineTransport
 
     with tempfile.TemporaryDirectory() as scratch, RunStore.open(Path(scratch)) as store:
         chat = ChatClient(config.endpoints, store, transport=OfflineTransport())

@@ -73,8 +73,8 @@ def serve(
     def action() -> None:
         place = opened(folder)
         note_unfinished(place)
-        from console.serving import ServeSettings
-        from console.serving import serve as serve_
+        from console.serving.server import ServeSettings
+        from console.serving.server import serve as serve_
 
         settings = ServeSettings(
             n, select, host, port, token_env, queue, max_body, max_tokens, alone

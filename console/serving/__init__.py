@@ -1,5 +1,6 @@
 """The collective as an OpenAI-compatible server: `acdc serve`.
 
+address    where a server listens: sockets, the loopback, tokens
 door       connections: the length of heads, deadlines
 guard      who may come in: host, bearer token, size of the body, a free seat
 queue      how many requests are under way, and the drain at the end
@@ -10,9 +11,6 @@ streams    as one object or as server-sent events; a client that leaves cancels 
 failures   errors in OpenAI's form
 routes     the application
 server     uvicorn, ready line, signals
+
+Nothing is imported here: `address` and `door` serve the viewer too, which loads no engine.
 """
-
-from console.serving.routes import build_app
-from console.serving.server import ServeSettings, serve
-
-__all__ = ["ServeSettings", "build_app", "serve"]

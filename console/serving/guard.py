@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from console.serving.address import host_of, is_loopback
 from console.serving.failures import HttpRefusal, queue_full, shutting_down
 from console.serving.queue import Draining, Full, Seats
 
@@ -115,23 +115,6 @@ class Guard:
 
 
 _CLOSE = {"Connection": "close"}
-
-
-def host_of(header: str) -> str:
-    """The host in a Host header, without port and brackets."""
-    if header.startswith("["):
-        return header[1:].partition("]")[0]
-    return header.partition(":")[0]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address is this machine's loopback."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +12,11 @@ import uvicorn
 
 from agents.progress import silent
 from agents.task_force.roster import Roster
-from console.errors import UsageError
 from console.run.folder import RunFolder
 from console.run.reading import open_reading
+from console.serving.address import listen, origin_of, token_in
 from console.serving.door import uvicorn_config
-from console.serving.guard import Guard, is_loopback
+from console.serving.guard import Guard
 from console.serving.queue import Seats
 from console.serving.routes import build_app
 
@@ -58,23 +57,7 @@ class ServeSettings:
             UsageError: clients cannot send it, or there is none and the address can be reached from
                 other machines.
         """
-        token = os.environ.get(self.token_variable, "").strip() or None
-        if token is not None and not (token.isascii() and token.isprintable()):
-            raise UsageError(
-                f"the bearer token in {self.token_variable} has to be printable ASCII: clients "
-                "send other characters in different ways, or not at all"
-            )
-        if token is None and self.token_variable != TOKEN_VARIABLE:
-            # Whoever names a variable wants a token; a mistyped name must not serve without one.
-            raise UsageError(
-                f"the environment variable {self.token_variable} holds no bearer token"
-            )
-        if token is None and not is_loopback(self.host):
-            raise UsageError(
-                f"--host {self.host} is reachable from other machines: set a bearer token in "
-                f"{self.token_variable}"
-            )
-        return token
+        return token_in(self.token_variable, TOKEN_VARIABLE, self.host)
 
 
 async def serve(
@@ -153,31 +136,6 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket at an address, before anything is loaded.
-
-    Raises:
-        UsageError: the address is none of ours, or is taken.
-    """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except socket.gaierror as error:
-        raise UsageError(f"--host {host} is no address of this machine: {error.strerror}") from None
-    listener = socket.socket(family, kind, protocol)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind(address)
-    except OSError as error:
-        listener.close()
-        raise UsageError(
-            f"cannot listen on {host}:{port} ({error.strerror}): choose another --port"
-        ) from None
-    return listener
-
-
 def url_of(listener: socket.socket) -> str:
     """The base URL for clients."""
-    host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}/v1" if ":" in host else f"http://{host}:{port}/v1"
+    return f"{origin_of(listener)}/v1"

@@ -152,11 +152,8 @@ class Genome:
         Raises:
             GenomeError: if the bytes are damaged or of another format.
         """
-        head, newline, body = payload.removeprefix(_MAGIC).partition(b"\n")
-        if not payload.startswith(_MAGIC) or not newline:
-            raise GenomeError("stored genome is not in a format that this version reads")
+        header, body = cls._parted(payload)
         try:
-            header = json.loads(head)
             blocks, anchors = header["shape"]
             names = [(str(name), int(length)) for name, length in header["displacements"]]
             fields = [NoiseField(int(seed), scale) for seed, scale in header.get("noise", ())]
@@ -172,3 +169,30 @@ class Genome:
             dict(zip((name for name, _ in names), parts[: len(names)], strict=True)),
             dict(zip(fields, parts[len(names) :], strict=True)),
         )
+
+    @classmethod
+    def coefficients_in(cls, payload: bytes) -> Coefficients:
+        """The coefficients alone out of what `to_bytes` wrote, where hundreds are looked at.
+
+        Raises:
+            GenomeError: if the bytes are damaged or of another format.
+        """
+        header, body = cls._parted(payload)
+        try:
+            blocks, anchors = map(int, header["shape"])
+            return np.frombuffer(body, dtype="<f4", count=blocks * anchors).reshape(blocks, anchors)
+        except (ValueError, KeyError, TypeError) as error:
+            raise GenomeError(f"stored genome has a damaged header: {error}") from error
+
+    @staticmethod
+    def _parted(payload: bytes) -> tuple[dict[str, Any], bytes]:
+        head, newline, body = payload.removeprefix(_MAGIC).partition(b"\n")
+        if not payload.startswith(_MAGIC) or not newline:
+            raise GenomeError("stored genome is not in a format that this version reads")
+        try:
+            header = json.loads(head)
+        except ValueError as error:
+            raise GenomeError(f"stored genome has a damaged header: {error}") from error
+        if not isinstance(header, dict):
+            raise GenomeError("stored genome has a damaged header: it is no object")
+        return header, body

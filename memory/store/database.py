@@ -237,6 +237,24 @@ class Database:
             except sqlite3.DatabaseError as error:
                 raise database_error(self.path, error, read_only=self.read_only) from error
 
+    def select(self, sql: str, parameters: Parameters = ()) -> list[dict[str, Any]]:
+        """The rows of any query, by column: for viewers, which look at many records at once.
+
+        What `records` checks of each record it does not.
+
+        Raises:
+            StoreError: the query fails, or would write to a run that is open for reading.
+        """
+        with self._mutex:
+            try:
+                cursor = self._connection.execute(sql, parameters)
+                names = [column[0] for column in cursor.description or ()]
+                return [dict(zip(names, row, strict=True)) for row in cursor]
+            except sqlite3.ProgrammingError:
+                raise
+            except sqlite3.DatabaseError as error:
+                raise database_error(self.path, error, read_only=self.read_only) from error
+
     def _records(
         self, table: Table[AnyRecord], rest: str = "", parameters: Parameters = ()
     ) -> list[AnyRecord]:

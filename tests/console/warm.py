@@ -22,4 +22,4 @@ import console.commands.evaluate
 import console.commands.export
 import console.run.coevolution
 import console.run.reading
-import console.serving  # noqa: F401
+import console.serving.server  # noqa: F401

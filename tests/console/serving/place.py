@@ -13,11 +13,12 @@ from agents.task_force.ballot import CandidateAnswer
 from agents.task_force.collective import Collective, CollectiveAnswer, Manner
 from agents.task_force.methods import Aids, method_named
 from agents.task_force.roster import Roster
-from console.serving import build_app
+from console.serving.address import listen
 from console.serving.door import uvicorn_config
 from console.serving.guard import Guard
 from console.serving.queue import Seats
-from console.serving.server import DrainingServer, listen, url_of
+from console.serving.routes import build_app
+from console.serving.server import DrainingServer, url_of
 from evolution.errors import EngineError
 from memory.records import ChatMessage
 

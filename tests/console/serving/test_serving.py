@@ -17,8 +17,8 @@ import openai
 import pytest
 
 from console.errors import UsageError
-from console.serving import ServeSettings
-from console.serving.server import listen
+from console.serving.address import listen
+from console.serving.server import ServeSettings
 from tests.conftest import make_tokenizer
 from tests.console.conftest import Acdc
 from tests.console.serving.served import TOKEN, Served, serving

@@ -1,0 +1,50 @@
+"""`acdc report`: a run as one file that can be mailed, as JSON, or as CSV tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from console.commands.frame import AsJson, Debug, RunDir, app, finish, opened, out, print_json
+from console.errors import UsageError
+
+
+@app.command("report")
+def report_command(
+    folder: RunDir,
+    target: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="HTML file (default: NAME.html).")
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FOLDER", help="Write the tables as CSV files instead."),
+    ] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Write a run as one self-contained page: plots and tables, no network, no script."""
+
+    def action() -> None:
+        opened(folder)
+        from console.view.report import as_html, as_object, write_csv
+
+        if as_json:
+            print_json(as_object(folder))
+        elif csv is not None:
+            files = write_csv(folder, csv)
+            out.print(f"{len(files)} tables in {csv}", markup=False, highlight=False)
+        else:
+            _write(as_html(folder), target or Path(f"{folder.resolve().name}.html"))
+
+    finish(action, debug)
+
+
+def _write(page: str, file: Path) -> None:
+    try:
+        file.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{file} cannot be written: {error.strerror}") from None
+    size = f"{len(page.encode()) / 2**20:.1f} MiB"
+    out.print(f"{file} ({size}), open it in any browser", markup=False, highlight=False)

@@ -1,0 +1,132 @@
+"""Who passes what, as a matrix: experts by families, by their latest grades."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from console.view.source import Run
+
+Floats = NDArray[np.float64]
+
+_LATEST = """
+SELECT expert, family, passes, asked, MAX(period) AS period
+FROM skills GROUP BY expert, family
+"""
+
+
+@dataclass(frozen=True)
+class SkillMatrix:
+    """Pass rates.
+
+    Attributes:
+        experts: ids, the oldest first.
+        families: ids, in the order in which they were accepted.
+        rates: (experts, families) share of instances that are passed; NaN where not graded.
+        passes: (experts, families) how many are passed, `asked` of how many; 0 where not graded.
+    """
+
+    experts: Sequence[str]
+    families: Sequence[str]
+    rates: Floats
+    passes: NDArray[np.int64]
+    asked: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, run: Run) -> SkillMatrix:
+        """Of everybody and everything in a run."""
+        experts = _ids(run, "experts ORDER BY generation, birth, id")
+        families = _ids(run, "families ORDER BY seq")
+        row = {name: place for place, name in enumerate(experts)}
+        column = {name: place for place, name in enumerate(families)}
+        passes = np.zeros((len(experts), len(families)), dtype=np.int64)
+        asked = np.zeros_like(passes)
+        for each in run.rows(_LATEST):
+            place = row[each["expert"]], column[each["family"]]
+            passes[place], asked[place] = each["passes"], each["asked"]
+        with np.errstate(invalid="ignore"):
+            rates = np.where(asked > 0, passes / np.maximum(asked, 1), np.nan)
+        return cls(experts, families, rates, passes, asked)
+
+    def rows(self, experts: Iterable[str]) -> list[int]:
+        """The rows of some experts."""
+        places = {name: place for place, name in enumerate(self.experts)}
+        return [places[name] for name in experts if name in places]
+
+    def columns(self, families: Iterable[str]) -> list[int]:
+        """The columns of some families."""
+        places = {name: place for place, name in enumerate(self.families)}
+        return [places[name] for name in families if name in places]
+
+    def mean_by_family(self, rows: Sequence[int]) -> Floats:
+        """(families,) mean rate of some experts over those that are graded; NaN where none is."""
+        return mean_of(self.rates[list(rows)], axis=0)
+
+    def coverage(self, rows: Sequence[int], columns: Sequence[int]) -> float | None:
+        """Share of families that at least one of some experts passes, as if independently.
+
+        Families on which nobody at all was graded do not count.
+        """
+        graded = [place for place in columns if (self.asked[:, place] > 0).any()]
+        if not graded or not rows:
+            return None
+        rates = np.nan_to_num(self.rates[np.ix_(list(rows), graded)])
+        return float((1 - np.prod(1 - rates, axis=0)).mean())
+
+    def alone(self, row: int, others: Sequence[int]) -> list[str]:
+        """Families of which an expert passes more than half, and none of the others does."""
+        rest = np.nan_to_num(self.rates[[other for other in others if other != row]])
+        lonely = (self.rates[row] > 0.5) & ~(rest > 0.5).any(axis=0)
+        return [self.families[place] for place in np.flatnonzero(lonely).tolist()]
+
+
+def mean_of(values: Floats, axis: int) -> Floats:
+    """Mean over an axis of what is no NaN; NaN where nothing is left."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        found: Floats = np.where(known, values, 0.0).sum(axis=axis) / known.sum(axis=axis)
+    return found
+
+
+def _ids(run: Run, rest: str) -> list[str]:
+    return [row["id"] for row in run.rows(f"SELECT id FROM {rest}")]
+
+
+def archives(run: Run) -> dict[int, list[str]]:
+    """Generation -> the experts of its archive by rank."""
+    found: dict[int, list[str]] = {}
+    for row in run.rows("SELECT generation, expert FROM archive_entries ORDER BY generation, rank"):
+        found.setdefault(row["generation"], []).append(row["expert"])
+    return found
+
+
+def latest_archive(run: Run) -> list[str]:
+    """The experts of the latest archive by rank; the founders before the first selection."""
+    newest = run.value("SELECT MAX(generation) FROM archives")
+    if newest is None:
+        return _ids(run, "experts WHERE generation = 0 ORDER BY birth")
+    sql = "SELECT expert FROM archive_entries WHERE generation = ? ORDER BY rank"
+    return [row["expert"] for row in run.rows(sql, newest)]
+
+
+def pools(run: Run, times: Sequence[float]) -> list[list[str]]:
+    """Which families graded at some moments.
+
+    Args:
+        run: of which.
+        times: seconds since the epoch, in order.
+    """
+    events = run.rows("SELECT family, at, status FROM family_events ORDER BY seq")
+    found, now, place = [], dict[str, None](), 0
+    for moment in times:
+        while place < len(events) and events[place]["at"] <= moment:
+            family, status = events[place]["family"], events[place]["status"]
+            now |= {family: None}
+            if status != "active":
+                del now[family]
+            place += 1
+        found.append(list(now))
+    return found

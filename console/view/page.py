@@ -1,0 +1,236 @@
+"""What a page of the viewer is made of: facts, tables, figures, texts and a form of filters.
+
+A page is plain values. The HTML, the JSON and the CSV of a page, and the report, all come from
+these, so what is seen is what can be taken away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
+from urllib.parse import quote, urlencode
+
+from markupsafe import Markup
+
+Row = dict[str, Any]
+Query: TypeAlias = Mapping[str, str]
+"""The parameters of a URL, one value each."""
+Kind = Literal[
+    "text",
+    "code",
+    "count",
+    "number",
+    "share",
+    "gain",
+    "seconds",
+    "time",
+    "verdict",
+    "names",
+    "yes",
+    "failed",
+]
+"""How a value is written: `share` and `gain` with two digits, `names` as a list of links; `yes` and
+`failed` are a word where something holds, and nothing where it does not."""
+PER_PAGE = 100
+"""Rows of a table that a page shows at once."""
+NUMERIC: frozenset[Kind] = frozenset({"count", "number", "share", "gain", "seconds"})
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        key: of the value in a row; also what it is called in JSON and CSV.
+        label: what a person reads.
+        to: page to which the value is a link, with keys of the row in it, as in `tasks/{id}`; of
+            `names`, `{}` stands for each of them. "" for none.
+    """
+
+    key: str
+    label: str
+    kind: Kind = "text"
+    to: str = ""
+
+    @property
+    def numeric(self) -> bool:
+        """Whether its values stand at the right, below each other."""
+        return self.kind in NUMERIC
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows that can be sorted, and taken away as CSV or JSON.
+
+    Attributes:
+        name: in URLs.
+        order: key by which it is sorted unless somebody says otherwise, `-key` for the largest
+            first; "" for the order of the rows.
+    """
+
+    name: str
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Row]
+    note: str = ""
+    order: str = ""
+    section: str = "table"
+
+    def sorted_by(self, order: str) -> Table:
+        """The same with its rows in another order; absent values stand last."""
+        key, descending = order.removeprefix("-"), order.startswith("-")
+        if key not in {column.key for column in self.columns}:
+            return self
+        known = [row for row in self.rows if row.get(key) is not None]
+        absent = [row for row in self.rows if row.get(key) is None]
+        known.sort(key=lambda row: _sortable(row[key]), reverse=descending)
+        return replace(self, rows=[*known, *absent])
+
+
+def _sortable(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return (1, " ".join(map(str, value)).casefold())
+    return (1, value.casefold()) if isinstance(value, str) else (0, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One line of `Facts`; `to` is the page that says more."""
+
+    label: str
+    value: Any
+    kind: Kind = "text"
+    to: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names with values."""
+
+    title: str
+    items: Sequence[Fact]
+    section: str = "facts"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture that the server draws; `key` explains its colours: (class, words)."""
+
+    title: str
+    svg: Markup
+    note: str = ""
+    key: Sequence[tuple[str, str]] = ()
+    section: str = "figure"
+
+
+@dataclass(frozen=True)
+class Text:
+    """What somebody wrote: a question, a program, a message.
+
+    Attributes:
+        folded: whether only the title is seen at first.
+        mark: what it is, for its looks: `right`, `wrong`, `scientist`, ...
+    """
+
+    title: str
+    text: str
+    folded: bool = False
+    mark: str = ""
+    note: str = ""
+    section: str = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One field of a form: a list of options, or a text if there are none."""
+
+    name: str
+    label: str
+    value: str
+    options: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Form:
+    """Filters, as a form whose answer is a URL that can be shared; or a question that is posted."""
+
+    choices: Sequence[Choice]
+    button: str = "Show"
+    post: bool = False
+    section: str = "form"
+
+
+@dataclass(frozen=True)
+class Links:
+    """Where to go from here: (page, words)."""
+
+    title: str
+    items: Sequence[tuple[str, str]]
+    section: str = "links"
+
+
+Section = Facts | Table | Figure | Text | Form | Links
+
+
+@dataclass(frozen=True)
+class Page:
+    """One view.
+
+    Attributes:
+        lead: a sentence below the title.
+    """
+
+    title: str
+    sections: Sequence[Section]
+    lead: str = ""
+    crumbs: Sequence[tuple[str, str]] = field(default=())
+
+    def tables(self) -> Iterator[Table]:
+        """Its tables, in order."""
+        return (each for each in self.sections if isinstance(each, Table))
+
+    def table(self, name: str) -> Table | None:
+        """The table of a name, None if there is none."""
+        return next((each for each in self.tables() if each.name == name), None)
+
+    def as_json(self) -> dict[str, Any]:
+        """All that it says, for programs."""
+        facts = {
+            fact.label: fact.value
+            for part in self.sections
+            if isinstance(part, Facts)
+            for fact in part.items
+        }
+        texts = [
+            {"title": part.title, "text": part.text, "note": part.note}
+            for part in self.sections
+            if isinstance(part, Text)
+        ]
+        tables = {table.name: list(table.rows) for table in self.tables()}
+        return {"title": self.title, "facts": facts, "tables": tables, "texts": texts}
+
+
+def at(page: str, name: str = "", **query: str) -> str:
+    """The address of a page of the run, as links have it."""
+    path = f"{page}/{quote(name, safe='')}" if name else page
+    return f"{path}?{urlencode(query)}" if query else path
+
+
+def linked(pattern: str, row: Row, name: str = "") -> str:
+    """The address that a column's `to` means for a row, or for one name of a cell of `names`."""
+    if pattern.endswith("{}"):
+        return pattern.replace("{}", quote(name, safe=""))
+    values = {key: quote(str(value), safe="") for key, value in row.items() if value is not None}
+    return pattern.format_map(values)
+
+
+def ordered(page: Page, query: Query) -> Page:
+    """A page with its tables sorted as a URL asks: `sort.experts=-fitness`."""
+    sections = [
+        part.sorted_by(query.get(f"sort.{part.name}", part.order))
+        if isinstance(part, Table)
+        else part
+        for part in page.sections
+    ]
+    return replace(page, sections=sections)

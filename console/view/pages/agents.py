@@ -1,0 +1,235 @@
+"""What the agents did: calls by role, rejections by reason, and the transcript of each call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from console.errors import UsageError
+from console.view.page import Choice, Column, Fact, Facts, Form, Page, Query, Row, Table, at
+from console.view.pages.tasks import funnel
+from console.view.pages.transcript import said
+from console.view.source import Run
+
+_ROLES = """
+SELECT role, purpose, json_extract(record, '$.model') AS model,
+    json_extract(record, '$.endpoint') AS endpoint,
+    COUNT(*) AS calls, SUM(failed) AS failed, SUM(cached) AS cached,
+    SUM(tokens_in) AS tokens_in, SUM(tokens_out) AS tokens_out,
+    AVG(json_extract(record, '$.seconds')) AS mean_seconds,
+    MAX(json_extract(record, '$.seconds')) AS longest,
+    SUM(json_extract(record, '$.seconds')) AS seconds,
+    SUM(json_extract(record, '$.attempts') - 1) AS retries,
+    SUM(json_extract(record, '$.finish_reason') = 'length') AS cut
+FROM calls GROUP BY role, purpose, model, endpoint ORDER BY role, purpose
+"""
+_CALLS = """
+SELECT key, role, purpose, tokens_in, tokens_out, failed, cached,
+    json_extract(record, '$.round') AS round,
+    json_extract(record, '$.model') AS model,
+    json_extract(record, '$.seconds') AS seconds,
+    json_extract(record, '$.attempts') AS attempts,
+    json_extract(record, '$.finish_reason') AS ended,
+    json_extract(record, '$.error') AS error,
+    (SELECT id FROM assignments WHERE id = calls.assignment) AS proposal,
+    (SELECT id FROM experts WHERE id = calls.assignment) AS expert
+FROM calls
+WHERE (?1 = '' OR role = ?1) AND (?2 = '' OR purpose = ?2) AND (?3 = '' OR failed)
+ORDER BY seq DESC
+"""
+_REASONS = """
+SELECT reason, COUNT(*) AS n, MIN(id) AS example, MIN(detail) AS detail
+FROM assignments WHERE status = 'rejected' GROUP BY reason ORDER BY n DESC, reason
+"""
+_SCIENTISTS = """
+SELECT json_extract(families.record, '$.scientist') AS scientist,
+    families.generator <> '' AS procedural, COUNT(*) AS accepted,
+    AVG(json_extract(families.record, '$.revisions')) AS revisions
+FROM families GROUP BY scientist, procedural ORDER BY accepted DESC
+"""
+
+
+def agents(run: Run, query: Query, rest: str) -> Page:
+    """Calls by role, rejections by reason with an example of each, and the calls themselves."""
+    roles = run.rows(_ROLES)
+    form = Form(
+        [
+            _choice("role", "Role", roles, query),
+            _choice("purpose", "Purpose", roles, query),
+            Choice(
+                "failed", "Calls", query.get("failed", ""), [("", "all"), ("yes", "failed ones")]
+            ),
+        ]
+    )
+    calls = run.rows(
+        _CALLS, query.get("role", ""), query.get("purpose", ""), query.get("failed", "")
+    )
+    return Page(
+        "Agents",
+        [
+            Facts("All calls", _totals(roles)),
+            _role_table(roles),
+            funnel(run),
+            _reason_table(run.rows(_REASONS)),
+            _gate_table(run),
+            _scientist_table(run.rows(_SCIENTISTS)),
+            form,
+            _call_table(calls),
+        ],
+    )
+
+
+def _choice(key: str, label: str, rows: Sequence[Row], query: Query) -> Choice:
+    options = [("", "any"), *((name, name) for name in sorted({row[key] for row in rows}))]
+    return Choice(key, label, query.get(key, ""), options)
+
+
+def _totals(roles: Sequence[Row]) -> list[Fact]:
+    def total(key: str) -> float:
+        return sum(row[key] or 0 for row in roles)
+
+    return [
+        Fact("calls", total("calls"), "count"),
+        Fact("failed", total("failed"), "count"),
+        Fact("tokens in", total("tokens_in"), "count"),
+        Fact("tokens out", total("tokens_out"), "count"),
+        Fact("duration of all calls", total("seconds"), "seconds"),
+        Fact("retries", total("retries"), "count"),
+    ]
+
+
+def _role_table(rows: Sequence[Row]) -> Table:
+    return Table(
+        "roles",
+        "Calls by role",
+        [
+            Column("role", "role"),
+            Column("purpose", "purpose"),
+            Column("model", "model"),
+            Column("calls", "calls", "count"),
+            Column("failed", "failed", "count"),
+            Column("cached", "used again", "count"),
+            Column("tokens_in", "tokens in", "count"),
+            Column("tokens_out", "tokens out", "count"),
+            Column("mean_seconds", "mean time", "seconds"),
+            Column("longest", "longest", "seconds"),
+            Column("seconds", "all time", "seconds"),
+            Column("retries", "retries", "count"),
+            Column("cut", "cut off", "count"),
+            Column("endpoint", "endpoint", "code"),
+        ],
+        rows,
+        note="Of the model `offline`, which is a program, tokens are counted as words.",
+    )
+
+
+def _reason_table(rows: Sequence[Row]) -> Table:
+    return Table(
+        "reasons",
+        "Rejected proposals by reason",
+        [
+            Column("reason", "reason", to="tasks?reason={reason}"),
+            Column("n", "proposals", "count"),
+            Column("example", "an example", to="tasks/{example}"),
+            Column("detail", "what was wrong with it"),
+        ],
+        rows,
+    )
+
+
+def _gate_table(run: Run) -> Table:
+    """Also of drafts that were mended later."""
+    rows = run.rows(
+        "SELECT json_extract(record, '$.gates.code') AS code, COUNT(*) AS drafts, "
+        "COUNT(DISTINCT assignment) AS proposals, MIN(assignment) AS example "
+        "FROM drafts WHERE json_extract(record, '$.gates.code') IS NOT NULL "
+        "GROUP BY code ORDER BY drafts DESC, code"
+    )
+    return Table(
+        "gates",
+        "Which gates drafts failed",
+        [
+            Column("code", "gate"),
+            Column("drafts", "drafts", "count"),
+            Column("proposals", "proposals", "count"),
+            Column("example", "an example", to="tasks/{example}"),
+        ],
+        rows,
+        note="Drafts that were refined and accepted later are among them.",
+    )
+
+
+def _scientist_table(rows: Sequence[Row]) -> Table:
+    return Table(
+        "scientists",
+        "Accepted families by scientist",
+        [
+            Column("scientist", "model"),
+            Column("accepted", "families", "count"),
+            Column("revisions", "mean revisions", "number"),
+        ],
+        rows,
+    )
+
+
+def _call_table(rows: Sequence[Row]) -> Table:
+    return Table(
+        "calls",
+        "Calls",
+        [
+            Column("key", "call", "code", "agents/{key}"),
+            Column("role", "role"),
+            Column("purpose", "purpose"),
+            Column("proposal", "proposal", to="tasks/{proposal}"),
+            Column("expert", "expert", to="experts/{expert}"),
+            Column("round", "round", "count"),
+            Column("model", "model"),
+            Column("tokens_in", "tokens in", "count"),
+            Column("tokens_out", "out", "count"),
+            Column("seconds", "time", "seconds"),
+            Column("attempts", "attempts", "count"),
+            Column("cached", "used again", "count"),
+            Column("ended", "ended by"),
+            Column("error", "error"),
+        ],
+        rows,
+        note="The newest first.",
+    )
+
+
+def _about(run: Run, name: str | None) -> list[Fact]:
+    """What a call was about: a proposal, or an expert whose replies a rater read."""
+    if name is None:
+        return []
+    if run.row("SELECT id FROM experts WHERE id = ?", name):
+        return [Fact("expert", name, to=at("experts", name))]
+    return [Fact("proposal", name, to=at("tasks", name))]
+
+
+def call(run: Run, query: Query, rest: str) -> Page:
+    """One call with its whole transcript.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = run.store.call(rest)
+    if found is None:
+        raise UsageError(f"the run has no call {rest!r}")
+    whole = found.model_copy(update={"round": 0})
+    facts = [
+        Fact("role", found.role),
+        Fact("purpose", found.purpose),
+        *_about(run, found.assignment),
+        Fact("round", found.round, "count"),
+        Fact("model", found.model),
+        Fact("endpoint", found.endpoint, "code"),
+        Fact("tokens in", found.tokens_in, "count"),
+        Fact("tokens out", found.tokens_out, "count"),
+        Fact("time", found.seconds, "seconds"),
+        Fact("attempts", found.attempts, "count"),
+        Fact("ended by", found.finish_reason),
+    ]
+    return Page(
+        f"{found.role}: {found.purpose}",
+        [Facts("Call", facts), *said(whole)],
+        crumbs=[("agents", "Agents")],
+    )

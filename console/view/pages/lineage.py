@@ -1,0 +1,231 @@
+"""Who was bred from whom, and of what: the lineage of a run, and the path to one expert."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from console.view.matrix import SkillMatrix, latest_archive
+from console.view.page import Choice, Figure, Form, Page, Query, Row
+from console.view.source import Run
+from console.view.svg.draw import COLOURS
+from console.view.svg.lineage import Node, lineage
+
+
+@dataclass(frozen=True)
+class Tree:
+    """The experts of a run with their parents and what they are made of.
+
+    Attributes:
+        parents: expert -> its parents, the oldest expert first.
+        generations: expert -> in which it was born.
+        operators: expert -> how.
+        mixes: expert -> anchor -> mean coefficient.
+        archive: those of the latest archive by rank.
+    """
+
+    parents: Mapping[str, Sequence[str]]
+    generations: Mapping[str, int]
+    operators: Mapping[str, str]
+    mixes: Mapping[str, Mapping[str, float]]
+    archive: Sequence[str]
+
+    @classmethod
+    def of(cls, run: Run) -> Tree:
+        """Of everybody in a run."""
+        rows = run.rows(
+            "SELECT id, genome_id, generation, json_extract(record, '$.operator') AS operator, "
+            "json_extract(record, '$.parents') AS parents FROM experts "
+            "ORDER BY generation, birth, id"
+        )
+        anchors, found = anchors_of(run), run.coefficients()
+        return cls(
+            {row["id"]: json.loads(row["parents"] or "[]") for row in rows},
+            {row["id"]: row["generation"] for row in rows},
+            {row["id"]: row["operator"] for row in rows},
+            {row["id"]: _named(anchors, found[row["genome_id"]]) for row in rows},
+            latest_archive(run),
+        )
+
+    def children(self, name: str) -> list[str]:
+        """Experts of which one is a parent."""
+        return [child for child, parents in self.parents.items() if name in parents]
+
+    def ancestors(self, name: str) -> Tree:
+        """An expert and all from whom it comes."""
+        found, waiting = set[str](), [name]
+        while waiting:
+            one = waiting.pop()
+            if one not in found and one in self.parents:
+                found.add(one)
+                waiting += self.parents[one]
+        return self.among(found)
+
+    def among(self, some: Iterable[str]) -> Tree:
+        """Some of the experts."""
+        wanted = set(some)
+        return replace(
+            self,
+            parents={name: of for name, of in self.parents.items() if name in wanted},
+            mixes={name: mix for name, mix in self.mixes.items() if name in wanted},
+        )
+
+    def path(self, name: str, matrix: SkillMatrix) -> list[Row]:
+        """From a seed to an expert, through the parent that passes more at each step."""
+        means = dict(zip(matrix.experts, np.nan_to_num(_means(matrix)).tolist(), strict=True))
+        steps = [name]
+        while parents := [p for p in self.parents[steps[-1]] if p in means and p not in steps]:
+            steps.append(max(parents, key=lambda parent: means[parent]))
+        rows = []
+        for place, one in enumerate(reversed(steps)):
+            before = [*reversed(steps)][place - 1] if place else None
+            gained, lost = _changes(matrix, before, one)
+            rows.append(
+                {
+                    "expert": one,
+                    "operator": self.operators[one],
+                    "with": [parent for parent in self.parents[one] if parent != before],
+                    "rate": means[one],
+                    "gained": gained,
+                    "lost": lost,
+                    "mix": mix_in_words(self.mixes[one]),
+                }
+            )
+        return rows
+
+
+def _means(matrix: SkillMatrix) -> np.ndarray:
+    graded = (matrix.asked > 0).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        means: np.ndarray = np.nansum(matrix.rates, axis=1) / graded
+    return means
+
+
+def _changes(matrix: SkillMatrix, before: str | None, after: str) -> tuple[list[str], list[str]]:
+    if before is None:
+        return [], []
+    old, new = (matrix.rates[row] for row in matrix.rows([before, after]))
+    both = ~np.isnan(old) & ~np.isnan(new)
+    gained = both & (new > 0.5) & ~(old > 0.5)
+    lost = both & (old > 0.5) & ~(new > 0.5)
+
+    def names(where: np.ndarray) -> list[str]:
+        return [matrix.families[place] for place in np.flatnonzero(where).tolist()]
+
+    return names(gained), names(lost)
+
+
+def anchors_of(run: Run) -> list[str]:
+    """The columns of the bank, in order: seeds, configured merges, and what joined later."""
+    models = run.config.get("models", {})
+    first = [each["name"] for each in models.get("seeds", [])]
+    merged = [each["name"] for each in models.get("merges", []) if "name" in each]
+    rows = run.rows(
+        "SELECT json_extract(payload, '$.anchor') AS anchor FROM events WHERE kind = 'graft' "
+        "ORDER BY seq"
+    )
+    return [*first, *merged, *(row["anchor"] for row in rows)]
+
+
+def _named(anchors: Sequence[str], coefficients: Sequence[float]) -> dict[str, float]:
+    names = [*anchors, *(f"anchor {n + 1}" for n in range(len(anchors), len(coefficients)))]
+    return {
+        name: value for name, value in zip(names, coefficients, strict=False) if abs(value) > 1e-6
+    }
+
+
+def mix_in_words(mix: Mapping[str, float]) -> str:
+    """What an expert is made of, as in `0.24 numbers + 0.92 words`."""
+    return " + ".join(f"{value:.2f} {name}" for name, value in mix.items()) or "the base"
+
+
+def colours_of(trees: Tree) -> dict[str, str]:
+    """Anchor -> class of its colour: seeds have one each, with what was made for them by a merge.
+
+    The anchors of a merge are named after its members, as in `regmean-g0.words`.
+    """
+    names = dict.fromkeys(name for mix in trees.mixes.values() for name in mix)
+    seeds = [name for name in names if name in trees.parents]
+    own = {name: f"c{place}" for place, name in enumerate(seeds[:COLOURS])}
+    return {name: own.get(name) or own.get(name.rpartition(".")[2], "cx") for name in names}
+
+
+def lineage_figure(tree: Tree, name: str, marked: str | None = None) -> Figure:
+    """A tree as a picture."""
+    colours = colours_of(tree)
+    archive = set(tree.archive)
+    path = set(tree.ancestors(marked).parents) if marked else set[str]()
+    nodes = [
+        Node(
+            one,
+            tree.generations[one],
+            [parent for parent in parents if parent in tree.parents],
+            [(colours[anchor], abs(value)) for anchor, value in tree.mixes[one].items()],
+            f"{one}: {tree.operators[one]}"
+            + (f" of {', '.join(parents)}" if parents else "")
+            + f"; {mix_in_words(tree.mixes[one])}"
+            + ("; in the archive" if one in archive else ""),
+            one in archive,
+            one in path,
+        )
+        for one, parents in tree.parents.items()
+    ]
+    key = [(colour, anchor) for anchor, colour in colours.items() if anchor in tree.parents]
+    if "cx" in colours.values():
+        key.append(("cx", "other merges"))
+    return Figure(
+        name,
+        lineage(f"{name}: {len(nodes)} experts by generation", nodes),
+        note="A column is a generation; the bar of an expert is its mix of task-vector "
+        "coefficients (rest the pointer on it). A thick frame: in the latest archive. "
+        "Thick lines: the way to the expert that is shown.",
+        key=key,
+    )
+
+
+def lineage_page(run: Run, query: Query, rest: str) -> Page:
+    """The lineage of all experts, or of those from whom one comes; the winner is marked."""
+    tree = Tree.of(run)
+    winner = query.get("of") or (tree.archive[0] if tree.archive else "")
+    form = Form(
+        [
+            Choice(
+                "of",
+                "The way to",
+                winner if winner in tree.parents else "",
+                [(name, name) for name in [*tree.archive, *_others(tree)]],
+            ),
+            Choice(
+                "show",
+                "Show",
+                query.get("show", "kept"),
+                [
+                    ("kept", "who was ever in an archive, and their parents"),
+                    ("ancestors", "only its ancestors"),
+                    ("all", "everybody"),
+                ],
+            ),
+        ]
+    )
+    shown = _chosen(run, tree, query.get("show", "kept"), winner)
+    figure = lineage_figure(shown, "Lineage", winner if winner in shown.parents else None)
+    return Page("Lineage", [form, figure], crumbs=[("experts", "Experts")])
+
+
+def _others(tree: Tree) -> list[str]:
+    kept = set(tree.archive)
+    return [name for name in tree.parents if name not in kept]
+
+
+def _chosen(run: Run, tree: Tree, show: str, winner: str) -> Tree:
+    if show == "all":
+        return tree
+    if show == "ancestors" and winner in tree.parents:
+        return tree.ancestors(winner)
+    kept = {row["expert"] for row in run.rows("SELECT DISTINCT expert FROM archive_entries")}
+    kept |= {name for name, born in tree.generations.items() if born == 0}
+    parents = {parent for name in kept if name in tree.parents for parent in tree.parents[name]}
+    return tree.among(kept | parents)

@@ -1,0 +1,259 @@
+"""How far a run is: the pulse of its generations, Coverage, what happens now, time and budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from console.view.matrix import SkillMatrix
+from console.view.page import Column, Fact, Facts, Figure, Page, Query, Row, Section, Table, Text
+from console.view.pages.progress import Work, generations
+from console.view.source import Run
+from console.view.svg.charts import Line, line_chart
+from console.view.words import duration
+from memory.records import Voice
+
+_LIVELY_S = 600.0
+"""A run that recorded nothing for so long is likely to have been stopped."""
+
+
+def overview(run: Run, query: Query, rest: str) -> Page:
+    """The first page of a run."""
+    matrix, work = SkillMatrix.of(run), Work.of(run)
+    pulse = generations(run, matrix, work)
+    finished = bool(run.store.meta("finished"))
+    summary: Any = run.store.meta("summary") if finished else None
+    sections: list[Section] = [
+        Facts("Where it stands", _standing(run, pulse, work, finished)),
+        *([] if finished else [Facts("What happens now", _now(run, matrix))]),
+        *_figures(pulse),
+        _pulse_table(pulse),
+    ]
+    if summary:
+        sections += _finals(summary)
+    sections.append(_phases(run))
+    return Page("Overview", sections)
+
+
+def _standing(run: Run, pulse: Sequence[Row], work: Work, finished: bool) -> list[Fact]:
+    counts = {
+        row["status"]: row["n"]
+        for row in run.rows("SELECT status, COUNT(*) AS n FROM families GROUP BY status")
+    }
+    asked = run.config.get("generations")
+    newest = pulse[-1] if pulse else None
+    last = _last_sign(run)
+    silent = None if last is None else max(0.0, time.time() - last)
+    state = "finished" if finished else _state(silent)
+    read, written = run.ledger.total
+    facts = [
+        Fact("state", state),
+        Fact("generation", f"{newest['generation'] if newest else 0} of {asked}"),
+        Fact("experts", run.value("SELECT COUNT(*) FROM experts"), "count", "experts"),
+        Fact("families that grade", counts.get("active", 0), "count", "tasks?status=active"),
+        Fact("families ever accepted", sum(counts.values()), "count", "tasks"),
+        Fact("answers", len(run.ledger.tokens), "count", "answers"),
+        Fact("tokens read by experts", read, "count"),
+        Fact("tokens written by experts", written, "count"),
+        Fact("time at work", work.seconds, "seconds"),
+        Fact("last recorded", last, "time"),
+    ]
+    if newest:
+        facts[2:2] = [
+            Fact("Coverage of the archive on the pool", newest["coverage"], "share"),
+            Fact("Coverage of the seeds there", newest["seeds"], "share"),
+        ]
+    if not finished and (left := _seconds_left(pulse, asked)) is not None:
+        facts.append(Fact("time left", f"about {duration(left)}, without the finals"))
+    return facts + _budgets(run)
+
+
+def _state(silent: float | None) -> str:
+    if silent is None:
+        return "begun"
+    if silent > _LIVELY_S:
+        return f"unfinished; nothing was recorded for {duration(silent)}"
+    return f"under way; something was recorded {duration(silent)} ago"
+
+
+def _last_sign(run: Run) -> float | None:
+    moments = [
+        run.value("SELECT MAX(ended_ns) / 1e9 FROM spans"),
+        run.value("SELECT MAX(at) FROM events"),
+        run.value("SELECT MAX(at) FROM archives"),
+    ]
+    return max((moment for moment in moments if moment is not None), default=None)
+
+
+def _seconds_left(pulse: Sequence[Row], asked: int | None) -> float | None:
+    """As long as the generations since the founders took, for each that is missing."""
+    if len(pulse) < 2 or asked is None:
+        return None
+    each: float = (pulse[-1]["seconds"] - pulse[0]["seconds"]) / (len(pulse) - 1)
+    return each * max(0, asked - int(pulse[-1]["generation"]))
+
+
+def _budgets(run: Run) -> list[Fact]:
+    """What each role has used of its limits, where it has any."""
+    endpoints = run.config.get("endpoints", {})
+    totals = run.store.call_totals()
+    facts = []
+    for role, used in totals.items():
+        own = (endpoints.get(role) or {}).get("budget")
+        limits = own or (endpoints.get("scientist") or {}).get("budget") or {}
+        amounts = {"calls": used["calls"], "tokens": used["tokens_in"] + used["tokens_out"]}
+        facts += [
+            Fact(f"{what} of the {role}", f"{amount:,} of {limits[what]:,}", to="agents")
+            for what, amount in amounts.items()
+            if limits.get(what) is not None
+        ]
+    return facts
+
+
+def _now(run: Run, matrix: SkillMatrix) -> list[Fact]:
+    phase = run.row(
+        "SELECT name, ended_ns / 1e9 AS at FROM spans WHERE kind = 'phase' "
+        "ORDER BY ended_ns DESC LIMIT 1"
+    )
+    newest = run.value("SELECT MAX(generation) FROM experts")
+    born = run.rows("SELECT id FROM experts WHERE generation = ?", newest or 0)
+    active = run.rows("SELECT id FROM families WHERE status = 'active'")
+    rows = matrix.rows(row["id"] for row in born)
+    columns = matrix.columns(row["id"] for row in active)
+    graded = int((matrix.asked[rows][:, columns] > 0).sum()) if rows and columns else 0
+    drafts = run.value("SELECT COUNT(*) FROM assignments WHERE status IN ('open', 'candidate')")
+    return [
+        Fact("phase that ended last", phase["name"] if phase else None),
+        Fact("proposals under way", drafts, "count", "agents"),
+        Fact(
+            f"grades of generation {newest or 0}",
+            f"{graded:,} of {len(rows) * len(columns):,} (experts times families)",
+        ),
+    ]
+
+
+def _figures(pulse: Sequence[Row]) -> list[Section]:
+    if not pulse:
+        return []
+
+    def line(name: str, x: str, y: str) -> Line:
+        return Line(name, [(row[x], row[y]) for row in pulse if row[x] is not None])
+
+    def coverage(x: str) -> list[Line]:
+        return [line("archive", x, "coverage"), line("seeds", x, "seeds")]
+
+    key = [("c0", "archive"), ("c1", "seeds")]
+    fitness = line_chart(
+        "Fitness by generation",
+        [line("best", "generation", "best"), line("mean", "generation", "mean")],
+        "generation",
+        whole=True,
+    )
+    figures: list[Section] = [
+        Figure("Fitness", fitness, key=[("c0", "best of the archive"), ("c1", "mean")]),
+        Figure(
+            "Coverage by generation",
+            line_chart("Coverage by generation", coverage("generation"), "generation", whole=True),
+            key=key,
+        ),
+        Figure(
+            "Coverage against time",
+            line_chart(
+                "Coverage against time at work", coverage("seconds"), "time at work", duration
+            ),
+            key=key,
+        ),
+    ]
+    if pulse[-1]["tokens"] is not None:
+        chart = line_chart("Coverage against tokens", coverage("tokens"), "tokens of experts")
+        figures.append(Figure("Coverage against tokens", chart, key=key))
+    return figures
+
+
+def _pulse_table(pulse: Sequence[Row]) -> Table:
+    return Table(
+        "generations",
+        "Generations",
+        [
+            Column("generation", "generation", "count"),
+            Column("experts", "archive", "count"),
+            Column("families", "pool", "count"),
+            Column("best", "best fitness", "share"),
+            Column("mean", "mean fitness", "share"),
+            Column("coverage", "Coverage", "share"),
+            Column("seeds", "of seeds", "share"),
+            Column("seconds", "time at work", "seconds"),
+            Column("tokens", "tokens of experts", "count"),
+            Column("at", "selected at", "time"),
+        ],
+        pulse,
+        note="Fitness is what selection saw. Coverage: share of the families that graded then that "
+        "at least one expert of the archive passes, by the latest grades.",
+    )
+
+
+def _finals(summary: dict[str, Any]) -> list[Section]:
+    """Coverage in the finals, and the example that the summary of the run tells."""
+    coverage = summary["coverage"]
+    baseline = {row["n"]: row["coverage"] for row in coverage.get("experts", [])}
+    rows = [
+        {
+            "n": row["n"],
+            "coverage": row["coverage"],
+            "resampled": baseline.get(row["n"]),
+            "voices": [
+                Voice(expert, temperature).label
+                for expert, temperature in zip(
+                    row["experts"],
+                    row.get("temperatures") or [0.0] * len(row["experts"]),
+                    strict=True,
+                )
+            ],
+        }
+        for row in coverage["task_force"]
+    ]
+    table = Table(
+        "forces",
+        "Task forces in the finals",
+        [
+            Column("n", "N", "count"),
+            Column("coverage", "Coverage", "share"),
+            Column("resampled", "seeds resampled", "share"),
+            Column("voices", "voices", "names"),
+        ],
+        rows,
+        note=f"On {summary.get('instances', 0)} instances of {summary.get('families', 0)} "
+        f"families, {summary.get('fresh', 0)} of them never seen by selection.",
+    )
+    return [table, *_example(summary.get("example"))]
+
+
+def _example(example: dict[str, Any] | None) -> list[Section]:
+    if not example:
+        return []
+    answers = Table(
+        "example",
+        "An example that the task force solves and the seeds solve least",
+        [
+            Column("expert", "expert", to="experts/{expert}"),
+            Column("temperature", "temperature", "number"),
+            Column("extracted", "answer", "code"),
+            Column("passed", "verdict", "verdict"),
+        ],
+        example["answers"],
+        note=f"The right answer: {example.get('reference', '')}",
+    )
+    return [answers, Text("The question of the example", example["question"])]
+
+
+def _phases(run: Run) -> Table:
+    seconds = run.store.phase_seconds()
+    return Table(
+        "phases",
+        "Where the time went",
+        [Column("phase", "phase"), Column("seconds", "time", "seconds")],
+        [{"phase": name, "seconds": spent} for name, spent in seconds.items()],
+        order="-seconds",
+        note="Phases may overlap: scientists work beside each other, and while models load.",
+    )

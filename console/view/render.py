@@ -1,0 +1,173 @@
+"""Pages as HTML: one template lays out all of them, and whatever a model wrote is escaped there."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from console.view.page import PER_PAGE, Column, Page, Query, Table, linked
+from console.view.site import PAGES
+from console.view.source import Source
+from console.view.words import cut, shown
+from memory.messages import visible
+
+_HERE = Path(__file__).parent
+LIVE_SECONDS = 3
+_EMPTY: tuple[object, ...] = (None, "", [])
+
+
+class Renderer:
+    """Fills the templates.
+
+    Args:
+        sources: the runs that there are.
+        asking: whether the task force may be asked.
+    """
+
+    def __init__(self, sources: Sequence[Source], *, asking: bool = False) -> None:
+        self._sources = sources
+        self._navigation = {name: entry.title for name, entry in PAGES.items()}
+        if asking:
+            self._navigation["ask"] = "Ask"
+        self._environment = environment()
+
+    def page(
+        self, source: Source, page: Page, name: str, rest: str, query: Query, version: str | None
+    ) -> str:
+        """A page of a run; without a version it stays as it is while the run goes on."""
+        base = source.base
+        here = base + name + (f"/{quote(rest, safe='')}" if rest else "")
+        return self._environment.get_template("page.html").render(
+            page=page,
+            base=base,
+            here=here,
+            view=View(base, here, query),
+            name=name,
+            source=source,
+            sources=self._sources,
+            navigation=self._navigation,
+            query=query,
+            version=version,
+            live=LIVE_SECONDS,
+        )
+
+    def report(self, name: str, pages: Mapping[str, Page]) -> str:
+        """Some pages in one file that needs nothing else."""
+        style = (_HERE / "static" / "view.css").read_text(encoding="utf-8")
+        return self._environment.get_template("report.html").render(
+            name=name,
+            pages=pages,
+            views={part: View("", "", {}, prefix=f"{part}-", whole=True) for part in pages},
+            # Our own style sheet: what is between the tags is no markup.
+            style=Markup(style),
+        )
+
+    def home(self, sources: Sequence[Source]) -> str:
+        """The list of runs."""
+        links = [(s.base, s.name, str(s.folder.path)) for s in sources]
+        return self._environment.get_template("home.html").render(links=links)
+
+    def error(self, title: str, message: str) -> str:
+        """What went wrong."""
+        return self._environment.get_template("error.html").render(title=title, message=message)
+
+
+class View:
+    """What a template asks about the page that it lays out.
+
+    Args:
+        base: address of the run.
+        here: address of the page.
+        query: its parameters.
+        prefix: of the names of places in the page.
+        whole: whether it is to be read as it is, as on paper: no links, nothing folded.
+    """
+
+    def __init__(
+        self, base: str, here: str, query: Query, *, prefix: str = "", whole: bool = False
+    ) -> None:
+        self.base = base
+        self.here = here
+        self.query = query
+        self.prefix = prefix
+        self.whole = whole
+
+    def with_(self, **changes: str | int) -> str:
+        """This page with other parameters; those that are empty are left out."""
+        query = {**self.query, **{name: str(value) for name, value in changes.items()}}
+        said = urlencode({name: value for name, value in query.items() if value})
+        return f"{self.here}?{said}" if said else self.here
+
+    def sorting(self, table: Table, key: str, numeric: bool) -> str:
+        """This page with a table sorted by a column: numbers from the largest, then the reverse."""
+        present = self.order(table)
+        first, second = (f"-{key}", key) if numeric else (key, f"-{key}")
+        wanted = second if present == first else first
+        return self.with_(**{f"sort.{table.name}": wanted, f"page.{table.name}": ""})
+
+    def order(self, table: Table) -> str:
+        """By what a table is sorted."""
+        return self.query.get(f"sort.{table.name}", table.order)
+
+    def sorted_as(self, table: Table, key: str) -> str | None:
+        """How a column is sorted, in the words of `aria-sort`."""
+        return {key: "ascending", f"-{key}": "descending"}.get(self.order(table))
+
+    def number(self, table: Table) -> int:
+        """Which page of a table is shown, from 1."""
+        asked = self.query.get(f"page.{table.name}", "1")
+        return min(max(int(asked), 1), self.pages(table)) if asked.isdecimal() else 1
+
+    def pages(self, table: Table) -> int:
+        """How many pages a table has."""
+        return max(1, -(-len(table.rows) // PER_PAGE))
+
+    def rows(self, table: Table) -> Sequence[dict[str, Any]]:
+        """The rows that are shown."""
+        start = (self.number(table) - 1) * PER_PAGE
+        return table.rows[start : start + PER_PAGE]
+
+    def columns(self, table: Table) -> Sequence[Column]:
+        """The columns in which anything stands."""
+        return [
+            column
+            for column in table.columns
+            if any(row.get(column.key) not in _EMPTY for row in table.rows)
+        ]
+
+    def link(self, pattern: str, row: dict[str, Any], name: str = "") -> str:
+        """Where a cell leads to."""
+        return self.base + linked(pattern, row, name)
+
+
+@cache
+def fingerprint(name: str) -> str:
+    """Of a static file, so that browsers fetch a new one after an upgrade."""
+    return hashlib.sha256((_HERE / "static" / name).read_bytes()).hexdigest()[:12]
+
+
+def environment() -> Environment:
+    """Jinja, in which everything is escaped, and no control character gets through."""
+    environment = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_visible,
+    )
+    environment.globals["fingerprint"] = fingerprint
+    environment.filters["shown"] = shown
+    environment.filters["cut"] = cut
+    return environment
+
+
+def _visible(value: Any) -> Any:
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value

@@ -1,0 +1,200 @@
+"""The runs that are looked at, and one of them opened to read: no lock, no write, no engine."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from console.errors import UsageError
+from console.run.folder import RunFolder
+from console.view.ledger import Ledger
+from console.view.page import Row, at
+from evolution.genome import Genome
+from memory.errors import StoreError
+from memory.records import FIXED
+from memory.store import RunStore, schema
+
+_EMPTY_BEFORE_PERIODS = (
+    f"CREATE TEMP VIEW skills AS SELECT expert, family, {FIXED} AS period, passed AS passes, "
+    "1 AS asked FROM main.skills",
+    "CREATE TEMP TABLE instances (family, period, position, name, record)",
+    "CREATE TEMP TABLE finals (expert, temperature, family, instance, passes, asked, record)",
+)
+"""What a run of an earlier version lacks, in a place of this connection's own."""
+_EMPTY_BEFORE_EMBEDDINGS = ("CREATE TEMP TABLE embeddings (embedder, text, vector)",)
+
+
+class Run:
+    """A run as one request sees it.
+
+    Args:
+        store: open to read.
+        source: where it lies, and what is known of it already.
+    """
+
+    def __init__(self, store: RunStore, source: Source) -> None:
+        self.store = store
+        self.source = source
+
+    @property
+    def name(self) -> str:
+        """In URLs."""
+        return self.source.name
+
+    def link(self, page: str, name: str) -> str:
+        """Address of a page of one thing; "" in a report, whose pages have none."""
+        return self.source.base + at(page, name) if self.source.base else ""
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """The content of config.json."""
+        return self.source.folder.manifest()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration, as it is stored."""
+        config: dict[str, Any] = self.manifest["config"]
+        return config
+
+    def rows(self, sql: str, *parameters: Any) -> list[Row]:
+        """The rows of a query."""
+        return self.store.select(sql, parameters)
+
+    def row(self, sql: str, *parameters: Any) -> Row | None:
+        """The first row of a query."""
+        return next(iter(self.rows(sql, *parameters)), None)
+
+    def value(self, sql: str, *parameters: Any) -> Any:
+        """The first value of the first row of a query, None if there is none."""
+        found = self.row(sql, *parameters)
+        return None if found is None else next(iter(found.values()))
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """What each answer cost, up to now."""
+        return self.source.ledger_of(self.store)
+
+    def coefficients(self) -> dict[str, list[float]]:
+        """Genome -> the mean over blocks of its coefficient of each anchor."""
+        known = self.source.coefficients
+        stored = self.rows("SELECT id FROM genomes")
+        for each in stored:
+            if each["id"] not in known:
+                payload = self.store.genome(each["id"])
+                known[each["id"]] = Genome.coefficients_in(payload).mean(axis=0).tolist()
+        return known
+
+
+class Source:
+    """A run folder under its name in URLs; what never changes in it is read once.
+
+    Args:
+        name: in URLs.
+        path: of the folder.
+        base: address of its first page, with which those of the others begin; "" for none.
+
+    Attributes:
+        others: all runs that are looked at, this one included.
+    """
+
+    def __init__(self, name: str, path: Path, base: str | None = None) -> None:
+        self.name = name
+        self.folder = RunFolder(path)
+        self.base = f"/runs/{quote(name, safe='')}/" if base is None else base
+        self.others: dict[str, Source] = {name: self}
+        self.coefficients: dict[str, list[float]] = {}
+        self._ledger = Ledger.empty()
+        self._mutex = threading.Lock()
+
+    @contextmanager
+    def open(self) -> Iterator[Run]:
+        """The run, for one request.
+
+        Raises:
+            AcdcError: it cannot be read.
+        """
+        with RunStore.open(self.folder.path, read_only=True) as store:
+            for statement in _lacking(store):
+                store.select(statement)
+            # One transaction, so that the numbers of a page are of one moment.
+            store.select("BEGIN")
+            yield Run(store, self)
+
+    def version(self) -> str:
+        """Changes when the run does."""
+        database = self.folder.database
+        files = [database, database.with_name(f"{database.name}-wal"), self.folder.config_file]
+        stats = [file.stat() for file in files if file.exists()]
+        return "-".join(f"{stat.st_mtime_ns:x}.{stat.st_size:x}" for stat in stats)
+
+    def ledger_of(self, store: RunStore) -> Ledger:
+        """The ledger, with what was answered since it was last asked for."""
+        with self._mutex:
+            self._ledger = self._ledger.extended(store)
+            return self._ledger
+
+
+def _lacking(store: RunStore) -> Iterator[str]:
+    if store.schema_version < schema.WITH_PERIODS:
+        yield from _EMPTY_BEFORE_PERIODS
+    if store.schema_version < schema.WITH_EMBEDDINGS:
+        yield from _EMPTY_BEFORE_EMBEDDINGS
+
+
+def find_runs(folders: Sequence[Path]) -> list[Source]:
+    """The runs that some folders are, or hold.
+
+    Raises:
+        UsageError: one of them is no run and holds none.
+    """
+    found: dict[Path, None] = {}
+    for folder in folders:
+        inside = [folder] if RunFolder(folder).exists() else _runs_in(folder)
+        if not inside:
+            # Says what is wrong with it, if it is a run at all.
+            RunFolder(folder).manifest()
+        found |= dict.fromkeys(inside)
+    sources: list[Source] = []
+    for path in found:
+        RunFolder(path).manifest()
+        taken = {source.name for source in sources}
+        sources.append(Source(_free_name(path.resolve().name or "run", taken), path))
+    together = {source.name: source for source in sources}
+    for source in sources:
+        source.others = together
+    return sources
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}")
+    return sorted(each for each in folder.iterdir() if RunFolder(each).exists())
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name}-{number}"
+    return free
+
+
+def json_of(row: Row, key: str = "record") -> dict[str, Any]:
+    """A record of a row.
+
+    Raises:
+        StoreError: it is damaged.
+    """
+    try:
+        value = json.loads(row[key])
+    except ValueError as error:
+        raise StoreError(f"a record of the run is damaged: {error}") from error
+    if not isinstance(value, dict):
+        raise StoreError("a record of the run is damaged: it is no object")
+    return value

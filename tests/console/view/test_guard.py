@@ -1,0 +1,113 @@
+"""Who may look at a run, and what a browser is told to forbid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from console.errors import UsageError
+from console.view.server import ViewSettings
+from console.view.source import find_runs
+from tests.console.view.conftest import Viewed
+
+TOKEN = "a-token-of-the-tests"
+
+
+@pytest.fixture(scope="module")
+def locked(finished_run: Path) -> Viewed:
+    return Viewed(finished_run, token=TOKEN)
+
+
+def test_without_a_token_only_names_of_the_loopback_are_answered(viewed: Viewed) -> None:
+    for host in ("127.0.0.1:8200", "localhost", "[::1]:8200"):
+        assert viewed.client.get(viewed.base, headers={"host": host}).status_code == 200
+    for host in ("evil.example", "192.168.1.5:8200", ""):
+        assert viewed.client.get(viewed.base, headers={"host": host}).status_code == 403
+
+
+def test_a_token_is_brought_once_in_the_url_and_then_in_a_cookie(locked: Viewed) -> None:
+    locked.client.cookies.clear()
+    assert locked.client.get(locked.base).status_code == 401
+    assert locked.client.get(f"{locked.base}?token=wrong").status_code == 401
+    reply = locked.client.get(f"{locked.base}tasks?q=a&token={TOKEN}")
+    assert reply.status_code == 303
+    assert reply.headers["location"] == f"{locked.base}tasks?q=a"
+    cookie = reply.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert "acdc_view_8200" in cookie
+    assert locked.client.get(locked.base).status_code == 200
+    locked.client.cookies.clear()
+    for static in ("view.js", "view.css"):
+        assert locked.client.get(f"/static/{static}").status_code == 401
+    bearer = {"authorization": f"Bearer {TOKEN}"}
+    assert locked.client.get(locked.base, headers=bearer).status_code == 200
+
+
+def test_beyond_the_loopback_there_is_always_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ACDC_VIEW_TOKEN", raising=False)
+    assert ViewSettings().token() is None
+    assert ViewSettings(host="::1").token() is None
+    first, second = (ViewSettings(host="0.0.0.0").token() for _ in range(2))
+    assert first is not None
+    assert len(first) >= 32
+    assert first != second
+    monkeypatch.setenv("ACDC_VIEW_TOKEN", TOKEN)
+    assert ViewSettings(host="0.0.0.0").token() == TOKEN
+
+
+def test_every_reply_forbids_what_is_not_ours(viewed: Viewed) -> None:
+    for path in (viewed.base, "/static/view.js", "/nowhere", f"{viewed.base}?format=json"):
+        headers = viewed.client.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "script-src 'self'" in policy
+        assert "unsafe" not in policy
+        assert "http" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+
+
+def test_the_pages_name_no_other_host(viewed: Viewed) -> None:
+    for page in ("", "tasks", "experts", "skills"):
+        html = viewed.html(page).replace("http://www.w3.org/2000/svg", "")
+        assert "://" not in html.partition("<main")[0]
+        assert "<script>" not in html
+        assert " style=" not in html
+
+
+def test_the_viewer_only_reads(viewed: Viewed) -> None:
+    for method in ("PUT", "DELETE", "PATCH"):
+        assert viewed.client.request(method, viewed.base).status_code == 405
+    # No page of another site makes a visitor's browser ask.
+    other = {"origin": "https://evil.example"}
+    assert viewed.client.post(f"{viewed.base}ask", headers=other).status_code == 403
+    assert viewed.client.post(f"{viewed.base}ask").status_code == 403
+
+
+def test_files_beside_the_static_ones_are_not_served(viewed: Viewed) -> None:
+    for path in ("/static/../server.py", "/static/%2e%2e/server.py", "/static/..%2fserver.py"):
+        assert viewed.client.get(path).status_code == 404
+
+
+def test_folders_are_runs_or_hold_some(finished_run: Path, copied: Path, tmp_path: Path) -> None:
+    assert [source.name for source in find_runs([copied.parent])] == ["copied"]
+    twice = find_runs([finished_run, copied, copied])
+    assert [source.name for source in twice] == [finished_run.name, "copied"]
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for folder in (empty, tmp_path / "absent"):
+        with pytest.raises(UsageError):
+            find_runs([folder])
+
+
+def test_runs_of_one_name_are_told_apart(finished_run: Path, tmp_path: Path) -> None:
+    import shutil
+
+    other = shutil.copytree(finished_run, tmp_path / finished_run.name)
+    viewed = Viewed(finished_run, other)
+    assert [source.name for source in viewed.sources] == ["tiny", "tiny-2"]
+    home = viewed.client.get("/").text
+    assert str(other) in home
+    assert viewed.client.get("/runs/tiny-2/").status_code == 200

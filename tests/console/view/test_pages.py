@@ -1,0 +1,318 @@
+"""What the pages of the viewer say, on a real run: the same as its store, and nothing else."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import html
+import io
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from console.view.site import PAGES
+from memory.records import FINALS, ArchiveEntry, Rejection
+from memory.store import RunStore
+from tests.console.view.conftest import Viewed
+
+
+@pytest.fixture(scope="module")
+def store(finished_run: Path) -> RunStore:
+    return RunStore.open(finished_run, read_only=True)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_is_there_and_its_tables_can_be_taken_away(viewed: Viewed, page: str) -> None:
+    assert "<h1" in viewed.html(page)
+    for name, rows in viewed.json(page)["tables"].items():
+        reply = viewed.client.get(f"{viewed.base}{page}?format=csv&table={name}")
+        assert reply.headers["content-type"] == "text/csv; charset=utf-8"
+        assert len([*csv.DictReader(io.StringIO(reply.text))]) == len(rows)
+
+
+def test_a_page_is_small(viewed: Viewed) -> None:
+    assert all(len(viewed.html(page)) < 1_000_000 for page in PAGES)
+
+
+def test_every_link_leads_somewhere(viewed: Viewed) -> None:
+    waiting, seen = [viewed.base], set[str]()
+    while waiting:
+        address = waiting.pop()
+        reply = viewed.client.get(address)
+        assert reply.status_code == 200, address
+        if "?" in address.removeprefix(viewed.base) or "html" not in reply.headers["content-type"]:
+            # Other orders and formats of a page lead where it leads itself.
+            continue
+        for link in re.findall(r'href="(/[^"#]*)', reply.text):
+            target = html.unescape(link)
+            if target not in seen and not target.startswith("/static/") and target != "/":
+                seen.add(target)
+                waiting.append(target)
+    assert len(seen) > 100
+
+
+def test_founders_and_seeds_have_pages_as_all_experts_have(viewed: Viewed, store: RunStore) -> None:
+    for expert in store.experts():
+        facts = viewed.json(f"experts/{expert.id}")["facts"]
+        assert facts["operator"] == expert.operator
+        assert facts["genome"] == expert.genome_id
+        assert facts["graded on"] == len(store.skill_counts(expert.id))
+
+
+def test_a_family_has_a_page_with_its_conversation(viewed: Viewed, store: RunStore) -> None:
+    for family in store.families():
+        page = viewed.json(f"tasks/{family.id}")
+        assert page["facts"]["status"] == store.family_status(family.id)
+        said = [text["text"] for text in page["texts"]]
+        assert family.code in said
+        calls = store.calls(assignment=family.id[:6])
+        assert calls
+        assert all(call.response in said for call in calls if call.response)
+        passes = {row["expert"]: (row["passes"], row["asked"]) for row in page["tables"]["experts"]}
+        for expert in store.experts():
+            skill = store.skill_counts(expert.id).get(family.id)
+            assert passes.get(expert.id) == (skill and (skill.passes, skill.asked))
+
+
+def test_a_rejected_proposal_has_a_page_with_its_reason(viewed: Viewed, store: RunStore) -> None:
+    rejected = store.assignments(status="rejected")
+    rows = {row["id"]: row for row in viewed.rows("tasks", "rejected")}
+    assert {each.id for each in rejected} == set(rows)
+    for assignment in rejected:
+        rejection = store.assignment_status(assignment.id).rejection
+        assert isinstance(rejection, Rejection)
+        assert rows[assignment.id]["reason"] == rejection.reason
+        assert viewed.json(f"tasks/{assignment.id}")["facts"]["rejected for"] == rejection.reason
+
+
+def test_the_archive_is_that_of_the_store(viewed: Viewed, store: RunStore) -> None:
+    latest = store.latest_archive()
+    assert latest is not None
+    entries: list[ArchiveEntry] = latest[1]
+    rows = viewed.rows("experts?among=archive", "experts")
+    assert [(row["id"], row["fitness"]) for row in rows] == [
+        (entry.expert, entry.fitness) for entry in entries
+    ]
+
+
+def test_tasks_are_found_by_words_and_filters(viewed: Viewed, store: RunStore) -> None:
+    families = store.families()
+    word = families[0].name.split()[0]
+    found = viewed.rows(f"tasks?q={word}", "families")
+    assert families[0].id in {row["id"] for row in found}
+    assert len(found) == sum(
+        word.casefold() in f"{f.id} {f.name} {f.capability} {f.generator} {f.field}".casefold()
+        for f in families
+    )
+    active = viewed.rows("tasks?status=active", "families")
+    assert [row["id"] for row in active] == [f.id for f in store.families("active")]
+    assert viewed.rows("tasks?rate=zero&status=active", "families") == [
+        row for row in active if row["rate"] == 0
+    ]
+    assert viewed.rows("tasks?q=no-family-has-this", "families") == []
+
+
+def test_a_table_is_sorted_as_its_url_says_and_what_is_absent_stands_last(viewed: Viewed) -> None:
+    rates = [row["rate"] for row in viewed.rows("tasks?sort.families=-rate", "families")]
+    known = [rate for rate in rates if rate is not None]
+    assert known == sorted(known, reverse=True)
+    assert rates[: len(known)] == known
+    ids = [row["id"] for row in viewed.rows("experts?sort.experts=id", "experts")]
+    assert ids == sorted(ids, key=str.casefold)
+    assert 'aria-sort="descending"' in viewed.html("tasks?sort.families=-rate")
+
+
+def test_answers_stand_beside_reference_and_verdict(viewed: Viewed, store: RunStore) -> None:
+    family = store.families()[0]
+    rows = viewed.rows(f"answers?family={family.id}&instance=1", "answers")
+    genomes = {expert.id: expert.genome_id for expert in store.experts()}
+    assert rows
+    for row in rows:
+        found = [a for a in store.answers_of(genomes[row["expert"]]) if a.key == row["key"]]
+        assert [answer.extracted for answer in found] == [row["extracted"]]
+        assert row["passed"] == store.verdict(row["key"])
+        assert row["reference"] == family.reference_answers["1"]
+    failed = viewed.rows(f"answers?family={family.id}&instance=1&show=unmarked", "answers")
+    assert failed == [row for row in rows if row["unmarked"]]
+    wrong = viewed.rows(f"answers?family={family.id}&instance=1&show=wrong", "answers")
+    assert wrong == [row for row in rows if row["passed"] is False]
+
+
+def test_all_answers_of_an_expert(viewed: Viewed, store: RunStore) -> None:
+    expert = store.experts()[-1]
+    rows = viewed.rows(f"answers?expert={expert.id}", "answers")
+    assert {row["key"] for row in rows} <= {a.key for a in store.answers_of(expert.genome_id)}
+    assert rows
+    assert all(row["question"] for row in rows)
+
+
+def test_two_experts_are_compared_on_what_both_were_asked(viewed: Viewed, store: RunStore) -> None:
+    first, second = store.experts()[1], store.experts()[-1]
+    page = viewed.json(f"compare?a={first.id}&b={second.id}")
+    pairs = page["tables"]["pairs"]
+    verdicts: list[dict[str, bool | None]] = [{}, {}]
+    for found, expert in zip(verdicts, (first, second), strict=True):
+        # Further samples of an instance are those of the finals.
+        for answer in store.answers_of(expert.genome_id):
+            found.setdefault(answer.instance_hash, store.verdict(answer.key))
+    shared = verdicts[0].keys() & verdicts[1].keys()
+    assert len(pairs) == len(shared)
+    assert sum(pair["first"] for pair in pairs) == sum(bool(verdicts[0][k]) for k in shared)
+    differs = [pair["first"] != pair["second"] for pair in pairs]
+    assert differs == sorted(differs, reverse=True)
+
+
+def test_experts_of_two_runs_are_compared(finished_run: Path, copied: Path) -> None:
+    viewed = Viewed(finished_run, copied)
+    expert = RunStore.open(finished_run, read_only=True).experts()[1].id
+    facts = viewed.json(f"compare?a={expert}&with=copied&b={expert}")["facts"]
+    assert facts["instances that both were graded on"] > 0
+    assert facts["only A passes"] == facts["only B passes"] == 0
+
+
+def test_coverage_in_the_overview_is_that_of_the_summary(viewed: Viewed, store: RunStore) -> None:
+    summary = store.meta("summary")
+    assert isinstance(summary, dict)
+    coverage = summary["coverage"]
+    assert isinstance(coverage, dict)
+    page = viewed.json()
+    assert page["facts"]["state"] == "finished"
+    assert [row["coverage"] for row in page["tables"]["forces"]] == [
+        row["coverage"]  # type: ignore[call-overload, index]
+        for row in coverage["task_force"]  # type: ignore[union-attr]
+    ]
+    rows = page["tables"]["generations"]
+    assert [row["generation"] for row in rows] == list(range(len(rows)))
+    assert [row["tokens"] for row in rows] == sorted(row["tokens"] for row in rows)
+
+
+def test_calls_are_counted_by_role(viewed: Viewed, store: RunStore) -> None:
+    rows = viewed.rows("agents", "roles")
+    for role, totals in store.call_totals().items():
+        of_role = [row for row in rows if row["role"] == role]
+        for key in ("calls", "tokens_in", "tokens_out", "cached", "failed"):
+            assert sum(row[key] for row in of_role) == totals[key]  # type: ignore[literal-required]
+    call = store.calls(role="scientist")[0]
+    texts = [text["text"] for text in viewed.json(f"agents/{call.key}")["texts"]]
+    assert [message.content for message in call.messages] == texts[: len(call.messages)]
+    assert call.response in texts
+
+
+def test_children_of_operators_add_up(viewed: Viewed, store: RunStore) -> None:
+    bred = [expert for expert in store.experts() if expert.parents]
+    rows = viewed.rows("operators", "operators")
+    assert sum(row["children"] for row in rows) == len(bred)
+    for row in rows:
+        assert row["survival_low"] <= row["survival"] <= row["survival_high"]
+        if row["gain"] is not None:
+            assert row["gain_low"] <= row["gain"] <= row["gain_high"]
+
+
+def test_settings_are_those_of_the_run_beside_their_defaults(viewed: Viewed) -> None:
+    rows = {row["setting"]: row for row in viewed.rows("settings", "settings")}
+    assert rows["population.founders"] == {
+        "setting": "population.founders",
+        "value": 6,
+        "default": rows["population.founders"]["default"],
+        "changed": True,
+    }
+    changed = viewed.rows("settings?show=changed", "settings")
+    assert changed
+    assert all(row["value"] != row["default"] for row in changed)
+
+
+def test_the_map_has_a_point_for_each_family(viewed: Viewed, store: RunStore) -> None:
+    for by in ("capability", "generation", "solver"):
+        points = viewed.rows(f"map?by={by}", "points")
+        assert {point["id"] for point in points} == {family.id for family in store.families()}
+
+
+def test_what_is_not_there_is_said(viewed: Viewed) -> None:
+    assert "there is no page nowhere" in viewed.html("nowhere", 404)
+    assert "no expert &#39;nobody&#39;" in viewed.html("experts/nobody", 404)
+    assert "no family or proposal" in viewed.html("tasks/nothing", 404)
+    assert "it has generations" in viewed.html("?format=csv&table=wrong", 404)
+    assert viewed.client.get("/runs/other/").status_code == 404
+
+
+def test_nothing_of_the_run_is_changed_by_looking(copied: Path) -> None:
+    def content() -> dict[str, str]:
+        return {
+            str(path.relative_to(copied)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in copied.rglob("*")
+            # What SQLite's readers share with a writer does not count.
+            if path.is_file() and not path.name.endswith(("-shm", "-wal"))
+        }
+
+    before = content()
+    viewed = Viewed(copied)
+    for page in PAGES:
+        viewed.html(page)
+    assert content() == before
+    # A writer is not kept out.
+    with RunStore.open(copied):
+        assert viewed.html()
+
+
+def test_a_run_that_goes_on_is_seen_as_it_is(copied: Path) -> None:
+    viewed = Viewed(copied)
+    version = viewed.html("version")
+    assert viewed.html("version") == version
+    with RunStore.open(copied) as store:
+        family = store.families("active")[0]
+        store.put_meta("finished", False)
+        store.set_family_status(family.id, "retired", "least discrimination")
+        time.sleep(0.01)
+        assert viewed.html("version") != version
+        row = next(r for r in viewed.rows("tasks", "families") if r["id"] == family.id)
+        assert row["status"] == "retired"
+        assert "finished" not in viewed.json()["facts"]["state"]
+        assert "What happens now" in viewed.html()
+
+
+def test_a_run_before_its_first_selection_has_all_pages(tmp_path: Path, finished_run: Path) -> None:
+    folder = tmp_path / "young"
+    folder.mkdir()
+    (folder / "config.json").write_bytes((finished_run / "config.json").read_bytes())
+    with RunStore.open(folder):
+        pass
+    viewed = Viewed(folder)
+    for page in PAGES:
+        assert "<h1" in viewed.html(page)
+
+
+def test_a_run_of_an_earlier_schema_can_be_looked_at(copied: Path) -> None:
+    """Skills as verdicts, no instances, no finals, no embeddings."""
+    import sqlite3
+
+    connection = sqlite3.connect(copied / "run.db")
+    with connection:
+        for statement in (
+            "CREATE TABLE old AS SELECT expert, family, passes AS passed FROM skills GROUP BY 1, 2",
+            "DROP TABLE skills",
+            "ALTER TABLE old RENAME TO skills",
+            "DROP TABLE instances",
+            "DROP TABLE finals",
+            "DROP TABLE embeddings",
+            "PRAGMA user_version = 1",
+        ):
+            connection.execute(statement)
+    connection.close()
+    viewed = Viewed(copied)
+    for page in PAGES:
+        assert "<h1" in viewed.html(page)
+    assert viewed.rows("skills", "rates")
+
+
+def test_instances_of_the_finals_are_marked(copied: Path) -> None:
+    from memory.records import Instance
+
+    with RunStore.open(copied) as store:
+        family = store.families()[0].id
+        drawn = {"name": "1@1.5", "instructions": "How many?", "reference": "5"}
+        store.put_instances([Instance(family=family, period=FINALS, **drawn)])  # type: ignore[arg-type]
+    rows = Viewed(copied).rows(f"tasks/{family}", "instances")
+    assert rows[-1]["period"] == "finals"
+    assert rows[-1]["question"] == "How many?"
