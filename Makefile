@@ -7,7 +7,7 @@ WORKERS ?= 2
 ISOLATED := { command -v bwrap && $(PYTHON) -c 'import ctypes; ctypes.CDLL("libseccomp.so.2")'; } >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help install system run test check format bench vllm-cpu test-vllm clean
+.PHONY: help install system run test check docs format bench vllm-cpu test-vllm clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -53,6 +53,10 @@ check: install  ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: install  ## build the documentation as a site (build/site/index.html)
+	$(BIN)/python -m console.reference
+	$(BIN)/mkdocs build --strict
 
 format: install  ## format the code
 	$(BIN)/ruff format .
