@@ -388,10 +388,12 @@ class Family(Record):
 
     def novelty_text(self) -> str:
         """The text that the novelty memory embeds, the same for storing and for querying."""
-        return (
-            f"{self.name}: {self.description}\n"
-            f"Capability: {self.capability}\nExample: {self.example_instruction}"
-        )
+        return novelty_text(self.name, self.description, self.capability, self.example_instruction)
+
+
+def novelty_text(name: str, description: str, capability: str, example: str) -> str:
+    """What is embedded of a family: its name, what it is about, and its first instruction."""
+    return f"{name}: {description}\nCapability: {capability}\nExample: {example}"
 
 
 class Said(Record):

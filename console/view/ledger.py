@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from memory.store import RunStore
 
 _NEW = """
-SELECT rowid, json_extract(record, '$.reply.tokens_in') AS tokens_in,
-    json_extract(record, '$.reply.tokens_out') AS tokens_out
+SELECT rowid, IFNULL(json_extract(record, '$.reply.tokens_in'), 0),
+    IFNULL(json_extract(record, '$.reply.tokens_out'), 0)
 FROM answers WHERE rowid > ? ORDER BY rowid
 """
 
@@ -39,11 +39,11 @@ class Ledger:
 
     def extended(self, store: RunStore) -> Ledger:
         """With the answers that were recorded since."""
-        new = store.select(_NEW, (self.last,))
+        _, new = store.table(_NEW, (self.last,))
         if not new:
             return self
-        tokens = np.array([(row["tokens_in"] or 0, row["tokens_out"] or 0) for row in new])
-        return Ledger(new[-1]["rowid"], np.concatenate([self.tokens, tokens.astype(np.int64)]))
+        tokens = np.array(new, dtype=np.int64)[:, 1:]
+        return Ledger(new[-1][0], np.concatenate([self.tokens, tokens]))
 
     @property
     def total(self) -> tuple[int, int]:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from console.view.source import Run
+from memory.errors import StoreError
 
 Floats = NDArray[np.float64]
 
-_LATEST = """
-SELECT expert, family, passes, asked, MAX(period) AS period
-FROM skills GROUP BY expert, family
-"""
+_COUNTS = "SELECT expert, family, passes, asked FROM skills ORDER BY expert, family, period"
 
 
 @dataclass(frozen=True)
@@ -38,28 +37,52 @@ class SkillMatrix:
     @classmethod
     def of(cls, run: Run) -> SkillMatrix:
         """Of everybody and everything in a run."""
+        matrix: SkillMatrix = run.kept("skills", cls._read)
+        return matrix
+
+    @classmethod
+    def _read(cls, run: Run) -> SkillMatrix:
         experts = _ids(run, "experts ORDER BY generation, birth, id")
         families = _ids(run, "families ORDER BY seq")
-        row = {name: place for place, name in enumerate(experts)}
-        column = {name: place for place, name in enumerate(families)}
+        _, counts = run.store.table(_COUNTS)
         passes = np.zeros((len(experts), len(families)), dtype=np.int64)
         asked = np.zeros_like(passes)
-        for each in run.rows(_LATEST):
-            place = row[each["expert"]], column[each["family"]]
-            passes[place], asked[place] = each["passes"], each["asked"]
+        if counts:
+            of, on, passed, put = zip(*counts, strict=True)
+            row, column = _numbered(experts), _numbered(families)
+            try:
+                places = [row[name] for name in of], [column[name] for name in on]
+                # Of several periods the latest stands last, and stays.
+                passes[places], asked[places] = passed, put
+            except (KeyError, TypeError, ValueError) as error:
+                raise StoreError(f"{run.store.path} is damaged in table skills: {error}") from error
         with np.errstate(invalid="ignore"):
             rates = np.where(asked > 0, passes / np.maximum(asked, 1), np.nan)
         return cls(experts, families, rates, passes, asked)
 
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """Expert -> its row."""
+        return _numbered(self.experts)
+
+    @cached_property
+    def column_of(self) -> dict[str, int]:
+        """Family -> its column."""
+        return _numbered(self.families)
+
+    @cached_property
+    def graded(self) -> NDArray[np.bool_]:
+        """(families,) whether anybody was graded on it."""
+        found: NDArray[np.bool_] = (self.asked > 0).any(axis=0)
+        return found
+
     def rows(self, experts: Iterable[str]) -> list[int]:
         """The rows of some experts."""
-        places = {name: place for place, name in enumerate(self.experts)}
-        return [places[name] for name in experts if name in places]
+        return [self.row_of[name] for name in experts if name in self.row_of]
 
     def columns(self, families: Iterable[str]) -> list[int]:
         """The columns of some families."""
-        places = {name: place for place, name in enumerate(self.families)}
-        return [places[name] for name in families if name in places]
+        return [self.column_of[name] for name in families if name in self.column_of]
 
     def mean_by_family(self, rows: Sequence[int]) -> Floats:
         """(families,) mean rate of some experts over those that are graded; NaN where none is."""
@@ -70,7 +93,7 @@ class SkillMatrix:
 
         Families on which nobody at all was graded do not count.
         """
-        graded = [place for place in columns if (self.asked[:, place] > 0).any()]
+        graded = [place for place in columns if self.graded[place]]
         if not graded or not rows:
             return None
         rates = np.nan_to_num(self.rates[np.ix_(list(rows), graded)])
@@ -89,6 +112,10 @@ def mean_of(values: Floats, axis: int) -> Floats:
     with np.errstate(invalid="ignore"):
         found: Floats = np.where(known, values, 0.0).sum(axis=axis) / known.sum(axis=axis)
     return found
+
+
+def _numbered(names: Sequence[str]) -> dict[str, int]:
+    return {name: place for place, name in enumerate(names)}
 
 
 def _ids(run: Run, rest: str) -> list[str]:

@@ -89,9 +89,11 @@ class Table:
 
 
 def _sortable(value: Any) -> Any:
-    if isinstance(value, list | tuple):
-        return (1, " ".join(map(str, value)).casefold())
-    return (1, value.casefold()) if isinstance(value, str) else (0, value)
+    """Numbers before texts; whatever else there is, by what is read of it."""
+    if isinstance(value, int | float):
+        return (0, value)
+    text = " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return (1, text.casefold())
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from console.errors import UsageError
@@ -25,59 +26,50 @@ from memory.errors import AcdcError
 from memory.messages import escaped_in_json
 
 STATIC = Path(__file__).parent / "static"
-_READING = ["GET", "HEAD"]
 
 
-def build_app(sources: Sequence[Source], renderer: Renderer, asker: Asker | None = None) -> FastAPI:
+def build_app(
+    sources: Sequence[Source], renderer: Renderer, asker: Asker | None = None
+) -> Starlette:
     """The application over some runs.
+
+    Starlette alone, of which FastAPI is made: there is no body to validate, and it is there sooner.
 
     Args:
         sources: the runs.
         renderer: of pages.
         asker: of the task forces; None where no engine may be loaded.
     """
-    app = FastAPI(title="AC/DC", docs_url=None, redoc_url=None, openapi_url=None)
     runs = {source.name: source for source in sources}
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
 
-    @app.api_route("/", methods=_READING)
-    def home() -> Response:
+    def home(request: Request) -> Response:
         if len(sources) == 1:
             return RedirectResponse(sources[0].base, 303)
         return HTMLResponse(renderer.home(sources))
 
-    @app.api_route("/runs/{run}/version", methods=_READING)
-    def version(run: str) -> Response:
-        return PlainTextResponse(_named(runs, run).version())
+    def version(request: Request) -> Response:
+        return PlainTextResponse(_run_of(request, runs).version())
 
-    if asker is not None:
-        _add_asking(app, runs, renderer, asker)
+    def page(request: Request) -> Response:
+        return _answer(_run_of(request, runs), request, renderer)
 
-    @app.api_route("/runs/{run}/", methods=_READING)
-    def first(run: str, request: Request) -> Response:
-        return _answer(_named(runs, run), "", "", request, renderer)
-
-    @app.api_route("/runs/{run}/{page}", methods=_READING)
-    def page(run: str, page: str, request: Request) -> Response:
-        return _answer(_named(runs, run), page, "", request, renderer)
-
-    @app.api_route("/runs/{run}/{page}/{rest:path}", methods=_READING)
-    def inner(run: str, page: str, rest: str, request: Request) -> Response:
-        return _answer(_named(runs, run), page, rest, request, renderer)
-
-    _answer_errors(app, renderer)
-    return app
+    routes = [
+        Route("/", home),
+        Mount("/static", StaticFiles(directory=STATIC)),
+        Route("/runs/{run}/version", version),
+        *([] if asker is None else [_asking_route(runs, renderer, asker)]),
+        Route("/runs/{run}/", page),
+        Route("/runs/{run}/{page}", page),
+        Route("/runs/{run}/{page}/{rest:path}", page),
+    ]
+    return Starlette(routes=routes, exception_handlers=_error_pages(renderer))
 
 
-def _add_asking(app: FastAPI, runs: dict[str, Source], renderer: Renderer, asker: Asker) -> None:
-    @app.api_route("/runs/{run}/ask", methods=_READING)
-    def form(run: str) -> Response:
-        source = _named(runs, run)
-        return HTMLResponse(renderer.page(source, asking_page({}), "ask", "", {}, None))
-
-    @app.post("/runs/{run}/ask")
-    async def ask(run: str, request: Request) -> Response:
-        source = _named(runs, run)
+def _asking_route(runs: Mapping[str, Source], renderer: Renderer, asker: Asker) -> Route:
+    async def ask(request: Request) -> Response:
+        source = _run_of(request, runs)
+        if request.method != "POST":
+            return HTMLResponse(renderer.page(source, asking_page({}), "ask", "", {}, None))
         query = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
         question, size, method = (query.get(name, "") for name in ("question", "n", "select"))
         if not question.strip() or size not in SIZES or method not in METHODS:
@@ -86,9 +78,12 @@ def _add_asking(app: FastAPI, runs: dict[str, Source], renderer: Renderer, asker
         page = asking_page(query, reply)
         return HTMLResponse(renderer.page(source, page, "ask", "", {}, None))
 
+    return Route("/runs/{run}/ask", ask, methods=["GET", "POST"])
 
-def _answer(source: Source, name: str, rest: str, request: Request, renderer: Renderer) -> Response:
+
+def _answer(source: Source, request: Request, renderer: Renderer) -> Response:
     query = dict(request.query_params)
+    name, rest = request.path_params.get("page", ""), request.path_params.get("rest", "")
     version = source.version()
     with source.open() as run:
         page = page_of(run, name, rest, query)
@@ -117,23 +112,28 @@ def _csv(page: Page, name: str) -> Response:
     return Response(as_csv(table), media_type="text/csv; charset=utf-8", headers=headers)
 
 
-def _named(runs: dict[str, Source], name: str) -> Source:
+def _run_of(request: Request, runs: Mapping[str, Source]) -> Source:
+    name = request.path_params["run"]
     if name not in runs:
         raise UsageError(f"there is no run {name}")
     return runs[name]
 
 
-def _answer_errors(app: FastAPI, renderer: Renderer) -> None:
+def _error_pages(renderer: Renderer) -> dict[Any, Callable[[Request, Any], Response]]:
     """Every error is a page that says what is wrong."""
 
-    @app.exception_handler(UsageError)
-    async def unknown(request: Request, error: UsageError) -> Response:
+    def unknown(request: Request, error: UsageError) -> Response:
         return HTMLResponse(renderer.error("Not found", str(error)), 404)
 
-    @app.exception_handler(AcdcError)
-    async def failed(request: Request, error: AcdcError) -> Response:
+    def failed(request: Request, error: AcdcError) -> Response:
         return HTMLResponse(renderer.error("The run cannot be read", str(error)), 500)
 
-    @app.exception_handler(HTTPException)
-    async def unrouted(request: Request, error: HTTPException) -> Response:
+    def unrouted(request: Request, error: HTTPException) -> Response:
         return HTMLResponse(renderer.error(str(error.detail), request.url.path), error.status_code)
+
+    def faulty(request: Request, error: Exception) -> Response:
+        # Starlette raises it again afterwards, for the log.
+        message = "This is a bug in AC/DC, or the run is damaged; the terminal says more."
+        return HTMLResponse(renderer.error("Internal error", message), 500)
+
+    return {UsageError: unknown, AcdcError: failed, HTTPException: unrouted, Exception: faulty}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import socket
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
@@ -18,6 +20,7 @@ from console.view.guard import PARAMETER, ViewGuard
 from console.view.render import Renderer
 from console.view.routes import build_app
 from console.view.source import Source
+from memory.errors import AcdcError
 
 TOKEN_VARIABLE = "ACDC_VIEW_TOKEN"
 
@@ -63,12 +66,21 @@ async def view(
     asker = Asker() if settings.ask else None
     app = ViewGuard(build_app(sources, Renderer(sources, asking=settings.ask), asker), token)
     with listen(settings.host, settings.port) as listener:
+        threading.Thread(target=_prepare, args=(sources,), daemon=True).start()
         server = ViewServer(uvicorn_config(app), lambda: ready(url_of(listener, token)))
         try:
             await server.serve(sockets=[listener])
         finally:
             if asker is not None:
                 await asker.close()
+
+
+def _prepare(sources: Sequence[Source]) -> None:
+    """Read what each answer cost, before somebody waits for it."""
+    for source in sources:
+        # What is wrong with a run is said to whom opens its page.
+        with contextlib.suppress(AcdcError), source.open() as run:
+            _ = run.ledger
 
 
 class ViewServer(uvicorn.Server):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -36,11 +36,13 @@ class Run:
     Args:
         store: open to read.
         source: where it lies, and what is known of it already.
+        version: of the run, as it was when the store was opened.
     """
 
-    def __init__(self, store: RunStore, source: Source) -> None:
+    def __init__(self, store: RunStore, source: Source, version: str) -> None:
         self.store = store
         self.source = source
+        self._version = version
 
     @property
     def name(self) -> str:
@@ -74,6 +76,13 @@ class Run:
         """The first value of the first row of a query, None if there is none."""
         found = self.row(sql, *parameters)
         return None if found is None else next(iter(found.values()))
+
+    def kept(self, name: str, make: Callable[[Run], Any]) -> Any:
+        """What takes long to read, made anew only when the run has changed; not to be altered."""
+        known = self.source.kept.get(name)
+        if known is None or known[0] != self._version:
+            known = self.source.kept[name] = (self._version, make(self))
+        return known[1]
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -109,6 +118,7 @@ class Source:
         self.base = f"/runs/{quote(name, safe='')}/" if base is None else base
         self.others: dict[str, Source] = {name: self}
         self.coefficients: dict[str, list[float]] = {}
+        self.kept: dict[str, tuple[str, Any]] = {}
         self._ledger = Ledger.empty()
         self._mutex = threading.Lock()
 
@@ -119,12 +129,13 @@ class Source:
         Raises:
             AcdcError: it cannot be read.
         """
+        version = self.version()
         with RunStore.open(self.folder.path, read_only=True) as store:
             for statement in _lacking(store):
                 store.select(statement)
             # One transaction, so that the numbers of a page are of one moment.
             store.select("BEGIN")
-            yield Run(store, self)
+            yield Run(store, self, version)
 
     def version(self) -> str:
         """Changes when the run does."""

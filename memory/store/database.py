@@ -245,11 +245,19 @@ class Database:
         Raises:
             StoreError: the query fails, or would write to a run that is open for reading.
         """
+        names, rows = self.table(sql, parameters)
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def table(self, sql: str, parameters: Parameters = ()) -> tuple[list[str], list[SqlRow]]:
+        """The columns and the rows of any query, as `select`, where there are very many.
+
+        Raises:
+            StoreError: as `select`.
+        """
         with self._mutex:
             try:
                 cursor = self._connection.execute(sql, parameters)
-                names = [column[0] for column in cursor.description or ()]
-                return [dict(zip(names, row, strict=True)) for row in cursor]
+                return [column[0] for column in cursor.description or ()], cursor.fetchall()
             except sqlite3.ProgrammingError:
                 raise
             except sqlite3.DatabaseError as error:

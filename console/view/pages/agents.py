@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from console.errors import UsageError
 from console.view.page import Choice, Column, Fact, Facts, Form, Page, Query, Row, Table, at
@@ -10,31 +10,18 @@ from console.view.pages.tasks import funnel
 from console.view.pages.transcript import said
 from console.view.source import Run
 
-_ROLES = """
-SELECT role, purpose, json_extract(record, '$.model') AS model,
-    json_extract(record, '$.endpoint') AS endpoint,
-    COUNT(*) AS calls, SUM(failed) AS failed, SUM(cached) AS cached,
-    SUM(tokens_in) AS tokens_in, SUM(tokens_out) AS tokens_out,
-    AVG(json_extract(record, '$.seconds')) AS mean_seconds,
-    MAX(json_extract(record, '$.seconds')) AS longest,
-    SUM(json_extract(record, '$.seconds')) AS seconds,
-    SUM(json_extract(record, '$.attempts') - 1) AS retries,
-    SUM(json_extract(record, '$.finish_reason') = 'length') AS cut
-FROM calls GROUP BY role, purpose, model, endpoint ORDER BY role, purpose
-"""
 _CALLS = """
 SELECT key, role, purpose, tokens_in, tokens_out, failed, cached,
     json_extract(record, '$.round') AS round,
     json_extract(record, '$.model') AS model,
+    json_extract(record, '$.endpoint') AS endpoint,
     json_extract(record, '$.seconds') AS seconds,
     json_extract(record, '$.attempts') AS attempts,
     json_extract(record, '$.finish_reason') AS ended,
     json_extract(record, '$.error') AS error,
     (SELECT id FROM assignments WHERE id = calls.assignment) AS proposal,
     (SELECT id FROM experts WHERE id = calls.assignment) AS expert
-FROM calls
-WHERE (?1 = '' OR role = ?1) AND (?2 = '' OR purpose = ?2) AND (?3 = '' OR failed)
-ORDER BY seq DESC
+FROM calls ORDER BY seq DESC
 """
 _REASONS = """
 SELECT reason, COUNT(*) AS n, MIN(id) AS example, MIN(detail) AS detail
@@ -50,7 +37,8 @@ FROM families GROUP BY scientist, procedural ORDER BY accepted DESC
 
 def agents(run: Run, query: Query, rest: str) -> Page:
     """Calls by role, rejections by reason with an example of each, and the calls themselves."""
-    roles = run.rows(_ROLES)
+    calls = run.kept("calls", lambda run: run.rows(_CALLS))
+    roles = by_role(calls)
     form = Form(
         [
             _choice("role", "Role", roles, query),
@@ -60,9 +48,12 @@ def agents(run: Run, query: Query, rest: str) -> Page:
             ),
         ]
     )
-    calls = run.rows(
-        _CALLS, query.get("role", ""), query.get("purpose", ""), query.get("failed", "")
-    )
+    shown = [
+        row
+        for row in calls
+        if all(query.get(key, "") in ("", row[key]) for key in ("role", "purpose"))
+        and (row["failed"] or not query.get("failed"))
+    ]
     return Page(
         "Agents",
         [
@@ -73,9 +64,40 @@ def agents(run: Run, query: Query, rest: str) -> Page:
             _gate_table(run),
             _scientist_table(run.rows(_SCIENTISTS)),
             form,
-            _call_table(calls),
+            _call_table(shown),
         ],
     )
+
+
+def by_role(calls: Iterable[Row]) -> list[Row]:
+    """What the calls of each role, purpose and model come to."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in calls:
+        key = tuple(str(row[name]) for name in ("role", "purpose", "model", "endpoint"))
+        groups.setdefault(key, []).append(row)
+    found = []
+    for (role, purpose, model, endpoint), members in sorted(groups.items()):
+        times = [row["seconds"] or 0.0 for row in members]
+        counts = {
+            key: sum(row[key] for row in members)
+            for key in ("failed", "cached", "tokens_in", "tokens_out")
+        }
+        found.append(
+            {
+                "role": role,
+                "purpose": purpose,
+                "model": model,
+                "endpoint": endpoint,
+                "calls": len(members),
+                **counts,
+                "mean_seconds": sum(times) / len(times),
+                "longest": max(times),
+                "seconds": sum(times),
+                "retries": sum((row["attempts"] or 1) - 1 for row in members),
+                "cut": sum(row["ended"] == "length" for row in members),
+            }
+        )
+    return found
 
 
 def _choice(key: str, label: str, rows: Sequence[Row], query: Query) -> Choice:

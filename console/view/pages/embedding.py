@@ -15,7 +15,7 @@ from console.view.source import Run
 from console.view.svg.draw import COLOURS
 from console.view.svg.scatter import Point, scatter
 from memory.hashing import text_hash
-from memory.records import Family
+from memory.records import novelty_text
 
 Vectors = NDArray[np.float32]
 _BY = {
@@ -92,15 +92,10 @@ def _vectors(run: Run, rows: Sequence[Row]) -> tuple[Vectors, list[Row]]:
     hashes = {}
     for row in rows:
         text = texts[row["id"]]
-        # As much of a record as the text is made of: to read 2,000 whole ones takes its time.
-        family = Family.model_construct(
-            name=row["name"],
-            description=text["description"],
-            capability=row["capability"],
-            instructions={"1": text["example"] or ""},
-        )
-        hashes[row["id"]] = text_hash(family.novelty_text())
-    known = run.store.embeddings(embedder, [*hashes.values()]) if embedder else {}
+        said = row["name"], text["description"], row["capability"], text["example"]
+        hashes[row["id"]] = text_hash(novelty_text(*said))
+    stored = run.rows("SELECT text, vector FROM embeddings WHERE embedder = ?", embedder)
+    known = {each["text"]: np.frombuffer(each["vector"], "<f4") for each in stored}
     found = [row for row in rows if hashes[row["id"]] in known]
     stacked = [known[hashes[row["id"]]] for row in found]
     return np.stack(stacked) if stacked else np.zeros((0, 2), np.float32), found
@@ -127,9 +122,8 @@ def _add_solvers(run: Run, rows: Sequence[Row]) -> None:
     matrix = SkillMatrix.of(run)
     archive = matrix.rows(latest_archive(run))
     rates = np.nan_to_num(matrix.rates[archive])
-    place = {name: column for column, name in enumerate(matrix.families)}
     for row in rows:
-        column = rates[:, place[row["id"]]]
+        column = rates[:, matrix.column_of[row["id"]]]
         best = int(column.argmax()) if len(column) else 0
         solved = len(column) > 0 and column[best] > 0
         row["solver"] = matrix.experts[archive[best]] if solved else None

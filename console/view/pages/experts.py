@@ -50,7 +50,6 @@ def expert_rows(run: Run, matrix: SkillMatrix) -> list[Row]:
     newest = run.value("SELECT MAX(generation) FROM archives")
     rows = run.rows(_EXPERTS)
     everybody = matrix.rows(archive)
-    places = {name: place for place, name in enumerate(matrix.experts)}
     graded = (matrix.asked > 0).sum(axis=1)
     with np.errstate(invalid="ignore"):
         means = np.nansum(matrix.rates, axis=1) / graded
@@ -62,9 +61,10 @@ def expert_rows(run: Run, matrix: SkillMatrix) -> list[Row]:
         row["fitness"] = last["fitness"] if last else None
         row["novelty"] = _novelty(last["novelty"]) if last else None
         row["generations"] = last["generations"] if last else 0
-        row["graded"] = int(graded[places[row["id"]]])
-        row["rate"] = float(means[places[row["id"]]]) if row["graded"] else None
-        row["alone"] = len(matrix.alone(places[row["id"]], everybody)) if present else None
+        place = matrix.row_of[row["id"]]
+        row["graded"] = int(graded[place])
+        row["rate"] = float(means[place]) if row["graded"] else None
+        row["alone"] = len(matrix.alone(place, everybody)) if present else None
     return rows
 
 

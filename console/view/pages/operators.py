@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 import numpy as np
 
-from agents.evaluation.intervals import cluster_bootstrap
+from agents.evaluation.intervals import Interval, cluster_bootstrap
 from console.view.matrix import SkillMatrix
 from console.view.page import Column, Figure, Page, Query, Row, Table
 from console.view.source import Run
@@ -37,7 +38,6 @@ def child_rows(run: Run, matrix: SkillMatrix) -> list[Row]:
     pass rate minus that of the parent that passes more of them.
     """
     kept = {row["expert"] for row in run.rows("SELECT DISTINCT expert FROM archive_entries")}
-    places = {name: place for place, name in enumerate(matrix.experts)}
     rows = run.rows(
         "SELECT id, generation, json_extract(record, '$.operator') AS operator, "
         "json_extract(record, '$.parents') AS parents FROM experts ORDER BY generation, birth, id"
@@ -47,8 +47,7 @@ def child_rows(run: Run, matrix: SkillMatrix) -> list[Row]:
         parents = json.loads(row["parents"] or "[]")
         if not parents:
             continue
-        known = [places[parent] for parent in parents if parent in places]
-        gain, families = _gain(matrix, places[row["id"]], known)
+        gain, families = _gain(matrix, matrix.row_of[row["id"]], matrix.rows(parents))
         found.append(
             {
                 "expert": row["id"],
@@ -82,7 +81,7 @@ def by_operator(children: Iterable[Row]) -> list[Row]:
         survivors = sum(child["survived"] for child in members)
         low, high = wilson(survivors, len(members))
         gains = {child["expert"]: [child["gain"]] for child in members if child["gain"] is not None}
-        interval = cluster_bootstrap(gains) if gains else None
+        interval = _interval(tuple(gain for [gain] in gains.values())) if gains else None
         rows.append(
             {
                 "operator": operator,
@@ -99,6 +98,12 @@ def by_operator(children: Iterable[Row]) -> list[Row]:
             }
         )
     return rows
+
+
+@lru_cache(maxsize=256)
+def _interval(gains: tuple[float, ...]) -> Interval:
+    """Of a mean over children; a bootstrap takes its time, and few operators have new children."""
+    return cluster_bootstrap({str(place): [gain] for place, gain in enumerate(gains)})
 
 
 def wilson(successes: int, of: int) -> tuple[float, float]:

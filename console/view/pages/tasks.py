@@ -80,15 +80,18 @@ def tasks(run: Run, query: Query, rest: str) -> Page:
 
 def family_rows(run: Run) -> list[Row]:
     """A row for each family, with what the archive passes of it."""
+    return [dict(row) for row in run.kept("families", _read_families)]
+
+
+def _read_families(run: Run) -> list[Row]:
     matrix = SkillMatrix.of(run)
     archive = matrix.rows(latest_archive(run))
     rates = matrix.mean_by_family(archive)
     graded = (matrix.asked[archive] > 0).sum(axis=0)
     solvers = (np.nan_to_num(matrix.rates[archive]) > 0.5).sum(axis=0)
-    place = {name: column for column, name in enumerate(matrix.families)}
     rows = run.rows(_FAMILIES)
     for row in rows:
-        column = place[row["id"]]
+        column = matrix.column_of[row["id"]]
         rate = float(rates[column])
         row["rate"] = None if np.isnan(rate) else rate
         row["graded"], row["solvers"] = int(graded[column]), int(solvers[column])
