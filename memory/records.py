@@ -519,6 +519,7 @@ class GraftRefused(Record):
 
     kind: ClassVar[EventKind] = "graft refused"
     reason: str
+    lesson: bool = False
 
 
 class MissingGrade(Record):

@@ -352,10 +352,11 @@ def _record(
 
 
 def refuse(
-    context: RunContext, step: str, generation: int, reason: str, what: str = "merge"
+    context: RunContext, step: str, generation: int, reason: str, lesson: bool = False
 ) -> None:
     """Record that what was due came to nothing, and why."""
     with context.store.once(step, generation) as due:
         if due:
-            context.store.add_event(GraftRefused(reason=reason))
+            context.store.add_event(GraftRefused(reason=reason, lesson=lesson))
+    what = "lesson" if lesson else "merge"
     context.progress(ProgressEvent("line", f"no {what} in generation {generation}: {reason}"))

@@ -77,7 +77,7 @@ async def tutor(context: RunContext, generation: int) -> None:
             lambda: _taught(context, bank, material, generation, steps)
         )
     except (TutorError, BankError) as error:
-        refuse(context, TUTOR, generation, f"{TUTOR}: {error}", "lesson")
+        refuse(context, TUTOR, generation, str(error), lesson=True)
         return
     with context.store.once(TUTOR, generation) as open_still:
         if open_still:

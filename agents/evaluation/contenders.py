@@ -137,7 +137,8 @@ def contenders(context: ReadContext, names: Iterable[str]) -> list[Contender]:
 async def random_contenders(context: ReadContext, count: int) -> list[Contender]:
     """Random genomes over the run's bank, within the same bounds, without evolution.
 
-    All anchors that the run has grafted are theirs too. They separate search from selection: a
+    All merges that the run has grafted are theirs too, but no lessons: those have a baseline of
+    their own. They separate search from selection: a
     force chosen among them and the founders that nobody bred, in the same way and on the same
     instances, had the same luck of the draw.
 

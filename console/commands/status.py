@@ -13,6 +13,7 @@ from rich.text import Text
 from agents.chat.endpoints import OFFLINE
 from agents.families.lifecycle import condemned
 from agents.judge.votes import agreement
+from agents.lessons.record import lessons_about, lessons_of
 from agents.task_force.field import field_of, resampled_seeds, standing_of
 from console.commands.frame import AsJson, Debug, RunDir, app, finish, out, print_json
 from console.run.folder import RunFolder
@@ -54,6 +55,7 @@ def collect(folder: RunFolder) -> dict[str, Any]:
             "coverage": _coverage(store),
             "alone": _alone(store),
             "merges": _merges(store),
+            "lessons": _lessons(store),
             "ratings": _ratings(store),
             "calls": store.call_totals(),
             "offline": _offline(manifest["config"]["endpoints"], store.call_totals()),
@@ -199,8 +201,21 @@ def _on_what(store: RunStore, experts: Iterable[Expert]) -> Standing:
 def _merges(store: RunStore) -> dict[str, Any]:
     """How many merges there were by each operator, and why others were not made."""
     made = Counter(expert.operator for expert in store.experts() if expert.is_merge)
+    return {"made": dict(made), "refused": _refused(store, lesson=False)}
+
+
+def _lessons(store: RunStore) -> dict[str, Any]:
+    """How many lessons there were, how many about each family, and why others were not given."""
+    return {
+        "given": len(lessons_of(store)),
+        "families": dict(lessons_about(store)),
+        "refused": _refused(store, lesson=True),
+    }
+
+
+def _refused(store: RunStore, *, lesson: bool) -> list[str]:
     refused = [GraftRefused.model_validate(e.payload) for e in store.events(GraftRefused.kind)]
-    return {"made": dict(made), "refused": [each.reason for each in refused]}
+    return [each.reason for each in refused if each.lesson == lesson]
 
 
 def show(status: dict[str, Any], console: Console) -> None:
@@ -278,6 +293,7 @@ def _pool_text(status: dict[str, Any]) -> Text:
         lines.append(f"the seeds resampled, equally many answers: {_sizes(coverage_['experts'])}")
     lines += _alone_lines(status["alone"], coverage_["on"])
     lines += _merge_lines(status["merges"])
+    lines += _lesson_lines(status["lessons"])
     if status["ratings"]["answers"]:
         ratings = status["ratings"]
         lines.append(
@@ -328,4 +344,15 @@ def _merge_lines(merges: dict[str, Any]) -> list[str]:
     lines = [f"merges: {made}"] if made else []
     if merges["refused"]:
         lines.append(f"merges refused: {len(merges['refused'])}; the last: {merges['refused'][-1]}")
+    return lines
+
+
+def _lesson_lines(lessons: dict[str, Any]) -> list[str]:
+    """Lessons that were given, and why the last one was not that came to nothing."""
+    lines = []
+    if lessons["given"]:
+        lines.append(f"lessons: {lessons['given']}, about {', '.join(lessons['families'])}")
+    if lessons["refused"]:
+        reason = lessons["refused"][-1]
+        lines.append(f"lessons not given: {len(lessons['refused'])}; the last: {reason}")
     return lines

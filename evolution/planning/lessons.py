@@ -18,6 +18,8 @@ _KEPT = 4
 """Of each factor: itself, its gradient and two moments."""
 _HEAD = 64
 """Numbers of an attention head, about."""
+_OPENING = 40
+"""Tokens with which all prompts begin, about: a row reads them once."""
 _ANSWER = 16
 """Tokens of an answer, about: the head is computed on those alone."""
 
@@ -101,21 +103,19 @@ def plan_lesson(
     shapes = [layout.shapes[name] for name in layout.matrices]
     sides = sum(m + n for m, n in shapes)
     factors = sum(min(settings.rank, m, n) * (m + n) for m, n in shapes)
-    width = min(min(shape) for shape in shapes)
-    widest = max(max(shape) for shape in shapes)
-    embedding = max(
-        math.prod(layout.shapes[name])
+    vocabulary, width = max(
+        layout.shapes[name][:2]
         for name, block in layout.tensor_blocks.items()
-        if layout.blocks[block] == EMBEDDINGS
+        if layout.blocks[block] == EMBEDDINGS and len(layout.shapes[name]) == 2
     )
-    layers = len(layout.blocks)
-    row, batch = max(tokens, min(PACK, settings.batch * tokens)), settings.batch * tokens
-    attention = layers * max(widest // _HEAD, 1) * row * row
-    vocabulary = embedding // max(min(width, embedding), 1)
+    own = max(tokens - _OPENING, 1)
+    batch = settings.batch * own + _OPENING * math.ceil(settings.batch * own / PACK)
+    row = max(tokens, min(PACK, batch))
+    attention = len(layout.blocks) * max(width // _HEAD, 1) * row * row
     scores = 3 * _FLOAT32 * settings.batch * _ANSWER * vocabulary
     weights = item * sum(math.prod(shape) for shape in layout.shapes.values())
     memory = weights + _KEPT * _FLOAT32 * factors + item * (2 * row * sides + attention) + scores
     # Forwards, and backwards to the inputs; factors have gradients of their own.
     per_token = 4 * sum(m * n for m, n in shapes) + 6 * factors
-    operations = steps * (batch * per_token + 4 * settings.batch * _ANSWER * embedding)
+    operations = steps * (batch * per_token + 4 * settings.batch * _ANSWER * vocabulary * width)
     return LessonPlan(memory, operations, _FLOAT32 * factors)

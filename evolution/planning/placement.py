@@ -15,7 +15,7 @@ from evolution.engines.settings import EngineSettings
 from evolution.errors import TutorError
 from evolution.materialise.streaming import page_lock
 from evolution.merging.regmean import Member
-from evolution.planning.lessons import plan_lesson
+from evolution.planning.lessons import plan_lesson, plan_lessons
 from evolution.planning.merging import Occasions, plan_merge, plan_merging
 from evolution.planning.plan import MERGE_SPARE, Machine, plan_memory
 from evolution.planning.sizes import measure_sizes
@@ -42,7 +42,7 @@ def load_placed_bank(
         engine: where experts answer.
         cache_dir: of bases and checkpoints.
         stages: called with what is being loaded.
-        occasions: of merges, for whose anchors room is left.
+        occasions: of merges and lessons, for whose anchors room is left.
 
     Raises:
         BankError: a checkpoint is missing, damaged, or of another architecture or vocabulary.
@@ -53,7 +53,8 @@ def load_placed_bank(
         return load_bank(models, spectral, cache_dir, stages=stages)
     sizes = measure_sizes(models, spectral, cache_dir)
     merging = plan_merging(models, spectral, cache_dir, occasions) if occasions else None
-    plan = plan_memory(sizes, engine, machine, tokens=_TOKENS, merging=merging)
+    lessons = plan_lessons(models, cache_dir, occasions, "cuda", sizes.item) if occasions else None
+    plan = plan_memory(sizes, engine, machine, tokens=_TOKENS, merging=merging, lessons=lessons)
     if plan.bank == "device":
         device = "cuda" if engine.device == "auto" else engine.device
         return load_bank(models, spectral, cache_dir, device, stages)

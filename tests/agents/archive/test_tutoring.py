@@ -254,7 +254,7 @@ async def test_where_all_is_solved_there_is_no_lesson(run: RunContext) -> None:
     grade(run.store, {"alpha": "4444"})
     for _ in range(2):
         await tutor(run, 2)
-    assert refusals(run.store) == ["tutor: the archive solves every generative family"]
+    assert refusals(run.store) == ["the archive solves every generative family"]
     assert run.store.experts(2) == []
 
 
@@ -262,7 +262,7 @@ async def test_a_family_with_too_few_questions_keeps_them(run: RunContext) -> No
     run.sandbox.variety = 1  # type: ignore[attr-defined]
     await tutor(run, 2)
     [reason] = refusals(run.store)
-    assert reason == "tutor: f2, f3 give no fresh instance with an answer to learn"
+    assert reason == "f2, f3 give no fresh instance with an answer to learn"
     assert run.store.instances() == []
     assert [each.id for each in run.store.families("active")] == ["f0", "f1", "f2", "f3"]
 
