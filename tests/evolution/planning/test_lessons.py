@@ -74,7 +74,6 @@ def test_the_plan_of_a_run_counts_lessons(tiny_family: TinyFamily, cache: Path) 
         assert (lesson.bytes, anchors.bytes) == (lessons.plan.memory, lessons.anchors)
         places[machine.gpu_memory] = lesson.place
     assert places == {None: "memory", GIB: "GPU memory", 24 * 2**20: "memory"}
-    plan = plan_memory(
-        sizes, EngineSettings(rows=2), Machine(2**24, None), tokens=64, lessons=lessons
-    )
+    small = Machine(lessons.plan.memory, None)
+    plan = plan_memory(sizes, EngineSettings(rows=2), small, tokens=64, lessons=lessons)
     assert plan.verdict == "too large"
