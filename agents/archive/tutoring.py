@@ -67,7 +67,8 @@ def lesson_steps(config: RunConfig) -> int:
 async def tutor(context: RunContext, generation: int) -> None:
     """Give the lesson of a generation, if one is due; one that fails is reported and left out."""
     settings, steps = context.config.breeding.tutor, lesson_steps(context.config)
-    due = steps and generation % settings.every == 0
+    # Where the pool adapts as often, just before: then what nobody passes leaves it.
+    due = steps and (generation + 1) % settings.every == 0
     if not due or context.store.step_done(TUTOR, generation):
         return
     try:

@@ -8,14 +8,25 @@ are ranked on what nobody could prepare for.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from agents.context import ReadContext, RunContext
 from agents.errors import FamilyFault
 from agents.families.items import Item, item_of, items_of
 from agents.families.lifecycle import move
+from agents.sandbox import Description
 from memory.randomness import SEED_RANGE, derive_seed
 from memory.records import FINALS, Family, Instance, is_learning
 from memory.spans import span
+
+
+class Drawing(Protocol):
+    """The part of the sandbox that draws."""
+
+    async def draw(self, code: str, seeds: Sequence[int], level: int) -> Description:
+        """Two instances of each seed."""
+        ...
+
 
 ATTEMPTS = 3
 """So many times more seeds are tried for a family that repeats its questions."""
@@ -53,7 +64,7 @@ async def draw_instances(
 
     async def one(family: Family) -> None:
         try:
-            instances = await _drawn(context, family, period, count)
+            instances = await new_instances(context, context.sandbox, family, period, count)
         except FamilyFault as fault:
             if not is_learning(period):
                 move(context.store, family, "condemned", detail=str(fault))
@@ -76,8 +87,15 @@ async def draw_instances(
     return [family for family in families if family.id not in lost]
 
 
-async def _drawn(context: RunContext, family: Family, period: int, count: int) -> list[Instance]:
-    """Instances that ask something new, as far as there are any."""
+async def new_instances(
+    context: ReadContext, sandbox: Drawing, family: Family, period: int, count: int
+) -> list[Instance]:
+    """Instances of a family that ask something new, as far as there are any; none is recorded.
+
+    Raises:
+        FamilyFault: the program fails.
+        SandboxError: the sandbox failed.
+    """
     known = _questions(context, family, period)
     found: list[Instance] = []
     for attempt in range(1 + ATTEMPTS):
@@ -86,7 +104,7 @@ async def _drawn(context: RunContext, family: Family, period: int, count: int) -
         purpose = f"instances/{family.id}/{period}"
         first = derive_seed(context.config.seed, 0, purpose, attempt) % SEED_RANGE
         seeds = range(first, first + (count + 1) // 2)
-        seen = await context.sandbox.draw(family.code, seeds, family.level)
+        seen = await sandbox.draw(family.code, seeds, family.level)
         for name, text in seen.instructions.items():
             if text not in known and len(found) < count:
                 known.add(text)
@@ -104,7 +122,7 @@ async def _drawn(context: RunContext, family: Family, period: int, count: int) -
     return found
 
 
-def _questions(context: RunContext, family: Family, period: int) -> set[str]:
+def _questions(context: ReadContext, family: Family, period: int) -> set[str]:
     """All questions that families of this program have asked, and the rounds of their drafts.
 
     What is learnt may be no question of any family, and no family may ask what was learnt.

@@ -32,7 +32,7 @@ def labelled(
         The examples, and how many of their answers are an expert's own. Without an answer that is
         read as it is meant and fits into a reply, an instance is left out.
     """
-    write = _Writer(context, bank)
+    write = Writer(context, bank)
     found: list[Example] = []
     own = 0
     for item, genomes in asked:
@@ -54,7 +54,7 @@ def replayed(
     rng: np.random.Generator,
 ) -> list[Example]:
     """What an expert passes already, with its own replies; as `passed_answers`."""
-    write = _Writer(context, bank)
+    write = Writer(context, bank)
 
     def encoded() -> Iterator[Example]:
         for item, answer in passed_answers(context, expert, generation, rng):
@@ -65,8 +65,13 @@ def replayed(
     return list(islice(encoded(), most))
 
 
-class _Writer:
-    """Turns questions and answers into examples."""
+class Writer:
+    """Turns questions and answers into examples.
+
+    Args:
+        context: of the run.
+        bank: gives the tokenizer.
+    """
 
     def __init__(self, context: ReadContext, bank: Bank) -> None:
         self._context = context

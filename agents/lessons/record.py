@@ -7,7 +7,7 @@ from collections import Counter
 from pydantic import Field
 
 from evolution.tutoring.settings import TUTOR
-from memory.records import Graft, Record
+from memory.records import Graft, Record, is_learning
 from memory.store import RunStore
 
 
@@ -47,6 +47,18 @@ def lessons_of(store: RunStore) -> list[Taught]:
     """All lessons of a run, in their order."""
     grafts = [Graft.model_validate(event.payload) for event in store.events(Graft.kind)]
     return [Taught.model_validate(each.parameters) for each in grafts if each.method == TUTOR]
+
+
+def questions_learnt(store: RunStore) -> frozenset[str]:
+    """All questions that lessons were about, as `plain` texts."""
+    return frozenset(
+        plain(each.instructions) for each in store.instances() if is_learning(each.period)
+    )
+
+
+def plain(text: str) -> str:
+    """A text whose spaces and line ends do not matter."""
+    return " ".join(text.split())
 
 
 def lessons_about(store: RunStore) -> Counter[str]:

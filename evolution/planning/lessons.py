@@ -79,7 +79,7 @@ def plan_lessons(
     """
     settings = occasions.breeding.tutor
     steps = settings.steps_on(device)
-    count = occasions.generations // settings.every
+    count = (occasions.generations + 1) // settings.every - 1 // settings.every
     if not steps or not count:
         return None
     layout = measure_layout(models, cache_dir)

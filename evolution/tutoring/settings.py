@@ -24,7 +24,12 @@ class TutorSettings(Settings):
         description=f"gradient steps of a lesson; 0: no lessons; by default {GPU_STEPS} where "
         "experts answer on a GPU, and 0 on a CPU",
     )
-    every: int = Field(default=2, ge=1, description="generations between two lessons")
+    every: int = Field(
+        default=2,
+        ge=1,
+        description="generations between two lessons; the first is given in the one before the "
+        "generation of this number",
+    )
     families: int = Field(default=4, ge=1, description="generative families in one lesson, at most")
     instances: int = Field(
         default=24, ge=1, description="fresh instances of each family that are learnt from"

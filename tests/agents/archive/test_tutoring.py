@@ -99,7 +99,7 @@ async def run(
     entries = [
         ArchiveEntry(expert=n, rank=r, fitness=0.0, novelty=0.0) for r, n in enumerate(names)
     ]
-    for generation in (0, 1, 3):
+    for generation in (0, 1, 2):
         store.put_archive(generation, entries)
     yield context
     await population.close()
@@ -145,14 +145,14 @@ def grafts(store: RunStore) -> list[Graft]:
 async def test_what_nobody_solves_is_taught_to_the_best_and_joins_bank_and_generation(
     run: RunContext, said: list[ProgressEvent]
 ) -> None:
-    await tutor(run, 2)
+    await tutor(run, 1)
     bank = await run.population.bank()
     [kept] = grafts(run.store)
-    assert (kept.anchor, kept.method, kept.parents) == ("tutor-g2", "tutor", ("alpha",))
+    assert (kept.anchor, kept.method, kept.parents) == ("tutor-g1", "tutor", ("alpha",))
     assert (run.folder / kept.path).is_file()
-    expert = run.store.expert("g2-5")
+    expert = run.store.expert("g1-5")
     assert (expert.operator, expert.birth, expert.parents) == ("tutor", 5, ("alpha",))
-    column = [anchor.name for anchor in bank.anchors].index("tutor-g2")
+    column = [anchor.name for anchor in bank.anchors].index("tutor-g1")
     coefficients = run.genome(expert).coefficients
     assert coefficients[:, column].tolist() == [1.0] * len(bank.blocks)
     assert np.delete(coefficients, column, 1).tolist() == (
@@ -160,19 +160,19 @@ async def test_what_nobody_solves_is_taught_to_the_best_and_joins_bank_and_gener
     )
     [lesson] = lessons_of(run.store)
     assert lesson.tutors == {"f2": "", "f3": ""}
-    assert (lesson.steps, lesson.examples, lesson.own, lesson.generation) == (2, 8, 0, 2)
-    assert [len(run.store.instances(f"f{n}", learning(2))) for n in range(4)] == [0, 0, 4, 4]
+    assert (lesson.steps, lesson.examples, lesson.own, lesson.generation) == (2, 8, 0, 1)
+    assert [len(run.store.instances(f"f{n}", learning(1))) for n in range(4)] == [0, 0, 4, 4]
     assert [event.text for event in said if event.kind == "line"][-1].startswith(
-        "lesson of generation 2: alpha learnt f2, f3 from 8 examples, loss "
+        "lesson of generation 1: alpha learnt f2, f3 from 8 examples, loss "
     )
     before = run.store.experts(), grafts(run.store), run.store.instances()
-    await tutor(run, 2)
+    await tutor(run, 1)
     assert (run.store.experts(), grafts(run.store), run.store.instances()) == before
 
 
 async def test_a_loaded_run_has_the_anchor_again(run: RunContext) -> None:
-    await tutor(run, 2)
-    bank, expert = await run.population.bank(), run.store.expert("g2-5")
+    await tutor(run, 1)
+    bank, expert = await run.population.bank(), run.store.expert("g1-5")
     fresh = load_bank(run.config.models, run.config.spectral, bank.origin.cache_dir)
     restore(run.store, run.folder, 9, fresh)
     assert fresh.content_hash == bank.content_hash
@@ -191,13 +191,13 @@ async def test_a_lesson_that_was_cut_off_is_given_again_with_the_same_bits(
     with monkeypatch.context() as patch:
         patch.setattr("agents.archive.tutoring._record", cut)
         with pytest.raises(KeyboardInterrupt):
-            await tutor(run, 2)
+            await tutor(run, 1)
     assert grafts(run.store) == []
     [file] = (run.folder / "anchors").iterdir()
     drawn = run.store.instances()
     population = Population(run.config.models, run.config.spectral, run.config.engine, cache)
     again = run_context(run.store, run.config, population=population, sandbox=ScriptedSandbox())
-    await tutor(again, 2)
+    await tutor(again, 1)
     assert [run.folder / kept.path for kept in grafts(run.store)] == [file]
     assert run.store.instances() == drawn
     await population.close()
@@ -206,22 +206,22 @@ async def test_a_lesson_that_was_cut_off_is_given_again_with_the_same_bits(
 async def test_lessons_are_given_as_often_as_configured_and_only_where_there_are_steps(
     run: RunContext,
 ) -> None:
-    await tutor(run, 1)
+    await tutor(run, 2)
     assert grafts(run.store) == []
     for steps in (None, 0):
         configured(run, steps=steps)
         assert lesson_steps(run.config) == 0, "on a CPU"
-        await tutor(run, 2)
+        await tutor(run, 1)
     assert run.store.events() == []
 
 
 async def test_what_had_a_lesson_waits_for_what_had_none(run: RunContext) -> None:
     configured(run, families=1)
-    await tutor(run, 2)
+    await tutor(run, 1)
     assert lessons_about(run.store) == {"f2": 1}
     # Nobody was asked anything new: f3 lacks as much as f2.
     grade(run.store, RATES, period=1)
-    chosen = choose_cluster(run, 4, lessons_about(run.store))
+    chosen = choose_cluster(run, 3, lessons_about(run.store))
     assert chosen is not None
     assert [each.id for each in chosen.families] == ["f3"]
 
@@ -230,7 +230,7 @@ async def test_a_cluster_is_of_one_field_and_of_what_the_same_experts_pass(
     run: RunContext,
 ) -> None:
     configured(run, families=3)
-    chosen = choose_cluster(run, 2, {})
+    chosen = choose_cluster(run, 1, {})
     assert chosen is not None
     assert [each.id for each in chosen.families] == ["f2", "f3", "f1"], "f0 is solved"
     assert chosen.parent.id == "beta"
@@ -245,7 +245,7 @@ async def test_a_cluster_is_of_one_field_and_of_what_the_same_experts_pass(
     for name in RATES:
         run.store.set_skill(name, "f7", Skill(passes=0, asked=4), 0)
         run.store.set_skill(name, "f8", False)
-    chosen = choose_cluster(run, 2, {"f2": 1})
+    chosen = choose_cluster(run, 1, {"f2": 1})
     assert chosen is not None
     assert [each.id for each in chosen.families] == ["f3", "f2", "f1"], "of another field, closed"
 
@@ -253,14 +253,14 @@ async def test_a_cluster_is_of_one_field_and_of_what_the_same_experts_pass(
 async def test_where_all_is_solved_there_is_no_lesson(run: RunContext) -> None:
     grade(run.store, {"alpha": "4444"})
     for _ in range(2):
-        await tutor(run, 2)
+        await tutor(run, 1)
     assert refusals(run.store) == ["the archive solves every generative family"]
-    assert run.store.experts(2) == []
+    assert run.store.experts(1) == []
 
 
 async def test_a_family_with_too_few_questions_keeps_them(run: RunContext) -> None:
     run.sandbox.variety = 1  # type: ignore[attr-defined]
-    await tutor(run, 2)
+    await tutor(run, 1)
     [reason] = refusals(run.store)
     assert reason == "f2, f3 give no fresh instance with an answer to learn"
     assert run.store.instances() == []
@@ -269,7 +269,7 @@ async def test_a_family_with_too_few_questions_keeps_them(run: RunContext) -> No
 
 async def test_a_program_that_cannot_draw_is_left_to_the_judge(run: RunContext) -> None:
     run.sandbox.faulty = {generative(2).code}  # type: ignore[attr-defined]
-    await tutor(run, 2)
+    await tutor(run, 1)
     [lesson] = lessons_of(run.store)
     assert list(lesson.tutors) == ["f3"]
     assert run.store.family_status("f2") == "active"
@@ -280,11 +280,11 @@ async def test_right_answers_of_the_best_come_before_references(run: RunContext)
     replies: dict[str, Score | Exception] = {}
     run.sandbox.scores = replies  # type: ignore[attr-defined]
     families = run.store.families("active")[1:2]
-    await draw_instances(run, families, learning(2), 4)
+    await draw_instances(run, families, learning(1), 4)
     text = "It is so. Answer: right"
-    question = put_answer(run, "beta", families[0], learning(2), text)
+    question = put_answer(run, "beta", families[0], learning(1), text)
     bank, beta = await run.population.bank(), run.store.expert("beta")
-    items = fresh_items(run, families[0], learning(2))
+    items = fresh_items(run, families[0], learning(1))
     found, own = labelled(run, bank, [(item, [beta.genome_id]) for item in items])
     assert own == 1
     read = [bank.tokenizer.decode(each.tokens) for each in found]
@@ -307,10 +307,10 @@ async def test_answers_without_a_mark_or_an_end_are_not_learnt(
     run: RunContext, text: str, more: dict[str, Any]
 ) -> None:
     families = run.store.families("active")[1:2]
-    await draw_instances(run, families, learning(2), 1)
-    put_answer(run, "beta", families[0], learning(2), text, **more)
+    await draw_instances(run, families, learning(1), 1)
+    put_answer(run, "beta", families[0], learning(1), text, **more)
     bank, beta = await run.population.bank(), run.store.expert("beta")
-    [item] = fresh_items(run, families[0], learning(2))
+    [item] = fresh_items(run, families[0], learning(1))
     assert labelled(run, bank, [(item, [beta.genome_id])])[1] == 0
 
 
@@ -330,11 +330,11 @@ async def test_replay_is_what_the_parent_passed_before_with_its_own_replies(
     families = run.store.families("active")
     await draw_instances(run, families, 0, 1)
     await draw_instances(run, families, 1, 1)
-    await draw_instances(run, families, learning(2), 1)
+    await draw_instances(run, families, learning(1), 1)
     put_answer(run, "alpha", families[0], 0, "Answer: before")
     put_answer(run, "alpha", families[0], OWN, "Answer: own")
     put_answer(run, "alpha", families[1], 1, "Answer: now")
-    put_answer(run, "alpha", families[2], learning(2), "Answer: learnt")
+    put_answer(run, "alpha", families[2], learning(1), "Answer: learnt")
     put_answer(run, "alpha", families[3], 0, "Answer: cut off", finish_reason="length")
     bank, alpha = await run.population.bank(), run.store.expert("alpha")
     found = replayed(run, bank, alpha, 9, 2, np.random.default_rng(0))
@@ -351,11 +351,11 @@ async def test_no_question_is_learnt_and_asked(run: RunContext, variety: int) ->
     run.sandbox.variety = variety  # type: ignore[attr-defined]
     families = run.store.families("active")
     await draw_instances(run, families[:2], 0, 4)
-    await tutor(run, 2)
+    await tutor(run, 1)
     for period in (1, FINALS, 2):
         await draw_instances(run, run.store.families("active"), period, 4)
     grade(run.store, RATES, period=1)
-    await tutor(run, 4)
+    await tutor(run, 3)
     for period in (3, 4):
         await draw_instances(run, run.store.families("active"), period, 4)
     assert len(lessons_of(run.store)) == 2
