@@ -356,6 +356,41 @@ class Run:
             rows = portal.call(work, [self._place], plan, progress)
         return report(rows, max_tokens)
 
+    def distil(
+        self,
+        out: str | Path,
+        *,
+        size: int = 3,
+        select: str = METHOD,
+        instances: int = 8,
+        steps: int = 60,
+        force: bool = False,
+        shard_gb: float = 5.0,
+        progress: Progress = silent,
+    ) -> Exported:
+        """Write one expert that has learnt what the task force chooses, as a Hugging Face folder.
+
+        Args:
+            out: the folder.
+            size: N of the task force.
+            select: how one of its N answers is chosen.
+            instances: fresh questions to it, of each family that draws.
+            steps: gradient steps of the lesson.
+            force: whether a model that is in `out` may be replaced.
+            shard_gb: largest weight file, in gigabytes.
+            progress: called with what happens.
+
+        Raises:
+            AcdcError: as `collective`; the place is taken, or the force is right nowhere.
+        """
+        from console.commands.export import Distilling, distilled
+
+        for name, value in (("size", size), ("instances", instances), ("steps", steps)):
+            _at_least(name, value, 1)
+        plan = Distilling(size, select, instances, steps)
+        with start_blocking_portal() as portal:
+            return portal.call(distilled, self._place, Path(out), plan, force, shard_gb, progress)
+
     def serve(
         self, port: int = 8100, size: int = 3, select: str = METHOD, *, greedy: bool = False
     ) -> None:

@@ -56,6 +56,10 @@ class ReadContext:
         rendered = self.prompts.render("answer", instructions=instructions)
         return [ChatMessage(role=role, content=content) for role, content in rendered.messages]
 
+    def period_of(self, generation: int) -> int:
+        """The adaptation period of a generation: in each, experts are asked fresh instances."""
+        return generation // self.config.pool.adapt_every
+
     def genome(self, expert: Expert) -> Genome:
         """The genome of a stored expert."""
         return self.population.decode(expert.genome_id, self.store.genome(expert.genome_id))
@@ -82,10 +86,6 @@ class RunContext(ReadContext):
     def __post_init__(self) -> None:
         """Progress of drafts goes where all progress goes."""
         self.drafts = DraftProgress(self.progress)
-
-    def period_of(self, generation: int) -> int:
-        """The adaptation period of a generation: in each, experts are asked fresh instances."""
-        return generation // self.config.pool.adapt_every
 
     def archive_skills(self) -> dict[str, dict[str, Skill]]:
         """Skill vectors of the archive's experts on the active pool, when it was selected."""

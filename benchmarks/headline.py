@@ -34,7 +34,7 @@ from typing import Any
 
 import reasoning_gym
 
-from agents.evaluation.rows import headline
+from agents.evaluation.rows import headline, unlearnt
 from agents.evaluation.run import Plan
 from agents.evaluation.tasks import read_tasks
 from benchmarks.headline_tables import RESULTS, chosen_table, goals, tables, write
@@ -109,7 +109,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
             # One book: the seeds are the same genomes in every run, and answer once.
             runs = await evaluate(folders, plan, show_event, book=options.folder / "answers")
             sets[name] = report(runs, None)
-            listed += goals(name, sets[name], headline(runs))
+            listed += goals(name, sets[name], headline(unlearnt(runs)))
     return {
         "bench": "headline",
         "machine": describe_machine(),

@@ -83,6 +83,7 @@ def asked_texts(folders: Sequence[RunFolder], files: Sequence[Path], kept: Path)
         with RunStore.open(folder.path, read_only=True) as store:
             for family in store.families():
                 texts += family.instructions.values()
+            texts += [instance.instructions for instance in store.instances()]
     return "\n".join(map(plain, texts))
 
 

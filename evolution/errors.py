@@ -8,6 +8,7 @@
         ├── GenomeError              a genome does not fit the bank, or its bytes are damaged
         ├── OperatorError            an unknown operator, or parameters that it does not take
         ├── MergeError               mergekit refuses or fails to merge
+        ├── TutorError               an expert cannot be taught
         ├── ExportError              an expert cannot be written where it was asked for
         └── EngineError              an engine cannot be started, or cannot continue
             └── PromptTooLongError   a prompt and its answer do not fit the model's context
@@ -46,6 +47,10 @@ class OperatorError(EvolutionError):
 
 class MergeError(EvolutionError):
     """Mergekit refuses or fails to merge, or does not know the method."""
+
+
+class TutorError(EvolutionError):
+    """An expert cannot be taught: nothing to learn, no room, or another kind of architecture."""
 
 
 class ExportError(EvolutionError):

@@ -135,7 +135,7 @@ class Expert(Record):
         generation: 0 for founders.
         birth: index within the generation, the tie-breaker of age.
         operator: `base`, `seed`, `merge` (of seeds, before the run), `graft` (of experts, during
-            it), `cma` (of an emitter), or crossover and mutations joined by `+`, as in
+            it), `tutor` (taught), `cma` (of an emitter), or crossover and mutations joined by `+`, as in
             `linear+spectral`.
         parameters: what the operators drew (weights, strength, ...).
         rng_seed: the seed of the stream that bred it; None for the base and the seeds.
@@ -168,8 +168,8 @@ class Graft(Record):
         anchor: its name in the bank.
         content_hash: of the checkpoint that it stands for.
         path: of its difference from the base, relative to the run folder.
-        parents: experts that were merged.
-        method: of mergekit; `parameters` are its own.
+        parents: experts that were merged, or the one that was taught.
+        method: of mergekit, `regmean` or `tutor`; `parameters` are its own.
     """
 
     kind: ClassVar[EventKind] = "graft"
@@ -226,6 +226,18 @@ OWN = -2
 them."""
 FINALS = 1_000_000
 """The period of the finals: later than any in which experts were selected."""
+LEARNING = -3
+"""The period of what the lesson of generation 0 learns from; see `learning`."""
+
+
+def learning(generation: int) -> int:
+    """The period of what the lesson of a generation learns from: nobody is ranked on it."""
+    return LEARNING - generation
+
+
+def is_learning(period: int) -> bool:
+    """Whether the instances of a period are learnt from."""
+    return period <= LEARNING
 
 
 def drawn(number: str, level: int, seed: int) -> str:
@@ -241,7 +253,7 @@ class Instance(Record):
 
     Attributes:
         family: id of the family.
-        period: number of the adaptation period, from 0, or `FINALS`.
+        period: number of the adaptation period, from 0, or `FINALS`; or what `learning` gives.
         name: in the sandbox, as `drawn` writes it.
         instructions: what is asked.
         reference: an answer that passes.
@@ -543,10 +555,11 @@ class FoundingInVain(Record):
 
 
 class GraftRefused(Record):
-    """A graft was due, and the merge failed."""
+    """A graft or a lesson was due, and came to nothing."""
 
     kind: ClassVar[EventKind] = "graft refused"
     reason: str
+    lesson: bool = False
 
 
 class MissingGrade(Record):

@@ -24,6 +24,7 @@ LAYERS = (
     {"context"},
     {"judge", "critic"},
     {"trial", "task_force"},
+    {"lessons"},
     {"scientist", "evaluation"},
     {"pool"},
     {"archive"},

@@ -4,6 +4,7 @@
     breeding   parents are chosen and genomes bred; no weights are read
     emitting   searches that learn ask for children, and are told what these gained
     grafting   two members are merged by mergekit into a new anchor of the bank
+    tutoring   one member is taught what the archive fails, which makes a new anchor too
     selection  survival after judging; families over capacity leave the pool
     success    how often what an operator makes survives
 

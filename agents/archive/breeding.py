@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agents.archive import emitting
 from agents.archive.grafting import graft
+from agents.archive.tutoring import tutor
 from agents.context import RunContext
 from evolution.bank.bank import Bank
 from evolution.breeding.breed import breed, parents_needed
@@ -38,9 +39,10 @@ def breed_child(
 async def evolve(context: RunContext, generation: int) -> None:
     """Choose parents from the archive and breed the children of a generation, as one decision.
 
-    A graft, where one is due, comes first and is a decision of its own.
+    A graft and a lesson, where they are due, come first and are decisions of their own.
     """
     await graft(context, generation)
+    await tutor(context, generation)
     bank = await context.population.bank()
     with context.store.once("evolution", generation) as due:
         if not due:

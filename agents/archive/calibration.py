@@ -6,13 +6,16 @@ and those of adaptation periods that are over.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 
 import numpy as np
 
 from agents.context import RunContext
-from agents.families.items import Item, asked_before
+from agents.families.items import asked_before
 from agents.judge.node import examine_experts
+from agents.judge.passed import passed_answers
 from evolution.bank.bank import Bank
 from evolution.engines.encoding import Encoder, longest_context
 from evolution.errors import PromptTooLongError
@@ -36,28 +39,23 @@ def passed_texts(
 ) -> list[list[int]]:
     """Prompts and replies, as token ids, of instances of active families that an expert passes.
 
-    One instance of each family comes before the second of any.
-
     Args:
         context: of the run.
         bank: gives the tokenizer.
         expert: whose answers are graded.
-        most: how many are drawn if there are more.
+        most: how many are taken if there are more.
         generation: in which they are merged; the instances of its period are left out.
         rng: draws the families.
     """
-    period = context.period_of(generation)
-    families = context.store.families("active")
-    asked = [
-        asked_before(context.store, families[i], period) for i in rng.permutation(len(families))
-    ]
     encoder = Encoder(bank.tokenizer, longest_context(bank.config))
-    texts: list[list[int]] = []
-    for place in range(max(map(len, asked), default=0)):
-        for items in asked:
-            if place < len(items) and len(texts) < most:
-                texts += _text(context, encoder, expert, items[place])
-    return texts
+
+    def encoded() -> Iterator[list[int]]:
+        for item, answer in passed_answers(context, expert, generation, rng):
+            chat = context.render_question(item.instructions)
+            with suppress(PromptTooLongError):
+                yield encoder.encode_with(chat, answer.reply.text)[0]
+
+    return list(islice(encoded(), most))
 
 
 def has_texts(context: RunContext, expert: Expert, generation: int) -> bool:
@@ -67,17 +65,3 @@ def has_texts(context: RunContext, expert: Expert, generation: int) -> bool:
     return any(
         store.answer_to(expert.genome_id, item.instance_hash) for items in asked for item in items
     )
-
-
-def _text(context: RunContext, encoder: Encoder, expert: Expert, item: Item) -> Sequence[list[int]]:
-    """Of one instance; nothing where no answer to it is right."""
-    # Not what the finals of an earlier end of the run have sampled.
-    samples = context.config.judge.samples
-    answer = context.store.right_answer_to(expert.genome_id, item.instance_hash, samples)
-    if answer is None:
-        return []
-    try:
-        chat = context.render_question(item.instructions)
-        return [encoder.encode_with(chat, answer.reply.text)[0]]
-    except PromptTooLongError:
-        return []

@@ -172,7 +172,7 @@ async def _complement(
     chosen = _complementary(context, experts, context.config.breeding.regmean.members)
     if len(chosen) < 2:
         reason = "no expert passes a family" + (" that the best one fails" if chosen else "")
-        _refuse(context, COMPLEMENT, generation, f"{REGMEAN}: {reason}")
+        refuse(context, COMPLEMENT, generation, f"{REGMEAN}: {reason}")
         return
     name = f"{REGMEAN}-g{generation}"
     plan = GraftPlan(COMPLEMENT, name, expert, birth, tuple(chosen), REGMEAN, {})
@@ -242,7 +242,7 @@ async def _carry_out(context: RunContext, generation: int, plan: GraftPlan) -> N
     try:
         anchors = await done_in_own_thread(lambda: _merge(context, bank, plan, generation))
     except (MergeError, BankError) as error:
-        _refuse(context, plan.step, generation, str(error))
+        refuse(context, plan.step, generation, str(error))
         return
     with context.store.once(plan.step, generation) as due:
         if due:
@@ -258,7 +258,7 @@ async def _carry_out(context: RunContext, generation: int, plan: GraftPlan) -> N
 def _merge(context: RunContext, bank: Bank, plan: GraftPlan, generation: int) -> tuple[Anchor, ...]:
     """The merge, kept in the run folder under its content hash before anything refers to it."""
     folder = context.folder / FOLDER
-    _sweep(folder)
+    sweep(folder)
     if plan.method == REGMEAN:
         anchors = _by_regmean(context, bank, plan, generation)
     else:
@@ -269,7 +269,7 @@ def _merge(context: RunContext, bank: Bank, plan: GraftPlan, generation: int) ->
     if {each.content_hash for each in anchors} <= {each.content_hash for each in bank.anchors}:
         raise MergeError(f"graft {plan.name!r} is the same as an anchor that is there already")
     for anchor in anchors:
-        save_anchor(anchor, folder / _file(anchor))
+        save_anchor(anchor, folder / file_of(anchor))
     return anchors
 
 
@@ -304,7 +304,7 @@ def _settings(context: RunContext, plan: GraftPlan) -> RegMeanSettings:
     return RegMeanSettings.model_validate({**settings, **plan.parameters})
 
 
-def _sweep(folder: Path) -> None:
+def sweep(folder: Path) -> None:
     """Remove what a graft that was killed left half-written; nobody else writes to this run."""
     for left in folder.glob(".part-*"):
         shutil.rmtree(left)
@@ -312,7 +312,8 @@ def _sweep(folder: Path) -> None:
         left.unlink()
 
 
-def _file(anchor: Anchor) -> str:
+def file_of(anchor: Anchor) -> str:
+    """Name of the file in which an anchor is kept."""
     return f"{anchor.content_hash}.safetensors"
 
 
@@ -340,7 +341,7 @@ def _record(
         kept = Graft(
             anchor=anchor.name,
             content_hash=anchor.content_hash,
-            path=f"{FOLDER}/{_file(anchor)}",
+            path=f"{FOLDER}/{file_of(anchor)}",
             parents=parents,
             method=plan.method,
             parameters=plan.parameters,
@@ -350,8 +351,12 @@ def _record(
     context.store.put_expert(expert)
 
 
-def _refuse(context: RunContext, step: str, generation: int, reason: str) -> None:
+def refuse(
+    context: RunContext, step: str, generation: int, reason: str, lesson: bool = False
+) -> None:
+    """Record that what was due came to nothing, and why."""
     with context.store.once(step, generation) as due:
         if due:
-            context.store.add_event(GraftRefused(reason=reason))
-    context.progress(ProgressEvent("line", f"no merge in generation {generation}: {reason}"))
+            context.store.add_event(GraftRefused(reason=reason, lesson=lesson))
+    what = "lesson" if lesson else "merge"
+    context.progress(ProgressEvent("line", f"no {what} in generation {generation}: {reason}"))

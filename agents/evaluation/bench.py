@@ -141,7 +141,7 @@ class Bench:
 
     def _last_asked(self, family: Family) -> list[Item]:
         fresh = self.context.store.instances(family.id)
-        last = max((each.period for each in fresh if each.period != FINALS), default=None)
+        last = max((each.period for each in fresh if 0 <= each.period != FINALS), default=None)
         return items_of(family) if last is None else fresh_items(self.context, family, last)
 
     async def _sit(self, seat: Seat) -> None:

@@ -137,7 +137,8 @@ def contenders(context: ReadContext, names: Iterable[str]) -> list[Contender]:
 async def random_contenders(context: ReadContext, count: int) -> list[Contender]:
     """Random genomes over the run's bank, within the same bounds, without evolution.
 
-    All anchors that the run has grafted are theirs too. They separate search from selection: a
+    All merges that the run has grafted are theirs too, but no lessons: those have a baseline of
+    their own. They separate search from selection: a
     force chosen among them and the founders that nobody bred, in the same way and on the same
     instances, had the same luck of the draw.
 
@@ -188,20 +189,27 @@ def seed_lines(
     return lines
 
 
-def merge_lines(
-    company: Company, merge: str, experts: Sequence[str], sizes: Sequence[int]
+def once_lines(
+    row: str, company: Company, single: str, experts: Sequence[str], sizes: Sequence[int]
 ) -> list[Line]:
-    """What one has after a single merge, without evolution: the merge, then the seeds.
+    """What one has after a single merge or lesson, without evolution: its result, then the seeds.
 
     Each answers greedily once, the seed first that adds most to what is covered; beyond that, the
-    merge is sampled.
+    result is sampled.
+
+    Args:
+        row: name of the rows.
+        company: of whom they are.
+        single: the merge, or who was taught.
+        experts: the seeds.
+        sizes: the values of N.
     """
-    order = company.standing.order([merge, *experts], [merge])
+    order = company.standing.order([single, *experts], [single])
     lines = []
     for n in sizes:
         greedy = [Voice(name) for name in order[:n]]
-        sampled = [Voice(merge, company.temperature)] * (n - len(greedy))
-        lines.append(company.line("merge_once", [*greedy, *sampled]))
+        sampled = [Voice(single, company.temperature)] * (n - len(greedy))
+        lines.append(company.line(row, [*greedy, *sampled]))
     return lines
 
 

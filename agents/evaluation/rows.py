@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from agents.errors import AnsweringError
 from agents.evaluation.bench import Bench, TaskOutcome
 from agents.evaluation.chance import Guess
 from agents.evaluation.contenders import Line
@@ -69,6 +70,7 @@ class RunRows:
         guesses: task id -> the best constant answer to the tasks of its generator; empty where
             that is not known.
         distances: task id -> how far it lies from what the run has asked, where that is known.
+        learnt: tasks whose question, word for word, a lesson of the run was about.
     """
 
     run: str
@@ -78,6 +80,7 @@ class RunRows:
     left_out: Mapping[str, str] = field(default_factory=dict)
     guesses: Mapping[str, Guess] = field(default_factory=dict)
     distances: Mapping[str, Distance] = field(default_factory=dict)
+    learnt: frozenset[str] = frozenset()
 
     @property
     def guessed(self) -> Mapping[str, Guess]:
@@ -139,6 +142,19 @@ def _ballot(task: Task, said: Sequence[tuple[Voice, float, TaskOutcome]]) -> Bal
         assert outcome.answer is not None
         candidates.append(CandidateAnswer.of(voice, outcome.answer.reply, fitness))
     return Ballot(task.instructions, tuple(candidates), seed=int(text_hash(task.id), 16))
+
+
+def unlearnt(runs: Sequence[RunRows]) -> list[RunRows]:
+    """The runs without the tasks that a lesson of any of them was about: those test nothing.
+
+    Raises:
+        AnsweringError: nothing is left.
+    """
+    learnt = frozenset[str]().union(*(run.learnt for run in runs))
+    kept = {task for task in runs[0].clusters if task not in learnt}
+    if not kept:
+        raise AnsweringError("every task is, word for word, one that a run was taught: take others")
+    return [run.of_tasks(kept) for run in runs] if learnt else list(runs)
 
 
 def headline(runs: Sequence[RunRows]) -> list[RunRows]:

@@ -18,7 +18,7 @@ from agents.evaluation.contenders import (
     Line,
     big_model_line,
     contenders,
-    merge_lines,
+    once_lines,
     own_lines,
     random_contenders,
     seed_lines,
@@ -28,6 +28,8 @@ from agents.evaluation.rows import Row, RowKey, RunRows, measure
 from agents.evaluation.tasks import Task
 from agents.evaluation.transfer import Known
 from agents.judge.grader import Together
+from agents.lessons.once import ONCE, taught_once
+from agents.lessons.record import plain, questions_learnt
 from agents.progress import ProgressEvent
 from agents.task_force.collective import aids_of
 from agents.task_force.field import (
@@ -100,8 +102,16 @@ async def evaluate_run(
         rows[row.place] = row
     distances = Known.of(history_of(context.store)).distances(plan.tasks)
     clusters = {task.id: task.cluster for task in plan.tasks}
+    learnt = questions_learnt(context.store)
     return RunRows(
-        str(context.folder), context.config.seed, clusters, rows, left_out, guessed, distances
+        str(context.folder),
+        context.config.seed,
+        clusters,
+        rows,
+        left_out,
+        guessed,
+        distances,
+        frozenset(task.id for task in plan.tasks if plain(task.instructions) in learnt),
     )
 
 
@@ -138,7 +148,13 @@ async def _lines(bench: Bench, plan: Plan) -> tuple[list[Line], Company, dict[st
         left_out["merge_once"] = merge
     else:
         company = await _with_merge(bench, company, merge)
-        lines += merge_lines(company, merge.id, experts, sizes)
+        lines += once_lines("merge_once", company, merge.id, experts, sizes)
+    taught = await _taught(bench, company, seeds)
+    if isinstance(taught, str):
+        left_out["tutor_once"] = taught
+    else:
+        company = taught
+        lines += once_lines("tutor_once", company, ONCE, experts, sizes)
     unbred = {expert.id for expert in context.store.experts(0) if _needs_no_evolution(expert)}
     drawn, standing = await _randoms(bench, len(context.store.experts()) - len(unbred))
     among = [name for name in own if name in unbred] + [contender.name for contender in drawn]
@@ -165,6 +181,19 @@ async def _with_merge(bench: Bench, company: Company, merge: Expert) -> Company:
     if merge.id in company.by_name:
         return company
     [contender] = contenders(bench.context, [merge.id])
+    return company.joined([contender], await bench.standing(contender))
+
+
+async def _taught(bench: Bench, company: Company, seeds: Sequence[str]) -> Company | str:
+    """Together with the best seed after all that the run has taught; or why there is none."""
+    context = bench.context
+    best = context.store.expert(company.standing.order(seeds)[0])
+    context.progress(ProgressEvent("step", f"{best.id} is taught", 0, 0))
+    found = await taught_once(context, best)
+    if isinstance(found, str):
+        return found
+    genome_id, genome = found
+    contender = Contender(ONCE, genome_id, genome)
     return company.joined([contender], await bench.standing(contender))
 
 

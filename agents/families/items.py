@@ -93,9 +93,9 @@ def item_of(family: Family, instance: Instance) -> Item:
 def asked_before(store: RunStore, family: Family, period: int) -> list[Item]:
     """What was asked of a family before a period: the latest first, last what it was written with.
 
-    Nothing of the finals is among them.
+    Nothing of the finals is among them, and nothing that was learnt from.
     """
-    fresh = [each for each in store.instances(family.id) if each.period < period]
+    fresh = [each for each in store.instances(family.id) if 0 <= each.period < period]
     fresh.sort(key=lambda each: -each.period)
     return [item_of(family, each) for each in fresh] + items_of(family)
 

@@ -6,6 +6,8 @@
     grader      Grader: the program's score, and for rated families the rater's votes
     rater       Rater: blind votes of a language model by a rubric
     consult     scorers that ask a language model
+    instances   fresh instances of an adaptation period, the finals, or a lesson
+    passed      what an expert is right on, of all that it was asked before
     gibberish   experts that have lost their language
     votes       majority and agreement
 

@@ -1,4 +1,4 @@
-"""Fresh instances: what experts are asked in one adaptation period, and in the finals.
+"""Fresh instances: what experts are asked in a period, or in the finals, or learn from.
 
 They are drawn for all experts alike (common random numbers), from seeds that nothing else uses. A
 question that a scientist, its trial panel or an earlier period has seen is not asked again: experts
@@ -8,14 +8,25 @@ are ranked on what nobody could prepare for.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from agents.context import ReadContext, RunContext
 from agents.errors import FamilyFault
 from agents.families.items import Item, item_of, items_of
 from agents.families.lifecycle import move
+from agents.sandbox import Description
 from memory.randomness import SEED_RANGE, derive_seed
-from memory.records import FINALS, Family, Instance
+from memory.records import FINALS, Family, Instance, is_learning
 from memory.spans import span
+
+
+class Drawing(Protocol):
+    """The part of the sandbox that draws."""
+
+    async def draw(self, code: str, seeds: Sequence[int], level: int) -> Description:
+        """Two instances of each seed."""
+        ...
+
 
 ATTEMPTS = 3
 """So many times more seeds are tried for a family that repeats its questions."""
@@ -36,12 +47,13 @@ async def draw_instances(
     Args:
         context: of the run.
         families: of the pool.
-        period: number of the adaptation period, or `FINALS`.
+        period: number of the adaptation period, `FINALS`, or one of learning.
         count: instances of each family.
 
     Returns:
         The families that can ask. A program that fails is condemned, and one that has no new
-        question left is exhausted: both are retired, but the latter not by the finals.
+        question left is exhausted: both are retired, but the latter not by the finals. Learning
+        retires nobody, and takes no question of a family that has too few.
 
     Raises:
         SandboxError: the sandbox failed.
@@ -52,9 +64,13 @@ async def draw_instances(
 
     async def one(family: Family) -> None:
         try:
-            instances = await _drawn(context, family, period, count)
+            instances = await new_instances(context, context.sandbox, family, period, count)
         except FamilyFault as fault:
-            move(context.store, family, "condemned", detail=str(fault))
+            if not is_learning(period):
+                move(context.store, family, "condemned", detail=str(fault))
+            lost.add(family.id)
+            return
+        if is_learning(period) and len(instances) < count:
             lost.add(family.id)
             return
         if not instances:
@@ -71,9 +87,16 @@ async def draw_instances(
     return [family for family in families if family.id not in lost]
 
 
-async def _drawn(context: RunContext, family: Family, period: int, count: int) -> list[Instance]:
-    """Instances that ask something new, as far as there are any."""
-    known = _questions(context, family)
+async def new_instances(
+    context: ReadContext, sandbox: Drawing, family: Family, period: int, count: int
+) -> list[Instance]:
+    """Instances of a family that ask something new, as far as there are any; none is recorded.
+
+    Raises:
+        FamilyFault: the program fails.
+        SandboxError: the sandbox failed.
+    """
+    known = _questions(context, family, period)
     found: list[Instance] = []
     for attempt in range(1 + ATTEMPTS):
         if len(found) == count:
@@ -81,7 +104,7 @@ async def _drawn(context: RunContext, family: Family, period: int, count: int) -
         purpose = f"instances/{family.id}/{period}"
         first = derive_seed(context.config.seed, 0, purpose, attempt) % SEED_RANGE
         seeds = range(first, first + (count + 1) // 2)
-        seen = await context.sandbox.draw(family.code, seeds, family.level)
+        seen = await sandbox.draw(family.code, seeds, family.level)
         for name, text in seen.instructions.items():
             if text not in known and len(found) < count:
                 known.add(text)
@@ -99,13 +122,18 @@ async def _drawn(context: RunContext, family: Family, period: int, count: int) -
     return found
 
 
-def _questions(context: RunContext, family: Family) -> set[str]:
-    """All questions that families of this program have asked, and the rounds of their drafts."""
+def _questions(context: ReadContext, family: Family, period: int) -> set[str]:
+    """All questions that families of this program have asked, and the rounds of their drafts.
+
+    What is learnt may be no question of any family, and no family may ask what was learnt.
+    """
     store, found = context.store, set[str]()
     for each in store.families():
-        if each.code_hash == family.code_hash:
+        alike = each.code_hash == family.code_hash or is_learning(period)
+        asked = (i for i in store.instances(each.id) if alike or is_learning(i.period))
+        found |= {instance.instructions for instance in asked}
+        if alike:
             found |= set(each.instructions.values())
-            found |= {instance.instructions for instance in store.instances(each.id)}
             for draft in store.drafts_of(each.id):
                 found |= {answer.question for answer in draft.answers}
                 found |= set(draft.gates.instructions.values()) if draft.gates else set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from agents.sandbox.base import Sandbox, Score, Submission
+from agents.sandbox.base import Description, Sandbox, Score, Submission
 
 
 class OnDemandSandbox:
@@ -38,6 +38,15 @@ class OnDemandSandbox:
             SandboxError: as `score`.
         """
         return await (await self._opened()).score_together(code, submissions)
+
+    async def draw(self, code: str, seeds: Sequence[int], level: int) -> Description:
+        """Draw instances of a family; see `Sandbox.draw`.
+
+        Raises:
+            FamilyFault: the family's code is at fault.
+            SandboxError: as `score`.
+        """
+        return await (await self._opened()).draw(code, seeds, level)
 
     async def _opened(self) -> Sandbox:
         async with self._opening:

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from evolution.bank.bank import Bank
     from evolution.bank.mergeability import Pairs
     from evolution.engines.compute import Compute
+    from evolution.planning.lessons import Lessons
     from evolution.planning.merging import Merging
     from evolution.planning.plan import MemoryPlan
 
@@ -196,10 +197,12 @@ def _computed(compute: Compute) -> Finding:
 
 
 def _plans(config: RunConfig, engine: EngineSettings, compute: Compute) -> list[Finding]:
-    """Memory of a run and time of its merges, from headers, before the seeds are loaded."""
+    """Memory of a run and time of merges and lessons, from headers, before seeds are loaded."""
     import torch
 
     from agents.archive.grafting import occasions
+    from evolution.engines.compute import device_of
+    from evolution.planning.lessons import plan_lessons
     from evolution.planning.merging import plan_merging
     from evolution.planning.plan import Machine, plan_memory
     from evolution.planning.sizes import measure_sizes
@@ -208,9 +211,10 @@ def _plans(config: RunConfig, engine: EngineSettings, compute: Compute) -> list[
         sizes = measure_sizes(config.models, config.spectral, cache_folder())
         machine = Machine.here(engine)
         item: int = getattr(torch, compute.dtype).itemsize
-        merging = plan_merging(
-            config.models, config.spectral, cache_folder(), occasions(config), item
-        )
+        often = occasions(config)
+        merging = plan_merging(config.models, config.spectral, cache_folder(), often, item)
+        device = device_of(engine.device).type
+        lessons = plan_lessons(config.models, cache_folder(), often, device, item)
     except AcdcError as error:
         return [Finding("memory", "failed", str(error))]
     plan = plan_memory(
@@ -220,11 +224,12 @@ def _plans(config: RunConfig, engine: EngineSettings, compute: Compute) -> list[
         tokens=_PROMPT_TOKENS + config.judge.max_tokens,
         sandbox=config.sandbox.guests * config.sandbox.memory_mb * 2**20,
         merging=merging,
+        lessons=lessons,
     )
     state: State = "ok" if plan.verdict == "fits" else "warning"
     parts = ", ".join(f"{need.what} {_mib(need.bytes)}" for need in plan.needs)
     memory = Finding("memory", state, f"{plan.verdict}: {parts}; {plan.advice}", _figures(plan))
-    return [memory, *_merges(merging, compute)]
+    return [memory, *_merges(merging, compute), *_lessons(lessons, compute)]
 
 
 def _merges(merging: Merging | None, compute: Compute) -> list[Finding]:
@@ -244,8 +249,25 @@ def _merges(merging: Merging | None, compute: Compute) -> list[Finding]:
     return [Finding("merges", "hint", detail + advice, figures)]
 
 
+def _lessons(lessons: Lessons | None, compute: Compute) -> list[Finding]:
+    """How many lessons there will be, where, and how long one takes at the measured speed."""
+    if lessons is None:
+        return []
+    seconds = lessons.plan.seconds(compute.gflops[compute.dtype])
+    size = _mib(lessons.plan.memory)
+    detail = (
+        f"up to {lessons.lessons}, each {lessons.steps} steps on this {lessons.device.upper()} in "
+        f"about {max(1, round(seconds))} s and {size}"
+    )
+    figures: dict[str, Json] = {**asdict(lessons), "seconds": round(seconds, 2)}
+    if seconds < _LONG_S:
+        return [Finding("lessons", "ok", detail, figures)]
+    advice = "; lower breeding.tutor.steps or batch, or teach less often (breeding.tutor.every)"
+    return [Finding("lessons", "hint", detail + advice, figures)]
+
+
 _LONG_S = 300.0
-"""A merge that takes longer than this is worth a hint."""
+"""A merge or a lesson that takes longer than this is worth a hint."""
 
 _PROMPT_TOKENS = 512
 """Of a long question with its opening."""

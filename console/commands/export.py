@@ -1,8 +1,13 @@
-"""`acdc export`: an expert of a run as a Hugging Face folder, with recipe, lineage and skills."""
+"""`acdc export`: an expert of a run as a Hugging Face folder, with recipe, lineage and skills.
+
+With `--distil` it is one that learns what the task force of the run chooses.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,13 +16,30 @@ from rich.console import Console
 from rich.text import Text
 
 from agents.config import RunConfig
-from console.commands.frame import AsJson, Debug, RunDir, app, finish, opened, out, print_json
+from agents.progress import Progress, ProgressEvent
+from console import calling
+from console.commands.frame import (
+    METHOD,
+    AsJson,
+    Debug,
+    RunDir,
+    app,
+    errors,
+    finish,
+    opened,
+    out,
+    print_json,
+    run_async,
+)
+from console.display import Display
+from console.errors import UsageError
 from console.run.config import cache_folder
 from console.run.folder import RunFolder
 from evolution.bank.settings import ModelSettings
 from evolution.genome.genome import Genome
 from memory.records import Expert
 from memory.store import RunStore
+from memory.threads import done_in_own_thread
 
 if TYPE_CHECKING:
     from evolution.bank.bank import Bank
@@ -27,10 +49,27 @@ if TYPE_CHECKING:
 @app.command("export")
 def export_command(
     folder: RunDir,
-    expert: Annotated[
-        str, typer.Argument(metavar="EXPERT", help="Id of the expert, as `acdc status` shows it.")
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[EXPERT] OUT",
+            help="Id of the expert, as `acdc status` shows it (none with --distil), and an empty "
+            "or new folder.",
+        ),
     ],
-    out_folder: Annotated[Path, typer.Argument(metavar="OUT", help="An empty or new folder.")],
+    distil: Annotated[
+        bool,
+        typer.Option(
+            "--distil",
+            help="Write one expert that has learnt what the task force chooses.",
+        ),
+    ] = False,
+    n: Annotated[int, typer.Option("-n", min=1, help="Size of that task force.")] = 3,
+    select: Annotated[str, typer.Option(metavar="METHOD", help="How it chooses.")] = METHOD,
+    instances: Annotated[
+        int, typer.Option(min=1, help="Fresh questions to it, of each family that draws.")
+    ] = 8,
+    steps: Annotated[int, typer.Option(min=1, help="Gradient steps of the lesson.")] = 60,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite a model that is in OUT.")
     ] = False,
@@ -44,7 +83,16 @@ def export_command(
 
     def action() -> None:
         place = opened(folder)
-        written = export(place, expert, out_folder, force, shard_gb)
+        *expert, target = words
+        if len(expert) != (not distil):
+            wanted = "DIR OUT --distil" if distil else "DIR EXPERT OUT"
+            raise UsageError(f"the words do not fit: {calling.command()} export {wanted}")
+        if distil:
+            plan = Distilling(n, select, instances, steps)
+            with Display(errors) as display:
+                written = run_async(distilled(place, Path(target), plan, force, shard_gb, display))
+        else:
+            written = export(place, expert[0], Path(target), force, shard_gb)
         if as_json:
             print_json(exported_json(written))
         else:
@@ -75,6 +123,73 @@ def export(folder: RunFolder, expert_id: str, out: Path, force: bool, shard_gb: 
     return export_expert(
         bank, genome, about, sources, out, force=force, shard_bytes=int(shard_gb * 1e9)
     )
+
+
+@dataclass(frozen=True)
+class Distilling:
+    """How a task force is distilled.
+
+    Attributes:
+        size: N of the force.
+        method: how it chooses one of N answers.
+        instances: fresh ones of each family.
+        steps: of the lesson.
+    """
+
+    size: int = 3
+    method: str = METHOD
+    instances: int = 8
+    steps: int = 60
+
+
+async def distilled(
+    folder: RunFolder,
+    out: Path,
+    plan: Distilling,
+    force: bool,
+    shard_gb: float,
+    progress: Progress,
+) -> Exported:
+    """Write one expert that has learnt what the task force of a run chooses.
+
+    Raises:
+        AcdcError: as `export`; the run has no graded experts, nothing to ask, or no isolation for
+            the code of its families; the force is right nowhere, or cannot be taught.
+    """
+    from agents.lessons.distil import distil
+    from agents.task_force.collective import Collective
+    from console.run.reading import open_reading, open_scoring
+    from evolution.exporting import About, check_place, export_expert
+
+    check_place(out, force)
+    async with AsyncExitStack() as stack:
+        context = await stack.enter_async_context(open_reading(folder, folder.config(), progress))
+        sandbox = await stack.enter_async_context(open_scoring(context))
+        collective = Collective.open(context, plan.size, plan.method)
+        found = await distil(collective, sandbox, plan.instances, plan.steps)
+        bank = await context.population.bank()
+        lineage = _lineage(context.store, found.expert)
+        about = About(found.expert, folder.path.name, lineage)
+        sources = _sources(context.config.models)
+        progress(
+            ProgressEvent(
+                "line",
+                f"of {found.asked} fresh questions the force solves {found.right}; "
+                f"{collective.members[0].expert.id} learnt them, loss {found.losses[0]:.2f} to "
+                f"{found.losses[1]:.2f}",
+            )
+        )
+        return await done_in_own_thread(
+            lambda: export_expert(
+                bank,
+                found.genome,
+                about,
+                sources,
+                out,
+                force=force,
+                shard_bytes=int(shard_gb * 1e9),
+            )
+        )
 
 
 def exported_json(exported: Exported) -> dict[str, Any]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FEW_GENERATORS = 10
 """Below this a bootstrap over generators is known to give intervals that are too narrow."""
-BASELINES = ("greedy_force", "control", "experts", "merge_once", "random_genomes")
+BASELINES = ("greedy_force", "control", "experts", "merge_once", "tutor_once", "random_genomes")
 MEASURED = (
     "name",
     "n",
@@ -30,10 +30,16 @@ MEASURED = (
 def report(runs: Sequence[RunRows], max_tokens: int | None) -> dict[str, Any]:
     """The JSON that programs rely on: rows over all runs, each run by itself, and differences.
 
-    Generators whose constant answer passes most of their tasks stand apart, under `guessed`.
-    """
-    from agents.evaluation.rows import by_distance, headline
+    Generators whose constant answer passes most of their tasks stand apart, under `guessed`; tasks
+    that a run was taught are left out.
 
+    Raises:
+        AnsweringError: no other tasks are there.
+    """
+    from agents.evaluation.rows import by_distance, headline, unlearnt
+
+    learnt = sorted({task for run in runs for task in run.learnt})
+    runs = unlearnt(runs)
     shared = [place for place in runs[0].rows if all(place in run.rows for run in runs)]
     told = headline(runs)
     return {
@@ -51,6 +57,7 @@ def report(runs: Sequence[RunRows], max_tokens: int | None) -> dict[str, Any]:
             for run in told
         ],
         "guessed": _guessed(runs, shared),
+        "learnt": list[Any](learnt),
         "distances": [
             {
                 "distance": distance,
@@ -142,7 +149,7 @@ def compare(runs: Sequence[RunRows], places: Sequence[RowKey]) -> list[Differenc
     pairs: list[tuple[Column, Column]] = []
     measures = _measures(runs)
     best, seed = ("best_expert", 1), ("best_seed", 1)
-    for single in (seed, ("merge_once", 1)):
+    for single in (seed, ("merge_once", 1), ("tutor_once", 1)):
         if best in places and single in places:
             pairs += [((best, what), (single, what)) for what in measures]
     big = ("big_model", 1)
@@ -222,6 +229,10 @@ def show(found: dict[str, Any], console: Console) -> None:
         for name, reason in run["left_out"].items():
             said = f"{run['run']} has no row {name}: {reason}"
             console.print(said, style="yellow", markup=False, highlight=False)
+    if found["learnt"]:
+        named = ", ".join(found["learnt"])
+        said = f"left out, since a lesson asked the same: {named}"
+        console.print(said, style="yellow", markup=False, highlight=False)
     caution(found["generators"], console)
     ungraded = sum(row["ungraded"] for row in found["rows"])
     if ungraded:

@@ -14,6 +14,7 @@ from agents.archive.success import successes
 from agents.chat.endpoints import OFFLINE
 from agents.families.lifecycle import condemned
 from agents.judge.votes import agreement
+from agents.lessons.record import lessons_about, lessons_of
 from agents.task_force.field import field_of, resampled_seeds, standing_of
 from console.commands.frame import AsJson, Debug, RunDir, app, finish, out, print_json
 from console.run.folder import RunFolder
@@ -57,6 +58,7 @@ def collect(folder: RunFolder) -> dict[str, Any]:
             "merges": _merges(store),
             "operators": {name: each._asdict() for name, each in successes(store).items()},
             "emitters": _emitters(store),
+            "lessons": _lessons(store),
             "ratings": _ratings(store),
             "calls": store.call_totals(),
             "offline": _offline(manifest["config"]["endpoints"], store.call_totals()),
@@ -202,8 +204,21 @@ def _on_what(store: RunStore, experts: Iterable[Expert]) -> Standing:
 def _merges(store: RunStore) -> dict[str, Any]:
     """How many merges there were by each operator, and why others were not made."""
     made = Counter(expert.operator for expert in store.experts() if expert.is_merge)
+    return {"made": dict(made), "refused": _refused(store, lesson=False)}
+
+
+def _lessons(store: RunStore) -> dict[str, Any]:
+    """How many lessons there were, how many about each family, and why others were not given."""
+    return {
+        "given": len(lessons_of(store)),
+        "families": dict(lessons_about(store)),
+        "refused": _refused(store, lesson=True),
+    }
+
+
+def _refused(store: RunStore, *, lesson: bool) -> list[str]:
     refused = [GraftRefused.model_validate(e.payload) for e in store.events(GraftRefused.kind)]
-    return {"made": dict(made), "refused": [each.reason for each in refused]}
+    return [each.reason for each in refused if each.lesson == lesson]
 
 
 def _emitters(store: RunStore) -> list[dict[str, Any]]:
@@ -303,6 +318,7 @@ def _pool_text(status: dict[str, Any]) -> Text:
     lines += _alone_lines(status["alone"], coverage_["on"])
     lines += _merge_lines(status["merges"])
     lines += _operator_lines(status["operators"], status["emitters"])
+    lines += _lesson_lines(status["lessons"])
     if status["ratings"]["answers"]:
         ratings = status["ratings"]
         lines.append(
@@ -367,4 +383,15 @@ def _operator_lines(operators: dict[str, Any], emitters: list[dict[str, Any]]) -
         if each["best"] is not None:
             line += f", best gain {each['best']:.2f} of what was lacked"
         lines.append(line if each["ended"] is None else f"{line}; over: {each['ended']}")
+    return lines
+
+
+def _lesson_lines(lessons: dict[str, Any]) -> list[str]:
+    """Lessons that were given, and why the last one was not that came to nothing."""
+    lines = []
+    if lessons["given"]:
+        lines.append(f"lessons: {lessons['given']}, about {', '.join(lessons['families'])}")
+    if lessons["refused"]:
+        reason = lessons["refused"][-1]
+        lines.append(f"lessons not given: {len(lessons['refused'])}; the last: {reason}")
     return lines

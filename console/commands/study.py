@@ -61,6 +61,7 @@ async def conduct(study: StudySettings, progress: Progress) -> dict[str, Any]:
     """
     from agents.evaluation.run import Plan
     from agents.evaluation.tasks import read_tasks
+    from console.commands.study_file import FULL
     from console.run.coevolution import coevolve
 
     tasks = read_tasks(study.tasks, study.folder / "drawn")
@@ -74,9 +75,19 @@ async def conduct(study: StudySettings, progress: Progress) -> dict[str, Any]:
         config = folder.begin_as(study.config(variant, seed))
         await coevolve(folder, config, progress, study.folder / "answers")
         measured[variant] += await evaluate([folder], plan, progress, study.folder / "evaluation")
-    found = report(study, measured, tasks)
+    kept = untaught(measured)
+    asked = kept[FULL][0].clusters
+    found = report(study, kept, [task for task in tasks if task.id in asked])
     replace_file(study.folder / "study.json", json.dumps(found, indent=2) + "\n")
     return found
+
+
+def untaught(measured: Measured) -> Measured:
+    """All runs without the tasks that a lesson of any of them was about."""
+    from agents.evaluation.rows import unlearnt
+
+    runs = iter(unlearnt([run for of in measured.values() for run in of]))
+    return {variant: [next(runs) for _ in of] for variant, of in measured.items()}
 
 
 def report(study: StudySettings, measured: Measured, tasks: Sequence[Task]) -> dict[str, Any]:

@@ -43,6 +43,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no_novelty_filter": {"novelty.duplicate_similarity": 1.0, "novelty.similar_similarity": 1.0},
     "no_gibberish_filter": {"selection.gibberish_filter": False},
     "no_critic": {"scientist.critic": False},
+    "no_tutor": {"breeding.tutor.steps": 0},
     "uniform_mating": {"selection.mating": "uniform"},
     "linear_only": {"breeding.crossovers": {"slerp": 0, "linear": 1, "task_arithmetic": 0}},
     "unweighted_distance": {"selection.distance": "unweighted"},
@@ -58,7 +59,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
     **_each_operator(),
 }
 """Departures that need no definition. All have the budget of the full run: as many experts, judged
-on a pool of the same capacity; `static_pool` keeps the founding pool, so no task coevolves."""
+on a pool of the same capacity; `static_pool` keeps the founding pool, so no task coevolves, and
+`no_tutor` has as many experts fewer as the full run gives lessons (none on a CPU, unless it sets
+`breeding.tutor.steps`)."""
 
 
 class StudySettings(BaseModel):

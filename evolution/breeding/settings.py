@@ -11,6 +11,7 @@ from evolution.bank.merge_methods import check_method
 from evolution.errors import MergeError, OperatorError
 from evolution.merging.settings import REGMEAN, RegMeanSettings
 from evolution.registry import check_operator
+from evolution.tutoring.settings import TutorSettings
 from memory.messages import did_you_mean, first_problem
 from memory.records import Json
 from memory.settings import Settings
@@ -108,6 +109,7 @@ class BreedingSettings(Settings):
     )
     regmean: RegMeanSettings = RegMeanSettings()
     graft: GraftSettings = GraftSettings()
+    tutor: TutorSettings = TutorSettings()
     noise_bound: float = Field(
         default=0.04,
         ge=0.0,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import takewhile
 from typing import Any
 
 import torch
@@ -64,13 +64,20 @@ class Reading:
     calls: list[list[_Call]] = field(default_factory=list)
 
 
-def packs(texts: Sequence[Sequence[int]], most: int = PACK) -> list[Pack]:
+def opening_of(texts: Sequence[Sequence[int]], most: int | None = None) -> int:
+    """How many tokens all texts begin with, up to so many."""
+    alike = itertools.takewhile(lambda tokens: len(set(tokens)) == 1, zip(*texts, strict=False))
+    return sum(1 for _ in itertools.islice(alike, most))
+
+
+def packs(
+    texts: Sequence[Sequence[int]], most: int = PACK, opening: int | None = None
+) -> list[Pack]:
     """Texts, as token ids, in packs of up to so many tokens; a longer text is one by itself.
 
-    What all of them begin with is read once in each pack.
+    What all of them begin with is read once in each pack: all of that, or so many tokens.
     """
-    shared = takewhile(lambda tokens: len(set(tokens)) == 1, zip(*texts, strict=False))
-    opening = sum(1 for _ in shared)
+    opening = opening_of(texts) if opening is None else opening
     groups: list[list[Sequence[int]]] = []
     room = 0
     for text in texts:

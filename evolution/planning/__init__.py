@@ -3,6 +3,7 @@
 plan       plan_memory, MemoryPlan, Machine
 sizes      measure_sizes, longest_sequence, Sizes
 merging    plan_merge, plan_merging: memory and arithmetic of merges
+lessons    plan_lesson, plan_lessons: memory and arithmetic of lessons
 headroom   free_memory: what the machine, or the container, has left
-placement  load_placed_bank, merging_device
+placement  load_placed_bank, merging_device, lesson_device
 """

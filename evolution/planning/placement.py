@@ -12,12 +12,15 @@ from evolution.bank.settings import ModelSettings, SpectralSettings
 from evolution.bank.task_vectors import Dense
 from evolution.engines.compute import choose_compute, device_of
 from evolution.engines.settings import EngineSettings
+from evolution.errors import TutorError
 from evolution.materialise.streaming import page_lock
 from evolution.merging.regmean import Member
+from evolution.planning.lessons import plan_lesson, plan_lessons
 from evolution.planning.merging import Occasions, plan_merge, plan_merging
 from evolution.planning.plan import MERGE_SPARE, Machine, plan_memory
 from evolution.planning.sizes import measure_sizes
 from evolution.stages import Stages, no_stages
+from evolution.tutoring.settings import TutorSettings
 
 _TOKENS = 2048
 """Of a long conversation."""
@@ -39,7 +42,7 @@ def load_placed_bank(
         engine: where experts answer.
         cache_dir: of bases and checkpoints.
         stages: called with what is being loaded.
-        occasions: of merges, for whose anchors room is left.
+        occasions: of merges and lessons, for whose anchors room is left.
 
     Raises:
         BankError: a checkpoint is missing, damaged, or of another architecture or vocabulary.
@@ -50,7 +53,8 @@ def load_placed_bank(
         return load_bank(models, spectral, cache_dir, stages=stages)
     sizes = measure_sizes(models, spectral, cache_dir)
     merging = plan_merging(models, spectral, cache_dir, occasions) if occasions else None
-    plan = plan_memory(sizes, engine, machine, tokens=_TOKENS, merging=merging)
+    lessons = plan_lessons(models, cache_dir, occasions, "cuda", sizes.item) if occasions else None
+    plan = plan_memory(sizes, engine, machine, tokens=_TOKENS, merging=merging, lessons=lessons)
     if plan.bank == "device":
         device = "cuda" if engine.device == "auto" else engine.device
         return load_bank(models, spectral, cache_dir, device, stages)
@@ -82,13 +86,40 @@ def merging_device(bank: Bank, engine: EngineSettings, members: Sequence[Member]
     return torch.device("cpu")
 
 
-def reading_format(bank: Bank, engine: EngineSettings, device: torch.device) -> torch.dtype:
-    """The number format in which experts read their texts for a merge: that of their answers.
+def lesson_device(
+    bank: Bank, engine: EngineSettings, settings: TutorSettings, tokens: int
+) -> torch.device:
+    """Where an expert is taught: on the engine's GPU, if a lesson has room there beside the engine.
 
     Args:
         bank: of the experts.
         engine: where they answer.
-        device: where they are merged; beside a GPU, a CPU is taken for one without bf16.
+        settings: of the lesson.
+        tokens: of its longest example.
+
+    Raises:
+        EngineError: the configured device does not exist.
+        TutorError: there is a GPU without room, and nobody has asked for lessons, which take long
+            on a CPU.
+    """
+    device = device_of(engine.device)
+    if device.type != "cuda":
+        return device
+    plan = plan_lesson(bank.layout, settings, 1, tokens, bank.dtype.itemsize)
+    if plan.memory < MERGE_SPARE * torch.cuda.mem_get_info(device)[0]:
+        return device
+    if settings.steps is None:
+        raise TutorError(f"{device} has no room for a lesson: set breeding.tutor.steps, or 0")
+    return torch.device("cpu")
+
+
+def reading_format(bank: Bank, engine: EngineSettings, device: torch.device) -> torch.dtype:
+    """The number format in which experts read texts to be merged or taught: that of their answers.
+
+    Args:
+        bank: of the experts.
+        engine: where they answer.
+        device: where that is done; beside a GPU, a CPU is taken for one without bf16.
     """
     if device.type == "cpu" and device_of(engine.device).type != "cpu":
         return torch.float32

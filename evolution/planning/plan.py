@@ -13,6 +13,7 @@ import torch
 
 from evolution.engines.settings import VLLM_CONTEXT, EngineSettings
 from evolution.planning.headroom import free_memory
+from evolution.planning.lessons import Lessons
 from evolution.planning.merging import Merging
 from evolution.planning.sizes import Sizes
 
@@ -24,7 +25,7 @@ _SPARE = 0.9
 """Share of what is free that may be planned with; the rest is for what is not counted."""
 
 MERGE_SPARE = 0.8
-"""Share of what is free on a GPU that a merge may take."""
+"""Share of what is free on a GPU that a merge or a lesson may take."""
 
 _FLOAT32 = 4
 
@@ -99,6 +100,7 @@ def plan_memory(
     tokens: int,
     sandbox: int = 0,
     merging: Merging | None = None,
+    lessons: Lessons | None = None,
 ) -> MemoryPlan:
     """Lay out a run.
 
@@ -110,6 +112,7 @@ def plan_memory(
         tokens: of the longest conversation, prompt and answer.
         sandbox: bytes that the sandbox may take, all of its processes together.
         merging: what merges take, and what they add to the bank; None if there are none.
+        lessons: likewise.
     """
     working: MemoryPlace = "memory" if machine.gpu_memory is None else "GPU memory"
     sizes = _computed(sizes, engine)
@@ -120,7 +123,7 @@ def plan_memory(
         *lay_out(sizes, engine, tokens, working),
     )
     bank: BankPlace = "host"
-    anchors = merging.anchors if merging else 0
+    anchors = (merging.anchors if merging else 0) + (lessons.anchors if lessons else 0)
     if machine.gpu_memory is not None:
         taken = sum(need.bytes for need in of_engine) + sizes.bank + anchors
         beyond: BankPlace = "host" if with_vllm else "pinned"
@@ -134,29 +137,36 @@ def plan_memory(
         *(MemoryNeed(what, place, sizes.bank) for what, place in banks),
         *of_engine,
     )
-    if merging:
-        needs += _of_merges(merging, [place for _, place in banks], needs, machine, with_vllm)
+    # One merge or lesson at a time, but planned as if what one takes were not given back.
+    for what, size in _tasks(merging, lessons):
+        needs += (MemoryNeed(what, _place(size, needs, machine, with_vllm), size),)
+    for what, size in (
+        ("anchors of merges, at most", merging.anchors if merging else 0),
+        ("anchors of lessons, at most", lessons.anchors if lessons else 0),
+    ):
+        needs += tuple(MemoryNeed(what, place, size) for _, place in banks if size)
     if sandbox:
         needs += (MemoryNeed("sandbox, at most", "memory", sandbox),)
     return _judged(needs, machine, bank)
 
 
-def _of_merges(
-    merging: Merging,
-    banks: Sequence[MemoryPlace],
-    others: Sequence[MemoryNeed],
-    machine: Machine,
-    with_vllm: bool,
-) -> tuple[MemoryNeed, ...]:
-    """One merge at a time, on the GPU if it has room there; and the anchors, in each bank."""
-    place: MemoryPlace = "memory"
-    if machine.gpu_memory is not None and not with_vllm:
-        taken = sum(need.bytes for need in others if need.place == "GPU memory")
-        if merging.memory < MERGE_SPARE * (machine.gpu_memory - taken):
-            place = "GPU memory"
-    one = MemoryNeed(f"a merge ({merging.members} experts)", place, merging.memory)
-    needs = (one, *(MemoryNeed("anchors of merges, at most", at, merging.anchors) for at in banks))
-    return tuple(need for need in needs if need.bytes)
+def _tasks(merging: Merging | None, lessons: Lessons | None) -> list[tuple[str, int]]:
+    """What computes beside the engine now and then, and its bytes."""
+    found = [
+        (f"a merge ({merging.members} experts)", merging.memory) if merging else ("", 0),
+        (f"a lesson ({lessons.steps} steps)", lessons.plan.memory) if lessons else ("", 0),
+    ]
+    return [(what, size) for what, size in found if size]
+
+
+def _place(
+    size: int, others: Sequence[MemoryNeed], machine: Machine, with_vllm: bool
+) -> MemoryPlace:
+    """On the GPU if there is room, beside everything else that is there."""
+    if machine.gpu_memory is None or with_vllm:
+        return "memory"
+    taken = sum(need.bytes for need in others if need.place == "GPU memory")
+    return "GPU memory" if size < MERGE_SPARE * (machine.gpu_memory - taken) else "memory"
 
 
 def _computed(sizes: Sizes, engine: EngineSettings) -> Sizes:
@@ -241,6 +251,7 @@ _REMEDIES = (
     ("keys and values", "lower engine.rows, or judge.max_tokens"),
     ("activations", "lower engine.rows, engine.prefill_tokens or engine.context"),
     ("a merge", "lower breeding.regmean.members or texts, or set founding and adapting to false"),
+    ("a lesson", "lower breeding.tutor.batch or rank, or set breeding.tutor.steps to 0"),
     ("anchors", "lower breeding.regmean.anchors: the others are read from their files"),
     ("sandbox", "lower sandbox.guests or sandbox.memory_mb"),
 )
