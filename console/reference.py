@@ -13,8 +13,9 @@ import typer
 from pydantic import BaseModel
 from typer.cli import get_docs_for_click
 
+import console.app  # noqa: F401  (makes the commands known)
 from agents.config import RunConfig
-from console.app import app
+from console.commands.frame import app
 from console.commands.init import toml_value
 from console.run.config import as_tree
 
@@ -26,9 +27,9 @@ def configuration_page() -> str:
     lines = [
         "# Configuration",
         "",
-        "Every setting of a run, as `acdc init FILE` writes them too. A value comes from, in this order,",
-        "`--set a.b=value`, the environment (`ACDC_A__B`), the file (`--config FILE`, TOML),",
-        "and the default. This page is written by `python -m console.reference`.",
+        "Every setting of a run, as `acdc init FILE` writes them too. A value comes from, in this",
+        "order: `--set a.b=value`, the environment (`ACDC_A__B`), the file (`--config FILE`), the",
+        "default. This page is written by `python -m console.reference`.",
     ]
     lines += _section(RunConfig, as_tree(RunConfig()), "")
     return "\n".join(lines) + "\n"
@@ -54,7 +55,7 @@ def _section(model: type[BaseModel], defaults: dict[str, Any], path: str) -> Ite
 def commands_page() -> str:
     """Every command with its arguments and options, in the order of the help, as typer has it."""
     group = typer.main.get_command(app)
-    context = group.make_context("acdc", ["help"], resilient_parsing=True)
+    context: Any = group.make_context("acdc", ["help"], resilient_parsing=True)
     return get_docs_for_click(obj=group, ctx=context, name="acdc", title="Commands").strip() + "\n"
 
 

@@ -135,8 +135,8 @@ class Expert(Record):
         generation: 0 for founders.
         birth: index within the generation, the tie-breaker of age.
         operator: `base`, `seed`, `merge` (of seeds, before the run), `graft` (of experts, during
-            it), `tutor` (taught), `cma` (of an emitter), or crossover and mutations joined by `+`, as in
-            `linear+spectral`.
+            it), `tutor` (taught), `cma` (of an emitter), or crossover and mutations joined by
+            `+`, as in `linear+spectral`.
         parameters: what the operators drew (weights, strength, ...).
         rng_seed: the seed of the stream that bred it; None for the base and the seeds.
     """
