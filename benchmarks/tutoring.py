@@ -1,7 +1,7 @@
 """What a lesson takes and what it gives: families that no seed expert solves are taught.
 
-    python -m benchmarks.tutoring [--families 3] [--level 1] [--steps 20] [--instances 24]
-        [--test 24] [--seed 0] [--json]
+    python -m benchmarks.tutoring [--families 3] [--level 1] [--steps 20] [--instances N]
+        [--learning-rate RATE] [--test 24] [--seed 0] [--json]
 
 The offline scientist's catalogue is gone through in an order drawn from `--seed`, as plain families
 at one level, until so many are found of which every seed expert, the base too, passes at most one
@@ -101,6 +101,7 @@ def main() -> int:
     parser.add_argument("--level", type=int, default=1)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--instances", type=int, default=TutorSettings().instances)
+    parser.add_argument("--learning-rate", type=float, default=TutorSettings().learning_rate)
     parser.add_argument("--test", type=int, default=24, help="fresh instances of each family")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--config", type=Path, default=None)
@@ -138,6 +139,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "steps": options.steps,
         "instances": options.instances,
+        "learning_rate": options.learning_rate,
         "rows": rows,
         "goals": [
             {
@@ -195,11 +197,11 @@ async def taught(
     tested = list(fresh.values())[options.instances : options.instances + options.test]
     name = name_of(family.sketch)
     examples = [asking.example(each) for each in lesson_on]
-    began = time.perf_counter()
+    began, used = time.perf_counter(), time.process_time()
     lesson = await done_in_own_thread(
         lambda: _lesson(asking.bank, name, parent, examples, options, device, compute)
     )
-    seconds = time.perf_counter() - began
+    seconds, used = time.perf_counter() - began, time.process_time() - used
     asking.bank.append(lesson.anchor)
     child = learnt(asking.bank, parent, lesson.anchor)
     before, after = [await asking.passes(each, tested) for each in (parent, child)]
@@ -212,6 +214,7 @@ async def taught(
         "after": round(float(np.mean(after)), 3),
         "losses": [round(lesson.losses[0], 3), round(lesson.losses[-1], 3)],
         "seconds": round(seconds, 1),
+        "cpu_seconds": round(used, 1),
     }
 
 
@@ -225,20 +228,24 @@ def _lesson(
     compute: torch.dtype,
 ) -> Lesson:
     steps, seed = options.steps, options.seed
-    return teach(name, bank, parent, examples, [], TutorSettings(), steps, seed, device, compute)
+    settings = TutorSettings(learning_rate=options.learning_rate)
+    return teach(name, bank, parent, examples, [], settings, steps, seed, device, compute)
 
 
 def table(report: dict[str, Any]) -> str:
     lines = [
         f"{heading(report)}; {report['threads']} threads, {report['compute']} on "
-        f"{report['device']}; {report['parent']} is taught in {report['steps']} steps",
-        f"{'family':<44} {'best seed':>9} {'examples':>8} {'before':>6} {'after':>6} {'s':>6} loss",
+        f"{report['device']}; {report['parent']} is taught in {report['steps']} steps, rate "
+        f"{report['learning_rate']:g}",
+        f"{'family':<44} {'best seed':>9} {'examples':>8} {'before':>6} {'after':>6} {'s':>6} "
+        f"{'CPU s':>6} loss",
     ]
     for row in report["rows"]:
         first, last = row["losses"]
         lines.append(
             f"{row['family']:<44} {row['best_seed']:>9.2f} {row['examples']:>8} "
             f"{row['before']:>6.2f} {row['after']:>6.2f} {row['seconds']:>6.1f} "
+            f"{row['cpu_seconds']:>6.1f} "
             f"{first:.2f} to {last:.2f}"
         )
     return "\n".join([*lines, *goal_lines(report)])

@@ -86,7 +86,7 @@ async def test_all_baselines_have_the_same_number_of_answers(folder: RunFolder) 
     assert run.rows["merge_once", 1].experts == (merge,)
     assert set(run.rows["merge_once", 3].experts[1:]) < seeds - {"base"}
     assert run.rows["merge_once", 3].sampling == "greedy"
-    assert run.left_out == {}
+    assert set(run.left_out) == {"tutor_once"}
     among = set(run.rows["random_genomes", 3].experts)
     assert among <= seeds | {merge} | {f"random-{number}" for number in range(drawn)}
     found = report([run, run], None)
@@ -166,7 +166,7 @@ async def test_a_run_without_a_founding_merge_leaves_its_row_out_and_says_so(
     assert "merge_once" not in {name for name, _ in run.rows}
     assert {("random_genomes", 3), ("experts", 3), ("force", 3)} <= set(run.rows)
     found = report([run], None)
-    assert set(found["runs"][0]["left_out"]) == {"merge_once"}
+    assert set(found["runs"][0]["left_out"]) == {"merge_once", "tutor_once"}
     show(found, Console(width=1000))
     said = capsys.readouterr().out
     why = "could not be merged (regmean: no expert passes a family)" if refused else "version"
