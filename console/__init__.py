@@ -4,6 +4,7 @@
     commands   one file a command; frame: what they share, and how they end
     run        a run on disk: its folder, its configuration, opening it for work or for reading
     serving    the collective as an OpenAI-compatible endpoint
+    view       runs in a browser, and as one file
     display    progress of a run, live or as plain lines
     studio     the run's graph for `langgraph dev`
     calling    commands as a user would type them, for messages

@@ -73,8 +73,7 @@ class SkillMatrix:
     @cached_property
     def graded(self) -> NDArray[np.bool_]:
         """(families,) whether anybody was graded on it."""
-        found: NDArray[np.bool_] = (self.asked > 0).any(axis=0)
-        return found
+        return np.asarray((self.asked > 0).any(axis=0), dtype=np.bool_)
 
     def rows(self, experts: Iterable[str]) -> list[int]:
         """The rows of some experts."""

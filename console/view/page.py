@@ -213,17 +213,22 @@ class Page:
         return {"title": self.title, "facts": facts, "tables": tables, "texts": texts}
 
 
+def quoted(name: str) -> str:
+    """A name as one part of an address; half a character, which none could hold, is replaced."""
+    return quote(name, safe="", errors="replace")
+
+
 def at(page: str, name: str = "", **query: str) -> str:
     """The address of a page of the run, as links have it."""
-    path = f"{page}/{quote(name, safe='')}" if name else page
-    return f"{path}?{urlencode(query)}" if query else path
+    path = f"{page}/{quoted(name)}" if name else page
+    return f"{path}?{urlencode(query, errors='replace')}" if query else path
 
 
 def linked(pattern: str, row: Row, name: str = "") -> str:
     """The address that a column's `to` means for a row, or for one name of a cell of `names`."""
     if pattern.endswith("{}"):
-        return pattern.replace("{}", quote(name, safe=""))
-    values = {key: quote(str(value), safe="") for key, value in row.items() if value is not None}
+        return pattern.replace("{}", quoted(name))
+    values = {key: quoted(str(value)) for key, value in row.items() if value is not None}
     return pattern.format_map(values)
 
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from console.view.page import PER_PAGE, Column, Page, Query, Row, Table, linked
+from console.view.page import PER_PAGE, Column, Page, Query, Row, Table, linked, quoted
 from console.view.site import PAGES
 from console.view.source import Source
 from console.view.words import NOTHING, cut, shown
@@ -47,7 +47,7 @@ class Renderer:
     ) -> str:
         """A page of a run; without a version it stays as it is while the run goes on."""
         base = source.base
-        here = base + name + (f"/{quote(rest, safe='')}" if rest else "")
+        here = base + name + (f"/{quoted(rest)}" if rest else "")
         return self._environment.get_template("page.html").render(
             page=page,
             base=base,
@@ -106,7 +106,7 @@ class View:
     def with_(self, **changes: str | int) -> str:
         """This page with other parameters; those that are empty are left out."""
         query = {**self.query, **{name: str(value) for name, value in changes.items()}}
-        said = urlencode({name: value for name, value in query.items() if value})
+        said = urlencode({name: value for name, value in query.items() if value}, errors="replace")
         return f"{self.here}?{said}" if said else self.here
 
     def sorting(self, table: Table, key: str, numeric: bool) -> str:

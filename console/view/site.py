@@ -36,7 +36,7 @@ class Entry:
     """
 
     title: str
-    page: PageFunction
+    page: PageFunction | None
     inner: PageFunction | None = None
 
 
@@ -56,14 +56,17 @@ PAGES = {
 """By the first part of their URL."""
 
 
+_NONE = Entry("", None)
+
+
 def page_of(run: Run, name: str, rest: str = "", query: Query | None = None) -> Page:
     """A page of a run, its tables in the order that the URL asks for.
 
     Raises:
         UsageError: there is none.
     """
-    entry = PAGES.get(name)
-    function = entry and (entry.inner if rest else entry.page)
+    entry = PAGES.get(name, _NONE)
+    function = entry.inner if rest else entry.page
     if function is None:
         raise UsageError(f"there is no page {name}/{rest}" if rest else f"there is no page {name}")
     return ordered(function(run, query or {}, rest), query or {})

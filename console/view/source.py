@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from console.errors import UsageError
 from console.run.folder import RunFolder
 from console.view.ledger import Ledger
-from console.view.page import Row, at
+from console.view.page import Row, at, quoted
 from evolution.genome import Genome
-from memory.errors import StoreError
 from memory.records import FIXED
 from memory.store import RunStore, schema
 
@@ -92,11 +89,10 @@ class Run:
     def coefficients(self) -> dict[str, list[float]]:
         """Genome -> the mean over blocks of its coefficient of each anchor."""
         known = self.source.coefficients
-        stored = self.rows("SELECT id FROM genomes")
-        for each in stored:
-            if each["id"] not in known:
-                payload = self.store.genome(each["id"])
-                known[each["id"]] = Genome.coefficients_in(payload).mean(axis=0).tolist()
+        for key in (row["id"] for row in self.rows("SELECT id FROM genomes")):
+            if key not in known:
+                found = Genome.stored_coefficients(key, self.store.genome(key))
+                known[key] = found.mean(axis=0).tolist()
         return known
 
 
@@ -115,7 +111,7 @@ class Source:
     def __init__(self, name: str, path: Path, base: str | None = None) -> None:
         self.name = name
         self.folder = RunFolder(path)
-        self.base = f"/runs/{quote(name, safe='')}/" if base is None else base
+        self.base = f"/runs/{quoted(name)}/" if base is None else base
         self.others: dict[str, Source] = {name: self}
         self.coefficients: dict[str, list[float]] = {}
         self.kept: dict[str, tuple[str, Any]] = {}
@@ -194,18 +190,3 @@ def _free_name(name: str, taken: set[str]) -> str:
         number += 1
         free = f"{name}-{number}"
     return free
-
-
-def json_of(row: Row, key: str = "record") -> dict[str, Any]:
-    """A record of a row.
-
-    Raises:
-        StoreError: it is damaged.
-    """
-    try:
-        value = json.loads(row[key])
-    except ValueError as error:
-        raise StoreError(f"a record of the run is damaged: {error}") from error
-    if not isinstance(value, dict):
-        raise StoreError("a record of the run is damaged: it is no object")
-    return value

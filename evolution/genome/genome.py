@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -47,6 +48,18 @@ def _frozen(array: np.ndarray) -> np.ndarray:
     copy = np.array(array, dtype="<f4", order="C") + np.float32(0.0)
     copy.flags.writeable = False
     return copy
+
+
+@contextmanager
+def _record(genome_id: str) -> Iterator[None]:
+    """Whatever is wrong with what a run has stored is said with its place."""
+    try:
+        yield
+    except GenomeError as error:
+        raise GenomeError(
+            f"run.db is damaged in table genomes, record {genome_id} ({error}): restore the run "
+            "folder from a copy"
+        ) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,13 +150,8 @@ class Genome:
         Raises:
             GenomeError: the bytes are damaged; names the record.
         """
-        try:
+        with _record(genome_id):
             return cls.from_bytes(payload)
-        except GenomeError as error:
-            raise GenomeError(
-                f"run.db is damaged in table genomes, record {genome_id} ({error}): restore the "
-                "run folder from a copy"
-            ) from error
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> Genome:
@@ -171,18 +179,20 @@ class Genome:
         )
 
     @classmethod
-    def coefficients_in(cls, payload: bytes) -> Coefficients:
-        """The coefficients alone out of what `to_bytes` wrote, where hundreds are looked at.
+    def stored_coefficients(cls, genome_id: str, payload: bytes) -> Coefficients:
+        """The coefficients alone of what `stored` reads, where hundreds are looked at.
 
         Raises:
-            GenomeError: if the bytes are damaged or of another format.
+            GenomeError: the bytes are damaged; names the record.
         """
-        header, body = cls._parted(payload)
-        try:
-            blocks, anchors = map(int, header["shape"])
-            return np.frombuffer(body, dtype="<f4", count=blocks * anchors).reshape(blocks, anchors)
-        except (ValueError, KeyError, TypeError) as error:
-            raise GenomeError(f"stored genome has a damaged header: {error}") from error
+        with _record(genome_id):
+            header, body = cls._parted(payload)
+            try:
+                blocks, anchors = map(int, header["shape"])
+                values = np.frombuffer(body, dtype="<f4", count=blocks * anchors)
+            except (ValueError, KeyError, TypeError) as error:
+                raise GenomeError(f"stored genome has a damaged header: {error}") from error
+            return values.reshape(blocks, anchors)
 
     @staticmethod
     def _parted(payload: bytes) -> tuple[dict[str, Any], bytes]:

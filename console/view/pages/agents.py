@@ -160,12 +160,7 @@ def _reason_table(rows: Sequence[Row]) -> Table:
 
 def _gate_table(run: Run) -> Table:
     """Also of drafts that were mended later."""
-    rows = run.rows(
-        "SELECT json_extract(record, '$.gates.code') AS code, COUNT(*) AS drafts, "
-        "COUNT(DISTINCT assignment) AS proposals, MIN(assignment) AS example "
-        "FROM drafts WHERE json_extract(record, '$.gates.code') IS NOT NULL "
-        "GROUP BY code ORDER BY drafts DESC, code"
-    )
+    rows = run.kept("gates", _read_gates)
     return Table(
         "gates",
         "Which gates drafts failed",
@@ -177,6 +172,15 @@ def _gate_table(run: Run) -> Table:
         ],
         rows,
         note="Drafts that were refined and accepted later are among them.",
+    )
+
+
+def _read_gates(run: Run) -> list[Row]:
+    return run.rows(
+        "SELECT json_extract(record, '$.gates.code') AS code, COUNT(*) AS drafts, "
+        "COUNT(DISTINCT assignment) AS proposals, MIN(assignment) AS example "
+        "FROM drafts WHERE json_extract(record, '$.gates.code') IS NOT NULL "
+        "GROUP BY code ORDER BY drafts DESC, code"
     )
 
 

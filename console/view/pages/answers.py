@@ -21,6 +21,8 @@ SHOWN = {
     "cut": "cut off at the limit of tokens",
     "ungraded": "not graded",
 }
+MOST_OPTIONS = 300
+"""Families that a list offers."""
 MOST = 2000
 """Answers that are looked at for one page."""
 
@@ -142,6 +144,9 @@ def _form(
     run: Run, names: dict[str, str], query: Query, family: Family | None, items: Sequence[Item]
 ) -> Form:
     families = [("", "choose one"), *((key, f"{name} ({key})") for key, name in names.items())]
+    if len(families) > MOST_OPTIONS:
+        # Typed by its id then; the list of families, and the tasks page, lead here too.
+        families = []
     instances = [("", "all"), *((item.instance, item.instance) for item in items)]
     people = [row["id"] for row in run.rows("SELECT id FROM experts ORDER BY generation, birth")]
     return Form(

@@ -117,7 +117,7 @@ def asked_of(run: Run, expert: str) -> dict[str, tuple[str, Item]]:
         "SELECT family FROM finals WHERE expert = ?1",
         expert,
     )
-    found = {}
+    found: dict[str, tuple[str, Item]] = {}
     for row in families:
         family = run.store.family(row["family"])
         found |= {item.instance_hash: (family.id, item) for item in all_asked(run.store, family)}

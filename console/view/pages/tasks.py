@@ -187,11 +187,7 @@ def _family_table(rows: Sequence[Row]) -> Table:
 
 def funnel(run: Run) -> Figure:
     """How far proposals came: gates, trial, critic, novelty."""
-    rows = run.rows(
-        "SELECT assignments.id, status, reason, "
-        "(SELECT json_extract(record, '$.gates.code') FROM drafts "
-        " WHERE assignment = assignments.id ORDER BY round DESC LIMIT 1) AS gate FROM assignments"
-    )
+    rows = run.kept("proposals", _read_proposals)
     lost = Counter(_stage(row) for row in rows if row["status"] == "rejected")
     under_way = sum(row["status"] in ("open", "candidate") for row in rows)
     bars = [Bar("proposed", len(rows), f"{len(rows)}")]
@@ -211,6 +207,14 @@ def funnel(run: Run) -> Figure:
         "Where proposals end",
         bar_chart("Funnel of proposals", bars),
         note=note,
+    )
+
+
+def _read_proposals(run: Run) -> list[Row]:
+    return run.rows(
+        "SELECT assignments.id, status, reason, "
+        "(SELECT json_extract(record, '$.gates.code') FROM drafts "
+        " WHERE assignment = assignments.id ORDER BY round DESC LIMIT 1) AS gate FROM assignments"
     )
 
 

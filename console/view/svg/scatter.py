@@ -35,7 +35,7 @@ def scatter(label: str, points: Sequence[Point]) -> Markup:
 
 def _dot(point: Point, x: float, y: float, radius: int) -> Markup:
     # Thousands of points: written by hand, since the elements of `tag` take their time.
-    said, to = html.escape(visible(point.said)), html.escape(point.to)
+    said, to = (html.escape(visible(text)) for text in (point.said, point.to))
     dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius}" class="dot {point.colour}">'
     dot += f"<title>{said}</title></circle>"
     return Markup(f'<a href="{to}" aria-label="{said}">{dot}</a>' if to else dot)

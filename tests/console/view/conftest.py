@@ -20,12 +20,23 @@ from tests.console.conftest import Acdc
 
 
 class Viewed:
-    """The viewer of one run, without a socket."""
+    """The viewer of some runs, without a socket.
 
-    def __init__(self, *folders: Path, token: str | None = None) -> None:
+    Args:
+        folders: of the runs; `html` and the like ask for the first.
+        token: that it wants.
+        quiet: whether a page that fails is a reply, as for a browser, and not a failing test.
+    """
+
+    def __init__(self, *folders: Path, token: str | None = None, quiet: bool = False) -> None:
         self.sources = find_runs(folders)
         app = ViewGuard(build_app(self.sources, Renderer(self.sources)), token)
-        self.client = TestClient(app, base_url="http://127.0.0.1:8200", follow_redirects=False)
+        self.client = TestClient(
+            app,
+            base_url="http://127.0.0.1:8200",
+            follow_redirects=False,
+            raise_server_exceptions=not quiet,
+        )
         self.base = self.sources[0].base
 
     def html(self, page: str = "", code: int = 200) -> str:

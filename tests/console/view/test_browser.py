@@ -29,7 +29,7 @@ def browser() -> Iterator[Browser]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
-        pytest.skip("there is no chromium: make system installs it (apt-get install chromium)")
+        pytest.skip("there is no chromium: make browser installs it (apt-get install chromium)")
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(
             executable_path=chromium,

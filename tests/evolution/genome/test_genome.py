@@ -33,6 +33,16 @@ def test_bytes_give_the_same_genome_back(genome: Genome) -> None:
 
 @UNHURRIED
 @given(GENOMES)
+def test_the_coefficients_alone_are_those_of_the_genome(genome: Genome) -> None:
+    payload = genome.to_bytes()
+    assert np.array_equal(Genome.stored_coefficients("g", payload), genome.coefficients)
+    for damaged in (payload[:20], b"", payload.replace(b"shape", b"shade")):
+        with pytest.raises(GenomeError, match="table genomes, record g"):
+            Genome.stored_coefficients("g", damaged)
+
+
+@UNHURRIED
+@given(GENOMES)
 def test_only_displacements_that_displace_are_kept(genome: Genome) -> None:
     zeros = {f"zero-{name}": np.zeros_like(d) for name, d in genome.displacements.items()}
     assert Genome(genome.coefficients, {**genome.displacements, **zeros}) == genome

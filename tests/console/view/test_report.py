@@ -1,0 +1,67 @@
+"""`acdc report`: one file, without network and script; JSON and CSV with all rows."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from console.view.report import as_html
+from tests.console.conftest import Acdc, the_line
+
+
+@pytest.fixture(scope="module")
+def page(finished_run: Path) -> str:
+    return as_html(finished_run)
+
+
+def test_it_needs_nothing_else(page: str) -> None:
+    assert "<script" not in page
+    assert [link for link in re.findall(r'(?:href|src)="([^"]*)"', page) if link[0] != "#"] == [
+        "data:,"
+    ]
+    assert "default-src 'none'" in page
+    assert len(page.encode()) < 5 * 2**20
+
+
+def test_its_links_lead_to_places_within(page: str) -> None:
+    places = re.findall(r' id="([^"]+)"', page)
+    assert len(places) == len(set(places))
+    assert {link[1:] for link in re.findall(r'href="(#[^"]+)"', page)} <= set(places)
+
+
+def test_it_has_the_parts_of_the_viewer(page: str, finished_run: Path) -> None:
+    for title in ("Overview", "Tasks", "Experts", "Lineage", "Skill matrix", "Operators", "Agents"):
+        assert f">{title}</h1>" in page
+    assert page.count("<svg") > 8
+
+
+def test_the_command_writes_a_file(acdc: Acdc, finished_run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "mine.html"
+    done = acdc("report", finished_run, file, fresh=True)
+    assert str(file) in done.stdout.replace("\n", "")
+    assert file.read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_json_and_csv_hold_the_same_rows(acdc: Acdc, finished_run: Path, tmp_path: Path) -> None:
+    found = acdc.json("report", finished_run)
+    acdc("report", finished_run, "--csv", tmp_path / "tables")
+    files = {file.stem for file in (tmp_path / "tables").iterdir()}
+    names = {f"{part}-{table}" for part, page in found["pages"].items() for table in page["tables"]}
+    assert files == names
+    for part, page in found["pages"].items():
+        for table, rows in page["tables"].items():
+            with (tmp_path / "tables" / f"{part}-{table}.csv").open(newline="") as file:
+                assert len([*csv.DictReader(file)]) == len(rows)
+    assert json.dumps(found)
+
+
+def test_what_is_no_run_or_cannot_be_written_is_said(
+    acdc: Acdc, finished_run: Path, tmp_path: Path
+) -> None:
+    assert "is not a run folder" in the_line(acdc("report", tmp_path, code=2).stderr)
+    nowhere = tmp_path / "absent" / "x.html"
+    assert "cannot be written" in the_line(acdc("report", finished_run, nowhere, code=2).stderr)
