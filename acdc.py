@@ -309,6 +309,20 @@ class Run:
         with self.collective(size, select, greedy=greedy) as collective:
             return collective.ask(question)
 
+    def suggestion(self, size: int = 3) -> str:
+        """A question of the run's own history that a force of this size solves.
+
+        Raises:
+            AcdcError: there is none that is known.
+        """
+        from agents.task_force.suggestion import suggested_question
+
+        with self.store() as store:
+            question = suggested_question(store, size)
+        if question is None:
+            raise UsageError(f"the force of {self.path} solves nothing that is known")
+        return question
+
     def evaluate(
         self,
         tasks: str | Path | Sequence[Task],

@@ -64,10 +64,10 @@ Handles = Runtime[RunContext]
 
 
 @contextmanager
-def phase(context: RunContext, name: str) -> Iterator[None]:
+def phase(context: RunContext, name: str, generation: int | None = None) -> Iterator[None]:
     """Time a phase of the run under its name, and announce it."""
     context.progress(ProgressEvent("phase", name))
-    with span("phase", name):
+    with span("phase", name, generation=generation):
         yield
 
 
@@ -153,18 +153,18 @@ async def founding(state: RunState, runtime: Handles) -> None:
 
 async def scientist(state: AssignmentState, runtime: Handles) -> None:
     """Run one scientist on one assignment: propose, trial, critique, refine."""
-    with phase(runtime.context, "draft"):
-        expect_drafts(runtime.context, state["assignment"])
+    context, name = runtime.context, state["assignment"]
+    with phase(context, "draft"), span("agent", "scientist", assignment=name) as work:
+        expect_drafts(context, name)
         await build_scientist().ainvoke(
-            {"assignment": state["assignment"], "round": 0},
-            context=ScientistContext.of_run(runtime.context),
+            {"assignment": name, "round": 0}, context=ScientistContext.of_run(context)
         )
-        report_finished(runtime.context, state["assignment"])
+        work.set(output=report_finished(context, name))
 
 
 async def admission(state: RunState, runtime: Handles) -> None:
     """Join the scientists: decide novelty and acceptance in assignment order."""
-    with phase(runtime.context, "admission"):
+    with phase(runtime.context, "admission", state["generation"]):
         await admit(runtime.context, state["generation"])
         if state["generation"] == 0:
             require_families(runtime.context)
@@ -172,7 +172,7 @@ async def admission(state: RunState, runtime: Handles) -> None:
 
 async def judge(state: RunState, runtime: Handles) -> None:
     """Let every expert that lacks grades answer, and grade the answers."""
-    with phase(runtime.context, "judge"):
+    with phase(runtime.context, "judge", state["generation"]):
         await judge_generation(runtime.context, state["generation"])
 
 
@@ -184,21 +184,21 @@ async def merging(state: RunState, runtime: Handles) -> None:
 
 async def selection(state: RunState, runtime: Handles) -> RunState:
     """Keep the survivors, and step to the next generation."""
-    with phase(runtime.context, "selection"):
+    with phase(runtime.context, "selection", state["generation"]):
         await select(runtime.context, state["generation"])
     return {"generation": state["generation"] + 1}
 
 
 async def curation(state: RunState, runtime: Handles) -> None:
     """Retire families and write assignments."""
-    with phase(runtime.context, "curation"):
+    with phase(runtime.context, "curation", state["generation"]):
         audience = await audience_of(runtime.context)
         curate(runtime.context, state["generation"], audience)
 
 
 async def evolution(state: RunState, runtime: Handles) -> None:
     """Choose parents and breed genomes."""
-    with phase(runtime.context, "evolution"):
+    with phase(runtime.context, "evolution", state["generation"]):
         await evolve(runtime.context, state["generation"])
 
 

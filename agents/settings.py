@@ -231,6 +231,13 @@ class AnsweringSettings(Settings):
     neighbours: int = Field(
         default=8, ge=1, description="families of the history that skill_routing looks at"
     )
+    near: float = Field(
+        default=0.4,
+        ge=-1,
+        le=1,
+        description="similarity (cosine) of a question to the family most like it from which on "
+        "the history says something; below, skill_routing leaves the choice to logprob",
+    )
     reward_model: str | None = Field(
         default=None,
         description="folder or hub id of a sequence classifier, for the method 'reward'",

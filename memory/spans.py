@@ -1,14 +1,16 @@
 """Spans: every piece of work with its beginning and end, made by the OpenTelemetry SDK.
 
-Each node, LLM call, examination, grading, sandbox run and swap is a span:
+Each node, agent turn, LLM call, gate, sandbox run, examination, grading, swap, merge, child and
+decision is a span:
 
-    with span("llm", "propose", model="qwen", input=prompt) as work:
+    with span("llm", "propose", model="qwen", input_messages=messages) as work:
         ...
         work.set(output=text, tokens_in=812, tokens_out=64)
 
-Spans go to `run.db` as soon as they end and, where `OTEL_EXPORTER_OTLP_ENDPOINT` is set, to that
-collector too. Without `tracing` around it, `span` costs nothing and keeps nothing. Kinds and
-attributes appear under their OpenInference names, which live in this module only.
+Spans know the one around them, so what one assignment caused is a tree. They go to `run.db` as
+soon as they end and, where `OTEL_EXPORTER_OTLP_ENDPOINT` is set, to that collector too; `run.db`
+keeps less of long texts. Without `tracing` around it, `span` costs nothing and keeps nothing.
+Names, kinds and lengths: `memory.openinference`.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
 from opentelemetry.sdk.resources import Resource
@@ -33,51 +35,65 @@ from opentelemetry.sdk.trace.export import (
     SpanExportResult,
 )
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import INVALID_SPAN, Span, StatusCode, Tracer
+from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode, Tracer
 
 from memory.errors import TracingError
-from memory.store.codec import dump_json
+from memory.openinference import (
+    KIND,
+    KINDS,
+    LONGEST,
+    LONGEST_KEPT,
+    OPENINFERENCE_KIND,
+    SpanKind,
+    attributes_of,
+    cut,
+)
 from memory.store.database import BUSY_SECONDS, DATABASE, connect, run_folder
 from memory.store.journal import StoredSpan, insert_spans
 
-SpanKind = Literal["phase", "llm", "answer", "grade", "sandbox", "swap"]
-"""`phase` spans are what `phase_seconds` sums; the others are the work inside."""
 
-_KIND = "acdc.kind"
-_OPENINFERENCE_KINDS: Mapping[SpanKind, str] = {
-    "phase": "CHAIN",
-    "llm": "LLM",
-    "answer": "LLM",
-    "grade": "EVALUATOR",
-    "sandbox": "TOOL",
-    "swap": "CHAIN",
-}
-_OPENINFERENCE_NAMES: Mapping[str, str] = {
-    "model": "llm.model_name",
-    "parameters": "llm.invocation_parameters",
-    "tokens_in": "llm.token_count.prompt",
-    "tokens_out": "llm.token_count.completion",
-    "input": "input.value",
-    "output": "output.value",
-}
+@dataclass(frozen=True, slots=True)
+class _Tracing:
+    """Where spans are made, and what none of them may hold.
 
-_tracer: ContextVar[Tracer | None] = ContextVar("acdc_tracer", default=None)
+    Attributes:
+        concealed: text -> what stands for it.
+    """
+
+    tracer: Tracer
+    concealed: Mapping[str, str]
+
+    def said(self, text: str) -> str:
+        """A text as it may leave this process."""
+        for hidden, shown in self.concealed.items():
+            text = text.replace(hidden, shown)
+        return cut(text, LONGEST)
+
+
+_tracing: ContextVar[_Tracing | None] = ContextVar("acdc_tracing", default=None)
 
 
 class OpenSpan:
     """The open span, to add what is known only later."""
 
-    def __init__(self, span: Span = INVALID_SPAN) -> None:
+    def __init__(self, span: Span = INVALID_SPAN, within: _Tracing | None = None) -> None:
         """Wrap an OpenTelemetry span; without one, everything is dropped."""
         self._span = span
+        self._within = within
 
     def set(self, **attributes: object) -> None:
         """Add attributes: those of `span`, or any other name; None is left out."""
-        for name, value in attributes.items():
-            if value is not None:
-                key = _OPENINFERENCE_NAMES.get(name, f"acdc.{name}")
-                plain = isinstance(value, str | bool | int | float)
-                self._span.set_attribute(key, value if plain else dump_json(value))  # type: ignore[arg-type]
+        if self._within is None:
+            return
+        for key, value in attributes_of(attributes):
+            said = self._within.said(value) if isinstance(value, str) else value
+            self._span.set_attribute(key, said)
+
+    def fail(self, error: BaseException) -> None:
+        """Note what ended the work early."""
+        if self._within is not None:
+            why = self._within.said(f"{type(error).__name__}: {error}")
+            self._span.set_status(Status(StatusCode.ERROR, why))
 
 
 @contextmanager
@@ -89,26 +105,34 @@ def span(kind: SpanKind, name: str, **attributes: object) -> Iterator[OpenSpan]:
         name: what exactly, as in `propose`; for phases, the name that is summed.
         **attributes: `model`, `input`, `output`, `tokens_in`, `tokens_out`, ... or any other name.
     """
-    tracer = _tracer.get()
-    if tracer is None:
+    within = _tracing.get()
+    if within is None:
         yield OpenSpan()
         return
-    marks = {_KIND: kind, "openinference.span.kind": _OPENINFERENCE_KINDS[kind]}
-    # The recorded exception would carry a traceback, and with it the paths of this machine.
-    with tracer.start_as_current_span(name, attributes=marks, record_exception=False) as inner:
-        work = OpenSpan(inner)
+    marks = {KIND: kind, OPENINFERENCE_KIND: KINDS[kind]}
+    # A recorded exception would carry a traceback, and with it the paths of this machine.
+    with within.tracer.start_as_current_span(
+        name, attributes=marks, record_exception=False, set_status_on_exception=False
+    ) as inner:
+        work = OpenSpan(inner, within)
         work.set(**attributes)
-        yield work
+        try:
+            yield work
+        except BaseException as error:
+            work.fail(error)
+            raise
 
 
 @contextmanager
-def tracing(folder: Path, *, run: str | None = None) -> Iterator[None]:
+def tracing(folder: Path, *, run: str | None = None, secrets: Sequence[str] = ()) -> Iterator[None]:
     """Keep the spans that are made inside, in this task and the ones that it starts.
 
     Args:
         folder: the run folder (or the `run.db` within it); its store has to be open for
             writing, by the same process.
         run: name of the run in exported spans; that of the folder by default.
+        secrets: texts that no span may hold, such as the keys of endpoints. The path of the
+            folder is left out by itself.
 
     Raises:
         TracingError: if export is asked for and its package is not installed.
@@ -122,17 +146,17 @@ def tracing(folder: Path, *, run: str | None = None) -> Iterator[None]:
         # The caller shuts it down; a handler at exit would keep it alive for good.
         shutdown_on_exit=False,
     )
-    exporter = RunSpanExporter(folder)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    provider.add_span_processor(SimpleSpanProcessor(RunSpanExporter(folder)))
     if otlp is not None:
         provider.add_span_processor(BatchSpanProcessor(otlp))
-    outer = _tracer.get()
-    _tracer.set(provider.get_tracer("acdc"))
+    outer = _tracing.get()
+    concealed = {str(folder): ".", **{secret: "[concealed]" for secret in secrets if secret}}
+    _tracing.set(_Tracing(provider.get_tracer("acdc"), concealed))
     try:
         yield
     finally:
         # Not by a token: an exit stack may be unwound in another context than it was filled in.
-        _tracer.set(outer)
+        _tracing.set(outer)
         provider.shutdown()
 
 
@@ -145,7 +169,6 @@ class RunSpanExporter(SpanExporter):
 
     def __init__(self, folder: Path) -> None:
         """Open the connection; the store has made the tables."""
-        self._folder = str(folder)
         self._connection = connect(folder / DATABASE, busy_seconds=0)
         self._pending: list[StoredSpan] = []
         self._mutex = threading.Lock()
@@ -153,7 +176,7 @@ class RunSpanExporter(SpanExporter):
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Write these spans and those that are waiting."""
         with self._mutex:
-            self._pending += [_stored(span, self._folder) for span in spans]
+            self._pending += [_stored(span) for span in spans]
             return self._flush()
 
     def shutdown(self) -> None:
@@ -175,8 +198,8 @@ class RunSpanExporter(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
-def _stored(span: ReadableSpan, folder: str) -> StoredSpan:
-    """A span as it is kept; the run folder's own path is cut out of error messages."""
+def _stored(span: ReadableSpan) -> StoredSpan:
+    """A span as it is kept, with less of its texts."""
     attributes = dict(span.attributes or {})
     failed = span.status.status_code is StatusCode.ERROR
     context, parent = span.get_span_context(), span.parent
@@ -185,13 +208,13 @@ def _stored(span: ReadableSpan, folder: str) -> StoredSpan:
         id=f"{context.span_id:016x}",
         trace=f"{context.trace_id:032x}",
         parent=None if parent is None else f"{parent.span_id:016x}",
-        kind=str(attributes.pop(_KIND, "other")),
+        kind=str(attributes.pop(KIND, "other")),
         name=span.name,
         started_ns=span.start_time or 0,
         ended_ns=span.end_time or span.start_time or 0,
-        error=(span.status.description or "error").replace(folder, ".") if failed else None,
+        error=cut(span.status.description or "error", LONGEST_KEPT) if failed else None,
         attributes={
-            key: value if isinstance(value, str | bool | int | float) else str(value)
+            key: value if isinstance(value, bool | int | float) else cut(str(value), LONGEST_KEPT)
             for key, value in attributes.items()
         },
     )

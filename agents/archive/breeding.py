@@ -12,6 +12,7 @@ from evolution.selection import Board
 from evolution.selection.parents import choose_parents
 from memory.randomness import derive_seed, stream
 from memory.records import Expert
+from memory.spans import span
 
 
 def breed_child(
@@ -19,15 +20,18 @@ def breed_child(
 ) -> Expert:
     """Breed one expert and store it with its lineage. No weights are touched."""
     rng_seed = derive_seed(context.config.seed, generation, "breed", birth)
-    genomes = [context.genome(parent) for parent in parents]
-    offspring = breed(bank, genomes, rng_seed, context.config.breeding)
+    with span("breed", f"g{generation}-{birth}", generation=generation) as work:
+        genomes = [context.genome(parent) for parent in parents]
+        offspring = breed(bank, genomes, rng_seed, context.config.breeding)
+        used = [parent.id for parent in parents[: offspring.parents]]
+        work.set(operator=offspring.operator, parents=used)
     expert = Expert(
         id=f"g{generation}-{birth}",
         genome_id=bank.genome_id(offspring.genome),
         generation=generation,
         birth=birth,
         operator=offspring.operator,
-        parents=tuple(parent.id for parent in parents[: offspring.parents]),
+        parents=tuple(used),
         parameters=offspring.parameters,
         rng_seed=rng_seed,
     )

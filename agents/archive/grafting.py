@@ -37,6 +37,7 @@ from evolution.selection.parents import choose_parents
 from memory.messages import first_problem
 from memory.randomness import derive_seed, stream
 from memory.records import Expert, Graft, GraftRefused, Json
+from memory.spans import span
 from memory.store import RunStore
 from memory.threads import done_in_own_thread
 
@@ -234,6 +235,18 @@ def _pair(context: RunContext, generation: int) -> GraftPlan | None:
 
 
 async def _carry_out(context: RunContext, generation: int, plan: GraftPlan) -> None:
+    parents = [parent.id for parent in plan.parents]
+    told = {"expert": plan.expert, "method": plan.method, "parents": parents}
+    with span("merge", plan.name, generation=generation, **told) as work:
+        work.set(output=await _attempt(context, generation, plan))
+
+
+async def _attempt(context: RunContext, generation: int, plan: GraftPlan) -> str:
+    """Merge, and record what came of it.
+
+    Returns:
+        The same in words.
+    """
     bank = await context.population.bank()
     if plan.method == REGMEAN:
         # An expert that was born in this period has only answered what it is ranked on.
@@ -243,7 +256,7 @@ async def _carry_out(context: RunContext, generation: int, plan: GraftPlan) -> N
         anchors = await done_in_own_thread(lambda: _merge(context, bank, plan, generation))
     except (MergeError, BankError) as error:
         refuse(context, plan.step, generation, str(error))
-        return
+        return f"refused: {error}"
     with context.store.once(plan.step, generation) as due:
         if due:
             bank.append(*anchors)
@@ -253,6 +266,7 @@ async def _carry_out(context: RunContext, generation: int, plan: GraftPlan) -> N
     parents = ", ".join(parent.id for parent in plan.parents)
     made = f"{plan.expert}: {plan.method} of {parents}, {len(anchors)} new anchors"
     context.progress(ProgressEvent("line", made))
+    return made
 
 
 def _merge(context: RunContext, bank: Bank, plan: GraftPlan, generation: int) -> tuple[Anchor, ...]:

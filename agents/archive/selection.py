@@ -13,6 +13,7 @@ from agents.progress import ProgressEvent
 from evolution.selection import survive
 from evolution.selection.coverage import coverage
 from memory.records import ArchiveEntry, Expert, GibberishFound
+from memory.spans import span
 
 
 async def select(context: RunContext, generation: int) -> None:
@@ -43,13 +44,15 @@ def _trim_pool(context: RunContext, generation: int, experts: list[Expert]) -> N
 
 def _survive(context: RunContext, generation: int, experts: list[Expert]) -> None:
     active = [family.id for family in context.store.families("active")]
-    selection = survive(
-        context.candidates(experts, context.period_of(generation)),
-        active,
-        context.config.population.capacity,
-        context.config.selection,
-        context.chances(),
-    )
+    with span("decision", "survival", candidates=len(experts), families=len(active)) as work:
+        selection = survive(
+            context.candidates(experts, context.period_of(generation)),
+            active,
+            context.config.population.capacity,
+            context.config.selection,
+            context.chances(),
+        )
+        work.set(output=", ".join(kept.id for kept in selection.kept))
     context.store.put_archive(
         generation,
         [

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import cast
 from weakref import WeakValueDictionary
@@ -21,7 +22,7 @@ from agents.chat.endpoints import EndpointsSettings
 from agents.chat.structured import Completion, T, completion_of, response_schema
 from agents.errors import BudgetExhausted, ContextLengthError, EndpointError
 from memory.records import Call, ChatMessage, Role
-from memory.spans import span
+from memory.spans import OpenSpan, span
 from memory.store import RunStore
 from prompts import PromptLibrary, Rendered
 
@@ -167,7 +168,8 @@ class ChatClient:
                 call = await self._run(blank, request)
                 self._sent.add(key)
             else:
-                self._store.count_cached(key)
+                with _span_of(blank, request, replayed=True):
+                    self._store.count_cached(key)
         return completion_of(call, schema, replayed=key not in self._sent)
 
     def begin_session(self) -> None:
@@ -301,21 +303,44 @@ class ChatClient:
 
 async def _traced(endpoint: Endpoint, blank: Call, request: EndpointRequest) -> Answered:
     """Ask within a span that names the call."""
-    with span(
-        "llm",
-        blank.purpose,
-        model=blank.model,
-        role=blank.role,
-        call=blank.key,
-        assignment=blank.assignment,
+    asked = request.messages[-1].content if request.messages else None
+    with _span_of(
+        blank,
+        request,
         parameters=dict(request.sampling),
-        input=request.messages[-1].content if request.messages else None,
+        input=asked,
+        input_messages=request.messages,
     ) as work:
         answered = await endpoint.ask(request)
         reply, refused = answered.reply, ", ".join(answered.refused)
-        work.set(output=reply.text, tokens_in=reply.tokens_in, tokens_out=reply.tokens_out)
-        work.set(refused=refused or None)
+        said = ChatMessage(role="assistant", content=reply.text)
+        work.set(
+            output=reply.text,
+            output_messages=[said],
+            tokens_in=reply.tokens_in,
+            tokens_out=reply.tokens_out,
+            tokens=reply.tokens_in + reply.tokens_out,
+            cost=endpoint.settings.cost(reply.tokens_in, reply.tokens_out),
+            attempts=answered.attempts,
+            refused=refused or None,
+        )
     return answered
+
+
+def _span_of(
+    blank: Call, request: EndpointRequest, **attributes: object
+) -> AbstractContextManager[OpenSpan]:
+    """The span of a call, also of one that is found on record: `replayed`, and no tokens."""
+    return span(
+        "llm",
+        blank.purpose,
+        model=request.model,
+        role=blank.role,
+        call=blank.key,
+        assignment=blank.assignment,
+        round=blank.round,
+        **attributes,
+    )
 
 
 def messages_of(rendered: Rendered) -> list[ChatMessage]:

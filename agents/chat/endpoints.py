@@ -92,9 +92,21 @@ class EndpointSettings(Settings):
     longest_pause: float = Field(
         default=60.0, ge=0, description="most seconds between attempts, Retry-After included"
     )
+    price_in: float | None = Field(
+        default=None, ge=0, description="USD for a million prompt tokens; tells what a run costs"
+    )
+    price_out: float | None = Field(
+        default=None, ge=0, description="USD for a million completion tokens"
+    )
     budget: BudgetSettings = Field(
         default=BudgetSettings(), description="what the role may use in the whole run"
     )
+
+    def cost(self, tokens_in: int, tokens_out: int) -> float | None:
+        """USD for so many tokens; None where no price is configured."""
+        if self.price_in is None and self.price_out is None:
+            return None
+        return (tokens_in * (self.price_in or 0.0) + tokens_out * (self.price_out or 0.0)) / 1e6
 
     def sampling(self) -> dict[str, float]:
         """The parameters of sampling that are sent."""
@@ -138,7 +150,8 @@ def _url_problem(url: str) -> str:
 class RoleEndpointSettings(Settings):
     """Where a role departs from the scientist's endpoint; what is left out is the scientist's.
 
-    A role with another `base_url` inherits neither `model` nor `api_key_env`.
+    A role with another `base_url` inherits neither `model` nor `api_key_env`, and one with another
+    `base_url` or `model` no prices.
     """
 
     base_url: str | None = Field(default=None, description="URL of the API")
@@ -153,6 +166,8 @@ class RoleEndpointSettings(Settings):
     attempts: int | None = Field(default=None, description="requests made for one call")
     backoff: float | None = Field(default=None, description="seconds before the second attempt")
     longest_pause: float | None = Field(default=None, description="most seconds between attempts")
+    price_in: float | None = Field(default=None, description="USD for a million prompt tokens")
+    price_out: float | None = Field(default=None, description="USD for a million completion tokens")
     budget: BudgetSettings | None = Field(
         default=None,
         description="what the role may use; the limits are the scientist's if left out, but every "
@@ -213,4 +228,6 @@ class EndpointsSettings(Settings):
         if own.base_url not in (None, self.scientist.base_url):
             # One provider's key must not be sent to another, and its models are not the other's.
             del inherited["model"], inherited["api_key_env"]
+        if (own.base_url, own.model) != (None, None):
+            del inherited["price_in"], inherited["price_out"]
         return EndpointSettings.model_validate(inherited | own.model_dump(exclude_none=True))

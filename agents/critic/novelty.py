@@ -12,6 +12,7 @@ from agents.context import RunContext
 from agents.errors import ContextLengthError, EndpointError
 from agents.families.views import family_view
 from memory.records import Assignment, Family, Rejection
+from memory.spans import span
 
 
 class NoveltyReply(BaseModel):
@@ -69,6 +70,13 @@ async def novelty_verdict(
 
     A harder or easier family may resemble its parent, and other levels of its own program.
     """
+    with span("decision", "novelty", assignment=assignment.id, input=family.name) as work:
+        rejection = await _verdict(context, assignment, family)
+        work.set(output=f"{rejection.reason}: {rejection.detail}" if rejection else "new")
+        return rejection
+
+
+async def _verdict(context: RunContext, assignment: Assignment, family: Family) -> Rejection | None:
     store, lineage = context.store, list[str]()
     of_parent = assignment.parent is not None and assignment.kind in ("harder", "easier")
     for other in store.families() if family.generative else ():

@@ -80,7 +80,7 @@ async def draw_instances(
         context.store.put_instances(instances)
 
     if due:
-        with span("sandbox", "draw", families=len(due), period=period):
+        with span("step", "draw", families=len(due), period=period):
             # In turn: what one has drawn, another one of the same program may not ask.
             for family in due:
                 await one(family)

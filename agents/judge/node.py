@@ -15,6 +15,7 @@ from agents.judge.race import end_of_rung, rungs
 from agents.progress import ProgressEvent
 from evolution.selection import undergraded
 from memory.records import FINALS, FIXED, OWN, Expert, Family, MissingGrade, Skill
+from memory.spans import span
 
 REGRADES = 2
 """How often experts with too few grades are examined again before the run stops."""
@@ -134,8 +135,9 @@ async def examine_experts(
 
     async def one(expert: Expert) -> None:
         nonlocal done
-        for family, results in await _examine(context, expert, due[expert.id], asked):
-            _write_outcome(context, expert, family, period, results)
+        with span("step", "examine", expert=expert.id, families=len(due[expert.id])):
+            for family, results in await _examine(context, expert, due[expert.id], asked):
+                _write_outcome(context, expert, family, period, results)
         done += len(due[expert.id])
         context.progress(ProgressEvent("step", f"{label}: {expert.id}", done, total))
 

@@ -16,7 +16,8 @@ from agents.progress import ProgressEvent
 from evolution.selection import undergraded
 from evolution.selection.racing import survival_chances
 from memory.randomness import stream
-from memory.records import Eliminated, Expert
+from memory.records import Eliminated, Expert, Family
+from memory.spans import span
 
 
 def rungs(instances: int) -> Iterator[int]:
@@ -54,16 +55,9 @@ async def end_of_rung(
     with store.once(f"race-{asked}", generation) as due:
         if not due:
             return
-        found = survival_chances(
-            context.candidates(there, period),
-            {expert.id for expert in there if expert in children},
-            {f.id: len(fresh_items(context, f, period)) if f.generative else 1 for f in families},
-            context.config.population.capacity,
-            context.config.selection,
-            context.chances(),
-            stream(context.config.seed, generation, "race", asked),
-        )
-        out = {name: chance for name, chance in found.items() if chance < limit}
+        with span("decision", "race", asked=asked, children=len(children)) as work:
+            out = _unlikely(context, there, children, families, generation, asked)
+            work.set(output=", ".join(sorted(out)) or "all go on")
         for name, chance in sorted(out.items()):
             answered = sum(skill.asked for skill in store.skill_counts(name, period).values())
             store.add_event(Eliminated(expert=name, survival=chance, asked=answered))
@@ -73,3 +67,25 @@ async def end_of_rung(
                 "line", f"out of the race after {asked} of each: {', '.join(sorted(out))}"
             )
         )
+
+
+def _unlikely(
+    context: RunContext,
+    there: Sequence[Expert],
+    children: Sequence[Expert],
+    families: Sequence[Family],
+    generation: int,
+    asked: int,
+) -> dict[str, float]:
+    """Children that can hardly survive, with the chance that they do."""
+    period = context.period_of(generation)
+    found = survival_chances(
+        context.candidates(there, period),
+        {expert.id for expert in there if expert in children},
+        {f.id: len(fresh_items(context, f, period)) if f.generative else 1 for f in families},
+        context.config.population.capacity,
+        context.config.selection,
+        context.chances(),
+        stream(context.config.seed, generation, "race", asked),
+    )
+    return {name: chance for name, chance in found.items() if chance < context.config.judge.racing}

@@ -166,9 +166,14 @@ def _counts(context: RunContext, assignment_id: str) -> tuple[int, int]:
     return total - len(store.assignments(generation, "open")), total
 
 
-def report_finished(context: RunContext, assignment_id: str) -> None:
-    """Report a finished assignment: drafts take minutes where an endpoint is slow."""
+def report_finished(context: RunContext, assignment_id: str) -> str:
+    """Report a finished assignment: drafts take minutes where an endpoint is slow.
+
+    Returns:
+        What came of it.
+    """
     outcome = context.store.assignment_status(assignment_id)
     why = f", {outcome.rejection.reason}" if outcome.rejection is not None else ""
-    text = f"{assignment_id} {outcome.status}{why}"
-    context.drafts.finished(text, *_counts(context, assignment_id))
+    became = f"{outcome.status}{why}"
+    context.drafts.finished(f"{assignment_id} {became}", *_counts(context, assignment_id))
+    return became

@@ -20,6 +20,7 @@ from agents.progress import ProgressEvent
 from agents.settings import PoolSettings
 from memory.randomness import stream
 from memory.records import AssignmentKind, Audience, Family
+from memory.spans import span
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,9 @@ def curate(context: RunContext, generation: int, audience: Audience | None = Non
         rates = pass_rates([family.id for family in active], archive)
         rng = stream(context.config.seed, generation, "curation")
         replaced = [family.id for family in active if held_parent(store, family) is not None]
-        plan = plan_adaptation(active, rates, context.config.pool, rng, replaced)
+        with span("decision", "adaptation", families=len(active)) as work:
+            plan = plan_adaptation(active, rates, context.config.pool, rng, replaced)
+            work.set(retired=plan.retired, held=plan.held, requests=plan.requests)
         _apply(context, plan)
         _write_assignments(context, generation, plan.requests, audience)
     context.progress(

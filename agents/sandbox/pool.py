@@ -22,6 +22,7 @@ from agents.sandbox.decoding import description_told, one_line, values_told
 from agents.sandbox.questions import Questions
 from agents.sandbox.warm_guest import Answering, Guest, Refusal, Served
 from agents.settings import SandboxSettings
+from memory.spans import span
 
 DESCRIPTION = 32
 """A description may be so many times as long as another result."""
@@ -106,12 +107,14 @@ class GuestPool:
 
     async def inspect(self, code: str, seeds: Sequence[int] = (0,)) -> Inspection:
         """Import a family and read its instances, in two separate processes."""
-        first = await self._describe(code, seeds)
-        return Inspection(first, await self._describe(code, seeds[::-1], downwards=True))
+        with span("sandbox", "inspect", seeds=len(seeds)):
+            first = await self._describe(code, seeds)
+            return Inspection(first, await self._describe(code, seeds[::-1], downwards=True))
 
     async def draw(self, code: str, seeds: Sequence[int], level: int) -> Description:
         """Draw instances of a generative family at one level; see `Sandbox.draw`."""
-        return await self._describe(code, seeds, level=level)
+        with span("sandbox", "draw", seeds=len(seeds), level=level):
+            return await self._describe(code, seeds, level=level)
 
     async def _describe(
         self,
@@ -134,6 +137,10 @@ class GuestPool:
 
     async def score(self, code: str, submissions: Sequence[Submission]) -> list[Score]:
         """Score submissions of one family; see `Sandbox.score`."""
+        with span("sandbox", "score", submissions=len(submissions)):
+            return await self._scores(code, submissions)
+
+    async def _scores(self, code: str, submissions: Sequence[Submission]) -> list[Score]:
         scores: list[Score] = []
         for submission in submissions:
             score = await self._score(code, submission)
@@ -157,7 +164,8 @@ class GuestPool:
         """Score submissions in a single process; see `Sandbox.score_together`."""
         if not submissions:
             return []
-        found = await self._values(code, submissions)
+        with span("sandbox", "score_together", submissions=len(submissions)):
+            found = await self._values(code, submissions)
         return None if isinstance(found, Fault) else found
 
     async def _values(self, code: str, submissions: Sequence[Submission]) -> list[float] | Fault:
@@ -188,7 +196,8 @@ class GuestPool:
 
     async def _run_program(self, work: Mapping[str, Any], seconds: float) -> bytes:
         request = {"program": True, "limits": self._limits(seconds)}
-        return (await _served(self._programs, request, work, _no_answer)).result
+        with span("sandbox", "program"):
+            return (await _served(self._programs, request, work, _no_answer)).result
 
     def _limits(self, seconds: float) -> dict[str, float]:
         """The `Limits` of the guest program; two processes are the guest's own."""

@@ -12,8 +12,8 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any, Literal, NotRequired, Self, TypedDict
+from functools import cache, wraps
+from typing import Any, Literal, NotRequired, Protocol, Self, TypedDict
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
@@ -40,6 +40,7 @@ from agents.settings import CalibrationSettings, ScientistSettings
 from agents.trial import run_gates
 from agents.trial.levels import Calibrated
 from agents.trial.panel import answer_trial
+from memory.openinference import SpanKind
 from memory.randomness import SEED_RANGE, derive_seed
 from memory.records import (
     Assignment,
@@ -49,6 +50,7 @@ from memory.records import (
     GateReport,
     Rejection,
 )
+from memory.spans import span
 from memory.store import RunStore
 
 __all__ = ["ScientistContext", "build_scientist", "candidate_family"]
@@ -122,22 +124,46 @@ class ScientistContext:
 ScientistRuntime = Runtime[ScientistContext]
 
 
+class ScientistNode(Protocol):
+    """A step of a scientist; it says which one is next."""
+
+    __name__: str
+
+    async def __call__(self, state: ScientistState, runtime: ScientistRuntime) -> dict[str, Any]:
+        """Take the step."""
+        ...
+
+
 @cache
 def build_scientist() -> CompiledStateGraph[
     ScientistState, ScientistContext, ScientistState, ScientistState
 ]:
     """Compile the subgraph. It keeps no checkpoints: the run store finds everything again."""
     graph = StateGraph(ScientistState, context_schema=ScientistContext)
-    graph.add_node("propose", propose)
-    graph.add_node("trial", trial)
-    graph.add_node("critique", critique)
-    graph.add_node("refine", refine)
+    graph.add_node("propose", _turn("agent", propose))
+    graph.add_node("trial", _turn("step", trial))
+    graph.add_node("critique", _turn("agent", critique))
+    graph.add_node("refine", _turn("agent", refine))
     graph.add_edge(START, "propose")
     graph.add_conditional_edges("propose", next_step, ["trial", "refine", END])
     graph.add_conditional_edges("trial", next_step, ["critique", "refine", END])
     graph.add_conditional_edges("critique", next_step, ["refine", END])
     graph.add_conditional_edges("refine", next_step, ["trial", "refine", END])
     return graph.compile(checkpointer=False, name="scientist")
+
+
+def _turn(kind: SpanKind, node: ScientistNode) -> ScientistNode:
+    """A node within its span."""
+
+    @wraps(node)
+    async def turn(state: ScientistState, runtime: ScientistRuntime) -> dict[str, Any]:
+        number = state["round"] + (node is refine)
+        with span(kind, node.__name__, assignment=state["assignment"], round=number) as work:
+            found = await node(state, runtime)
+            work.set(output=found["step"])
+            return found
+
+    return turn
 
 
 def next_step(state: ScientistState) -> str:

@@ -57,7 +57,12 @@ class ChatJudge:
         return answer if len(answer) <= self.shown else "[...] " + answer[-self.shown :]
 
 
-@method("chooser", needs=("chooser",), source="AC/DC, monarchical judge; with order randomised")
+@method(
+    "chooser",
+    needs=("chooser",),
+    source="AC/DC, monarchical judge; with order randomised",
+    unit="votes of the chooser",
+)
 async def chooser(ballot: Ballot, aids: Aids) -> Choice:
     """A model sees all different answers at once, several times, each time in another order."""
     judge = aids.chooser
@@ -125,7 +130,12 @@ async def _duel(
     return (other if for_other > for_one else one), votes
 
 
-@method("rating", needs=("rater",), source="AC/DC, scores from 1 to 10; Zheng et al. (2023)")
+@method(
+    "rating",
+    needs=("rater",),
+    source="AC/DC, scores from 1 to 10; Zheng et al. (2023)",
+    unit="mean mark of the rater, 1 to 10",
+)
 async def rating(ballot: Ballot, aids: Aids) -> Choice:
     """A model gives each different answer a score from 1 to 10, several times; the mean counts."""
     judge = aids.rater

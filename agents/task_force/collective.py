@@ -12,9 +12,17 @@ from agents.errors import AnsweringError
 from agents.task_force.ballot import Ballot, CandidateAnswer, Vote
 from agents.task_force.chooser import ChatJudge
 from agents.task_force.field import require_field, resampled_seeds, standing_of
-from agents.task_force.methods import Aids, Method, lacking, method_named, select
+from agents.task_force.methods import (
+    ROUTED,
+    UNROUTED,
+    Aids,
+    Method,
+    lacking,
+    method_named,
+    select,
+)
 from agents.task_force.reward_model import RewardModel
-from agents.task_force.routing import open_router
+from agents.task_force.routing import NearFamily, SkillRouter, open_router
 from evolution.engines.base import Ask
 from memory.hashing import text_hash
 from memory.records import ChatMessage, Expert, Json, Reply, Sampling, Token, Voice
@@ -34,6 +42,10 @@ class CollectiveAnswer:
         scores: what the method made of each candidate.
         votes: everything that went into the scores.
         seconds: wall clock, loading not counted.
+        unit: of the scores, in words.
+        nearest: the families of the run's history that are most like the question.
+        known: whether the nearest is so much like it that it says something; None where the history
+            was not asked.
     """
 
     answer: str
@@ -45,6 +57,9 @@ class CollectiveAnswer:
     scores: tuple[float, ...]
     votes: tuple[Vote, ...]
     seconds: float
+    unit: str = "score"
+    nearest: tuple[NearFamily, ...] = ()
+    known: bool | None = None
 
     def as_json(self) -> dict[str, Json]:
         """The record for programs; without the list of tokens."""
@@ -171,10 +186,13 @@ class Collective:
         """
         broker = await self.context.population.broker()
         started = time.perf_counter()
+        history = self.aids.router if isinstance(self.aids.router, SkillRouter) else None
+        known = None if history is None else history.knows(question)
+        chosen_by = self._method_where(known)
 
         async def one(place: int, member: Member) -> CandidateAnswer:
             genome = self.context.genome(member.expert)
-            logprobs = "logprobs" in self.method.needs
+            logprobs = "logprobs" in chosen_by.needs
             voice = manner.of(member.voice)
             ask = Ask([chat], self._sampling(voice, manner), [seed + place], logprobs, tokens)
             [reply] = await broker.answer(member.expert.genome_id, genome, ask)
@@ -185,18 +203,30 @@ class Collective:
         )
         drawn = int(text_hash(question), 16) ^ seed
         ballot = Ballot(question, tuple(answers), seed=drawn)
-        choice = await select(self.method, ballot, self.aids)
+        if lacking(chosen_by, self.aids, ballot) is not None:  # the engine gives none
+            chosen_by = self.method
+        choice = await select(chosen_by, ballot, self.aids)
+        voices = [answer.voice for answer in answers]
         return CollectiveAnswer(
             answer=answers[choice.winner].extracted,
             chosen=answers[choice.winner].expert,
             winner=choice.winner,
-            method=self.method.name,
+            method=chosen_by.name,
             agreement=ballot.agreement(choice.winner),
             answers=ballot.candidates,
             scores=choice.scores,
             votes=choice.votes,
             seconds=time.perf_counter() - started,
+            unit=chosen_by.unit,
+            nearest=tuple(history.nearest(question, voices)) if history is not None else (),
+            known=known,
         )
+
+    def _method_where(self, known: bool | None) -> Method:
+        """What chooses: where nothing like the question was asked, the history cannot."""
+        if known is False and self.method.name == ROUTED:
+            return method_named(UNROUTED)
+        return self.method
 
     def _sampling(self, voice: Voice, manner: Manner) -> Sampling:
         judge = self.context.config.judge

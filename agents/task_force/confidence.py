@@ -13,7 +13,10 @@ BORDA_POWER = 1.0
 
 
 @method(
-    "logprob", needs=("logprobs",), source="mean token log-probability; Adiwardana et al. (2020)"
+    "logprob",
+    needs=("logprobs",),
+    source="mean token log-probability; Adiwardana et al. (2020)",
+    unit="mean log-probability of a token; 0 is certain",
 )
 async def logprob(ballot: Ballot, aids: Aids) -> Choice:
     """The reply of the highest mean log-probability per token."""

@@ -29,6 +29,7 @@ from evolution.selection import Board
 from evolution.selection.board import FULLY_GRADED
 from memory.randomness import derive_seed
 from memory.records import FINALS, Expert, Family, MissingGrade, Outcome, Voice
+from memory.spans import span
 
 SEED = derive_seed(0, 0, "finals")
 """Root of the seeds of sampled answers; the same in all runs, so that they can share answers."""
@@ -55,7 +56,8 @@ async def hold_finals(context: RunContext) -> list[str]:
 
     async def one(expert: Expert) -> None:
         nonlocal done
-        await _examine(context, expert, families, asked)
+        with span("step", "examine", expert=expert.id, families=len(families)):
+            await _examine(context, expert, families, asked)
         done += 1
         label = f"finals: {expert.id}"
         context.progress(ProgressEvent("step", label, done, len(finalists)))

@@ -88,6 +88,10 @@ class Aids:
     passes: int = 3
 
 
+ROUTED, UNROUTED = "skill_routing", "logprob"
+"""The method that goes by the run's history, and what stands in for it on questions that are like
+nothing there: on generators that no run had seen it did best at N = 3 and 8 (docs/results.md)."""
+
 Choose = Callable[[Ballot, Aids], Awaitable[Choice]]
 
 
@@ -99,6 +103,7 @@ class Method:
         summary: what it does, in one line.
         needs: without which it cannot work.
         source: where it comes from.
+        unit: of its scores, as a person reads it.
     """
 
     name: str
@@ -106,6 +111,7 @@ class Method:
     needs: frozenset[Need]
     source: str
     choose: Choose
+    unit: str = "score"
 
     @property
     def judged(self) -> bool:
@@ -121,12 +127,14 @@ BUILT_IN = tuple(
 _METHODS: dict[str, Method] = {}
 
 
-def method(name: str, *, source: str, needs: tuple[Need, ...] = ()) -> Callable[[Choose], Choose]:
+def method(
+    name: str, *, source: str, needs: tuple[Need, ...] = (), unit: str = "score"
+) -> Callable[[Choose], Choose]:
     """Register a function as the method of that name; its docstring's first line sums it up."""
 
     def register(choose: Choose) -> Choose:
         summary = (choose.__doc__ or "").strip().split("\n", maxsplit=1)[0]
-        _METHODS[name] = Method(name, summary, frozenset(needs), source, choose)
+        _METHODS[name] = Method(name, summary, frozenset(needs), source, choose, unit)
         return choose
 
     return register

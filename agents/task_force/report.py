@@ -13,16 +13,20 @@ from agents.task_force.field import heard_in, history_of, resampled_seeds
 from agents.task_force.finals import FIRST_SAMPLE, hold_finals
 from evolution.selection import Force, Standing
 from memory.records import FINALS, Answer, Json, Voice
+from memory.spans import span
 from memory.store import RunStore
 
 
 async def summarise_run(context: RunContext) -> None:
     """Hold the finals and store the summary."""
     asked = await hold_finals(context)
+    with span("decision", "task_force", families=len(asked)) as work:
+        summary = summarise(context, asked)
+        work.set(output=summary["coverage"])
     # Not a step that is taken once: a run may end a second time, with more in its history.
     with context.store.transaction():
         context.store.put_meta("finals", {"families": list(asked)})
-        context.store.put_meta("summary", summarise(context, asked))
+        context.store.put_meta("summary", summary)
         context.store.put_meta("finished", True)
     _report(context)
 

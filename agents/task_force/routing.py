@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from agents.context import ReadContext
 from agents.task_force.field import standing_of
 from evolution.selection import Standing
 from memory.novelty.embedding import Embedder, open_embedder
 from memory.novelty.recorded import RecordedEmbedder
-from memory.novelty.similarity import Vector, nearest
+from memory.novelty.similarity import Neighbour, Vector, nearest
 from memory.records import Voice
 
 NEIGHBOURS = 8
 SHARPNESS = 4
 """Exponent of a similarity: a family half as similar says a sixteenth."""
+NEAR = 0.4
+"""`answering.near`: a question that is less similar to every family is like nothing that was asked
+(`benchmarks/nearness.py`)."""
 PRIOR = 0.1
 """How much the fitness on the whole history counts beside the neighbours."""
 _KEPT_QUESTIONS = 1024
 """A server is asked for weeks; neighbours of a question are kept for the votes on it alone."""
+
+
+@dataclass(frozen=True)
+class NearFamily:
+    """A family of the history that is like a question.
+
+    Attributes:
+        family: its id.
+        name: what it is called.
+        similarity: of the question to the family's description, as a cosine.
+        rates: voice, as it is called -> share of the family's instances that it passes, the
+            highest first.
+    """
+
+    family: str
+    name: str
+    similarity: float
+    rates: dict[str, float]
 
 
 class SkillRouter:
@@ -34,6 +56,8 @@ class SkillRouter:
         families: family -> its unit vector, made by the same embedder.
         standing: what voices pass.
         neighbours: how many families are looked at.
+        near: similarity from which on a family says something about a question.
+        names: family -> what it is called.
     """
 
     def __init__(
@@ -42,31 +66,61 @@ class SkillRouter:
         families: Mapping[str, Vector],
         standing: Standing,
         neighbours: int = NEIGHBOURS,
+        near: float = NEAR,
+        names: Mapping[str, str] | None = None,
     ) -> None:
+        self._similar_from = near
+        self._names = names or {}
         self._embedder = embedder
         self._families = families
         self._standing = standing
         self._neighbours = neighbours
-        self._nearest: dict[str, list[tuple[str, float]]] = {}
+        self._nearest: dict[str, list[Neighbour]] = {}
 
     def weights(self, question: str, voices: Sequence[Voice]) -> dict[Voice, float]:
         """Voice -> weight in [0, 1]; 0 for one whose expert was never graded."""
         near = self._near(question)
         return {voice: self._weight(voice, near) for voice in voices}
 
-    def _near(self, question: str) -> list[tuple[str, float]]:
+    def knows(self, question: str) -> bool:
+        """Whether anything like it was ever asked."""
+        return any(each.similarity >= self._similar_from for each in self._near(question)[:1])
+
+    def nearest(self, question: str, voices: Sequence[Voice], most: int = 3) -> list[NearFamily]:
+        """The families that are like a question, or else the one most like it, and who passes them.
+
+        Args:
+            question: what is asked.
+            voices: of whom it is told how much they pass.
+            most: so many families at most.
+        """
+        near = self._near(question)[:most]
+        found: list[NearFamily] = []
+        for family, similarity in near:
+            if found and similarity < self._similar_from:
+                break
+            known = {voice.label: self._standing.known(voice) for voice in voices}
+            passed = {label: rates[family] for label, rates in known.items() if rates.get(family)}
+            ordered = dict(sorted(passed.items(), key=lambda item: -item[1]))
+            name = self._names.get(family, family)
+            found.append(NearFamily(family, name, similarity, ordered))
+        return found
+
+    def _near(self, question: str) -> list[Neighbour]:
         if question not in self._nearest:
             if len(self._nearest) >= _KEPT_QUESTIONS:
                 self._nearest.clear()
-            found = nearest(self._families, self._embedder.embed([question])[0], self._neighbours)
-            self._nearest[question] = [
-                (family, max(similarity, 0.0) ** SHARPNESS) for family, similarity in found
-            ]
+            vector = self._embedder.embed([question])[0]
+            self._nearest[question] = nearest(self._families, vector, self._neighbours)
         return self._nearest[question]
 
-    def _weight(self, voice: Voice, near: list[tuple[str, float]]) -> float:
+    def _weight(self, voice: Voice, near: list[Neighbour]) -> float:
         rates = self._standing.known(voice)
-        graded = [(rates[family], share) for family, share in near if family in rates]
+        graded = [
+            (rates[family], max(similarity, 0.0) ** SHARPNESS)
+            for family, similarity in near
+            if family in rates
+        ]
         total = PRIOR + sum(share for _, share in graded)
         passed = sum(rate * share for rate, share in graded)
         return (passed + PRIOR * self._standing.fitness(voice)) / total
@@ -87,4 +141,11 @@ def open_router(context: ReadContext, standing: Standing | None = None) -> Skill
     recorded = RecordedEmbedder(embedder, context.store)
     rows = recorded.embed([family.novelty_text() for family in families])
     vectors = {family.id: row for family, row in zip(families, rows, strict=True)}
-    return SkillRouter(embedder, vectors, known, config.answering.neighbours)
+    return SkillRouter(
+        embedder,
+        vectors,
+        known,
+        config.answering.neighbours,
+        config.answering.near,
+        {family.id: family.name for family in families},
+    )

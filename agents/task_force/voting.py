@@ -8,13 +8,17 @@ from agents.task_force.ballot import Ballot, Choice, Vote
 from agents.task_force.methods import Aids, method
 
 
-@method("majority", source="Wang et al., self-consistency (2022)")
+@method("majority", source="Wang et al., self-consistency (2022)", unit="votes")
 async def majority(ballot: Ballot, aids: Aids) -> Choice:
     """The most frequent answer; ties go to the fitter voice's."""
     return tally(ballot, [1.0] * len(ballot.candidates))
 
 
-@method("weighted_majority", source="Littlestone and Warmuth, weighted majority (1994)")
+@method(
+    "weighted_majority",
+    source="Littlestone and Warmuth, weighted majority (1994)",
+    unit="fitness of all that said so, added up",
+)
 async def weighted_majority(ballot: Ballot, aids: Aids) -> Choice:
     """The answer whose voices have the highest sum of fitness in the finals."""
     return tally(ballot, [candidate.fitness for candidate in ballot.candidates])
@@ -24,6 +28,7 @@ async def weighted_majority(ballot: Ballot, aids: Aids) -> Choice:
     "skill_routing",
     needs=("history",),
     source="nearest neighbours in the run's own task history; cf. PackLLM (2024)",
+    unit="pass rates on the nearest families of all that said so, added up",
 )
 async def skill_routing(ballot: Ballot, aids: Aids) -> Choice:
     """Votes weighted by what each voice passes of the families most like the question."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from agents.errors import FamilyFault
 from agents.families.proposal import Proposal
@@ -16,6 +17,8 @@ from agents.trial.rated import rated_gates, text_complaint
 from agents.trial.scores import GATES_OF_RATED_CODE, SCORE_GATES, Chance, Scored, chance_of
 from memory.records import GateCode, GateReport
 from memory.spans import span
+
+T = TypeVar("T")
 
 REPEATS = 20
 """How often a submission is scored again where randomness is suspected."""
@@ -50,7 +53,7 @@ async def run_gates(
         SandboxError: the sandbox itself failed; nothing is known about the proposal.
         EndpointError, ContextLengthError, BudgetExhausted: the rater's endpoint did, likewise.
     """
-    with span("sandbox", "gates", family=proposal.name) as work:
+    with span("gate", "gates", family=proposal.name) as work:
         report = text_complaint(proposal, can_rate=rater is not None)
         if report is None:
             report = await _run_gates(sandbox, proposal, settings, level, seed)
@@ -71,7 +74,7 @@ async def _run_gates(
         claims = Claims(proposal, inspection, settings, level, seed)
         found: list[tuple[GateCode, str]] = []
         for code, claim_gate in CLAIM_GATES:
-            found.append((code, claim_gate(claims)))
+            found.append((code, _gate(code, claim_gate, claims)))
             if code in UNREADABLE and found[-1][1]:
                 break
         if any(detail for _, detail in found):
@@ -82,7 +85,7 @@ async def _run_gates(
         for code, score_gate in SCORE_GATES:
             by_rater = proposal.rated and code not in GATES_OF_RATED_CODE
             if not by_rater and not (later and code == "score_unstable"):
-                found.append((code, score_gate(scored)))
+                found.append((code, _gate(code, score_gate, scored)))
         if not any(detail for _, detail in found):
             found.append(("score_unstable", await _random_score(sandbox, scored)))
         if any(detail for _, detail in found):
@@ -93,6 +96,14 @@ async def _run_gates(
         return GateReport(code=fault.code, detail=fault.detail)
     chances = tuple(scored.chances[level].share for level in sorted(scored.chances))
     return claims.report(None).model_copy(update={"chances": chances})
+
+
+def _gate(code: GateCode, gate: Callable[[T], str], of: T) -> str:
+    """What one gate says, "" if it lets pass."""
+    with span("gate", code) as work:
+        said = gate(of)
+        work.set(output=said or "passed")
+        return said
 
 
 def _failures(claims: Claims, found: Sequence[tuple[GateCode, str]]) -> GateReport:

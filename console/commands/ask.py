@@ -10,7 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from agents.progress import Progress
-from agents.task_force.methods import method_named
+from agents.task_force.ballot import normalise
+from agents.task_force.methods import UNROUTED, method_named
+from agents.task_force.suggestion import suggested_question
 from console.commands.frame import (
     METHOD,
     Alone,
@@ -27,16 +29,32 @@ from console.commands.frame import (
     run_async,
 )
 from console.display import Display
+from console.errors import UsageError
 from console.run.folder import RunFolder
+from memory.store import RunStore
 
 if TYPE_CHECKING:
     from agents.task_force.collective import CollectiveAnswer
+    from agents.task_force.routing import NearFamily
 
 
-@app.command()
+EXAMPLES = """Examples:
+
+acdc ask DIR    a question of the run's own history
+
+acdc ask DIR "What is 12 + 30?" -n 8    of eight voices
+
+acdc ask DIR "What is 12 + 30?" --select logprob --json
+"""
+
+
+@app.command(epilog=EXAMPLES)
 def ask(
     folder: RunDir,
-    question: Annotated[str, typer.Argument(help="What to ask the collective.")],
+    question: Annotated[
+        str | None,
+        typer.Argument(help="What to ask; without it, a question that the run's force solves."),
+    ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Answers of the task force.")] = 3,
     select: Annotated[
         str,
@@ -54,13 +72,17 @@ def ask(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Ask the collective of a run: N voices answer, one answer is chosen."""
+    """Ask the collective of a run: N voices answer, one answer is chosen.
+
+    A voice is an expert at a temperature; the task force is the N voices that together solve most.
+    """
 
     def action() -> None:
         place = opened(folder)
         note_unfinished(place)
+        asked = question if question is not None else _suggested(place, n)
         with Display(errors) as display:
-            reply = run_async(answer(place, question, n, max_tokens, select, display, alone=alone))
+            reply = run_async(answer(place, asked, n, max_tokens, select, display, alone=alone))
         if short := fewer_than(n, len(reply.answers)):
             errors.print(short, style="yellow", highlight=False)
         if as_json:
@@ -69,6 +91,20 @@ def ask(
             show(reply, out)
 
     finish(action, debug)
+
+
+def _suggested(place: RunFolder, size: int) -> str:
+    """A question of the run's own, which is told.
+
+    Raises:
+        UsageError: there is none that its force solves.
+    """
+    with RunStore.open(place.path, read_only=True) as store:
+        question = suggested_question(store, size)
+    if question is None:
+        raise UsageError(f"the force of {place.path} solves nothing that is known: name a question")
+    errors.print(f"asking: {question.strip()}", highlight=False)
+    return question
 
 
 async def answer(
@@ -105,8 +141,17 @@ def fewer_than(asked: int, found: int) -> str | None:
 
 
 def show(reply: CollectiveAnswer, console: Console) -> None:
-    """Print an answer for a person."""
-    console.print(reply.answer, style="bold", markup=False, highlight=False)
+    """Print an answer for a person: what it is, why, and who said what.
+
+    What the run's history says nothing about looks different, since nobody knows who is to be
+    trusted there.
+    """
+    if reply.known is False:
+        console.print(Text(f"? {reply.answer}", "yellow"))
+    else:
+        console.print(Text(reply.answer, "bold green" if reply.known else "bold"))
+    for line in why(reply):
+        console.print(Text(line), style="dim" if reply.known is not False else "yellow")
     console.print(
         f"chosen by {reply.method} from {len(reply.answers)} answers; "
         f"agreement {reply.agreement:.0%}",
@@ -116,13 +161,40 @@ def show(reply: CollectiveAnswer, console: Console) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("voice", "score", "answer", "said"):
         table.add_column(column)
+    told: dict[str, int] = {}
     for place, candidate in enumerate(reply.answers):
-        mark = "→ " if place == reply.winner else "  "
-        said = (
-            mark + candidate.voice.label,
-            f"{reply.scores[place]:.3g}",
+        said = normalise(candidate.extracted)
+        first = told.setdefault(said, place)
+        # Equal answers share one score.
+        same = first != place and reply.scores[first] == reply.scores[place]
+        row = (
+            ("→ " if place == reply.winner else "  ") + candidate.voice.label,
+            "same" if same else f"{reply.scores[place]:.3g}",
             candidate.extracted,
             candidate.text.strip(),
         )
-        table.add_row(*map(Text, said))
+        table.add_row(*map(Text, row))
     console.print(table)
+    console.print(f"score: {reply.unit}", style="dim", highlight=False)
+
+
+def why(reply: CollectiveAnswer) -> list[str]:
+    """On what the choice rests: the families of the history that are most like the question."""
+    if reply.known is None:
+        return []
+    if not reply.known:
+        nearest = f" (the nearest is {_near(reply.nearest[0])})" if reply.nearest else ""
+        line = f"nothing like this was asked{nearest}: do not trust the answer"
+        if reply.method == UNROUTED:
+            line += "; chosen by how sure the voices are"
+        return [line]
+    told = []
+    for family in reply.nearest[:2]:
+        best = list(family.rates.items())[:3]
+        passed = ", ".join(f"{voice} {rate:.0%}" for voice, rate in best) or "none of these voices"
+        told.append(f"{_near(family)}, passed by {passed}")
+    return [f"why: nearest families {'; '.join(told)}"]
+
+
+def _near(family: NearFamily) -> str:
+    return f"{family.name} ({family.similarity:.2f})"

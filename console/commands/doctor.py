@@ -51,7 +51,15 @@ State = Literal["ok", "hint", "warning", "failed"]
 """A hint says what may come, and judges nothing."""
 
 
-@app.command()
+EXAMPLES = """Examples:
+
+acdc doctor    for the quickstart
+
+acdc doctor --config mine.toml    what that run needs, and what is missing
+"""
+
+
+@app.command(epilog=EXAMPLES)
 def doctor(
     config: ConfigFile = None, set_: Overrides = None, as_json: AsJson = False, debug: Debug = False
 ) -> None:

@@ -41,7 +41,15 @@ if TYPE_CHECKING:
     from agents.evaluation.sample_logs import Log
 
 
-@app.command("evaluate")
+EXAMPLES = """Examples:
+
+acdc evaluate runs/quickstart tasks.jsonl    at N = 1, 3 and 8
+
+acdc evaluate runs/a runs/b tasks.jsonl --baselines    two runs beside the seeds resampled
+"""
+
+
+@app.command("evaluate", epilog=EXAMPLES)
 def evaluate_command(
     places: Annotated[
         list[Path],

@@ -23,7 +23,15 @@ HEADER = """\
 """
 
 
-@app.command()
+EXAMPLES = """Examples:
+
+acdc init mine.toml    all defaults, commented
+
+acdc init mine.toml --scientist-url http://localhost:8000/v1 --scientist-model Qwen2.5-72B
+"""
+
+
+@app.command(epilog=EXAMPLES)
 def init(
     file: Annotated[Path, typer.Argument(metavar="FILE")] = Path("acdc.toml"),
     scientist_url: Annotated[
@@ -44,10 +52,13 @@ def init(
         write_config(file, settings)
         name = "mine" if file.stem == "acdc" else file.stem
         following = calling.line("run", f"runs/{name}", "--config", file)
+        checking = calling.line("doctor", "--config", file)
         if as_json:
-            print_json({"file": str(file), "next": following})
+            print_json({"file": str(file), "check": checking, "next": following})
         else:
-            out.print(f"wrote {file}; run it with: {following}", markup=False, soft_wrap=True)
+            out.print(f"wrote {file}", markup=False, soft_wrap=True)
+            out.print(f"check it, and see what it takes: {checking}", soft_wrap=True)
+            out.print(f"run it with: {following}", markup=False, soft_wrap=True)
 
     finish(action, debug)
 

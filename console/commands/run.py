@@ -35,8 +35,15 @@ Track = Annotated[
     typer.Option(help="Draw curves in tensorboard, mlflow or wandb; may be given again."),
 ]
 
+EXAMPLES = """Examples:
 
-@app.command()
+acdc run    the quickstart, in runs/quickstart
+
+acdc run runs/mine --config mine.toml --set generations=20    or go on with it
+"""
+
+
+@app.command(epilog=EXAMPLES)
 def run(
     folder: RunDir = Path("runs/quickstart"),
     config: ConfigFile = None,
@@ -130,7 +137,8 @@ def _example(example: dict[str, Any], finals: bool, console: Console) -> None:
 
 def _next_steps(folder: RunFolder, console: Console) -> None:
     steps = {
-        f'{calling.line("ask", folder.path)} "What is 7 times 8?"': "ask the collective",
+        calling.line("ask", folder.path): "a question of the run, answered by its force",
+        f"{calling.line('trace', folder.path)} --families": "who solves what",
         f"{calling.line('trace', folder.path)} --rejected": "read why tasks were rejected",
         f"{calling.line('status', folder.path)} --json": "the same for programs",
     }

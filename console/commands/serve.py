@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     from agents.task_force.roster import Roster
 
 
-@app.command()
+EXAMPLES = """Examples:
+
+acdc serve runs/quickstart    then: curl http://127.0.0.1:8100/v1/models
+
+acdc serve runs/quickstart -n 8 --select logprob --port 0
+"""
+
+
+@app.command(epilog=EXAMPLES)
 def serve(
     folder: RunDir,
     n: Annotated[int, typer.Option("-n", min=1, help="Answers of the task force.")] = 3,

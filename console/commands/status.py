@@ -17,17 +17,36 @@ from agents.judge.votes import agreement
 from agents.lessons.record import lessons_about, lessons_of
 from agents.task_force.field import field_of, resampled_seeds, standing_of
 from console.commands.frame import AsJson, Debug, RunDir, app, finish, out, print_json
+from console.commands.spending import costs
 from console.run.folder import RunFolder
+from console.stories.families import read_families
 from evolution.merging.settings import REGMEAN
 from evolution.selection import Standing, coverage
 from evolution.selection.dominance import UNDOMINATED
 from memory.records import Expert, GraftRefused, Voice
 from memory.store import RunStore
 
+EXAMPLES = """Examples:
 
-@app.command()
+acdc status runs/quickstart    one screen
+
+acdc status runs/quickstart --json    the same for programs (docs/status.md)
+"""
+ASKED, _NAMED = 3, 4
+"""Voices whose force is told by name; families that are."""
+_LEGEND = (
+    "fitness: mean pass rate on the pool, shrunk and chance taken off. novelty: how far it can do "
+    "what the nearest fitter experts cannot, 0 to 100; undominated: nobody is fitter. held: a "
+    "family that waits while a harder child is tried. voice: an expert at a temperature. task "
+    "force: the N voices that together solve most; it may cover more than the archive, as its "
+    "voices may be sampled and come from everybody who was judged. rater: a model that grades by a "
+    "rubric. chooser: one that chooses among answers."
+)
+
+
+@app.command(epilog=EXAMPLES)
 def status(folder: RunDir, as_json: AsJson = False, debug: Debug = False) -> None:
-    """Show where a run stands: archive, pool, Coverage, calls, time."""
+    """Show where a run stands: archive, pool, Coverage, task force, calls, time."""
 
     def action() -> None:
         found = collect(RunFolder(folder))
@@ -61,6 +80,7 @@ def collect(folder: RunFolder) -> dict[str, Any]:
             "lessons": _lessons(store),
             "ratings": _ratings(store),
             "calls": store.call_totals(),
+            "cost": costs(manifest["config"]["endpoints"], store.call_totals()),
             "offline": _offline(manifest["config"]["endpoints"], store.call_totals()),
             "seconds": {phase: round(s, 2) for phase, s in store.phase_seconds().items()},
         }
@@ -100,12 +120,14 @@ def _pool(store: RunStore) -> dict[str, Any]:
     families = store.families()
     broken = condemned(store)
     generators = Counter(name for f in families for name in f.generator.split(",") if name)
+    rows = [row for row in read_families(store)["rows"] if row["state"] == "active"]
     return {
         "active": len(store.families("active")),
         "held": len(store.families("held")),
         "history": sum(family.id not in broken for family in families),
         "generators": len(generators),
         "revised": sum(family.revisions > 0 for family in families),
+        "solved_by_nobody": [row["name"] for row in rows if row["passes"] and not row["solved_by"]],
         "rejected": store.rejection_counts(),
     }
 
@@ -245,6 +267,7 @@ def _emitters(store: RunStore) -> list[dict[str, Any]]:
 def show(status: dict[str, Any], console: Console) -> None:
     """Print a status for a person."""
     console.print(Group(_headline(status), _archive_table(status), _pool_text(status)))
+    console.print(Text(f"\n{_LEGEND}", "dim"))
 
 
 def _headline(status: dict[str, Any]) -> Text:
@@ -307,12 +330,16 @@ def _pool_text(status: dict[str, Any]) -> Text:
         f"{pool['history'] - pool['active'] - pool['held']} retired",
         f"{pool['generators']} generators; {pool['revised']} families revised before acceptance",
         f"rejected: {rejected or 'none'}",
+        f"solved by nobody: {_nobody(pool['solved_by_nobody'])}",
     ]
     if coverage_["task_force"]:
         lines.append(
             f"Coverage on the {on_what(coverage_)}: archive {coverage_['archive']:.2f}, seeds "
             f"{coverage_['seeds']:.2f}; task force of {_sizes(coverage_['task_force'])}"
         )
+        # A few voices are asked unless somebody says otherwise.
+        force = coverage_["task_force"][min(ASKED, len(coverage_["task_force"])) - 1]
+        lines.append(f"task force of {force['n']}: {label_of(force)}")
     if coverage_.get("experts"):
         lines.append(f"the seeds resampled, equally many answers: {_sizes(coverage_['experts'])}")
     lines += _alone_lines(status["alone"], coverage_["on"])
@@ -331,9 +358,23 @@ def _pool_text(status: dict[str, Any]) -> Text:
             f"{who}: {totals['calls']} calls, {totals['tokens_in']} tokens in, "
             f"{totals['tokens_out']} out, {totals['cached']} cached, {totals['failed']} failed"
         )
+    if status["cost"]:
+        lines.append(f"cost: {sum(status['cost'].values()):.2f} USD ({_costs(status['cost'])})")
     seconds = "  ".join(f"{phase} {s:.0f}" for phase, s in status["seconds"].items())
     lines.append(f"seconds: {seconds}")
     return Text("\n".join(lines))
+
+
+def _nobody(names: list[str]) -> str:
+    """How many active families, and the first ones by name."""
+    if not names:
+        return "none of the active families"
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{len(names)} active families: {', '.join(names[:_NAMED])}{more}"
+
+
+def _costs(cost: dict[str, float]) -> str:
+    return ", ".join(f"{role} {usd:.2f}" for role, usd in sorted(cost.items()))
 
 
 def _sizes(rows: list[dict[str, Any]]) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import get_args
 
 from agents.chat.client import ChatClient
 from agents.config import RunConfig
@@ -28,6 +30,7 @@ from console.run.reading import (
 from memory.novelty.embedding import open_embedder
 from memory.novelty.memory import NoveltyMemory
 from memory.novelty.recorded import RecordedEmbedder
+from memory.records import Role
 from memory.spans import tracing
 from memory.store import RunStore
 from prompts import example_programs
@@ -56,7 +59,7 @@ async def open_context(
     prompts = open_prompts(config)
     async with AsyncExitStack() as stack:
         store = stack.enter_context(RunStore.open(folder.path))
-        stack.enter_context(tracing(store.path))
+        stack.enter_context(tracing(store.path, secrets=_keys(config)))
         check_prompts(store, prompts, folder.path)
         if store.meta(PROMPTS_KEY) is None:
             hashes = {name: prompts.prompt(name).hash for name in PROMPTS_IN_KEYS}
@@ -97,6 +100,18 @@ async def open_context(
             else None,
             progress=progress,
         )
+
+
+_SHORTEST_KEY = 8
+"""Shorter ones are no secret, as the `EMPTY` that servers without keys are given."""
+
+
+def _keys(config: RunConfig) -> list[str]:
+    """The keys of all endpoints, which nothing that is kept may hold."""
+    variables = {config.endpoints.of(role).api_key_env for role in get_args(Role)}
+    variables |= {config.novelty.embedder_key_env}
+    keys = (os.environ.get(name, "").strip() for name in variables if name)
+    return [key for key in keys if len(key) >= _SHORTEST_KEY]
 
 
 def _ours(code: str) -> bool:

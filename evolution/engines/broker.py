@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -18,10 +19,11 @@ _TURNS = 16
 
 @dataclass(eq=False)
 class _Request:
-    """What one caller asked, and the future that it awaits."""
+    """What one caller asked, the future that it awaits, and the context in which it asked."""
 
     genome: Genome
     ask: Ask
+    context: Context = field(default_factory=copy_context)
     replies: asyncio.Future[list[Reply]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -119,7 +121,9 @@ class Broker:
 
     async def _session(self, genome_id: str) -> None:
         """Serve one expert. An error that is not one request's own goes to all that it stopped."""
-        session = asyncio.create_task(self._serve(genome_id))
+        # A swap belongs to who asked first, not to whoever has once set this worker going.
+        context = self._pending(genome_id)[0].context
+        session = asyncio.create_task(self._serve(genome_id), context=context.copy())
         await _outcome(session)
         if error := session.exception():
             for request in [*self._in_hand, *self._waiting.pop(genome_id, [])]:

@@ -12,6 +12,7 @@ import yaml
 
 from evolution.bank.bank import Bank
 from evolution.genome.genome import Genome
+from evolution.genome.words import shares_of
 from memory.records import Expert
 
 if TYPE_CHECKING:
@@ -117,12 +118,10 @@ def _recipe(bank: Bank, genome: Genome, sources: Sources) -> str:
     named = sources.published_base or name or "mean of the seeds"
     base = f"{named}, content hash `{bank.base_hash}`"
     lines = ["| part | amount |", "|---|---|", f"| base | {base} |"]
-    for index, anchor in enumerate(bank.anchors):
-        column = fitted.coefficients[:, index]
-        if column.any():
-            low, high = float(column.min()), float(column.max())
-            spread = "" if low == high else f" ({low:.3f} to {high:.3f} over the blocks)"
-            lines.append(f"| {anchor.name} | {float(column.mean()):.3f}{spread} |")
+    for share in shares_of(fitted, [anchor.name for anchor in bank.anchors]):
+        even = share.low == share.high
+        spread = "" if even else f" ({share.low:.3f} to {share.high:.3f} over the blocks)"
+        lines.append(f"| {share.anchor} | {share.mean:.3f}{spread} |")
     if fitted.displacements:
         sizes = [
             float(np.linalg.norm(delta)) / bank.geometry.norms[name]

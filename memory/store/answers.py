@@ -43,6 +43,16 @@ class AnswerTables(Database):
             found = self._records(_ANSWERS, "WHERE genome_id = ?", (genome_id,))
         return sorted(found, key=lambda item: (item.instance_hash, item.sample, item.key))
 
+    def answer_keys(self, beginning: str) -> list[str]:
+        """The keys that begin so."""
+        sql = "SELECT key FROM answers WHERE substr(key, 1, ?1) = ?2 ORDER BY key"
+        return [str(row[0]) for row in self._all(sql, (len(beginning), beginning))]
+
+    def answers_to(self, instance_hash: str) -> list[Answer]:
+        """What everybody answered to one instance, by genome and sample."""
+        found = self._records(_ANSWERS, "WHERE instance_hash = ?", (instance_hash,))
+        return sorted(found, key=lambda item: (item.genome_id, item.sample, item.key))
+
     def answer_to(
         self, genome_id: str, instance_hash: str, sample: int | None = None
     ) -> Answer | None:
@@ -80,6 +90,11 @@ class AnswerTables(Database):
         """The verdicts on all answers that are graded, by key, as `verdict` gives them."""
         sql = "SELECT answer_key, 2 * SUM(passed) > COUNT(*) FROM grades GROUP BY answer_key"
         return {key: bool(passed) for key, passed in self._all(sql)}
+
+    def grades_of(self, answer_key: str) -> list[Grade]:
+        """The grades of one answer, by vote."""
+        found = self._records(_GRADES, "WHERE answer_key = ?", (answer_key,))
+        return sorted(found, key=lambda item: (item.code_hash, item.vote))
 
     def put_grades(self, grades: Sequence[Grade]) -> None:
         """Keep many grades in one transaction; the first under a key stays.

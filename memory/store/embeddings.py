@@ -27,6 +27,13 @@ class EmbeddingTables(Database):
             ],
         )
 
+    def embedders(self) -> list[str]:
+        """Whose vectors are recorded; mostly one."""
+        if self.schema_version < schema.WITH_EMBEDDINGS:
+            return []
+        found = self._all("SELECT DISTINCT embedder FROM embeddings ORDER BY embedder")
+        return [str(row[0]) for row in found]
+
     def embeddings(self, embedder: str, texts: Sequence[str]) -> dict[str, Vector]:
         """The vectors of an embedder among these text hashes that are recorded."""
         if self.schema_version < schema.WITH_EMBEDDINGS:

@@ -11,9 +11,13 @@ from pathlib import Path
 
 import grpc  # type: ignore[import-untyped, unused-ignore]
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 from memory.errors import StoreError, TracingError
+from memory.openinference import MOST_MESSAGES, attributes_of, cut
+from memory.records import ChatMessage
 from memory.spans import span, tracing
 from memory.store import RunStore
 
@@ -66,6 +70,45 @@ def test_a_span_that_fails_says_why_without_the_paths_of_this_machine(
     (failed,) = store.spans()
     assert failed.error == "StoreError: ./run.db: the disk is full"
     assert str(folder) not in str(failed.attributes)
+
+
+def test_no_secret_leaves_in_any_text(store: RunStore, folder: Path) -> None:
+    said = [ChatMessage(role="user", content="my key: sk-hidden")]
+
+    def fail() -> None:
+        with span("llm", "propose", input_messages=said) as work:
+            work.set(output=f"sk-hidden, in {folder}", told=["sk-hidden"])
+            raise StoreError("401: no such key sk-hidden")
+
+    with tracing(folder, secrets=["sk-hidden", ""]), pytest.raises(StoreError):
+        fail()
+    (kept,) = store.spans()
+    assert "sk-hidden" not in kept.model_dump_json()
+    assert kept.attributes["output.value"] == "[concealed], in ."
+    assert kept.error == "StoreError: 401: no such key [concealed]"
+
+
+@given(text=st.text(max_size=60), longest=st.lists(st.integers(0, 50), min_size=1, max_size=3))
+def test_a_text_that_is_cut_says_how_much_is_missing(text: str, longest: list[int]) -> None:
+    """Also where it is cut again and again."""
+    shown = text
+    for most in longest:
+        shown = cut(shown, most)
+    least = min(longest)
+    if len(text) <= least:
+        assert shown == text
+    else:
+        assert shown == f"{text[:least]}… [{len(text) - least} characters cut]"
+
+
+def test_long_conversations_keep_their_beginning_and_their_end() -> None:
+    said = [ChatMessage(role="user", content=str(n)) for n in range(MOST_MESSAGES + 5)]
+    told = dict(attributes_of({"input_messages": said, "model": "m", "nothing": None}))
+    assert told.pop("acdc.messages_cut") == 5
+    assert told.pop("llm.model_name") == "m"
+    contents = [value for key, value in told.items() if key.endswith("content")]
+    half = MOST_MESSAGES // 2
+    assert contents == [message.content for message in said[:half] + said[-half:]]
 
 
 def test_spans_that_end_inside_a_transaction_wait_for_its_end(

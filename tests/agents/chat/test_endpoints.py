@@ -108,3 +108,13 @@ def test_an_endpoint_is_tried_once_for_each_server_model_and_key() -> None:
         }
     )
     assert others.distinct() == ["scientist", "critic", "rater"]
+
+
+def test_what_calls_cost_follows_the_model() -> None:
+    scientist = {**REMOTE, "price_in": 2.0, "price_out": 10.0}
+    settings = EndpointsSettings.model_validate(
+        {"scientist": scientist, "critic": {"temperature": 0.0}, "rater": {"model": "another"}}
+    )
+    assert settings.of("critic").cost(1_000_000, 100_000) == 3.0
+    assert settings.of("rater").cost(1_000_000, 100_000) is None
+    assert EndpointsSettings().of("chooser").cost(1, 1) is None

@@ -23,8 +23,9 @@ from agents.task_force.field import (
     resampled_seeds,
     standing_of,
 )
-from agents.task_force.methods import methods
+from agents.task_force.methods import ROUTED, UNROUTED, methods
 from agents.task_force.roster import Roster
+from agents.task_force.suggestion import suggested_question
 from console.commands.ask import answer
 from console.commands.status import collect
 from console.run.folder import RunFolder
@@ -212,3 +213,34 @@ async def test_what_a_run_cannot_do_is_told_before_anybody_answers(context: Read
 def test_a_misspelt_method_is_corrected(acdc: Acdc, finished_run: Path) -> None:
     refused = acdc("ask", finished_run, "Why?", "--select", "skil_routing", code=2)
     assert "did you mean skill_routing" in refused.stderr
+
+
+async def test_a_question_that_is_like_nothing_is_decided_by_the_voices_themselves(
+    context: ReadContext,
+) -> None:
+    near = await ask(context, context.store.families()[0].novelty_text(), 3, MANNER, ROUTED)
+    assert (near.known, near.method) == (True, ROUTED)
+    assert near.nearest[0].similarity > 0.9
+    far = await ask(context, "@@ ##", 3, MANNER, ROUTED)
+    assert (far.known, far.method) == (False, UNROUTED)
+    assert all(candidate.logprob is not None for candidate in far.answers)
+    majority = await ask(context, "@@ ##", 3, MANNER, "majority")
+    assert (majority.known, majority.method) == (False, "majority"), "only routing falls back"
+
+
+async def test_the_suggested_question_is_solved_by_the_force(
+    acdc: Acdc, context: ReadContext, finished_run: Path
+) -> None:
+    question = suggested_question(context.store)
+    assert question is not None
+    standing = standing_of(context.store)
+    voices = standing.force(3, resampled_seeds(context.store)).voices
+    places = {
+        (each.family, each.instance)
+        for each in context.store.outcomes()
+        if each.voice in voices and each.passes
+    }
+    families = {family.id: family for family in context.store.families()}
+    assert question in {families[family].instructions[number] for family, number in places}
+    done = acdc("ask", finished_run, "--max-tokens", "6")
+    assert done.stderr.splitlines()[0].startswith("asking: ")

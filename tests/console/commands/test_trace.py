@@ -6,13 +6,16 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from console.commands import trace
 from console.display import Terminal
 from console.errors import UsageError
 from console.run.folder import RunFolder
+from evolution.genome.genome import Genome
 from memory.records import (
     Assignment,
     Call,
@@ -28,6 +31,8 @@ from memory.records import (
 )
 from memory.store import RunStore
 from tests.agents.cases import family, generative
+
+GENOME = Genome(np.array([[0.25, 0.76]], np.float32)).to_bytes()
 
 
 def _folder(tmp_path: Path, fill: Callable[[RunStore], object]) -> RunFolder:
@@ -53,9 +58,9 @@ def _call(role: str, assignment: str | None) -> Call:
     )
 
 
-def _shown(found: trace.Trace, brief: bool = False) -> str:
+def _shown(found: trace.Trace, brief: bool = False, **options: Any) -> str:
     console = Terminal(file=io.StringIO(), width=120)
-    trace.show(found, console, brief)
+    trace.show(found, console, brief, **options)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -90,16 +95,17 @@ def test_rejections_are_listed_a_line_each_with_their_reason(tmp_path: Path) -> 
     found = trace.collect(_folder(tmp_path, fill), rejected=True)
     listed = _shown(found, brief=True).splitlines()
     assert listed[:2] == [
-        "g0-a0  Family 0  duplicate: similarity 0.99 to Sums",
-        "g0-a1  Family 1  critic_reject: It can be guessed.",
+        "✗ g0-a0  Family 0  duplicate: similarity 0.99 to Sums",
+        "✗ g0-a1  Family 1  critic_reject: It can be guessed.",
     ]
     assert "class TaskFamily" not in _shown(found, brief=True)
-    assert "class TaskFamily" in _shown(found)
+    assert "class TaskFamily" not in _shown(found)
+    assert "class TaskFamily" in _shown(found, full=True)
 
 
 def test_an_expert_that_could_not_be_graded_says_why(tmp_path: Path) -> None:
     def fill(store: RunStore) -> None:
-        store.put_genome("0" * 32, b"genome")
+        store.put_genome("0" * 32, GENOME)
         store.put_expert(
             Expert(id="g1-0", genome_id="0" * 32, generation=1, birth=0, operator="linear")
         )
@@ -124,7 +130,7 @@ def test_what_models_wrote_cannot_move_the_cursor(tmp_path: Path) -> None:
 
 def test_a_merge_is_shown_with_its_parents_and_anchors(tmp_path: Path) -> None:
     def fill(store: RunStore) -> None:
-        store.put_genome("0" * 32, b"")
+        store.put_genome("0" * 32, GENOME)
         store.put_expert(
             Expert(
                 id="regmean",
@@ -157,7 +163,7 @@ def test_a_family_is_told_in_short_before_its_conversation_also_one_that_was_giv
         assigned = Assignment(id="g0-a00", generation=0, index=0, kind="novel", rng_seed=0)
         store.put_assignment(assigned)
         store.finish_assignment("g0-a00", "accepted", family_id="f0")
-        store.put_genome("0" * 32, b"genome")
+        store.put_genome("0" * 32, GENOME)
         store.put_expert(
             Expert(id="words", genome_id="0" * 32, generation=0, birth=0, operator="seed")
         )

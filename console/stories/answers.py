@@ -1,0 +1,174 @@
+"""Answers as a person asks for them: by whom, to what question, right or wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from agents.families.items import Item, all_asked
+from console.errors import UsageError
+from console.stories.names import labels
+from console.stories.telling import mark, one_line, say
+from memory.records import Answer, Expert
+from memory.store import RunStore
+
+SHORT_KEY = 8
+"""Characters of a key that are shown; more are asked for where these mean several answers."""
+QUESTION, SAID = 160, 60
+"""Characters of a question and of what was said in a table."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question of a family."""
+
+    family: str
+    item: Item
+
+
+class Questions:
+    """Every question of a run's families, by the hash under which answers are kept."""
+
+    def __init__(self, store: RunStore) -> None:
+        """Read them all."""
+        families = store.families()
+        self.names = labels(families)
+        self._asked = {
+            item.instance_hash: Asked(family.id, item)
+            for family in families
+            for item in all_asked(store, family)
+        }
+
+    def of(self, answer: Answer) -> Asked | None:
+        """What was answered; None for a draft's question in the trial."""
+        return self._asked.get(answer.instance_hash)
+
+
+def read_answers(
+    store: RunStore, expert: Expert, family: str | None = None
+) -> list[dict[str, Any]]:
+    """What an expert answered to the families of a run, wrong ones first within each family."""
+    questions, found = Questions(store), []
+    for answer in store.answers_of(expert.genome_id):
+        asked = questions.of(answer)
+        if asked is not None and family in (None, asked.family):
+            found.append(_row(store, answer, asked, questions.names[asked.family]))
+    found.sort(key=lambda row: (row["name"], row["passed"] is not False, row["question"]))
+    return found
+
+
+def _row(store: RunStore, answer: Answer, asked: Asked, name: str) -> dict[str, Any]:
+    return {
+        "key": answer.key,
+        "family": asked.family,
+        "name": name,
+        "instance": asked.item.instance,
+        "question": asked.item.instructions,
+        "said": answer.extracted,
+        "reference": asked.item.reference,
+        "passed": store.verdict(answer.key),
+        "sample": answer.sample,
+    }
+
+
+def tell_answers(rows: Sequence[dict[str, Any]], console: Console) -> None:
+    """A table: question, said, reference, verdict; a line above the rows of each family."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
+    table.add_column("", width=1)
+    table.add_column("question", ratio=5)
+    table.add_column("said", ratio=2, max_width=32)
+    table.add_column("reference", ratio=2, max_width=32)
+    table.add_column("answer", width=SHORT_KEY, style="dim")
+    table.expand = True
+    family = None
+    for row in rows:
+        if row["family"] != family:
+            family = row["family"]
+            table.add_row("", Text(row["name"], "bold"))
+        sampled = f" (sample {row['sample']})" if row["sample"] else ""
+        table.add_row(
+            mark(row["passed"]),
+            Text(one_line(row["question"], QUESTION)),
+            Text(one_line(row["said"], SAID) + sampled),
+            Text(one_line(row["reference"], SAID)),
+            row["key"][:SHORT_KEY],
+        )
+    console.print(table)
+
+
+def read_answer(store: RunStore, said: str) -> dict[str, Any]:
+    """One answer: who gave it, to what, how it was graded, and what others answered.
+
+    Args:
+        store: of the run.
+        said: the key of the answer, or its beginning.
+
+    Raises:
+        UsageError: no answer is called so, or several are.
+    """
+    keys = store.answer_keys(said)
+    if len(keys) != 1:
+        problem = f"{len(keys)} answers begin" if keys else "no answer begins"
+        raise UsageError(f"{problem} with {said!r}: `trace DIR --expert NAME` lists keys")
+    answer = store.answers(keys)[keys[0]]
+    questions = Questions(store)
+    asked = questions.of(answer)
+    if asked is None:
+        raise UsageError(f"{said!r} answers a draft's question: `trace DIR --family` tells of it")
+    experts: dict[str, list[str]] = {}
+    for expert in store.experts():
+        experts.setdefault(expert.genome_id, []).append(expert.id)
+    others = store.answers_to(answer.instance_hash)
+    return {
+        **_row(store, answer, asked, questions.names[asked.family]),
+        "experts": experts.get(answer.genome_id, []),
+        "reply": answer.reply.model_dump(mode="json"),
+        "unmarked": answer.unmarked,
+        "grades": [grade.model_dump(mode="json") for grade in store.grades_of(answer.key)],
+        "others": [
+            {
+                "expert": ", ".join(experts.get(each.genome_id, ["?"])),
+                "said": each.extracted,
+                "passed": store.verdict(each.key),
+                "sample": each.sample,
+            }
+            for each in others
+            if each.key != answer.key
+        ],
+    }
+
+
+def tell_answer(found: dict[str, Any], console: Console) -> None:
+    """The story of one answer."""
+    reply = found["reply"]
+    who = " = ".join(found["experts"]) or "nobody in this run"
+    say(console, mark(found["passed"]), " ", Text(who, "bold"), f" on {found['name']}")
+    say(console, f"instance {found['instance']}; answer {found['key']}", style="dim")
+    say(console, Text("\nquestion", "bold"))
+    say(console, found["question"], indent=2)
+    say(console, Text("\nsaid", "bold"), f"  {reply['tokens_out']} tokens, ended by ", _end(reply))
+    say(console, reply["text"].strip() or "(nothing)", indent=2)
+    marked = "no `Answer:` line, so all of it is graded" if found["unmarked"] else "graded as"
+    say(console, f"\n{marked}: {found['said']!r}")
+    say(console, f"right would be: {found['reference']!r}")
+    for grade in found["grades"]:
+        by = grade["rater"] or "the family's own code"
+        why = f": {grade['detail']}" if grade["detail"] else ""
+        say(console, "  ", mark(grade["passed"]), f" by {by}{why}")
+    if not found["grades"]:
+        say(console, "it is not graded", style="yellow")
+    if found["others"]:
+        say(console, Text("\nothers on the same question", "bold"))
+    for other in found["others"]:
+        sampled = f" (sample {other['sample']})" if other["sample"] else ""
+        said = one_line(other["said"], SAID)
+        say(console, mark(other["passed"]), f" {other['expert']}{sampled}: {said}", indent=2)
+
+
+def _end(reply: dict[str, Any]) -> str:
+    return "itself" if reply["finish_reason"] == "stop" else f"{reply['finish_reason']}, cut off"

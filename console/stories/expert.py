@@ -1,0 +1,187 @@
+"""An expert: what it was made of, its fitness, what it gained and lost, and what it answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from agents.task_force.field import force_in
+from console.stories.answers import read_answers, tell_answers
+from console.stories.telling import fraction, numbered, say
+from evolution.genome.genome import Genome
+from evolution.genome.words import in_words
+from memory.records import Expert, Skill
+from memory.store import RunStore
+from memory.store.journal import Event
+
+
+def read_expert(store: RunStore, expert_id: str, family: str | None = None) -> dict[str, Any]:
+    """All that is known of an expert; `family` leaves the answers to other families out."""
+    expert = store.expert(expert_id)
+    skills = store.skill_counts(expert_id)
+    return {
+        "expert": expert.model_dump(mode="json"),
+        "recipe": recipe_in_words(store, expert),
+        "archive": standing(store, expert_id),
+        "children": [each.id for each in store.experts() if expert_id in each.parents],
+        "skills": {name: [skill.passes, skill.asked] for name, skill in skills.items()},
+        "against_parents": against_parents(store, expert, skills),
+        "missing": [
+            event.payload for event in store.events("missing") if _is_about(event, expert_id)
+        ],
+        "answers": read_answers(store, expert, family),
+    }
+
+
+def recipe_in_words(store: RunStore, expert: Expert) -> str:
+    """As the card of an export has it: how far it goes towards each anchor."""
+    founders = store.experts(0)
+    anchors = [e.id for e in founders if e.operator == "seed"]
+    anchors += [e.id for e in founders if e.operator == "merge"]
+    for event in store.events("graft"):
+        if isinstance(event.payload, dict):
+            anchors.append(str(event.payload.get("anchor")))
+    genome = Genome.stored(expert.genome_id, store.genome(expert.genome_id))
+    return in_words(genome, anchors)
+
+
+def standing(store: RunStore, expert_id: str) -> dict[str, Any]:
+    """Its place in the last archive that held it, and in the task force that answers now."""
+    latest = store.latest_archive()
+    for generation in range(latest[0] if latest else -1, -1, -1):
+        for entry in store.archive(generation):
+            if entry.expert == expert_id:
+                assert latest is not None
+                places = [e.expert for e in latest[1]]
+                force = force_in(store, len(places))
+                voices = [v.label for v in force.voices if v.expert == expert_id]
+                return {
+                    "generation": generation,
+                    "latest": generation == latest[0],
+                    "fitness": round(entry.fitness, 4),
+                    "rank": entry.rank,
+                    "voices": voices,
+                }
+    return {}
+
+
+def against_parents(
+    store: RunStore, expert: Expert, skills: dict[str, Skill]
+) -> dict[str, list[dict[str, Any]]]:
+    """Families that it solves and no parent does, and those that some parent solves and it fails.
+
+    Each was graded on the latest instances that it was asked; those of a parent that left the
+    archive are older.
+    """
+    theirs = {parent: store.skill_counts(parent) for parent in expert.parents}
+    gained: list[dict[str, Any]] = []
+    lost: list[dict[str, Any]] = []
+    for family, skill in skills.items():
+        known = {name: each[family] for name, each in theirs.items() if family in each}
+        if not known:
+            continue
+        solved = any(each.passed for each in known.values())
+        if skill.passed == solved:
+            continue
+        row = {
+            "family": family,
+            "own": [skill.passes, skill.asked],
+            "parents": {name: [each.passes, each.asked] for name, each in known.items()},
+        }
+        (gained if skill.passed else lost).append(row)
+    return {"gained": gained, "lost": lost}
+
+
+def _is_about(event: Event, expert_id: str) -> bool:
+    return isinstance(event.payload, dict) and event.payload.get("expert") == expert_id
+
+
+def tell_expert(
+    found: dict[str, Any],
+    names: dict[str, str],
+    console: Console,
+    limit: int | None = None,
+    offset: int = 0,
+    *,
+    full: bool = False,
+) -> None:
+    """The story of an expert.
+
+    Args:
+        found: as read.
+        names: family id -> what it is called.
+        console: where to.
+        limit: so many answers; None for all.
+        offset: answers that are left out before them.
+        full: with the answers that were sampled, not only the greedy ones.
+    """
+    expert = found["expert"]
+    say(console, Text(f"{expert['id']}", "bold"), f" · {expert['operator']}")
+    say(console, f"parents: {', '.join(expert['parents']) or 'none'}")
+    if found["children"]:
+        say(console, f"children: {', '.join(found['children'])}")
+    say(console, f"made of: {found['recipe']}")
+    for operator, given in expert["parameters"].items():
+        say(console, f"{operator}: {_listed(given)}")
+    say(console, f"genome: {expert['genome_id']}", style="dim")
+    say(console, _standing(found["archive"]))
+    _tell_skills(found, names, console)
+    for gap in found["missing"]:
+        say(console, f"not graded on {gap['family']}: {gap['reason']}", style="red")
+    told = [row for row in found["answers"] if full or not row["sample"]]
+    rows = told[offset:][:limit]
+    if rows:
+        say(console, "")
+        tell_answers(rows, console)
+    if note := numbered(rows, len(told), offset, "answers"):
+        say(console, note, style="dim")
+    if len(told) < len(found["answers"]):
+        more = len(found["answers"]) - len(told)
+        say(console, f"{more} more were sampled in the finals: --full", style="dim")
+    if rows:
+        say(console, "a whole answer and what others said: --answer KEY", style="dim")
+
+
+def _standing(archive: dict[str, Any]) -> str:
+    if not archive:
+        return "never in the archive"
+    where = (
+        f"in the archive since selection of generation {archive['generation']}"
+        if archive["latest"]
+        else f"left the archive after generation {archive['generation']}"
+    )
+    voices = ", ".join(archive["voices"])
+    force = f"; in the task force as {voices}" if voices else "; not in the task force"
+    return (
+        f"fitness {archive['fitness']:.2f} (mean pass rate, shrunk and chance taken off, as in "
+        f"`status`); {where}{force}"
+    )
+
+
+def _tell_skills(found: dict[str, Any], names: dict[str, str], console: Console) -> None:
+    skills = sorted(found["skills"].items(), key=lambda item: (-item[1][0] / item[1][1], item[0]))
+    mean = sum(passes / asked for _, (passes, asked) in skills) / max(len(skills), 1)
+    rates = ", ".join(f"{names.get(family, family)} {fraction(c)}" for family, c in skills)
+    say(console, f"passes {mean:.0%} as it is (mean over {len(skills)} families): {rates}")
+    for what, style in (("gained", "green"), ("lost", "red")):
+        rows = found["against_parents"][what]
+        if rows:
+            told = "; ".join(f"{names.get(r['family'], r['family'])} {_versus(r)}" for r in rows)
+            say(console, Text(f"{what} against its parents: ", style), told)
+
+
+def _versus(row: dict[str, Any]) -> str:
+    theirs = ", ".join(f"{name} {fraction(counts)}" for name, counts in row["parents"].items())
+    return f"{fraction(row['own'])} ({theirs})"
+
+
+def _listed(given: Any) -> str:
+    """The parameters of an operator: a line of names with what they are."""
+    if not isinstance(given, dict):
+        return str(given)
+    return "; ".join(
+        f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in given.items()
+    )

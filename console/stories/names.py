@@ -1,0 +1,41 @@
+"""Families by name: which one is meant, and how it is called where names repeat."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from console.errors import UsageError
+from memory.messages import did_you_mean
+from memory.records import Family
+from memory.store import RunStore
+
+
+def labels(families: Iterable[Family]) -> dict[str, str]:
+    """Family id -> its name, with the id behind it where several have the same."""
+    found = list(families)
+    often = Counter(family.name for family in found)
+    return {f.id: f.name if often[f.name] == 1 else f"{f.name} ({f.id})" for f in found}
+
+
+def family_meant(store: RunStore, said: str) -> str:
+    """The id of the family, or of the assignment, that somebody means by an id or a name.
+
+    A part of a name will do if only one has it.
+
+    Raises:
+        UsageError: nothing is called so, or several are.
+    """
+    families = {family.id: family.name for family in store.families()}
+    assignments = {each.id for each in store.assignments()}
+    if said in families or said in assignments:
+        return said
+    wanted = said.casefold().strip()
+    alike = [key for key, name in families.items() if name.casefold() == wanted]
+    alike = alike or [key for key, name in families.items() if wanted in name.casefold()]
+    if len(alike) == 1:
+        return alike[0]
+    if alike:
+        raise UsageError(f"{said!r} may be any of {', '.join(sorted(alike))}: name one by its id")
+    hint = did_you_mean(said, [*families, *families.values(), *assignments])
+    raise UsageError(f"the run has no family or assignment {said!r}{hint}")

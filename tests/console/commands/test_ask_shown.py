@@ -1,0 +1,52 @@
+"""What `acdc ask` shows of an answer."""
+
+from __future__ import annotations
+
+import io
+
+from agents.task_force.ballot import CandidateAnswer
+from agents.task_force.collective import CollectiveAnswer
+from agents.task_force.routing import NearFamily
+from console.commands.ask import show
+from console.display import Terminal
+
+SAID = (
+    CandidateAnswer("a", "Answer: 56", "56", 4),
+    CandidateAnswer("b", "Answer: 56.", "56.", 4),
+    CandidateAnswer("c", "Answer: 15", "15", 4),
+)
+SUMS = NearFamily("f0", "Sums", 0.814, {"a": 1.0, "b": 0.5})
+
+
+def _shown(known: bool | None, method: str = "skill_routing") -> str:
+    out = io.StringIO()
+    near = () if known is None else (SUMS,)
+    scores = (1.5, 1.5, 0.1)
+    unit = "pass rates"
+    told = CollectiveAnswer("56", "a", 0, method, 2 / 3, SAID, scores, (), 1.0, unit, near, known)
+    show(told, Terminal(file=out, width=120))
+    return out.getvalue()
+
+
+def test_it_says_why_and_each_vote_once() -> None:
+    said = _shown(known=True)
+    assert said.startswith("56\n")
+    assert "why: nearest families Sums (0.81), passed by a 100%, b 50%" in said
+    assert [line.split()[:3] for line in said.splitlines() if line[:2] in ("→ ", "  ")] == [
+        ["→", "a", "1.5"],
+        ["b", "same", "56."],
+        ["c", "0.1", "15"],
+    ]
+    assert "score: pass rates" in said
+
+
+def test_what_it_cannot_know_looks_different() -> None:
+    said = _shown(known=False, method="logprob")
+    assert said.startswith("? 56\n")
+    assert "nothing like this was asked (the nearest is Sums (0.81)): do not trust" in said
+    assert "chosen by how sure the voices are" in said
+
+
+def test_without_a_history_nothing_is_claimed() -> None:
+    assert "nothing like this" not in (said := _shown(known=None))
+    assert "why:" not in said

@@ -1,0 +1,143 @@
+"""The stories of a real run: of a family by name, an expert, an answer, and who solves what."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from console.commands import trace
+from console.display import Terminal
+from console.errors import UsageError
+from console.run.folder import RunFolder
+from console.stories.families import read_families, summary_lines, tell_families
+from console.stories.names import family_meant, labels
+from memory.store import RunStore
+from tests.agents.cases import family
+from tests.console.conftest import Acdc
+
+
+def _told(found: trace.Trace, width: int = 80, **options: Any) -> str:
+    out = io.StringIO()
+    trace.show(found, Terminal(file=out, width=width), **options)
+    return out.getvalue()
+
+
+def test_a_family_is_found_by_its_name_and_told_in_short(acdc: Acdc, finished_run: Path) -> None:
+    with RunStore.open(finished_run, read_only=True) as store:
+        wanted = store.families()[0]
+    said = acdc("trace", finished_run, "--family", wanted.name.upper()).stdout
+    assert wanted.example_instruction in said
+    assert "critic: accept" in said
+    assert "passes lately: " in said
+    assert "most like it" in said
+    assert "class TaskFamily" not in said
+    whole = acdc("trace", finished_run, "--family", wanted.id, "--full").stdout
+    assert "class TaskFamily" in whole
+    assert "scientist · propose" in whole
+
+
+def test_equal_names_are_told_apart_and_refused_where_one_is_meant(tmp_path: Path) -> None:
+    twins = [family(n).model_copy(update={"name": "Sums"}) for n in range(2)]
+    alone = family(2).model_copy(update={"name": "Rivers and lakes"})
+    assert labels([*twins, alone]) == {
+        "f0": "Sums (f0)",
+        "f1": "Sums (f1)",
+        "f2": "Rivers and lakes",
+    }
+    with RunStore.open(tmp_path) as store:
+        for each in (*twins, alone):
+            store.put_family(each)
+        assert family_meant(store, "lakes") == "f2"
+        assert family_meant(store, "f1") == "f1"
+        with pytest.raises(UsageError, match="may be any of f0, f1"):
+            family_meant(store, "sums")
+        with pytest.raises(UsageError, match="did you mean Rivers and lakes"):
+            family_meant(store, "Rivers and lacks")
+
+
+def test_who_solves_what_agrees_with_the_grades(finished_run: Path) -> None:
+    with RunStore.open(finished_run, read_only=True) as store:
+        found = read_families(store)
+        assert {row["family"] for row in found["rows"]} == {each.id for each in store.families()}
+        for row in found["rows"]:
+            for name, (passes, asked) in row["passes"].items():
+                skill = store.skill_counts(name)[row["family"]]
+                assert (skill.passes, skill.asked) == (passes, asked)
+                assert (name in row["solved_by"]) == skill.passed
+    rates = [row["rate"] for row in found["rows"] if row["state"] == "active" and row["passes"]]
+    assert rates == sorted(rates)
+    out = io.StringIO()
+    tell_families(found, Terminal(file=out, width=80))
+    assert max(map(len, out.getvalue().splitlines())) <= 80 or "nobody" in out.getvalue()
+    assert "the hardest: " in out.getvalue()
+
+
+def test_sole_solvers_and_what_nobody_solves_are_counted() -> None:
+    def row(name: str, *solved_by: str, state: str = "active") -> dict[str, Any]:
+        passes = {who: [4 * (who in solved_by), 4] for who in ("a", "b")}
+        rate = len(solved_by) / 2
+        told = {"name": name, "state": state, "passes": passes, "rate": rate}
+        return {**told, "solved_by": list(solved_by)}
+
+    rows = [row("hard"), row("one", "a"), row("two", "a"), row("both", "a", "b")]
+    assert summary_lines([*rows, row("old", state="retired")]) == [
+        "1 of 4 active families are solved by nobody",
+        "the hardest: hard, passed 0% of the time",
+        "sole solvers: a of 2",
+    ]
+
+
+def test_an_expert_tells_its_recipe_fitness_and_answers(acdc: Acdc, finished_run: Path) -> None:
+    status = acdc.json("status", finished_run)
+    bred = next(row for row in status["archive"] if row["operator"] not in ("seed", "base"))
+    found = acdc.json("trace", finished_run, "--expert", bred["expert"])["experts"][0]
+    assert found["archive"]["fitness"] == bred["fitness"], "as `status` has it"
+    assert " towards " in found["recipe"]
+    with RunStore.open(finished_run, read_only=True) as store:
+        own = store.skill_counts(bred["expert"])
+        parents = {name: store.skill_counts(name) for name in bred["parents"]}
+        for change, solves in (("gained", True), ("lost", False)):
+            for row in found["against_parents"][change]:
+                assert own[row["family"]].passed is solves
+                theirs = [
+                    each[row["family"]].passed for each in parents.values() if row["family"] in each
+                ]
+                assert any(theirs) is not solves
+        for row in found["answers"]:
+            assert row["passed"] == store.verdict(row["key"])
+    assert found["answers"]
+    said = acdc("trace", finished_run, "--expert", bred["expert"], "--limit", "2").stdout
+    assert f"answers 1 to 2 of {sum(not row['sample'] for row in found['answers'])}" in said
+
+
+def test_one_answer_tells_its_question_its_grades_and_what_others_said(
+    acdc: Acdc, finished_run: Path
+) -> None:
+    expert = acdc.json("status", finished_run)["archive"][0]["expert"]
+    row = acdc.json("trace", finished_run, "--expert", expert)["experts"][0]["answers"][0]
+    [found] = acdc.json("trace", finished_run, "--answer", row["key"])["answers"]
+    assert expert in found["experts"]
+    assert (found["question"], found["said"]) == (row["question"], row["said"])
+    assert found["grades"]
+    assert found["others"]
+    said = acdc("trace", finished_run, "--answer", row["key"][:12]).stdout
+    assert "others on the same question" in said
+    assert "begins with 'nothing'" in acdc(
+        "trace", finished_run, "--answer", "nothing", code=2
+    ).stderr.replace("\n", " ")
+
+
+def test_lists_are_read_in_pages(finished_run: Path) -> None:
+    found = trace.collect(RunFolder(finished_run))
+    total = len(found["assignments"])
+    first = _told(found, brief=True, limit=2)
+    assert f"assignments 1 to 2 of {total}" in first
+    assert "--offset 2" in first
+    ids = [each["assignment"]["id"] for each in found["assignments"]]
+    last = _told(found, brief=True, limit=2, offset=total - 1)
+    assert ids[-1] in last
+    assert ids[-2] not in last
+    assert "no assignments from number" in _told(found, brief=True, offset=total)
