@@ -76,8 +76,8 @@ def measure(folder: Path, size: Size) -> dict[str, Any]:
         with httpx.Client(timeout=120) as client:
             rows = [_served(client, process.pid, base, path) for path in paths]
         show_progress("pages in the browser")
-        for row, seconds in zip(rows, _in_browser(base, paths), strict=True):
-            row["browser"] = seconds
+        for row, loaded in zip(rows, _in_browser(base, paths), strict=True):
+            row["browser"] = loaded
     show_progress("report")
     begun = time.perf_counter()
     written = len(as_html(folder).encode())

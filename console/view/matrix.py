@@ -145,7 +145,7 @@ def pools(run: Run, times: Sequence[float]) -> list[list[str]]:
         run: of which.
         times: seconds since the epoch, in order.
     """
-    events = run.rows("SELECT family, at, status FROM family_events ORDER BY seq")
+    events = run.rows("SELECT family, at, status FROM family_events ORDER BY at, seq")
     found, now, place = [], dict[str, None](), 0
     for moment in times:
         while place < len(events) and events[place]["at"] <= moment:

@@ -45,7 +45,8 @@ class Column:
         key: of the value in a row; also what it is called in JSON and CSV.
         label: what a person reads.
         to: page to which the value is a link, with keys of the row in it, as in `tasks/{id}`; of
-            `names`, `{}` stands for each of them. "" for none.
+            `names`, `{}` stands for each of them. A page of another run begins with "/". "" for
+            none.
     """
 
     key: str

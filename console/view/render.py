@@ -170,7 +170,8 @@ class View:
     def _link(self, column: Column, row: Row, text: str, name: str = "") -> Markup:
         if not column.to or self.whole:
             return _safe(text)
-        address = escape(self.base + linked(column.to, row, name))
+        to = linked(column.to, row, name)
+        address = escape(to if to.startswith("/") else self.base + to)
         return Markup(f'<a href="{address}">{_safe(text)}</a>')
 
 

@@ -83,8 +83,11 @@ def _compared(run: Run, a: str, second: Run, b: str) -> Iterator[Section]:
     left = {row["instance_hash"]: row for row in run.rows(_SAID, a)}
     right = {row["instance_hash"]: row for row in second.rows(_SAID, b)}
     rows = pairs(asked_of(run, a), left, right)
+    # The same question may belong to families of other names in two runs.
+    theirs = asked_of(second, b) if second is not run else {}
     for row in rows:
         row["a"], row["b"] = a, b
+        row["b_family"] = theirs[row["key"]][0] if row["key"] in theirs else row["family"]
     gains: dict[str, list[float]] = {}
     for row in rows:
         gains.setdefault(row["family"], []).append(row["first"] - row["second"])
@@ -103,7 +106,7 @@ def _compared(run: Run, a: str, second: Run, b: str) -> Iterator[Section]:
         said = f"{interval.mean:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
         facts.append(Fact("A - B", said + ("" if interval.excludes_zero else " (may be chance)")))
     yield Facts("In short", facts)
-    yield _table(rows, second if second is not run else None)
+    yield _table(rows, "" if second is run else second.source.base)
 
 
 def _share(rows: list[Row], side: str) -> float | None:
@@ -137,6 +140,7 @@ def pairs(
             continue
         rows.append(
             {
+                "key": key,
                 "family": family,
                 "instance": item.instance,
                 "question": item.instructions,
@@ -153,18 +157,19 @@ def pairs(
     return rows
 
 
-def _table(rows: list[Row], elsewhere: Run | None) -> Table:
-    side = "answers?family={family}&instance={instance}&expert="
-    other = "" if elsewhere else f"{side}{{b}}"
+def _table(rows: list[Row], elsewhere: str) -> Table:
+    """Pairs; `elsewhere` is the address of the other run, "" for the same."""
+    here = "answers?family={family}&instance={instance}&expert={a}"
+    there = f"{elsewhere}answers?family={{b_family}}&instance={{instance}}&expert={{b}}"
     return Table(
         "pairs",
         "Instance by instance",
         [
             Column("question", "question", to="answers?family={family}&instance={instance}"),
             Column("reference", "a right answer", "code"),
-            Column("first", "A", "verdict", f"{side}{{a}}"),
+            Column("first", "A", "verdict", here),
             Column("first_said", "A's answer", "code"),
-            Column("second", "B", "verdict", other),
+            Column("second", "B", "verdict", there),
             Column("second_said", "B's answer", "code"),
             Column("first_text", "A's whole reply", "code"),
             Column("second_text", "B's whole reply", "code"),

@@ -161,7 +161,10 @@ def expert(run: Run, query: Query, rest: str) -> Page:
     ]
     sections: list[Section] = [Facts("Expert", facts), *_relatives(tree, rest)]
     if len(path) > 1:
-        sections += [lineage_figure(tree.ancestors(rest), "Its ancestors", rest), path_table(path)]
+        sections += [
+            lineage_figure(tree.ancestors(rest), "Its ancestors", tree.steps(rest, matrix)),
+            path_table(path),
+        ]
     sections += [_mix(run, tree, rest), *_fared(run, rest), _skills(run, matrix, rest)]
     missing = [
         event.payload

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from console.view.matrix import SkillMatrix, latest_archive
+from console.view.matrix import SkillMatrix, latest_archive, mean_of
 from console.view.page import Choice, Figure, Form, Page, Query, Row
 from console.view.source import Run
 from console.view.svg.draw import COLOURS
@@ -73,15 +73,20 @@ class Tree:
             mixes={name: mix for name, mix in self.mixes.items() if name in wanted},
         )
 
-    def path(self, name: str, matrix: SkillMatrix) -> list[Row]:
+    def steps(self, name: str, matrix: SkillMatrix) -> list[str]:
         """From a seed to an expert, through the parent that passes more at each step."""
-        means = dict(zip(matrix.experts, np.nan_to_num(_means(matrix)).tolist(), strict=True))
+        means = _means(matrix)
         steps = [name]
         while parents := [p for p in self.parents[steps[-1]] if p in means and p not in steps]:
             steps.append(max(parents, key=lambda parent: means[parent]))
+        return steps[::-1]
+
+    def path(self, name: str, matrix: SkillMatrix) -> list[Row]:
+        """The same, with what each step brought."""
+        means, steps = _means(matrix), self.steps(name, matrix)
         rows = []
-        for place, one in enumerate(reversed(steps)):
-            before = [*reversed(steps)][place - 1] if place else None
+        for place, one in enumerate(steps):
+            before = steps[place - 1] if place else None
             gained, lost = _changes(matrix, before, one)
             rows.append(
                 {
@@ -97,11 +102,10 @@ class Tree:
         return rows
 
 
-def _means(matrix: SkillMatrix) -> np.ndarray:
-    graded = (matrix.asked > 0).sum(axis=1)
-    with np.errstate(invalid="ignore"):
-        means: np.ndarray = np.nansum(matrix.rates, axis=1) / graded
-    return means
+def _means(matrix: SkillMatrix) -> dict[str, float]:
+    """Expert -> mean pass rate; 0 where nothing is graded."""
+    means = np.nan_to_num(mean_of(matrix.rates, axis=1))
+    return dict(zip(matrix.experts, means.tolist(), strict=True))
 
 
 def _changes(matrix: SkillMatrix, before: str | None, after: str) -> tuple[list[str], list[str]]:
@@ -153,11 +157,10 @@ def colours_of(trees: Tree) -> dict[str, str]:
     return {name: own.get(name) or own.get(name.rpartition(".")[2], "cx") for name in names}
 
 
-def lineage_figure(tree: Tree, name: str, marked: str | None = None) -> Figure:
-    """A tree as a picture."""
+def lineage_figure(tree: Tree, name: str, way: Sequence[str] = ()) -> Figure:
+    """A tree as a picture, in which the way to one expert is marked."""
     colours = colours_of(tree)
     archive = set(tree.archive)
-    path = set(tree.ancestors(marked).parents) if marked else set[str]()
     nodes = [
         Node(
             one,
@@ -169,7 +172,7 @@ def lineage_figure(tree: Tree, name: str, marked: str | None = None) -> Figure:
             + f"; {mix_in_words(tree.mixes[one])}"
             + ("; in the archive" if one in archive else ""),
             one in archive,
-            one in path,
+            one in way,
         )
         for one, parents in tree.parents.items()
     ]
@@ -181,7 +184,7 @@ def lineage_figure(tree: Tree, name: str, marked: str | None = None) -> Figure:
         lineage(f"{name}: {len(nodes)} experts by generation", nodes),
         note="A column is a generation; the bar of an expert is its mix of task-vector "
         "coefficients (rest the pointer on it). A thick frame: in the latest archive. "
-        "Thick lines: the way to the expert that is shown.",
+        "Thick lines: the way to the expert, through the parent that passes more.",
         key=key,
     )
 
@@ -211,7 +214,8 @@ def lineage_page(run: Run, query: Query, rest: str) -> Page:
         ]
     )
     shown = _chosen(run, tree, query.get("show", "kept"), winner)
-    figure = lineage_figure(shown, "Lineage", winner if winner in shown.parents else None)
+    way = tree.steps(winner, SkillMatrix.of(run)) if winner in tree.parents else []
+    figure = lineage_figure(shown, "Lineage", way)
     return Page("Lineage", [form, figure], crumbs=[("experts", "Experts")])
 
 

@@ -170,6 +170,14 @@ def test_experts_of_two_runs_are_compared(finished_run: Path, copied: Path) -> N
     facts = viewed.json(f"compare?a={expert}&with=copied&b={expert}")["facts"]
     assert facts["instances that both were graded on"] > 0
     assert facts["only A passes"] == facts["only B passes"] == 0
+    links = re.findall(
+        r'<span class="verdict [^"]*"><a href="([^"]+)"',
+        viewed.html(f"compare?a={expert}&with=copied&b={expert}"),
+    )
+    first, second = (html.unescape(link) for link in links[:2])
+    assert first.startswith("/runs/tiny/answers?")
+    assert second.startswith("/runs/copied/answers?")
+    assert viewed.client.get(first).status_code == viewed.client.get(second).status_code == 200
 
 
 def test_coverage_in_the_overview_is_that_of_the_summary(viewed: Viewed, store: RunStore) -> None:
@@ -193,7 +201,7 @@ def test_calls_are_counted_by_role(viewed: Viewed, store: RunStore) -> None:
     for role, totals in store.call_totals().items():
         of_role = [row for row in rows if row["role"] == role]
         for key in ("calls", "tokens_in", "tokens_out", "cached", "failed"):
-            assert sum(row[key] for row in of_role) == totals[key]  # type: ignore[literal-required]
+            assert sum(row[key] for row in of_role) == totals[key]
     call = store.calls(role="scientist")[0]
     texts = [text["text"] for text in viewed.json(f"agents/{call.key}")["texts"]]
     assert [message.content for message in call.messages] == texts[: len(call.messages)]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from console.view.ledger import Ledger
 from console.view.matrix import SkillMatrix
-from console.view.page import Column, Page, Table, linked, ordered
+from console.view.page import Column, Page, Row, Table, linked, ordered
 from console.view.pages.embedding import principal
 from console.view.pages.operators import wilson
 from console.view.render import View
@@ -193,7 +193,7 @@ def test_any_values_can_be_sorted_and_nothing_is_lost(values: list[object]) -> N
 
 def test_pages_of_a_table_hold_every_row_once() -> None:
     table = Table("t", "t", [Column("a", "a", "count")], [{"a": n} for n in range(250)])
-    seen = []
+    seen: list[Row] = []
     for number in ("1", "2", "3"):
         seen += View("/", "/", {"page.t": number}).rows(table)
     assert seen == table.rows
