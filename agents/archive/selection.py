@@ -69,14 +69,16 @@ def _pulse(context: RunContext, generation: int) -> None:
     asked = context.config.generations
     # A run that was stopped may be asked for fewer generations than it has.
     of = f"/{asked}" if generation <= asked else f" ({asked} were asked for)"
+    covered = coverage(skills, list(skills), active)
     bred = sum(not store.expert(entry.expert).is_seed for entry in entries)
     context.progress(
         ProgressEvent(
             "pulse",
             f"generation {generation}{of}: best {best.expert} "
             f"{best.fitness:.2f}, archive {len(entries)} ({bred} bred), Coverage "
-            f"{coverage(skills, list(skills), active):.2f} on the pool of {len(active)} families",
+            f"{covered:.2f} on the pool of {len(active)} families",
             generation,
             max(generation, asked),
+            covered,
         )
     )
