@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-ProgressKind = Literal["phase", "step", "line", "pulse"]
+ProgressKind = Literal["phase", "step", "line", "pulse", "accepted", "rejected"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class ProgressEvent:
 
     Attributes:
         kind: `phase` begins a phase, `step` moves its bar, `line` is worth a line of its own,
-            `pulse` sums up a generation.
+            `pulse` sums up a generation, `accepted` and `rejected` tell of a family.
         text: what to show.
         done: steps done in this phase, for `step`.
         total: steps that this phase has, 0 where it is not known.

@@ -32,15 +32,14 @@ def _settle(
     store = context.store
     if rejection is not None:
         store.finish_assignment(assignment.id, "rejected", rejection)
-        context.progress(
-            ProgressEvent("line", f"rejected {assignment.id}, {family.name}: {rejection.reason}")
-        )
+        context.progress(ProgressEvent("rejected", f"{family.name}: {rejection.reason}"))
         return
     with store.transaction():
         store.put_family(family)
         store.finish_assignment(assignment.id, "accepted", family_id=family.id)
     write_family(context.folder / "tasks", family)
     context.novelty.add(family)
+    context.progress(ProgressEvent("accepted", family.name))
 
 
 def _release_parent_of_rejected(context: RunContext, assignment: Assignment) -> None:

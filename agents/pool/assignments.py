@@ -11,6 +11,7 @@ from agents.families.exchanges import cut_middle
 from agents.pool.fields import FIELDS, lacking_fields
 from agents.pool.rates import pass_rates
 from agents.pool.vain import explain
+from agents.progress import ProgressEvent
 from memory.randomness import derive_seed, stream
 from memory.records import Assignment, AssignmentKind, Audience, FoundingInVain, FoundingWave
 
@@ -176,4 +177,11 @@ def report_finished(context: RunContext, assignment_id: str) -> str:
     why = f", {outcome.rejection.reason}" if outcome.rejection is not None else ""
     became = f"{outcome.status}{why}"
     context.drafts.finished(f"{assignment_id} {became}", *_counts(context, assignment_id))
+    if outcome.rejection is not None:
+        drafts = context.store.drafts(assignment_id)
+        proposal = drafts[-1].proposal if drafts else None
+        name = proposal.get("name", assignment_id) if proposal else assignment_id
+        detail = cut_middle(outcome.rejection.detail, 120)
+        said = f"{name}: {outcome.rejection.reason}" + (f": {detail}" if detail else "")
+        context.progress(ProgressEvent("rejected", said))
     return became

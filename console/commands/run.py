@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,7 @@ from console.commands.frame import (
     print_json,
     run_async,
 )
+from console.commands.spending import used
 from console.display import Display
 from console.run.folder import ALLOW_UNSAFE, RunFolder
 from console.run.unborn import undone_if_unborn
@@ -50,6 +52,9 @@ def run(
     set_: Overrides = None,
     allow_unsafe_sandbox: AllowUnsafe = False,
     track: Track = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Say nothing while it runs, only how it ended.")
+    ] = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -59,7 +64,14 @@ def run(
     def action() -> None:
         unsafe = ALLOW_UNSAFE if allow_unsafe_sandbox else ()
         wanted = place.wanted(config, (*(set_ or ()), *unsafe))
-        with undone_if_unborn(place), Display(errors if as_json else out, "starting") as display:
+        live = Display(
+            errors if as_json else out,
+            "starting",
+            title=str(folder),
+            costs=partial(used, place),
+            quiet=quiet,
+        )
+        with undone_if_unborn(place), live as display:
             settings = place.begin_as(wanted)
             # Only now: loading what runs takes seconds, and a bad word should fail before.
             from console.run.coevolution import coevolve

@@ -8,7 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from agents.chat.endpoints import EndpointsSettings
+from console.run.folder import RunFolder
+from memory.errors import AcdcError
 from memory.records import Role
+from memory.store import RunStore
 from memory.store.calls import RoleTotals
 
 
@@ -30,3 +33,49 @@ def costs(endpoints: Mapping[str, Any], totals: Mapping[str, RoleTotals]) -> dic
         if cost is not None:
             found[role] = round(cost, 6)
     return found
+
+
+def used(place: RunFolder) -> str:
+    """What the calls of a live run have used, in one line: tokens, cost, share of the budgets.
+
+    Nothing while the run has no database, or none of its roles has called.
+    """
+    if not (place.database.is_file() and place.config_file.is_file()):
+        return ""
+    try:
+        endpoints = place.manifest()["config"]["endpoints"]
+        with RunStore.open(place.path, read_only=True) as store:
+            totals = store.call_totals()
+    except AcdcError:  # it is just being made
+        return ""
+    cost = costs(endpoints, totals)
+    told = []
+    for role, numbers in sorted(totals.items()):
+        tokens = numbers["tokens_in"] + numbers["tokens_out"]
+        said = f"{role} {numbers['calls']} calls, {_short(tokens)} tokens"
+        if role in cost:
+            said += f", {cost[role]:.2f} USD"
+        if share := _share(endpoints, role, numbers):
+            said += f", {share:.0%} of its budget"
+        told.append(said)
+    return "; ".join(told)
+
+
+def _share(endpoints: Mapping[str, Any], role: str, used_up: RoleTotals) -> float:
+    """The largest share of a limit of the role's budget that is used up; 0 without limits."""
+    known: Role = role  # type: ignore[assignment]
+    try:
+        budget = EndpointsSettings.model_validate(endpoints).of(known).budget
+    except ValidationError:
+        return 0.0
+    tokens = used_up["tokens_in"] + used_up["tokens_out"]
+    shares = [used_up["calls"] / budget.calls] if budget.calls else []
+    shares += [tokens / budget.tokens] if budget.tokens else []
+    return max(shares, default=0.0)
+
+
+def _short(number: int) -> str:
+    """A number that is read at a glance: 950, 46k, 1.2M."""
+    if number < 10_000:
+        return str(number)
+    return f"{number / 1e6:.1f}M" if number >= 1_000_000 else f"{number // 1000}k"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import logging
+import threading
 from typing import Literal
 
 import pytest
 
 from agents.progress import DraftProgress, ProgressEvent
-from console.display import Display, Terminal, VisibleFormatter, left
+from console.display import Display, Terminal, VisibleFormatter
+from console.live import Screen, left
 
 
 class Clock:
@@ -117,3 +119,88 @@ def test_progress_shows_what_a_run_is_called_and_obeys_nothing(
 def test_a_log_line_is_spelled_too() -> None:
     record = logging.LogRecord("acdc", logging.WARNING, "", 0, "seed %s", ("a\x1b[2J",), None)
     assert VisibleFormatter().format(record) == "seed a\\x1b[2J"
+
+
+def screen_of(events: list[tuple[float, ProgressEvent]], clock: Clock, width: int = 80) -> str:
+    """The lines at the foot of the terminal after these events, one second after the last."""
+    screen = Screen("runs/mine", lambda: "scientist 3 calls, 12k tokens, 0.05 USD")
+    for at, event in events:
+        clock.now = 1000.0 + at
+        screen.note(event)
+    clock.now += 1.0
+    out = io.StringIO()
+    Terminal(file=out, width=width, height=24).print(screen)
+    return out.getvalue()
+
+
+EVENTS = [
+    (1.0, ProgressEvent("step", "draft: 2 in the gates", 1, 8)),
+    (2.0, ProgressEvent("accepted", "Alice's circle")),
+    (3.0, ProgressEvent("rejected", "Sums: duplicate: similarity 0.99 to Sums of two")),
+    (10.0, ProgressEvent("pulse", "generation 0/4: best a 0.5", 0, 4, {"archive/coverage": 0.25})),
+    (20.0, ProgressEvent("pulse", "generation 1/4: best b 0.6", 1, 4, {"archive/coverage": 0.75})),
+    (21.0, ProgressEvent("step", "judge: g1-0", 2, 8)),
+    (25.0, ProgressEvent("step", "judge: g1-1", 4, 8)),
+]
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_screen_shows_phases_pulse_families_and_costs(clock: Clock, width: int) -> None:
+    lines = screen_of(EVENTS, clock, width).splitlines()
+    assert lines[0].split("  ")[1:] == ["00:26", "generation 1 of 4", "about 50 s left"]
+    assert "judge: g1-1" in lines[1]
+    assert "4/8" in lines[1]
+    assert "about 8 s left" in lines[1]
+    assert lines[2] == "archive  ▃▇ best b 0.6"
+    assert lines[3] == "✓ 1 accepted, the last: Alice's circle"
+    assert lines[4] == "✗ 1 rejected, the last: Sums: duplicate: similarity 0.99 to Sums of two"
+    assert lines[5] == "scientist 3 calls, 12k tokens, 0.05 USD"
+    assert max(map(len, lines)) <= width
+
+
+def test_long_lines_are_cut_where_the_terminal_ends(clock: Clock) -> None:
+    long = [(1.0, ProgressEvent("rejected", "word " * 60))]
+    long.append((2.0, ProgressEvent("step", "judge: " + "x" * 200, 1, 9)))
+    lines = screen_of(long, clock).splitlines()
+    assert len(lines) == 4
+    assert max(map(len, lines)) <= 80
+
+
+def test_what_nobody_has_heard_of_for_long_is_not_shown(clock: Clock) -> None:
+    begun = [(1.0, ProgressEvent("step", "loading: base", 0, 0))]
+    assert "loading: base" in screen_of([*begun, (2.0, EVENTS[0][1])], clock)
+    later = screen_of([*begun, (60.0, EVENTS[0][1])], clock)
+    assert "loading" not in later
+    assert "draft: 2 in the gates" in later
+
+
+def test_quiet_says_nothing(clock: Clock) -> None:
+    out = io.StringIO()
+    with Display(Terminal(file=out, force_terminal=True), "starting", quiet=True) as sink:
+        for _, event in EVENTS:
+            sink(event)
+    assert out.getvalue() == ""
+
+
+def test_a_long_silence_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("console.display.PLAIN_EVERY_S", 0.01)
+    monkeypatch.setattr("console.display.SILENCE_S", 0.03)
+    out = io.StringIO()
+    told = threading.Event()
+
+    class Telling(io.StringIO):
+        def write(self, text: str) -> int:
+            if "still under way" in text:
+                told.set()
+            return out.write(text)
+
+    with Display(Terminal(file=Telling(), width=100)) as sink:
+        sink(ProgressEvent("step", "finals: words", 1, 9))
+        assert told.wait(30)
+    assert "finals: words 1/9" in out.getvalue()
+
+
+def test_families_are_told_a_line_each_without_a_terminal(clock: Clock) -> None:
+    said = shown(EVENTS[1:3], clock)
+    assert "00:02 accepted Alice's circle" in said
+    assert "00:03 rejected Sums: duplicate" in said

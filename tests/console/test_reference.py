@@ -47,7 +47,9 @@ def test_messages_that_the_page_on_troubleshooting_quotes_are_real() -> None:
     text = "\n".join(file.read_text() for file in [*files, ROOT / "Makefile"])
     # A string that goes on in the next line is one string.
     source = re.sub(r'"\s*\n\s*f?"', "", text)
-    rows = re.findall(r"^\| ([^|]*`.*?) \|", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| ([^|]*`.*?) \|", (DOCS / "troubleshooting.md").read_text(), re.MULTILINE
+    )
     quoted = [quote for row in rows for quote in re.findall(r"`([^`]+)`", row)]
     assert len(quoted) >= 10
     pieces = {piece for quote in quoted for piece in re.split(r" ?\bN\b ?", quote) if piece}
