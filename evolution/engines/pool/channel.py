@@ -171,7 +171,11 @@ class Channel:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._listener.cancel()
         self._writer.close()
-        await asyncio.to_thread(self._process.wait)
+        # Whoever waits here may be told to stop, as a heart is; the process is reaped all the same.
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, self._reap))
+
+    def _reap(self) -> None:
+        self._process.wait()
         self._log.close()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:

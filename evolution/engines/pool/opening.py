@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from evolution.bank.bank import Bank
-from evolution.engines.pool.local import LocalLink, environments
+from evolution.engines.pool.local import LocalLink, environments, visible_gpus
 from evolution.engines.pool.pool import Pool
 from evolution.engines.pool.ray import RayCluster, actor_links
 from evolution.engines.pool.settings import ClusterSettings
@@ -60,3 +62,40 @@ async def _links(
         await ray.connect()
         return actor_links(ray, engine, cluster)
     return [LocalLink(each) for each in environments(engine.settled(), cluster)]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the workers of a pool would be.
+
+    Attributes:
+        workers: how many.
+        there: what there is for all of them, by name.
+        fits: whether it is enough.
+    """
+
+    workers: int
+    there: dict[str, float]
+    fits: bool
+
+
+async def survey(engine: EngineSettings, cluster: ClusterSettings) -> Places:
+    """Look where the workers of a pool would be; none is started.
+
+    Raises:
+        EngineError: there is no such cluster, or no room in it, or the engine is not installed.
+    """
+    if cluster.kind == "local":
+        workers = len(environments(engine.settled(), cluster))
+        there = {"GPUs": float(len(visible_gpus())), "CPUs": float(os.cpu_count() or 1)}
+        return Places(workers, there, fits=True)
+    ray = RayCluster(cluster)
+    try:
+        await ray.connect()
+        links = actor_links(ray, engine, cluster)
+        cpus, gpus = (sum(link.needs[part] for link in links) for part in (0, 1))
+        there = {"nodes": ray.resources["nodes"]}
+        there |= {"GPUs": ray.resources["GPU"], "CPUs": ray.resources["CPU"]}
+        return Places(len(links), there, cpus <= there["CPUs"] and gpus <= there["GPUs"])
+    finally:
+        await ray.close()

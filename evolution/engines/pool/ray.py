@@ -96,19 +96,22 @@ class ActorLink:
         number: of the actor.
         cpus: that are reserved for it.
         gpus: likewise.
+
+    Attributes:
+        needs: CPUs and GPUs.
     """
 
     def __init__(self, cluster: RayCluster, number: int, cpus: float, gpus: float) -> None:
         self._cluster = cluster
         self._number = number
-        self._needs = (cpus, gpus)
+        self.needs = (cpus, gpus)
         self._channel: Channel | None = None
 
     async def start(self) -> None:
         """Make the actor, and wait until it has its place."""
         await self.kill()
         self._channel = await self._cluster.connect()
-        await self._channel.call("create", self._number, *self._needs)
+        await self._channel.call("create", self._number, *self.needs)
 
     async def call(self, method: str, *arguments: Any) -> Any:
         """Call a method of the host; see `Link.call`."""
