@@ -19,6 +19,7 @@ from agents.settings import (
 )
 from evolution.bank.settings import ModelSettings, SpectralSettings
 from evolution.breeding.settings import BreedingSettings
+from evolution.engines.pool.settings import ClusterSettings
 from evolution.engines.settings import EngineSettings
 from evolution.selection.settings import SelectionSettings
 from memory.settings import NoveltySettings, Settings
@@ -39,6 +40,7 @@ class RunConfig(Settings):
     breeding: BreedingSettings = BreedingSettings()
     selection: SelectionSettings = SelectionSettings()
     engine: EngineSettings = EngineSettings()
+    cluster: ClusterSettings = ClusterSettings()
     population: PopulationSettings = PopulationSettings()
     pool: PoolSettings = PoolSettings()
     prompts: PromptSettings = PromptSettings()

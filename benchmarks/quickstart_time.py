@@ -29,6 +29,7 @@ from evolution.bank.settings import ModelSettings, SpectralSettings
 from evolution.engines.base import Ask, Chat
 from evolution.engines.broker import Broker
 from evolution.engines.compute import choose_compute, measure_gflops
+from evolution.engines.pool.pool import Pool
 from evolution.engines.settings import EngineSettings
 from evolution.population import Population
 from memory.records import ChatMessage, Sampling
@@ -138,7 +139,7 @@ async def found(cache: Path, compute: str) -> float:
     return seconds
 
 
-async def opened(cache: Path, compute: str) -> tuple[Population, Broker]:
+async def opened(cache: Path, compute: str) -> tuple[Population, Broker | Pool]:
     settings = EngineSettings.model_validate({"compute": compute})
     population = Population(ModelSettings(), SpectralSettings(), settings, cache)
     return population, await population.broker()

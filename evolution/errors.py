@@ -10,8 +10,10 @@
         ├── MergeError               mergekit refuses or fails to merge
         ├── TutorError               an expert cannot be taught
         ├── ExportError              an expert cannot be written where it was asked for
+        ├── NoWorkerError            all workers of a pool are lost: nothing can be answered
         └── EngineError              an engine cannot be started, or cannot continue
-            └── PromptTooLongError   a prompt and its answer do not fit the model's context
+            ├── PromptTooLongError   a prompt and its answer do not fit the model's context
+            └── WorkerLostError      the worker is gone that was asked; another one may answer
 
 The message is always one line that says what is wrong and what to do.
 """
@@ -70,3 +72,15 @@ class PromptTooLongError(EngineError):
             f"context of {context}: shorten it, or lower max_tokens"
         )
         self.prompt, self.reply, self.context = prompt, reply, context
+
+    def __reduce__(self) -> tuple[type[PromptTooLongError], tuple[int, int, int]]:
+        """Comes out of another process as what it was."""
+        return PromptTooLongError, (self.prompt, self.reply, self.context)
+
+
+class WorkerLostError(EngineError):
+    """A worker has ended or hangs; nothing is wrong with what it was asked."""
+
+
+class NoWorkerError(EvolutionError):
+    """All workers are lost, so that nothing can be answered: this ends a run, which may go on."""

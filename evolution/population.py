@@ -9,9 +9,12 @@ import gc
 from collections.abc import Callable
 from pathlib import Path
 
-from evolution.bank.bank import Bank
+from evolution.bank.bank import Bank, load_bank
 from evolution.bank.settings import ModelSettings, SpectralSettings
 from evolution.engines import Broker, Engine, open_engine
+from evolution.engines.pool import ClusterSettings
+from evolution.engines.pool.opening import open_pool
+from evolution.engines.pool.pool import Pool
 from evolution.engines.settings import EngineSettings
 from evolution.genome.genome import Genome
 from evolution.merging.merges import add_merges
@@ -35,6 +38,8 @@ class Population:
         extend: appends what a run has grafted onto the bank, once it is loaded.
         stages: called, from another thread, with the progress of loading.
         occasions: of merges, for whose anchors a bank on a GPU leaves room.
+        cluster: workers that answer side by side; by default one engine of this process does.
+        anchors: folder where the run keeps anchors by content hash.
     """
 
     def __init__(
@@ -47,6 +52,8 @@ class Population:
         extend: Callable[[Bank], None] | None = None,
         stages: Stages = no_stages,
         occasions: Occasions | None = None,
+        cluster: ClusterSettings | None = None,
+        anchors: Path | None = None,
     ) -> None:
         self._models = models
         self._spectral = spectral
@@ -56,9 +63,11 @@ class Population:
         self._extend = extend
         self._stages = stages
         self._occasions = occasions
+        self._cluster = cluster or ClusterSettings()
+        self._anchors = anchors
         self._lock = asyncio.Lock()
         self._bank: Bank | None = None
-        self._broker: Broker | None = None
+        self._broker: Broker | Pool | None = None
         self._genomes: dict[str, Genome] = {}
 
     async def bank(self) -> Bank:
@@ -76,31 +85,39 @@ class Population:
             return self._bank
 
     def _load(self) -> Bank:
-        bank = load_placed_bank(
-            self._models,
-            self._spectral,
-            self._engine_settings,
-            self._cache,
-            self._stages,
-            self._occasions,
-        )
+        if self._cluster.kind == "none":
+            bank = load_placed_bank(
+                self._models,
+                self._spectral,
+                self._engine_settings,
+                self._cache,
+                self._stages,
+                self._occasions,
+            )
+        else:
+            # Devices are for the workers, each of which has a bank of its own.
+            bank = load_bank(self._models, self._spectral, self._cache, stages=self._stages)
         add_merges(bank, self._models.merges, self._cache)
         if self._extend is not None:
             self._extend(bank)
         return bank
 
-    async def broker(self) -> Broker:
-        """The broker in front of the engine, opened on the first call."""
+    async def broker(self) -> Broker | Pool:
+        """The broker in front of the engine, or the pool of workers, opened on the first call."""
         bank = await self.bank()
         async with self._lock:
             if self._broker is None:
-                self._stages(f"{self._engine_settings.kind} engine", 0, 0)
-                engine = await done_in_own_thread(
-                    lambda: self._open_engine(bank, self._engine_settings)
-                )
-                self._broker = Broker(engine)
+                self._broker = await self._opened(bank)
                 self._stages("done", 0, 0)
             return self._broker
+
+    async def _opened(self, bank: Bank) -> Broker | Pool:
+        settings, cluster = self._engine_settings, self._cluster
+        if cluster.kind == "none":
+            self._stages(f"{settings.kind} engine", 0, 0)
+            return Broker(await done_in_own_thread(lambda: self._open_engine(bank, settings)))
+        self._stages(f"{settings.kind} engines ({cluster.kind})", 0, 0)
+        return await open_pool(bank, settings, cluster, self._anchors)
 
     def decode(self, genome_id: str, payload: bytes) -> Genome:
         """The genome behind a stored payload; each is decoded once, and held against the bank.

@@ -113,8 +113,26 @@ async def _findings(config: RunConfig) -> AsyncIterator[Finding]:
     for check in (_embedder, _engine, _seeds):
         for finding in await asyncio.to_thread(check, config):
             yield finding
+    if config.cluster.kind != "none":
+        yield await _cluster(config)
     async for finding in _endpoints(config):
         yield finding
+
+
+async def _cluster(config: RunConfig) -> Finding:
+    """Whether the workers of a run find their places."""
+    from evolution.engines.pool.opening import survey
+
+    try:
+        places = await survey(config.engine, config.cluster)
+    except AcdcError as error:
+        return Finding("cluster", "failed", str(error))
+    figures: dict[str, Json] = {"workers": places.workers, **places.there}
+    parts = ", ".join(f"{number:g} {what}" for what, number in places.there.items())
+    detail = f"{config.cluster.kind}, {places.workers} workers; {parts}"
+    if not places.fits:
+        return Finding("cluster", "warning", f"{detail}: some will wait for their place", figures)
+    return Finding("cluster", "ok", detail, figures)
 
 
 def _machine() -> Finding:

@@ -18,6 +18,7 @@ from rich.console import Console
 from agents.errors import BudgetExhausted, JudgingError
 from console.display import Terminal
 from console.run.folder import RunFolder
+from evolution.errors import NoWorkerError
 from memory.errors import AcdcError
 from memory.messages import escaped_in_json
 from prompts import PromptError
@@ -166,7 +167,8 @@ def _explain(error: Exception, errors: Console) -> int:
         return EXIT_BUDGET
     if isinstance(error, AcdcError | PromptError):
         errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
-        return EXIT_FAILED if isinstance(error, JudgingError) else EXIT_USAGE
+        failed = isinstance(error, JudgingError | NoWorkerError)
+        return EXIT_FAILED if failed else EXIT_USAGE
     errors.print(
         f"error: {type(error).__name__}: {error} (this is a bug in AC/DC; --debug shows where)",
         style="red",

@@ -46,7 +46,8 @@ async def coevolve(
         return
     async with open_to_run(folder, config, progress, shared) as context:
         context.store.put_meta("finished", False)
-        progress(ProgressEvent("line", f"experts are computed in {_computed(config)}"))
+        if config.cluster.kind != "ray":
+            progress(ProgressEvent("line", f"experts are computed in {_computed(config)}"))
         async with open_checkpoints(folder.checkpoints, progress) as saver:
             await _drive(context, saver)
 

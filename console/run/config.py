@@ -25,6 +25,7 @@ OTHER_VARIABLES = ("ACDC_CACHE", "ACDC_RUN", "ACDC_SERVE_TOKEN")
 """Variables of the prefix that are no settings of a run."""
 MAY_CHANGE = (
     "generations",
+    "cluster",
     "endpoints",
     "sandbox",
     "answering",

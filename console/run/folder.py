@@ -263,7 +263,14 @@ def _settled(config: RunConfig, stored: Mapping[str, Any]) -> RunConfig:
     if engine.kind != begun_with.get("kind"):
         # A run that goes on is asked for its engine when it is opened: a finished one needs none.
         engine = engine.settled()
-    if engine.compute == "auto":
+    if engine.threads is None and not begun_with and config.cluster.kind != "none":
+        from evolution.engines.pool.local import threads_of_worker
+
+        # Once for all: replies may depend on it, and must not on how many workers there are.
+        threads = threads_of_worker(engine, config.cluster)
+        engine = engine.model_copy(update={"threads": threads})
+    # Actors of Ray may run on other processors than this one, and decide there.
+    if engine.compute == "auto" and config.cluster.kind != "ray":
         # Only now: it loads PyTorch.
         from evolution.engines.compute import choose_compute
 

@@ -131,6 +131,9 @@ def _requests(tree: Mapping[str, Any]) -> Iterator[str]:
     yield from _of_novelty(_section(tree, "novelty"))
     yield from _of_sandbox(_section(tree, "sandbox"))
     yield from _of_models(tree)
+    if joined := _section(tree, "cluster").get("address"):
+        # Whoever runs the cluster decides what its members execute.
+        yield f"join the Ray cluster at {joined}"
 
 
 def _of_novelty(novelty: Mapping[str, Any]) -> Iterator[str]:

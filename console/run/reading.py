@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 
-from agents.archive.grafting import occasions, restore
+from agents.archive.grafting import FOLDER, occasions, restore
 from agents.chat.client import ChatClient
 from agents.config import RunConfig
 from agents.context import ReadContext
@@ -122,6 +122,8 @@ def open_population(
         extend=partial(restore, store, folder.path, config.breeding.regmean.anchors),
         stages=_reported_to(progress),
         occasions=occasions(config),
+        cluster=config.cluster,
+        anchors=folder.path / FOLDER,
     )
 
 

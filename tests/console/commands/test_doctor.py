@@ -90,3 +90,16 @@ async def test_a_seed_that_is_read_otherwise_than_peft_does_fails(
     [found] = doctor._witness(loaded, config.engine)
     assert found.state == "hint"
     assert "not compared" in found.detail
+
+
+async def test_doctor_says_whether_workers_find_a_place() -> None:
+    wanted = {"kind": "local", "workers": 2}
+    config = RunConfig.model_validate({"cluster": wanted, "engine": {"device": "cpu"}})
+    found = await doctor._cluster(config)
+    assert found.state == "ok"
+    assert found.figures["workers"] == 2
+    config = RunConfig.model_validate({"cluster": wanted, "engine": {"device": "cuda:7"}})
+    config = config.model_copy(update={"cluster": config.cluster.model_copy(update={"gpus": 1.0})})
+    found = await doctor._cluster(config)
+    assert found.state == "failed"
+    assert "set it to auto" in found.detail

@@ -174,6 +174,7 @@ def test_whoever_began_a_run_is_not_asked(acdc: Acdc, finished_run: Path) -> Non
     ("tree", "asked"),
     [
         ({"novelty": {"chroma_url": "http://h:1"}}, "Chroma server http://h:1"),
+        ({"cluster": {"address": "h:6379"}}, "Ray cluster at h:6379"),
         ({"novelty": {"embedder": "openai"}}, "api.openai.com with the key in $OPENAI_API_KEY"),
         (
             {

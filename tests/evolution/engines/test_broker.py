@@ -1,87 +1,22 @@
-"""The broker: concurrent callers share swaps and batches, and nothing else."""
+"""Broker, and pool of one worker: concurrent callers share swaps and batches, and nothing else."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-import numpy as np
 import pytest
 
 from evolution.engines import Broker
-from evolution.engines.base import Ask, Chat
+from evolution.engines.base import Ask
+from evolution.engines.pool.pool import Pool
+from evolution.engines.pool.settings import ClusterSettings
 from evolution.errors import EngineError
 from evolution.genome.genome import Genome
-from memory.records import ChatMessage, Reply, Sampling
+from memory.records import Sampling
+from tests.evolution.engines.recording import ALPHA, BETA, GREEDY, RecordingEngine, chats
 
-GREEDY = Sampling()
-
-
-def genome(number: float) -> Genome:
-    return Genome(np.full((1, 1), number, np.float32))
-
-
-ALPHA, BETA = genome(1), genome(2)
-
-
-def chats(*questions: str) -> list[list[ChatMessage]]:
-    return [[ChatMessage(role="user", content=question)] for question in questions]
-
-
-class RecordingEngine:
-    """Answers with the number of the genome and the question; writes down swaps and batches."""
-
-    profile = "{}"
-
-    def __init__(self) -> None:
-        self.swaps: list[float] = []
-        self.batches: list[list[str]] = []
-        self.cancelled = 0
-        self.closed = False
-        self.seconds = 0.0
-        self.broken: set[float] = set()
-
-    @asynccontextmanager
-    async def lease(self, genome: Genome) -> AsyncIterator[RecordingLease]:
-        number = float(genome.coefficients[0, 0])
-        self.swaps.append(number)
-        if number in self.broken:
-            raise EngineError(f"{number} does not load")
-        yield RecordingLease(self, number)
-
-    async def close(self) -> None:
-        self.closed = True
-
-
-class RecordingLease:
-    def __init__(self, engine: RecordingEngine, number: float) -> None:
-        self.engine, self.number = engine, number
-
-    async def answer(self, ask: Ask) -> list[Reply]:
-        questions = [prompt[-1].content for prompt in ask.prompts]
-        self.engine.batches.append(questions)
-        try:
-            await asyncio.sleep(self.engine.seconds)
-        except asyncio.CancelledError:
-            self.engine.cancelled += 1
-            raise
-        if "poison" in questions:
-            raise EngineError("poisoned")
-        drawn = [""] * len(questions) if ask.seeds is None else [f" {seed}" for seed in ask.seeds]
-        return [
-            Reply(
-                text=f"{self.number:g} {question}{seed}",
-                tokens_in=1,
-                tokens_out=ask.sampling.max_tokens,
-                finish_reason="length",
-                seconds=0.0,
-            )
-            for question, seed in zip(questions, drawn, strict=True)
-        ]
-
-    async def score(self, prompts: Sequence[Chat], texts: Sequence[str]) -> list[list[float]]:
-        raise EngineError("nothing asks the broker for scores")
+Opened = Callable[[RecordingEngine], Awaitable[Broker | Pool]]
 
 
 @pytest.fixture
@@ -89,15 +24,27 @@ def engine() -> RecordingEngine:
     return RecordingEngine()
 
 
+@pytest.fixture(params=["broker", "pool"])
+def opened(request: pytest.FixtureRequest) -> Opened:
+    async def in_front_of(engine: RecordingEngine) -> Broker | Pool:
+        if request.param == "broker":
+            return Broker(engine)
+        pool = Pool([engine], ClusterSettings(kind="local"))
+        await pool.start()
+        return pool
+
+    return in_front_of
+
+
 @pytest.fixture
-async def broker(engine: RecordingEngine) -> AsyncIterator[Broker]:
-    broker = Broker(engine)
+async def broker(opened: Opened, engine: RecordingEngine) -> AsyncIterator[Broker | Pool]:
+    broker = await opened(engine)
     yield broker
     await broker.close()
 
 
 async def texts(
-    broker: Broker, genome: Genome, *questions: str, seeds: Sequence[int] | None = None
+    broker: Broker | Pool, genome: Genome, *questions: str, seeds: Sequence[int] | None = None
 ) -> list[str]:
     name = str(genome.coefficients[0, 0])
     replies = await broker.answer(name, genome, Ask(chats(*questions), GREEDY, seeds))
@@ -105,7 +52,7 @@ async def texts(
 
 
 async def test_callers_for_one_expert_share_a_batch(
-    broker: Broker, engine: RecordingEngine
+    broker: Broker | Pool, engine: RecordingEngine
 ) -> None:
     answers = await asyncio.gather(*(texts(broker, ALPHA, f"q{i}", f"r{i}") for i in range(5)))
     assert answers == [[f"1 q{i}", f"1 r{i}"] for i in range(5)]
@@ -114,7 +61,7 @@ async def test_callers_for_one_expert_share_a_batch(
 
 
 async def test_the_expert_with_most_waiting_goes_first(
-    broker: Broker, engine: RecordingEngine
+    broker: Broker | Pool, engine: RecordingEngine
 ) -> None:
     await asyncio.gather(
         texts(broker, ALPHA, "a"), texts(broker, BETA, "b", "c", "d"), texts(broker, ALPHA, "e")
@@ -124,7 +71,7 @@ async def test_the_expert_with_most_waiting_goes_first(
 
 
 async def test_work_for_the_expert_at_hand_comes_before_a_swap(
-    broker: Broker, engine: RecordingEngine
+    broker: Broker | Pool, engine: RecordingEngine
 ) -> None:
     async def conversation(genome: Genome) -> None:
         for turn in range(4):
@@ -135,7 +82,7 @@ async def test_work_for_the_expert_at_hand_comes_before_a_swap(
 
 
 async def test_a_steady_caller_does_not_starve_the_others(
-    broker: Broker, engine: RecordingEngine
+    broker: Broker | Pool, engine: RecordingEngine
 ) -> None:
     async def ever(genome: Genome) -> None:
         while True:
@@ -148,7 +95,7 @@ async def test_a_steady_caller_does_not_starve_the_others(
 
 
 async def test_an_error_reaches_only_the_caller_at_fault(
-    broker: Broker, engine: RecordingEngine
+    broker: Broker | Pool, engine: RecordingEngine
 ) -> None:
     good, bad, other = await asyncio.gather(
         texts(broker, ALPHA, "a", "b"),
@@ -162,7 +109,7 @@ async def test_an_error_reaches_only_the_caller_at_fault(
 
 
 async def test_an_expert_that_does_not_load_fails_its_callers_only(
-    broker: Broker, engine: RecordingEngine
+    broker: Broker | Pool, engine: RecordingEngine
 ) -> None:
     engine.broken = {1.0}
     outcomes = await asyncio.gather(
@@ -177,7 +124,7 @@ async def test_an_expert_that_does_not_load_fails_its_callers_only(
 
 
 async def test_sampling_and_seeds_stay_with_their_caller(
-    broker: Broker, engine: RecordingEngine
+    broker: Broker | Pool, engine: RecordingEngine
 ) -> None:
     short, long = Sampling(max_tokens=3), Sampling(max_tokens=9)
     one, two, three = await asyncio.gather(
@@ -192,7 +139,7 @@ async def test_sampling_and_seeds_stay_with_their_caller(
 
 
 async def test_a_caller_that_leaves_does_not_disturb_the_others(
-    broker: Broker, engine: RecordingEngine
+    broker: Broker | Pool, engine: RecordingEngine
 ) -> None:
     engine.seconds = 0.1
     leaving = asyncio.create_task(texts(broker, ALPHA, "a"))
@@ -205,7 +152,7 @@ async def test_a_caller_that_leaves_does_not_disturb_the_others(
 
 
 async def test_work_that_nobody_waits_for_is_stopped(
-    broker: Broker, engine: RecordingEngine
+    broker: Broker | Pool, engine: RecordingEngine
 ) -> None:
     engine.seconds = 30.0
     leaving = [asyncio.create_task(texts(broker, ALPHA, name)) for name in "ab"]
@@ -219,7 +166,7 @@ async def test_work_that_nobody_waits_for_is_stopped(
 
 
 async def test_requests_cancelled_while_waiting_are_never_asked(
-    broker: Broker, engine: RecordingEngine
+    broker: Broker | Pool, engine: RecordingEngine
 ) -> None:
     leaving = asyncio.create_task(texts(broker, ALPHA, "a"))
     await asyncio.sleep(0)
@@ -228,8 +175,10 @@ async def test_requests_cancelled_while_waiting_are_never_asked(
     assert engine.batches == [["b"]]
 
 
-async def test_closing_answers_what_waits_and_refuses_what_comes(engine: RecordingEngine) -> None:
-    broker = Broker(engine)
+async def test_closing_answers_what_waits_and_refuses_what_comes(
+    opened: Opened, engine: RecordingEngine
+) -> None:
+    broker = await opened(engine)
     waiting = [asyncio.create_task(texts(broker, who, "a")) for who in (ALPHA, BETA)]
     await asyncio.sleep(0)
     await broker.close()
@@ -239,15 +188,18 @@ async def test_closing_answers_what_waits_and_refuses_what_comes(engine: Recordi
         await texts(broker, ALPHA, "b")
 
 
-async def test_nothing_asked_is_nothing_answered(broker: Broker, engine: RecordingEngine) -> None:
+async def test_nothing_asked_is_nothing_answered(
+    broker: Broker | Pool, engine: RecordingEngine
+) -> None:
     assert await texts(broker, ALPHA) == []
     assert engine.swaps == []
 
 
-async def test_a_broker_whose_work_was_cancelled_closes_its_engine() -> None:
-    engine = RecordingEngine()
+async def test_a_broker_whose_work_was_cancelled_closes_its_engine(
+    opened: Opened, engine: RecordingEngine
+) -> None:
     engine.seconds = 60.0
-    broker = Broker(engine)
+    broker = await opened(engine)
     asking = asyncio.create_task(broker.answer("a", ALPHA, Ask(chats("?"), GREEDY)))
     while not engine.batches:
         await asyncio.sleep(0.01)

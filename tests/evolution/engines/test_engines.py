@@ -16,7 +16,7 @@ import pytest_asyncio
 from evolution.bank.anchors import save_anchor
 from evolution.bank.bank import Bank, load_bank
 from evolution.bank.settings import SpectralSettings
-from evolution.engines import Engine, open_engine
+from evolution.engines import Engine
 from evolution.engines.base import Ask
 from evolution.errors import EngineError, GenomeError, PromptTooLongError
 from evolution.genome.genome import Genome
@@ -34,6 +34,7 @@ from tests.evolution.engines.engine_cases import (
     chat,
     child,
     genomes,
+    opened,
     plain_scores,
     questions,
     scores,
@@ -62,7 +63,7 @@ def bank(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest_asyncio.fixture(scope="module", loop_scope="module", params=COMPUTED)
 async def engine(request: pytest.FixtureRequest, bank: Bank) -> AsyncIterator[Engine]:
     kind, compute = request.param
-    engine = open_engine(bank, SETTINGS[kind].model_copy(update={"compute": compute}))
+    engine = await opened(kind, compute, bank)
     yield engine
     await engine.close()
 
@@ -146,8 +147,7 @@ async def test_an_anchor_that_is_grafted_meanwhile_answers(
 ) -> None:
     prompts, said = questions(12), texts(12)
     await scores(engine, bank.base_genome(), prompts, said)
-    profile = json.loads(engine.profile)
-    name = f"grafted-{profile['engine']}-{profile['compute']}"
+    name = f"grafted-{len(bank.anchors)}"
     bank.graft(name, str(adapter))
     genome = bank.seed_genome(name)
     found = await scores(engine, genome, prompts, said)
@@ -163,7 +163,7 @@ async def test_columns_of_a_merge_that_share_left_factors_answer(
     prompts, said = questions(12), texts(12)
     await scores(engine, bank.base_genome(), prompts, said)
     profile = json.loads(engine.profile)
-    name = f"{profile['engine']}-{profile['compute']}"
+    name = f"merge-{len(bank.anchors)}"
     bank.graft(f"root-{name}", str(adapter))
     numbers = np.random.default_rng(0)
     read = [numbers.integers(0, bank.config.vocab_size, (4, 12)).tolist() for _ in range(2)]

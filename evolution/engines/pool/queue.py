@@ -1,0 +1,266 @@
+"""Who answers what next: one queue of (expert, chunk of prompts), longest first, no barriers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from evolution.engines.base import Ask
+from evolution.errors import EngineError
+from evolution.genome.genome import Genome
+from memory.records import Reply
+
+_TURNS = 16
+"""Chunks in a row of one expert for a worker while others wait whom nobody serves."""
+
+_LOSSES = 3
+"""Workers that may be lost over one chunk: after them it is taken for the cause."""
+
+Manner = tuple[str, bool, bool, bool]
+"""Prompts of the same manner can be answered together."""
+
+
+@dataclass(eq=False)
+class Request:
+    """What one caller asked, and the future that it awaits."""
+
+    genome_id: str
+    genome: Genome
+    ask: Ask
+    replies: asyncio.Future[list[Reply]]
+    _found: dict[int, Reply] = field(default_factory=dict)
+
+    @property
+    def manner(self) -> Manner:
+        """See `Manner`."""
+        ask = self.ask
+        return (ask.sampling.model_dump_json(), ask.seeds is None, ask.logprobs, ask.tokens)
+
+    def answered(self, place: int, reply: Reply) -> None:
+        """Take the reply to one prompt; the first counts."""
+        self._found.setdefault(place, reply)
+        if len(self._found) == len(self.ask.prompts) and not self.replies.done():
+            self.replies.set_result([self._found[each] for each in range(len(self._found))])
+
+    def failed(self, error: BaseException) -> None:
+        """Fail as a whole, unless it is done."""
+        if not self.replies.done():
+            self.replies.set_exception(error)
+
+
+class Place(NamedTuple):
+    """A prompt: of whose request, and which."""
+
+    request: Request
+    number: int
+
+
+@dataclass(eq=False)
+class Job:
+    """A chunk: prompts for one expert that are answered together.
+
+    Attributes:
+        places: of the prompts, all of one expert and one manner.
+        losses: how many workers were lost while they had it.
+        runners: workers that have it now, and how each is told to stop.
+        since: when it was first given to one of them, in seconds of the loop.
+    """
+
+    places: list[Place]
+    losses: int = 0
+    runners: dict[str, Callable[[], object]] = field(default_factory=dict)
+    since: float = 0.0
+
+    @property
+    def genome_id(self) -> str:
+        """Of the expert."""
+        return self.places[0].request.genome_id
+
+    @property
+    def genome(self) -> Genome:
+        """Of the expert."""
+        return self.places[0].request.genome
+
+    @property
+    def ask(self) -> Ask:
+        """All its prompts as one."""
+        first = self.places[0].request.ask
+        prompts = [request.ask.prompts[number] for request, number in self.places]
+        seeds = None
+        if first.seeds is not None:
+            seeds = [request.ask.seeds[number] for request, number in self.places]  # type: ignore[index]
+        return replace(first, prompts=prompts, seeds=seeds)
+
+    @property
+    def requests(self) -> list[Request]:
+        """Whose prompts it holds, each once."""
+        return list(dict.fromkeys(place.request for place in self.places))
+
+    @property
+    def wanted(self) -> bool:
+        """Whether a caller still waits for one of them."""
+        return any(not request.replies.done() for request in self.requests)
+
+    def stop(self) -> None:
+        """Let all workers drop it."""
+        for stop in list(self.runners.values()):
+            stop()
+
+    def stop_if_unwanted(self, _: object = None) -> None:
+        """Let all workers drop it, unless a caller waits for it."""
+        if not self.wanted:
+            self.stop()
+
+
+class WorkQueue:
+    """Prompts that wait, chunks that are being answered, and chunks to be answered again.
+
+    It knows workers by their names only, and waits for nothing.
+
+    Args:
+        chunk: prompts of a chunk, at most.
+        reissue_after: seconds after which a chunk may be given to a second worker.
+    """
+
+    def __init__(self, chunk: int, reissue_after: float) -> None:
+        self._chunk = chunk
+        self._reissue_after = reissue_after
+        self._waiting: dict[tuple[str, Manner], deque[Place]] = {}
+        self._again: deque[Job] = deque()
+        self._running: list[Job] = []
+        self._turns: dict[str, int] = {}
+
+    def put(self, request: Request) -> None:
+        """Let a request wait."""
+        places = [Place(request, number) for number in range(len(request.ask.prompts))]
+        self._waiting.setdefault((request.genome_id, request.manner), deque()).extend(places)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits, and nothing is being answered."""
+        self._drop_unwanted()
+        return not (self._waiting or self._again or self._running)
+
+    def take(self, worker: str, holds: str | None, now: float) -> Job | None:
+        """The next chunk for a worker that is free; None if there is nothing for it.
+
+        Args:
+            worker: its name.
+            holds: identifier of the expert that it holds.
+            now: in seconds of the loop.
+        """
+        self._drop_unwanted()
+        job = self._next(worker, holds, now)
+        if job is None:
+            return None
+        self._turns[worker] = self._turns.get(worker, 0) + 1 if job.genome_id == holds else 0
+        if not job.runners:
+            job.since = now
+            self._running.append(job)
+            for request in job.requests:
+                request.replies.add_done_callback(job.stop_if_unwanted)
+        return job
+
+    def wait(self, worker: str, now: float) -> float | None:
+        """Seconds until a chunk of another worker is late; None if none is being answered."""
+        ends = [job.since + self._reissue_after for job in self._late_for(worker)]
+        return max(0.0, min(ends) - now) if ends else None
+
+    def finish(self, job: Job, worker: str, replies: Iterable[Reply]) -> None:
+        """A worker has answered a chunk: its callers are told, and others drop it."""
+        self._leave(job, worker)
+        if job in self._running:
+            self._running.remove(job)
+            for (request, number), reply in zip(job.places, replies, strict=True):
+                request.answered(number, reply)
+            job.stop()
+
+    def drop(self, job: Job, worker: str) -> None:
+        """A worker has stopped on a chunk that it was told to drop."""
+        self._leave(job, worker)
+        if not job.runners and job in self._running:
+            self._running.remove(job)
+            if job.wanted:
+                self._again.append(job)
+
+    def lose(self, job: Job, worker: str, error: EngineError) -> None:
+        """A worker was lost while it had a chunk: it is given to another one, so many times."""
+        job.losses += 1
+        self.drop(job, worker)
+        if job.losses >= _LOSSES and job in self._again:
+            self._again.remove(job)
+            failure = EngineError(f"{job.losses} workers were lost over the same prompts: {error}")
+            for request in job.requests:
+                request.failed(failure)
+
+    def fail(self, job: Job, worker: str, error: BaseException) -> None:
+        """A chunk has failed: only the caller at fault is told, whom halving finds."""
+        self._leave(job, worker)
+        if job not in self._running:
+            return
+        self._running.remove(job)
+        job.stop()
+        requests = job.requests
+        if len(requests) == 1:
+            requests[0].failed(error)
+            return
+        first = set(requests[: len(requests) // 2])
+        for half in (True, False):
+            places = [place for place in job.places if (place.request in first) is half]
+            self._again.append(Job(places, job.losses))
+
+    def fail_all(self, error: BaseException) -> None:
+        """Nobody can answer any more."""
+        waiting = [place for places in self._waiting.values() for place in places]
+        chunks = [place for job in [*self._again, *self._running] for place in job.places]
+        for request in dict.fromkeys(place.request for place in [*waiting, *chunks]):
+            request.failed(error)
+        self._waiting.clear()
+        self._again.clear()
+        self._running.clear()
+
+    def _leave(self, job: Job, worker: str) -> None:
+        job.runners.pop(worker, None)
+
+    def _next(self, worker: str, holds: str | None, now: float) -> Job | None:
+        if self._again:
+            return self._again.popleft()
+        sizes: dict[str, int] = {}
+        for (genome_id, _), places in self._waiting.items():
+            sizes[genome_id] = sizes.get(genome_id, 0) + len(places)
+        served = {job.genome_id for job in self._running}
+        unserved = {name: size for name, size in sizes.items() if name not in served}
+        others = unserved.keys() - {holds}
+        if holds in sizes and (self._turns.get(worker, 0) < _TURNS or not others):
+            return self._cut(holds)
+        pool = {name: unserved[name] for name in unserved if name in others} or sizes
+        if pool:
+            return self._cut(max(pool, key=pool.__getitem__))
+        late = [job for job in self._late_for(worker) if now >= job.since + self._reissue_after]
+        return min(late, key=lambda job: job.since, default=None)
+
+    def _late_for(self, worker: str) -> list[Job]:
+        """Chunks that one other worker has."""
+        return [job for job in self._running if len(job.runners) == 1 and worker not in job.runners]
+
+    def _cut(self, genome_id: str) -> Job:
+        """A chunk of what waits for an expert, the first that were asked."""
+        key = next(key for key in self._waiting if key[0] == genome_id)
+        places = self._waiting[key]
+        job = Job([places.popleft() for _ in range(min(self._chunk, len(places)))])
+        if not places:
+            del self._waiting[key]
+        return job
+
+    def _drop_unwanted(self) -> None:
+        """Forget what no caller waits for."""
+        for key, places in list(self._waiting.items()):
+            left = deque(place for place in places if not place.request.replies.done())
+            if left:
+                self._waiting[key] = left
+            else:
+                del self._waiting[key]
+        self._again = deque(job for job in self._again if job.wanted)
