@@ -43,7 +43,7 @@ from evolution.engines import Broker
 from evolution.engines.base import Ask
 from evolution.engines.compute import device_of
 from evolution.engines.encoding import Encoder, longest_context
-from evolution.engines.pool import Pool
+from evolution.engines.pool.pool import Pool
 from evolution.genome.genome import Genome
 from evolution.planning.placement import reading_format
 from evolution.population import Population
