@@ -46,6 +46,7 @@ class Waiting(Collective):
         seed: int = 0,
         stop: Sequence[str] = (),
         tokens: bool = False,
+        patience: float | None = None,
     ) -> CollectiveAnswer:
         self.begun.append(question)
         try:
