@@ -225,6 +225,12 @@ class AnsweringSettings(Settings):
     passes: int = Field(
         default=3, ge=1, description="how often a chooser or rater is asked about the same answers"
     )
+    patience: float = Field(
+        default=120.0,
+        gt=0,
+        description="seconds that a chooser or rater may take for one question of `acdc ask`; then "
+        "it ends, and says so",
+    )
     shown: int = Field(
         default=4000, ge=100, description="characters of each answer that a judge is shown"
     )

@@ -140,7 +140,8 @@ class Display:
             due = late or event.done == event.total
         else:
             due, self._last_stage = event.text != self._last_stage, event.text
-        self._pending = self._last = event
+        self._pending = event
+        self._last = None if event.text.endswith(": done") else event
         self._pace.seconds_left(event)
         if due:
             self._print_pending()

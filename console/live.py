@@ -171,6 +171,8 @@ class Screen:
 
 def _goes_on(work: Work, now: float, latest: float) -> bool:
     """Whether a piece of work is probably not over; nobody says when one ends."""
+    if work.event.text.endswith(": done"):
+        return False
     if work.event.total:
         return work.event.done < work.event.total and now - work.heard < STALE_S
     return work.heard == latest or now - work.heard < BRIEF_S

@@ -6,10 +6,13 @@ import asyncio
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Final, Literal
+from urllib.parse import urlsplit
 
 from agents.context import ReadContext
 from agents.errors import AnsweringError
-from agents.task_force.ballot import Ballot, CandidateAnswer, Vote
+from agents.progress import ProgressEvent
+from agents.task_force.ballot import Ballot, CandidateAnswer, Choice, Vote
 from agents.task_force.chooser import ChatJudge
 from agents.task_force.field import require_field, resampled_seeds, standing_of
 from agents.task_force.methods import (
@@ -26,6 +29,9 @@ from agents.task_force.routing import NearFamily, SkillRouter, open_router
 from evolution.engines.base import Ask
 from memory.hashing import text_hash
 from memory.records import ChatMessage, Expert, Json, Reply, Sampling, Token, Voice
+
+JUDGES: Final[tuple[Literal["chooser", "rater"], ...]] = ("chooser", "rater")
+"""Roles that methods of best-of-N ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,11 +164,14 @@ class Collective:
         """Put one question, without a conversation around it.
 
         Raises:
-            AnsweringError: the question is empty.
+            AnsweringError: the question is empty, or a judge takes longer than
+                `answering.patience`.
         """
         if not question.strip():
             raise AnsweringError("the question is empty")
-        return await self.answer(question, self.context.render_question(question), manner)
+        chat = self.context.render_question(question)
+        patience = self.context.config.answering.patience
+        return await self.answer(question, chat, manner, patience=patience)
 
     async def answer(
         self,
@@ -172,6 +181,7 @@ class Collective:
         seed: int = 0,
         stop: Sequence[str] = (),
         tokens: bool = False,
+        patience: float | None = None,
     ) -> CollectiveAnswer:
         """Let every member answer a conversation, and choose one answer.
 
@@ -183,6 +193,10 @@ class Collective:
                 answers are shown to a judge.
             stop: texts before which a reply ends; what an expert said behind one is not read.
             tokens: whether candidates carry their tokens, each with its log-probability.
+            patience: seconds that a judge may take; None for as long as its endpoint allows.
+
+        Raises:
+            AnsweringError: a judge took longer.
         """
         broker = await self.context.population.broker()
         started = time.perf_counter()
@@ -205,7 +219,7 @@ class Collective:
         ballot = Ballot(question, tuple(answers), seed=drawn)
         if lacking(chosen_by, self.aids, ballot) is not None:  # the engine gives none
             chosen_by = self.method
-        choice = await select(chosen_by, ballot, self.aids)
+        choice = await self._chosen(chosen_by, ballot, patience)
         voices = [answer.voice for answer in answers]
         return CollectiveAnswer(
             answer=answers[choice.winner].extracted,
@@ -221,6 +235,27 @@ class Collective:
             nearest=tuple(history.nearest(question, voices)) if history is not None else (),
             known=known,
         )
+
+    async def _chosen(self, method: Method, ballot: Ballot, patience: float | None) -> Choice:
+        """Choose, and say for whom one waits.
+
+        Raises:
+            AnsweringError: a judge took longer.
+            ChatError: it cannot be reached.
+        """
+        role = next((role for role in JUDGES if role in method.needs), None)
+        if role is None or len(ballot.distinct) == 1:
+            return await select(method, ballot, self.aids)
+        host = urlsplit(self.context.config.endpoints.of(role).base_url).netloc
+        self.context.progress(ProgressEvent("step", f"waiting for the {role} at {host}"))
+        try:
+            async with asyncio.timeout(patience):
+                return await select(method, ballot, self.aids)
+        except TimeoutError:
+            raise AnsweringError(
+                f"the {role} at {host} has not answered within {patience:g} s: raise "
+                "answering.patience, or choose by a method that needs no judge (--select logprob)"
+            ) from None
 
     def _method_where(self, known: bool | None) -> Method:
         """What chooses: where nothing like the question was asked, the history cannot."""

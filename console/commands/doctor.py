@@ -17,6 +17,7 @@ from rich.text import Text
 
 from agents.config import RunConfig
 from agents.sandbox import open_sandbox
+from console.commands.forecast import SIZES, forecast
 from console.commands.frame import (
     AsJson,
     ConfigFile,
@@ -209,7 +210,43 @@ def _engine(config: RunConfig) -> list[Finding]:
     except AcdcError as error:
         return [*found, Finding("compute", "failed", str(error))]
     engine = engine.model_copy(update={"compute": compute.dtype})
-    return [*found, _computed(compute), *_plans(config, engine, compute)]
+    plans = _plans(config, engine, compute)
+    return [*found, _computed(compute), *plans, _forecast(config, compute)]
+
+
+def _forecast(config: RunConfig, compute: Compute) -> Finding:
+    """What the run will take: calls, tokens, money, and the time of answers by size of model."""
+    will = forecast(config)
+    low, high = will.calls
+    calls = (
+        f"{low} to {high} calls of scientist and critic, {will.tokens_in[0] / 1e6:.2f} to "
+        f"{will.tokens_in[1] / 1e6:.2f} million tokens in, {will.tokens_out[0] / 1e6:.2f} to "
+        f"{will.tokens_out[1] / 1e6:.2f} out"
+    )
+    scientist = config.endpoints.scientist
+    costs = [
+        scientist.cost(*tokens) for tokens in zip(will.tokens_in, will.tokens_out, strict=True)
+    ]
+    if not config.endpoints.is_live("scientist"):
+        calls += " (offline: they cost nothing)"
+    elif None not in costs:
+        calls += f", {costs[0]:.2f} to {costs[1]:.2f} USD at the scientist's prices"
+    lines = [calls, f"about {will.answers:,} answers of experts; by size of model, on this machine"]
+    speed, sizes = compute.gflops.get(compute.dtype), dict[str, Json]()
+    for name, parameters in SIZES.items():
+        weights = will.weights(parameters) / 2**30
+        hours = None if speed is None else will.hours(parameters, speed)
+        took = "" if hours is None else f"{_hours(hours):>10}, "
+        lines.append(f"{name:>6} {took}{weights:.1f} GiB of weights")
+        sizes[name] = {"hours": hours, "weights_gib": round(weights, 2)}
+    return Finding("forecast", "hint", "\n".join(lines), {**asdict(will), "sizes": sizes})
+
+
+def _hours(hours: float) -> str:
+    """A length of time that is only estimated."""
+    if hours < 1:
+        return f"{max(1, round(60 * hours))} min"
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.0f} days"
 
 
 def _computed(compute: Compute) -> Finding:

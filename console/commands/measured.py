@@ -218,6 +218,10 @@ def show(found: dict[str, Any], console: Console) -> None:
     if several:
         console.print("\nall runs")
     console.print(_table(found["rows"]))
+    for run in found["runs"]:
+        if names := _single_experts(run["rows"]):
+            at = f"{run['run']}: " if several else ""
+            console.print(f"{at}{names}", style="dim", markup=False, highlight=False)
     _show_guessed(found, console)
     _show_distances(found["distances"], console)
     for difference in found["differences"]:
@@ -237,6 +241,15 @@ def show(found: dict[str, Any], console: Console) -> None:
     ungraded = sum(row["ungraded"] for row in found["rows"])
     if ungraded:
         console.print(f"{ungraded} answers could not be graded and count as not solved")
+
+
+def _single_experts(rows: Sequence[dict[str, Any]]) -> str:
+    """Who the rows of one expert are: `best_expert is g1-4, best_seed is logic`."""
+    return ", ".join(
+        f"{row['name']} is {row['experts'][0]}"
+        for row in rows
+        if row["name"] in ("best_expert", "best_seed") and row["experts"]
+    )
 
 
 def _show_guessed(found: dict[str, Any], console: Console) -> None:

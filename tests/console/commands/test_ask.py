@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -244,3 +245,21 @@ async def test_the_suggested_question_is_solved_by_the_force(
     assert question in {families[family].instructions[number] for family, number in places}
     done = acdc("ask", finished_run, "--max-tokens", "6")
     assert done.stderr.splitlines()[0].startswith("asking: ")
+
+
+async def test_a_judge_that_hangs_is_named_and_given_up(
+    finished_run: Path, at_home: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:  # it takes calls, and never answers
+        host = f"127.0.0.1:{deaf.getsockname()[1]}"
+        monkeypatch.setenv("ACDC_ENDPOINTS__CHOOSER__BASE_URL", f"http://{host}/v1")
+        monkeypatch.setenv("ACDC_ENDPOINTS__CHOOSER__MODEL", "deaf")
+        monkeypatch.setenv("ACDC_ANSWERING__PATIENCE", "0.5")
+        place, told = RunFolder(finished_run), list[str]()
+        async with open_reading(
+            place, place.config(), lambda event: told.append(event.text)
+        ) as context:
+            asked = ask(context, "Tell something about rivers.", 3, MANNER, "chooser")
+            with pytest.raises(AnsweringError, match=f"the chooser at {host} has not answered"):
+                await asked
+    assert told[-1] == f"waiting for the chooser at {host}"

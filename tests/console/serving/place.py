@@ -47,6 +47,7 @@ class Waiting(Collective):
         seed: int = 0,
         stop: Sequence[str] = (),
         tokens: bool = False,
+        patience: float | None = None,
     ) -> CollectiveAnswer:
         self.begun.append(question)
         try:
