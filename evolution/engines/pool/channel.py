@@ -30,6 +30,8 @@ _PROGRAM = "evolution.engines.pool.serve"
 _ROOT = Path(__file__).resolve().parents[3]
 _CLOSING_SECONDS = 20.0
 _LOG_BYTES = 4096
+_SAID = 160
+"""Characters of a last word: enough to know what it is about."""
 
 
 class Service:
@@ -226,5 +228,5 @@ def _last_line(log: Path) -> str:
     with contextlib.suppress(OSError), log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _LOG_BYTES))
         lines = file.read().decode("utf-8", "replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")[:_SAID]
     return ""
