@@ -130,7 +130,8 @@ def test_every_variant_departs_from_the_defaults(variant: str) -> None:
 def test_every_operator_and_emitter_has_a_variant_without_or_with_it() -> None:
     default = BreedingSettings()
     found = [StudySettings(tasks=(Path("t"),)).config(name, 3).breeding for name in VARIANTS]
-    for name in operators("crossover"):
+    # Another test of this process may have registered operators of its own.
+    for name in sorted(set(operators("crossover")) - {"layer_swap"}):
         on = default.crossovers.get(name, 0.0) > 0.0
         assert any((each.crossovers.get(name, 0.0) > 0.0) != on for each in found), name
     for name in operators("mutation"):

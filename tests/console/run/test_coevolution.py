@@ -162,7 +162,7 @@ def test_trace_shows_the_conversation_behind_a_family(acdc: Acdc, finished_run: 
     assert "critique" in purposes
     assert trace["rounds"][-1]["proposal"]["code"] == family.code
     assert trace["rounds"][-1]["gates"]["code"] is None
-    shown = acdc("trace", finished_run, "--family", family.id).stdout
+    shown = acdc("trace", finished_run, "--family", family.id, "--full").stdout
     assert "class TaskFamily" in shown
     assert "all gates passed" in shown
 

@@ -130,7 +130,7 @@ def test_a_model_with_a_mind_of_its_own_is_asked_as_it_likes(
         calls = store.calls("scientist")
     assert {call.refused for call in calls} == {("max_tokens", "temperature", "top_p")}
     assert all(call.error is None and call.attempts == 1 for call in calls)
-    shown = acdc("trace", folder, "--role", "scientist").stdout
+    shown = acdc("trace", folder, "--role", "scientist", "--full").stdout
     assert "refused: max_tokens, temperature, top_p" in " ".join(shown.split())
 
 
