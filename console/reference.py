@@ -54,7 +54,7 @@ def _section(model: type[BaseModel], defaults: dict[str, Any], path: str) -> Ite
 
 def commands_page() -> str:
     """Every command with its arguments and options, in the order of the help, as typer has it."""
-    group = typer.main.get_command(app)
+    group: Any = typer.main.get_command(app)
     # In an order that does not depend on what was imported first.
     group.commands = dict(sorted(group.commands.items()))
     context: Any = group.make_context("acdc", ["help"], resilient_parsing=True)
