@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
@@ -19,6 +20,11 @@ class PopulationSettings(Settings):
     trial_panel: int = Field(
         default=3, ge=0, description="experts that answer a drafted family for the critic"
     )
+
+
+FOUNDING_MARGIN = 1.4
+"""Assignments per free place of the pool: about one proposal in four is rejected, and a second
+wave takes longer than a few more proposals in the first."""
 
 
 class PoolSettings(Settings):
@@ -50,6 +56,10 @@ class PoolSettings(Settings):
     rescue: float = Field(
         default=0.25, ge=0, le=1, description="share of impossible families that get an easier one"
     )
+
+    def wave(self, free: int) -> int:
+        """Assignments that are to fill so many free places of the founding pool."""
+        return max(4, math.ceil(free * FOUNDING_MARGIN))
 
 
 class SandboxSettings(Settings):

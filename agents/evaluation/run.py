@@ -188,7 +188,6 @@ async def _taught(bench: Bench, company: Company, seeds: Sequence[str]) -> Compa
     """Together with the best seed after all that the run has taught; or why there is none."""
     context = bench.context
     best = context.store.expert(company.standing.order(seeds)[0])
-    context.progress(ProgressEvent("step", f"{best.id} is taught", 0, 0))
     found = await taught_once(context, best)
     if isinstance(found, str):
         return found

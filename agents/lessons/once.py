@@ -12,6 +12,7 @@ from agents.families.items import Item
 from agents.judge.instances import fresh_items
 from agents.lessons.examples import labelled, replayed
 from agents.lessons.record import Taught, lessons_of
+from agents.progress import ProgressEvent
 from evolution.bank.anchors import Anchor, save_anchor
 from evolution.bank.bank import Bank
 from evolution.errors import TutorError
@@ -44,6 +45,7 @@ async def taught_once(context: ReadContext, seed: Expert) -> tuple[str, Genome] 
     lessons = lessons_of(context.store)
     if not lessons:
         return "the run gave no lessons (breeding.tutor.steps)"
+    context.progress(ProgressEvent("step", f"{seed.id} is taught", 0, 0))
     bank = await context.population.bank()
     examples, _ = labelled(context, bank, _asked(context, lessons))
     first, steps = lessons[0], sum(lesson.steps for lesson in lessons)

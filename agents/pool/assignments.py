@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from agents.context import RunContext
@@ -15,9 +14,6 @@ from agents.progress import ProgressEvent
 from memory.randomness import derive_seed, stream
 from memory.records import Assignment, AssignmentKind, Audience, FoundingInVain, FoundingWave
 
-FOUNDING_MARGIN = 1.4
-"""Assignments per free place of the pool: about one proposal in four is rejected, and a second
-wave takes longer than a few more proposals in the first."""
 REJECTION_LENGTH = 300
 """Characters of a late rejection's detail that scientists are shown."""
 
@@ -66,7 +62,7 @@ def open_founding_wave(context: RunContext, audience: Audience | None = None) ->
     store, pool = context.store, context.config.pool
     wave = len(store.events("founding_wave"))
     free = pool.capacity - len(store.families("active"))
-    count = max(4, math.ceil(free * FOUNDING_MARGIN))
+    count = pool.wave(free)
     with store.once(f"founding-wave-{wave}", 0) as due:
         if due:
             _write_assignments(context, 0, [("novel", None)] * count, audience)

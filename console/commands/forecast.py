@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 
 from agents.config import RunConfig
-from agents.pool.assignments import FOUNDING_MARGIN
 
 CALL_IN, CALL_OUT = 4_000, 720
 """Tokens of one call of scientist or critic, on average; reasoning comes on top."""
@@ -64,7 +63,7 @@ def forecast(config: RunConfig) -> Forecast:
     """Estimate what a run takes, from its settings alone."""
     pool = config.pool
     adaptations = config.generations // pool.adapt_every
-    assignments = max(4, math.ceil(pool.capacity * FOUNDING_MARGIN))
+    assignments = pool.wave(pool.capacity)
     assignments += adaptations * pool.adaptations
     turns = 1 + config.scientist.critic
     calls = (turns * assignments, turns * assignments * (1 + config.scientist.max_refinements))

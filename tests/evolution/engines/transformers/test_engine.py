@@ -8,6 +8,7 @@ import math
 import random
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,11 +19,13 @@ from evolution.bank.bank import Bank, load_bank
 from evolution.bank.settings import ModelSettings, SeedSettings, SpectralSettings
 from evolution.engines.base import Ask
 from evolution.engines.settings import EngineSettings
+from evolution.engines.transformers import packing
 from evolution.engines.transformers.attention import use_plain_head
 from evolution.engines.transformers.engine import TransformersEngine
 from evolution.engines.transformers.packing import PackedLinear, can_pack
 from evolution.errors import EngineError, GenomeError, PromptTooLongError
 from evolution.genome.genome import Genome
+from evolution.materialise.weights import materialise
 from memory.records import ChatMessage, Reply, Sampling
 
 SETTINGS = EngineSettings(device="cpu", rows=6, prefill_tokens=96)
@@ -227,8 +230,14 @@ async def test_a_failed_swap_leaves_nobody_in_the_engine(
         self._packed = None
         raise EngineError("the device fell asleep")
 
+    def breaks_when_written(bank: Bank, genome: Genome, model: Any) -> None:
+        materialise(bank, genome, model)
+        raise EngineError("the device fell asleep")
+
     with monkeypatch.context() as patch:
         patch.setattr(PackedLinear, "pack", breaks_half_way)
+        # The way to a model of a format that this processor does not pack.
+        patch.setattr(packing, "materialise", breaks_when_written)
         with pytest.raises(EngineError, match="fell asleep"):
             await ask(engine, bank.seed_genome("beta"), prompts)
     assert timeless(await ask(engine, alpha, prompts)) == expected
