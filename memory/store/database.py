@@ -378,14 +378,18 @@ def _has_content(file: Path) -> bool:
     return file.exists() and file.stat().st_size > 0
 
 
+def _nothing_in(place: Path) -> StoreError:
+    return StoreError(
+        f"{place} is {'empty' if place.exists() else 'missing'}: the run has not got as far as "
+        f"writing it (then `acdc run {place.parent}` begins it), or it was lost (then restore the "
+        "run folder from a copy)"
+    )
+
+
 def _connect_to_read(folder: Path) -> sqlite3.Connection:
     place = folder / DATABASE
     if not _has_content(place):
-        raise StoreError(
-            f"{place} is {'empty' if place.exists() else 'missing'}: the run has not got as far as "
-            f"writing it (then `acdc run {folder}` begins it), or it was lost (then restore the "
-            "run folder from a copy)"
-        )
+        raise _nothing_in(place)
     address = place.absolute().as_uri() + "?mode=ro"
     # A folder that cannot be written to holds no live run. SQLite then must be set not to use
     # its shared-memory file; that would be wrong while a writer may be at work.
@@ -401,6 +405,9 @@ def _connect_to_read(folder: Path) -> sqlite3.Connection:
         raise database_error(place, error) from error
     if version < schema.OLDEST_READABLE:
         connection.close()
+        # A run that begins has a header for a moment before it has tables.
+        if version == 0:
+            raise _nothing_in(place)
         raise SchemaError(
             f"{place} has schema {version}, this acdc reads {len(schema.MIGRATIONS)}: "
             f"continue the run once (`acdc run {folder}`) to upgrade it"

@@ -198,18 +198,21 @@ def check(connection: sqlite3.Connection, place: str) -> int:
 
 
 def migrate(connection: sqlite3.Connection, place: str) -> None:
-    """Bring a database to the newest schema; each migration is one transaction.
+    """Bring a database to the newest schema in one transaction: readers see all of it or nothing.
 
     Raises:
         SchemaError: as `check`.
     """
-    for number in range(check(connection, place), len(MIGRATIONS)):
-        try:
-            connection.executescript(
-                f"BEGIN IMMEDIATE;\n{MIGRATIONS[number]}\n"
-                f"PRAGMA application_id = {APPLICATION_ID};\n"
-                f"PRAGMA user_version = {number + 1};\nCOMMIT;"
-            )
-        finally:
-            if connection.in_transaction:
-                connection.rollback()
+    missing = MIGRATIONS[check(connection, place) :]
+    if not missing:
+        return
+    steps = "\n".join(missing)
+    try:
+        connection.executescript(
+            f"BEGIN IMMEDIATE;\n{steps}\n"
+            f"PRAGMA application_id = {APPLICATION_ID};\n"
+            f"PRAGMA user_version = {len(MIGRATIONS)};\nCOMMIT;"
+        )
+    finally:
+        if connection.in_transaction:
+            connection.rollback()

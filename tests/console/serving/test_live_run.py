@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from memory.errors import StoreError
 from memory.store import RunStore
 from tests.console.conftest import Acdc
 from tests.console.serving.served import Served, serving
@@ -14,11 +15,12 @@ from tests.console.serving.served import Served, serving
 
 def generation_of(folder: Path) -> int:
     """The latest generation that was selected, 0 before there is one."""
-    if not (folder / "run.db").exists() or not (folder / "run.db").stat().st_size:
+    try:
+        with RunStore.open(folder, read_only=True) as store:
+            latest = store.latest_archive()
+    except StoreError:
         return 0
-    with RunStore.open(folder, read_only=True) as store:
-        latest = store.latest_archive()
-        return latest[0] if latest else 0
+    return latest[0] if latest else 0
 
 
 def wait_for(found: Callable[[], bool], alive: Callable[[], bool]) -> None:

@@ -140,6 +140,29 @@ def test_a_newer_schema_is_refused_and_left_alone(folder: Path) -> None:
         RunStore.open(folder)  # the refusal gave the lock back
 
 
+def test_a_run_that_is_just_being_made_is_read_as_one_that_is_not_written(folder: Path) -> None:
+    folder.mkdir()
+    with sqlite3.connect(folder / DATABASE) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("BEGIN IMMEDIATE")
+        assert (folder / DATABASE).stat().st_size > 0
+        with pytest.raises(StoreError, match="has not got as far as writing it"):
+            RunStore.open(folder, read_only=True)
+        connection.rollback()
+    connection.close()
+
+
+def test_a_new_run_has_all_of_its_schema_or_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE meta (x);"))
+        with pytest.raises(StoreError):
+            RunStore.open(folder)
+    with pytest.raises(StoreError, match="has not got as far as writing it"):
+        RunStore.open(folder, read_only=True)
+
+
 def test_an_older_schema_is_migrated_by_a_writer_only(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
