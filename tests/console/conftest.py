@@ -109,6 +109,15 @@ class Acdc:
         """The same from a process that has loaded the program."""
         return Forked([*map(str, words)], self.environment)
 
+    def die(self, program: str, *words: str | Path) -> None:
+        """Run a program that calls the command and kills itself on the way."""
+        process = Forked([*map(str, words)], self.environment, program)
+        try:
+            stdout, stderr = process.communicate(timeout=900)
+        finally:
+            process.kill()
+        assert process.returncode == -signal.SIGKILL, f"{process.returncode}\n{stdout}\n{stderr}"
+
     def __call__(
         self, *words: str | Path, code: int = 0, fresh: bool = False
     ) -> subprocess.CompletedProcess[str]:

@@ -20,13 +20,21 @@ CONTEXT.set_forkserver_preload(["tests.console.warm"])
 
 
 class Forked:
-    """As much of `subprocess.Popen` as the tests ask of it."""
+    """As much of `subprocess.Popen` as the tests ask of it.
 
-    def __init__(self, words: list[str], environment: Mapping[str, str]) -> None:
+    Args:
+        words: of the command line.
+        environment: the whole of it.
+        program: Python to run instead of the command, which it may change and then call.
+    """
+
+    def __init__(
+        self, words: list[str], environment: Mapping[str, str], program: str | None = None
+    ) -> None:
         self.args = words
         self._said = tempfile.TemporaryDirectory(prefix="acdc-said-")
         self._files = [Path(self._said.name, name) for name in ("out", "err")]
-        given = (words, dict(environment), *map(str, self._files))
+        given = (words, dict(environment), *map(str, self._files), program)
         # A daemon: one that a failing test leaves behind ends with the tests.
         self._process = CONTEXT.Process(target=_command, args=given, daemon=True)
         kept = dict(os.environ)
@@ -62,12 +70,17 @@ class Forked:
         return out, err
 
 
-def _command(words: list[str], environment: dict[str, str], out: str, err: str) -> None:
+def _command(
+    words: list[str], environment: dict[str, str], out: str, err: str, program: str | None
+) -> None:
     for descriptor, file in ((1, out), (2, err)):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), descriptor)
     os.environ.clear()
     os.environ |= environment
     sys.argv = ["acdc", *words]
+    if program is not None:
+        exec(compile(program, "<program>", "exec"), {"__name__": "__main__"})
+        return
     from console.app import main
 
     main()

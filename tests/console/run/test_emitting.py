@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +67,10 @@ def test_a_killed_run_has_the_same_archive_and_the_same_searches(
     emitters, emissions = searched(whole)
     assert emitters
     assert all(each.value is not None and 0.0 <= each.value <= 1.0 for each in emissions)
-    _die(acdc, killed, emitting_config, "tell", 1)
+    acdc.die(DYING, "tell", "1", "run", killed, "--config", emitting_config)
     first = searched(killed)[1]
     assert {each.value for each in first} == {None}, "nobody was told before the step was whole"
-    _die(acdc, killed, emitting_config, "ask", 2)
+    acdc.die(DYING, "ask", "2", "run", killed, "--config", emitting_config)
     assert searched(killed)[1] == emissions[: len(first)], "all are told, and no child is asked for"
     acdc("run", killed, "--config", emitting_config)
     assert outcome_of(killed) == outcome_of(whole)
@@ -83,18 +80,6 @@ def test_a_killed_run_has_the_same_archive_and_the_same_searches(
     assert [each.id for each in children] == [each.expert for each in emissions]
     drawn: list[Any] = [each.parameters["cma"] for each in children]
     assert {each["batch"] for each in drawn} == {0, 1}, "a batch was told, and another asked for"
-
-
-def _die(acdc: Acdc, folder: Path, config: Path, moment: str, generation: int) -> None:
-    command = [moment, str(generation), "run", str(folder), "--config", str(config)]
-    done = subprocess.run(
-        [sys.executable, "-c", DYING, *command],
-        capture_output=True,
-        text=True,
-        env=acdc.environment,
-        timeout=900,
-    )
-    assert done.returncode == -signal.SIGKILL, f"{done.stdout}\n{done.stderr}"
 
 
 def test_an_unknown_emitter_is_named_with_the_nearest(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -119,7 +117,7 @@ def test_a_run_that_is_killed_in_its_merges_has_the_same_archive_and_anchors(
     assert [graft.anchor for graft in wanted if graft.anchor.startswith("regmean")] == places
     for generation, merges in ((0, places[:0]), (2, places[:1])):
         for moment in ("reading", "recording"):
-            _die(acdc, killed, merging_config, moment, generation)
+            acdc.die(DYING, moment, str(generation), "run", killed, "--config", merging_config)
             found = [graft.anchor for graft in grafts_of(killed)]
             assert [anchor for anchor in found if anchor.startswith("regmean")] == merges
             kept = {Path(graft.path).name for graft in wanted[: len(found)]}
@@ -140,18 +138,6 @@ def test_a_run_that_is_killed_in_its_merges_has_the_same_archive_and_anchors(
 
 def _files_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (folder / "anchors").iterdir()}
-
-
-def _die(acdc: Acdc, folder: Path, config: Path, moment: str, generation: int) -> None:
-    command = [moment, str(generation), "run", str(folder), "--config", str(config)]
-    done = subprocess.run(
-        [sys.executable, "-c", DYING, *command],
-        capture_output=True,
-        text=True,
-        env=acdc.environment,
-        timeout=900,
-    )
-    assert done.returncode == -signal.SIGKILL, f"{done.stdout}\n{done.stderr}"
 
 
 def _recorded(folder: Path) -> bool:

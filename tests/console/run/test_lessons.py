@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -123,14 +120,7 @@ def test_a_run_that_is_killed_in_a_lesson_has_the_same_archive_and_anchor(
 ) -> None:
     killed = tmp_path / "killed"
     for moment in ("learning", "recording"):
-        done = subprocess.run(
-            [sys.executable, "-c", DYING, moment, "run", killed, "--config", lessons_config],
-            capture_output=True,
-            text=True,
-            env=acdc.environment,
-            timeout=900,
-        )
-        assert done.returncode == -signal.SIGKILL, f"{done.stdout}\n{done.stderr}"
+        acdc.die(DYING, moment, "run", killed, "--config", lessons_config)
         with RunStore.open(killed, read_only=True) as store:
             assert lessons_of(store) == []
     acdc("run", killed, "--config", lessons_config)
