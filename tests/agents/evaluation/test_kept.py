@@ -64,6 +64,7 @@ def test_processes_with_other_hash_seeds_ask_the_same_and_more_only_adds(tmp_pat
     assert {file.name.rsplit("-", 1)[0] for file in kept.iterdir()} == UNSTABLE
 
 
+@pytest.mark.slow
 def test_the_datasets_that_are_kept_are_those_that_hash_seeds_change() -> None:
     one, other = (process(seed, DRAW, *sorted(UNSTABLE)) for seed in (0, 1))
     assert [name for name in one if one[name] != other[name]] == sorted(UNSTABLE)
