@@ -19,7 +19,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from evolution.errors import EngineError, WorkerLostError
 from memory.errors import AcdcError
@@ -88,7 +88,7 @@ class Channel:
         process: subprocess.Popen[bytes],
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        log: tempfile._TemporaryFileWrapper[bytes],
+        log: IO[bytes],
     ) -> None:
         self._process = process
         self._writer = writer
@@ -107,7 +107,7 @@ class Channel:
             environment: variables that are other than here.
         """
         ours, theirs = socket.socketpair()
-        log = tempfile.NamedTemporaryFile(prefix="acdc-worker-", suffix=".log")  # noqa: SIM115
+        log = tempfile.TemporaryFile()  # noqa: SIM115  # without a name, so it cannot stay behind
         paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         variables = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **environment}
         with theirs:
@@ -196,7 +196,7 @@ class Channel:
             pass
         except (pickle.UnpicklingError, AttributeError, ImportError, TypeError) as error:
             reason = f"what it says cannot be read: {first_line(error)}"
-        said = _last_line(Path(self._log.name))
+        said = _last_line(self._log)
         self._give_up(reason + (f" ({said})" if said else ""))
 
     def _give_up(self, reason: str) -> None:
@@ -223,10 +223,12 @@ async def read_frame(reader: asyncio.StreamReader) -> Any:
     return pickle.loads(await reader.readexactly(length))
 
 
-def _last_line(log: Path) -> str:
+def _last_line(log: IO[bytes]) -> str:
     """The last thing that a process wrote."""
-    with contextlib.suppress(OSError), log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - _LOG_BYTES))
-        lines = file.read().decode("utf-8", "replace").split("\n")
+    with contextlib.suppress(OSError, ValueError):
+        size = os.fstat(log.fileno()).st_size
+        # Its position is that of the process too, which may still write.
+        written = os.pread(log.fileno(), _LOG_BYTES, max(0, size - _LOG_BYTES))
+        lines = written.decode("utf-8", "replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "")[:_SAID]
     return ""

@@ -26,7 +26,7 @@ class Host(Service):
 
     def __init__(self) -> None:
         super().__init__()
-        self._folder = tempfile.TemporaryDirectory(prefix="acdc-host-")
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._files: dict[str, Path] = {}
         self._bank: Bank | None = None
         self._engine: Engine | None = None
@@ -55,6 +55,8 @@ class Host(Service):
     async def receive(self, name: str, content: str | bytes) -> None:
         """Take an anchor's file: where it lies, or its bytes where no folder is shared."""
         if isinstance(content, bytes):
+            # Only where it is needed: a worker that is killed does not remove it.
+            self._folder = self._folder or tempfile.TemporaryDirectory(prefix="acdc-host-")
             path = Path(self._folder.name) / f"{len(self._files):04}.safetensors"
             path.write_bytes(content)
         else:
@@ -131,7 +133,8 @@ class Host(Service):
         """Let the engine go."""
         if self._engine is not None:
             await self._engine.close()
-        self._folder.cleanup()
+        if self._folder is not None:
+            self._folder.cleanup()
 
     def _expert(self, genome_id: str) -> Genome:
         if self._loaded is None or self._loaded[0] != genome_id:

@@ -61,7 +61,7 @@ class AnchorFiles:
 
     def __init__(self, kept: Path | None = None) -> None:
         self._kept = kept
-        self._folder = tempfile.TemporaryDirectory(prefix="acdc-anchors-")
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._lock = asyncio.Lock()
 
     async def path(self, anchor: Anchor) -> Path:
@@ -71,6 +71,8 @@ class AnchorFiles:
         name = f"{anchor.content_hash}.safetensors"
         if self._kept is not None and (self._kept / name).is_file():
             return self._kept / name
+        # Only where it is needed: a run that is killed does not remove it.
+        self._folder = self._folder or tempfile.TemporaryDirectory(prefix="acdc-anchors-")
         path = Path(self._folder.name) / name
         async with self._lock:
             if not path.is_file():
@@ -79,7 +81,8 @@ class AnchorFiles:
 
     def close(self) -> None:
         """Remove what was written."""
-        self._folder.cleanup()
+        if self._folder is not None:
+            self._folder.cleanup()
 
 
 class Worker:
