@@ -14,7 +14,7 @@ from agents.families.items import Item, item_of, items_of
 from console.errors import UsageError
 from console.run.folder import RunFolder
 from memory.messages import did_you_mean
-from memory.records import FINALS, FIXED, OWN, Family
+from memory.records import FINALS, FIXED, OWN, Family, is_learning
 from memory.store import RunStore
 from memory.store.codec import dump_json
 
@@ -140,7 +140,7 @@ _USES = {OWN: "draft", FIXED: "closed", FINALS: "finals"}
 
 def _tasks(store: RunStore) -> Iterator[Row]:
     for family, period, item in _items(store):
-        use = _USES.get(period, "period")
+        use = "lesson" if is_learning(period) else _USES.get(period, "period")
         number = period if use == "period" else None
         text, reference = item.instructions, item.reference
         yield item.instance_hash, family.id, item.instance, use, number, text, reference
@@ -242,7 +242,7 @@ TABLES = {
         _families,
     ),
     "tasks": Table(
-        "an instance of a family; `use` is draft, closed, period or finals",
+        "an instance of a family; `use` is draft, closed, period, lesson or finals",
         dict.fromkeys(("task", "family", "instance", "use"), "string")
         | {"period": "int64", "instructions": "string", "reference": "string"},
         _tasks,

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from agents.lessons.record import lessons_of
+from console.tables import read_table
 from memory.records import is_learning
 from memory.store import RunStore
 from tests.console.conftest import Acdc, outcome_of, the_line
@@ -152,6 +153,16 @@ def test_status_tells_of_lessons_and_the_taught_expert_was_judged(
     assert lesson.losses[1] < 0.5 * lesson.losses[0]
     shown = acdc("trace", taught_run, "--expert", expert.id).stdout
     assert "tutor" in shown
+
+
+def test_instances_that_were_learnt_from_are_named_so_in_the_table_of_tasks(
+    taught_run: Path,
+) -> None:
+    tasks = read_table(taught_run, "tasks").to_pylist()
+    uses = {row["use"] for row in tasks}
+    assert {"lesson", "period", "draft"} <= uses
+    assert all((row["use"] == "period") == (row["period"] is not None) for row in tasks)
+    assert all(row["period"] is None or row["period"] >= 0 for row in tasks)
 
 
 def test_one_lesson_to_the_best_seed_is_a_baseline_and_what_was_learnt_is_no_test(
