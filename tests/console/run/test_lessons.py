@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from agents.lessons.record import lessons_of
+from console.run.folder import RunFolder
 from console.tables import read_table
 from memory.records import is_learning
 from memory.store import RunStore
@@ -158,7 +159,7 @@ def test_status_tells_of_lessons_and_the_taught_expert_was_judged(
 def test_instances_that_were_learnt_from_are_named_so_in_the_table_of_tasks(
     taught_run: Path,
 ) -> None:
-    tasks = read_table(taught_run, "tasks").to_pylist()
+    tasks = read_table(RunFolder(taught_run), "tasks").to_pylist()
     uses = {row["use"] for row in tasks}
     assert {"lesson", "period", "draft"} <= uses
     assert all((row["use"] == "period") == (row["period"] is not None) for row in tasks)
