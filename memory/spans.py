@@ -19,7 +19,6 @@ import importlib
 import os
 import sqlite3
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -27,10 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
-from opentelemetry.sdk.trace import Span as SdkSpan
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import (
     BatchSpanProcessor,
     SimpleSpanProcessor,
@@ -56,42 +53,6 @@ from memory.store.journal import StoredSpan, insert_spans
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
-    """Work that has begun and not ended, with no such work inside it.
-
-    Attributes:
-        what: its kind and name, with the model, worker, expert or assignment that it is about.
-        seconds: since it began.
-    """
-
-    what: str
-    seconds: float
-
-
-class _OpenSpans(SpanProcessor):
-    """The spans that have begun and not ended, with the monotonic time at which each began."""
-
-    def __init__(self) -> None:
-        self._spans: dict[int, tuple[float, SdkSpan]] = {}
-
-    def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
-        self._spans[span.get_span_context().span_id] = time.monotonic(), span
-
-    def on_end(self, span: ReadableSpan) -> None:
-        context = span.get_span_context()
-        if context is not None:
-            self._spans.pop(context.span_id, None)
-
-    def innermost(self) -> list[tuple[float, SdkSpan]]:
-        """Those with no open span inside, the earliest first."""
-        spans = self._spans.copy()
-        around = {span.parent.span_id for _, span in spans.values() if span.parent is not None}
-        return sorted(
-            (found for key, found in spans.items() if key not in around), key=lambda each: each[0]
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class _Tracing:
     """Where spans are made, and what none of them may hold.
 
@@ -101,7 +62,6 @@ class _Tracing:
 
     tracer: Tracer
     concealed: Mapping[str, str]
-    open: _OpenSpans
 
     def said(self, text: str) -> str:
         """A text as it may leave this process."""
@@ -163,32 +123,6 @@ def span(kind: SpanKind, name: str, **attributes: object) -> Iterator[OpenSpan]:
             raise
 
 
-def overdue(seconds: float) -> list[Pending]:
-    """What has been under way for some time, the longest first; each span notes that it was.
-
-    Args:
-        seconds: how long at least. The span's attribute `acdc.overdue_s` is then its age.
-    """
-    within, now = _tracing.get(), time.monotonic()
-    found = []
-    for since, inner in within.open.innermost() if within is not None else ():
-        if now - since >= seconds:
-            inner.set_attribute("acdc.overdue_s", round(now - since, 1))
-            found.append(Pending(_described(inner), now - since))
-    return found
-
-
-_SUBJECTS = ("llm.model_name", "acdc.worker", "acdc.genome", "acdc.expert", "acdc.assignment")
-
-
-def _described(span: ReadableSpan) -> str:
-    attributes = span.attributes or {}
-    kind = str(attributes.get(KIND, "other"))
-    named = kind if span.name == kind else f"{kind} {span.name}"
-    about = next((attributes[name] for name in _SUBJECTS if name in attributes), None)
-    return named if about is None else f"{named} ({about})"
-
-
 @contextmanager
 def tracing(folder: Path, *, run: str | None = None, secrets: Sequence[str] = ()) -> Iterator[None]:
     """Keep the spans that are made inside, in this task and the ones that it starts.
@@ -212,14 +146,12 @@ def tracing(folder: Path, *, run: str | None = None, secrets: Sequence[str] = ()
         # The caller shuts it down; a handler at exit would keep it alive for good.
         shutdown_on_exit=False,
     )
-    begun = _OpenSpans()
-    provider.add_span_processor(begun)
     provider.add_span_processor(SimpleSpanProcessor(RunSpanExporter(folder)))
     if otlp is not None:
         provider.add_span_processor(BatchSpanProcessor(otlp))
     outer = _tracing.get()
     concealed = {str(folder): ".", **{secret: "[concealed]" for secret in secrets if secret}}
-    _tracing.set(_Tracing(provider.get_tracer("acdc"), concealed, begun))
+    _tracing.set(_Tracing(provider.get_tracer("acdc"), concealed))
     try:
         yield
     finally:

@@ -19,7 +19,6 @@ from console.run.checkpoints import THREAD, open_checkpoints
 from console.run.config import cache_folder
 from console.run.folder import RunFolder
 from console.run.opening import open_context
-from console.run.watchdog import Watchdog
 from evolution.engines.compute import choose_compute
 from evolution.planning.sizes import longest_sequence
 from memory.store import RunStore
@@ -45,11 +44,7 @@ async def coevolve(
     if _nothing_left(folder, config):
         progress(ProgressEvent("line", f"{folder.path} is finished; nothing is left to do"))
         return
-    watchdog = Watchdog(progress)
-    async with (
-        open_to_run(folder, config, watchdog, shared) as context,
-        watchdog.on_duty(),
-    ):
+    async with open_to_run(folder, config, progress, shared) as context:
         context.store.put_meta("finished", False)
         if config.cluster.kind != "ray":
             progress(ProgressEvent("line", f"experts are computed in {_computed(config)}"))

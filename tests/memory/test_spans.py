@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 from memory.errors import StoreError, TracingError
 from memory.openinference import MOST_MESSAGES, attributes_of, cut
 from memory.records import ChatMessage
-from memory.spans import overdue, span, tracing
+from memory.spans import span, tracing
 from memory.store import RunStore
 
 OTLP = "OTEL_EXPORTER_OTLP_"
@@ -33,36 +33,6 @@ def _no_collector(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_span_costs_nothing_where_nothing_is_traced() -> None:
     with span("llm", "propose", model="m") as work:
         work.set(output="x")
-
-
-async def test_what_is_under_way_is_the_innermost_open_work(store: RunStore, folder: Path) -> None:
-    go = asyncio.Event()
-
-    async def ask() -> None:
-        with span("llm", "propose", model="m"):
-            await go.wait()
-
-    assert overdue(0.0) == [], "nothing is traced"
-    with tracing(folder):
-        assert overdue(0.0) == []
-        with span("phase", "draft"):
-            asking = [asyncio.create_task(ask()) for _ in range(2)]
-            await asyncio.sleep(0.05)
-            with span("swap", "g1-0", worker="worker 2"):
-                found = overdue(0.0)
-                late = overdue(0.04)
-            assert [each.what for each in found] == [
-                "llm propose (m)",
-                "llm propose (m)",
-                "swap g1-0 (worker 2)",
-            ]
-            assert found[0].seconds >= found[1].seconds > found[2].seconds >= 0.0
-            assert len(late) == 2
-            go.set()
-            await asyncio.gather(*asking)
-            assert [each.what for each in overdue(0.0)] == ["phase draft"]
-    noted = [each.attributes["acdc.overdue_s"] for each in store.spans("llm")]
-    assert all(isinstance(each, float) and each > 0.0 for each in noted)
 
 
 async def test_spans_nest_across_tasks_and_threads(store: RunStore, folder: Path) -> None:
@@ -160,7 +130,7 @@ def test_ended_spans_outlive_a_kill(
     folder: Path, spawn: Callable[[str], subprocess.Popen[str]]
 ) -> None:
     child = spawn(
-        "from memory.spans import overdue, span, tracing\n"
+        "from memory.spans import span, tracing\n"
         "with tracing(Path(sys.argv[1])), span('phase', 'open'):\n"
         "    with span('phase', 'ended'): pass\n"
         "    print('ready')\n"
