@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from console.commands.forecast import CALL_OUT, LEVELS, REPLY_SHARE
 
 Seeds = Literal["lora", "full"]
@@ -198,3 +200,18 @@ def costs_of(parameters: float, device: Device, seeds: Seeds, count: int = 3) ->
         read=2 * parameters / (device.reads * device.flops),
         price=device.price,
     )
+
+
+def chunk_seconds(costs: Costs, work: Workload, prompts: int, rng: np.random.Generator) -> float:
+    """Of a chunk: its prompts are read, then all answers written side by side, the longest last."""
+    drawn = np.ceil(rng.exponential(work.reply, prompts)).astype(int)
+    lengths = np.clip(drawn, 1, work.max_tokens)
+    left = prompts - np.cumsum(np.bincount(lengths)[:-1])
+    written = np.maximum(costs.step, costs.token * left).sum()
+    slow = costs.slowdown if rng.random() < costs.straggling else 1.0
+    return float(costs.read * work.prompt * prompts + written) * noise(costs, rng) * slow
+
+
+def noise(costs: Costs, rng: np.random.Generator) -> float:
+    """By what one thing takes longer than usual, or shorter."""
+    return float(np.exp(costs.spread * rng.standard_normal()))

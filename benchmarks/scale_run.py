@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmarks.scale_clock import simulate
-from benchmarks.scale_costs import Costs, Workload
+from benchmarks.scale_costs import Costs, Workload, chunk_seconds, noise
 from evolution.engines.base import Ask, Chat
 from evolution.engines.held import HeldLease
 from evolution.engines.pool.pool import Pool
@@ -69,7 +69,8 @@ class Outcome:
         phases: seconds of each.
         spent: seconds of all engines together by what they did; they add up to `seconds` times
             `engines`.
-        answered: prompts.
+        answered: prompts; `missing` those over which the pool lost too many engines, which a run
+            asks again.
         held: seconds in which the run's process, and the sandbox's processes, were busy.
     """
 
@@ -78,6 +79,7 @@ class Outcome:
     phases: dict[str, float]
     spent: dict[str, float]
     answered: int
+    missing: int
     held: dict[str, float]
 
     def share(self, *what: str) -> float:
@@ -192,6 +194,7 @@ class _Run:
         self.spent = Counter[str]()
         self._phases = Counter[str]()
         self._answered = 0
+        self._missing = 0
         self._experts = 0
 
     async def carry_out(self) -> Outcome:
@@ -217,7 +220,13 @@ class _Run:
         await self._pool.close()
         held = {"run's process": self._process.held, "sandbox": self._sandbox.held}
         return Outcome(
-            scenario, seconds, dict(self._phases), dict(self.spent), self._answered, held
+            scenario=scenario,
+            seconds=seconds,
+            phases=dict(self._phases),
+            spent=dict(self.spent),
+            answered=self._answered,
+            missing=self._missing,
+            held=held,
         )
 
     async def _generation(
@@ -255,11 +264,11 @@ class _Run:
         """Propose, trial, critique; once more where it is refined."""
         work, costs = self.scenario.workload, self.scenario.costs
         for _ in range(1 + int(self.rng.random() < costs.refined)):
-            await self._endpoint.use(costs.call * self._noise())
+            await self._endpoint.use(costs.call * noise(costs, self.rng))
             await self._sandbox.use(costs.gates)
             panel = self._archive[: work.panel]
             await asyncio.gather(*(self._ask(expert, work.trial_prompts) for expert in panel))
-            await self._endpoint.use(costs.call * self._noise())
+            await self._endpoint.use(costs.call * noise(costs, self.rng))
 
     async def _examine(self, expert: Genome, prompts: int) -> None:
         await self._ask(expert, prompts)
@@ -271,26 +280,20 @@ class _Run:
     async def _ask(self, expert: Genome, prompts: int) -> None:
         ask = Ask([_CHAT] * prompts, Sampling(max_tokens=self.scenario.workload.max_tokens))
         name = str(int(expert.coefficients[0, 0]))
-        replies = await self._pool.answer(name, expert, ask)
-        self._answered += len(replies)
+        try:
+            replies = await self._pool.answer(name, expert, ask)
+        except EngineError:
+            self._missing += prompts
+        else:
+            self._answered += len(replies)
 
     def _expert(self) -> Genome:
         self._experts += 1
         return Genome(np.full((1, 1), self._experts, np.float32))
 
     def seconds_of(self, prompts: int) -> float:
-        """Of a chunk: prompts are read, then all answers written side by side, the longest last."""
-        work, costs = self.scenario.workload, self.scenario.costs
-        drawn = np.ceil(self.rng.exponential(work.reply, prompts)).astype(int)
-        lengths = np.clip(drawn, 1, work.max_tokens)
-        left = prompts - np.cumsum(np.bincount(lengths)[:-1])
-        written = np.maximum(costs.step, costs.token * left).sum()
-        seconds = float(costs.read * work.prompt * prompts + written)
-        slow = costs.slowdown if self.rng.random() < costs.straggling else 1.0
-        return seconds * self._noise() * slow
-
-    def _noise(self) -> float:
-        return float(np.exp(self.scenario.costs.spread * self.rng.standard_normal()))
+        """Of a chunk."""
+        return chunk_seconds(self.scenario.costs, self.scenario.workload, prompts, self.rng)
 
     @contextmanager
     def counting(self, what: str) -> Iterator[None]:
