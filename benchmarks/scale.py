@@ -26,21 +26,18 @@ from benchmarks.scale_run import Outcome, Scenario, run
 from console.commands.forecast import SIZES
 from evolution.engines.pool.settings import ClusterSettings
 
-ENGINES = (1, 4, 16, 64, 256, 1024)
-CHILDREN = (1, 2, 4, 8, 16, 32)
+ENGINES = (1, 8, 64, 256, 1024)
+CHILDREN = (2, 8, 32)
 GOAL_ENGINES, GOAL_CHILDREN, GOAL = 64, 8, 0.9
+MORE = {"guests": "16", "instances": "8"}
 SCHEDULES: dict[str, dict[str, str]] = {
     "as it is": {},
+    "chunks of 256": {"chunk": "256"},
     "16 sandbox processes": {"guests": "16"},
-    "8 instances, too": {"instances": "8"},
-    "adapts every 8, too": {"adapt_every": "8"},
+    "and 8 instances": MORE,
+    "and drafts ahead": {**MORE, "ahead": "true"},
+    "or adapts every 8": {**MORE, "adapt_every": "8"},
 }
-"""Each together with those before it."""
-LAST: dict[str, dict[str, str]] = {
-    "and drafts ahead": {"ahead": "true"},
-    "and chunks of 256": {"chunk": "256"},
-}
-"""Each together with all schedules, but not with one another."""
 
 
 def main() -> int:
@@ -74,12 +71,7 @@ def simulated_report(options: argparse.Namespace) -> dict[str, Any]:
             row("model", model, replace(sized, engines=few.engines))
             | {"bank_gb": round(bank.bytes / 1e9, 1), "resident": bank.resident}
         )
-    schedule = few
-    for name, settings in SCHEDULES.items():
-        schedule = changed(schedule, settings)
-        rows.append(row("schedule", name, schedule))
-    for name, settings in LAST.items():
-        rows.append(row("schedule", name, changed(schedule, settings)))
+    rows += [row("schedule", name, changed(few, more)) for name, more in SCHEDULES.items()]
     return {
         "bench": "scale",
         "machine": describe_machine(),

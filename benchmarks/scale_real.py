@@ -11,6 +11,8 @@ import asyncio
 import json
 import tempfile
 import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +24,10 @@ from transformers import LlamaConfig
 from benchmarks.reporting import show_progress
 from benchmarks.scale_costs import Costs, Workload
 from benchmarks.scale_run import Scenario, run
-from benchmarks.scale_worker import VARIABLE
+from benchmarks.scale_worker import SWAP
 from evolution.bank.bank import Bank, load_bank
 from evolution.bank.settings import ModelSettings, SeedSettings, SpectralSettings
-from evolution.engines.base import Ask
+from evolution.engines.base import Ask, Lease
 from evolution.engines.pool import channel
 from evolution.engines.pool.local import LocalLink
 from evolution.engines.pool.pool import Pool
@@ -37,7 +39,7 @@ from memory.records import ChatMessage, Sampling
 from tests.conftest import make_family
 
 COSTS = Costs(
-    swap=0.4, start=0.0, step=0.02, token=0.0005, read=0.0001, straggling=0.0, failing=0.0,
+    swap=SWAP, start=0.0, step=0.02, token=0.0005, read=0.0001, straggling=0.0, failing=0.0,
     answer=0.0, breed=0.0, admit=0.0, select=0.0, score=0.0, gates=0.0, draw=0.0, call=0.0,
 )  # fmt: skip
 """About 1.4 s a chunk; everything but the engines takes no time."""
@@ -75,16 +77,22 @@ def compared(quick: bool = False) -> list[dict[str, Any]]:
         bank = _bank(Path(scratch))
         # The program of a worker's process.
         with mock.patch.object(channel, "_PROGRAM", "benchmarks.scale_worker"):
-            return [asyncio.run(_row(case, bank)) for case in CASES[: 2 if quick else None]]
+            return asyncio.run(_rows(bank, CASES[:1] if quick else CASES))
 
 
-async def _row(case: Case, bank: Bank) -> dict[str, Any]:
+async def _rows(bank: Bank, cases: Sequence[Case]) -> list[dict[str, Any]]:
+    async with _started(bank, max(case.workers for case in cases)) as workers:
+        return [await _row(case, number, bank, workers) for number, case in enumerate(cases)]
+
+
+async def _row(case: Case, number: int, bank: Bank, workers: Sequence[_Started]) -> dict[str, Any]:
     # In a thread: it has an event loop of its own.
     found = await asyncio.to_thread(
         lambda: [run(case.scenario(seed)).phases["judge"] for seed in range(SIMULATED)]
     )
     simulated = float(np.mean(found))
-    real = await _real_seconds(case, bank)
+    experts = _experts(bank, number, case.workers * case.work.children)
+    real = await _real_seconds(case, bank, workers[: case.workers], experts)
     show_progress(f"{case.name}: {real:.2f} s, simulated {simulated:.2f} s")
     return {
         "name": case.name,
@@ -96,42 +104,61 @@ async def _row(case: Case, bank: Bank) -> dict[str, Any]:
     }
 
 
-async def _real_seconds(case: Case, bank: Bank) -> float:
-    files = AnchorFiles()
-    engine = EngineSettings(device="cpu", threads=1)
-    links = [LocalLink(_said(case, number)) for number in range(case.workers)]
+async def _real_seconds(
+    case: Case, bank: Bank, workers: Sequence[_Started], experts: Sequence[Genome]
+) -> float:
+    pool = Pool(workers, CLUSTER)
+    await pool.start()
+    try:
+        begun = time.perf_counter()
+        await asyncio.gather(*(_ask(pool, bank, each, case) for each in experts))
+        return time.perf_counter() - begun
+    finally:
+        await pool.close()
+
+
+async def _ask(pool: Pool, bank: Bank, expert: Genome, case: Case) -> None:
+    said = json.dumps({"costs": asdict(case.costs), "work": asdict(case.work)})
+    chats = [[ChatMessage(role="user", content=said)]] * case.work.prompts
+    await pool.answer(bank.genome_id(expert), expert, Ask(chats, Sampling()))
+
+
+class _Started:
+    """A worker whose process is there already, for one pool after the other."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self.name, self.profile = worker.name, worker.profile
+
+    async def start(self) -> None:
+        pass
+
+    def lease(self, genome: Genome) -> AbstractAsyncContextManager[Lease]:
+        return self._worker.lease(genome)
+
+    async def close(self) -> None:
+        pass
+
+
+@asynccontextmanager
+async def _started(bank: Bank, count: int) -> AsyncIterator[list[_Started]]:
+    files, engine = AnchorFiles(), EngineSettings(device="cpu", threads=1)
+    links = [LocalLink({"CUDA_VISIBLE_DEVICES": ""}) for _ in range(count)]
     workers = [
         Worker(f"worker {number}", link, bank, files, engine, CLUSTER)
         for number, link in enumerate(links)
     ]
-    pool = Pool(workers, CLUSTER, close=None)
-    await pool.start()
     try:
-        experts = _experts(bank, case.workers * case.work.children)
-        begun = time.perf_counter()
-        await asyncio.gather(*(_ask(pool, bank, each, case.work) for each in experts))
-        return time.perf_counter() - begun
+        await asyncio.gather(*(worker.start() for worker in workers))
+        yield [_Started(worker) for worker in workers]
     finally:
-        await pool.close()
+        await asyncio.gather(*(worker.close() for worker in workers))
         files.close()
 
 
-async def _ask(pool: Pool, bank: Bank, expert: Genome, work: Workload) -> None:
-    chats = [
-        [ChatMessage(role="user", content=f"What is {number} plus 1?")]
-        for number in range(work.prompts)
-    ]
-    await pool.answer(bank.genome_id(expert), expert, Ask(chats, Sampling()))
-
-
-def _said(case: Case, number: int) -> dict[str, str]:
-    said = {"costs": asdict(case.costs), "work": asdict(case.work), "seed": 1000 + number}
-    return {VARIABLE: json.dumps(said), "CUDA_VISIBLE_DEVICES": ""}
-
-
-def _experts(bank: Bank, count: int) -> list[Genome]:
-    rng, base = np.random.default_rng(0), bank.base_genome()
-    shape = base.coefficients.shape
+def _experts(bank: Bank, case: int, count: int) -> list[Genome]:
+    """Others in each case, so that all of them have to be loaded."""
+    rng, shape = np.random.default_rng(case), bank.base_genome().coefficients.shape
     return [Genome(rng.random(shape).astype(np.float32)) for _ in range(count)]
 
 

@@ -2,7 +2,9 @@
 
 What `evolution.engines.pool` does with chunks, stragglers and lost workers is carried out by its
 own code. Around it stands a model of the graph: drafting, breeding, judging and selecting one after
-another as in `agents.graph`; in the judge all experts at once, graded while others answer.
+another as in `agents.graph`; in the judge all experts at once, graded while others answer. Prompts
+are handed out in blocks of as many as divide both an expert's prompts and a chunk, which changes
+nothing but the simulation's own time.
 """
 
 from __future__ import annotations
@@ -28,7 +30,6 @@ from memory.records import ChatMessage, Reply, Sampling
 
 USEFUL = ("answering", "swapping")
 """What an engine does that counts as use."""
-_CHAT: Chat = (ChatMessage(role="user", content="?"),)
 _REPLY = Reply(text="", tokens_in=0, tokens_out=0, finish_reason="stop", seconds=0.0)
 _PAIRS = 1 / (1024**2 * 2000)
 """Seconds of selection for a pair of experts and a family (`benchmarks.dns`: 1 s for so many)."""
@@ -171,7 +172,7 @@ class _Worker:
 
     async def _answer(self, ask: Ask) -> list[Reply]:
         with self._run.counting("answering"):
-            await self._work(self._run.seconds_of(len(ask.prompts)))
+            await self._work(self._run.seconds_of(sum(map(_size, ask.prompts))))
         return [_REPLY] * len(ask.prompts)
 
     async def _score(self, prompts: Sequence[Chat], texts: Sequence[str]) -> list[list[float]]:
@@ -196,6 +197,7 @@ class _Run:
         self._answered = 0
         self._missing = 0
         self._experts = 0
+        self._block = math.gcd(scenario.workload.prompts, scenario.cluster.chunk)
 
     async def carry_out(self) -> Outcome:
         """All generations."""
@@ -207,7 +209,8 @@ class _Run:
             self._expert() for _ in range(math.ceil(scenario.children * scenario.workload.archive))
         ]
         workers = [_Worker(f"worker {n}", self) for n in range(scenario.engines)]
-        self._pool = Pool(workers, scenario.cluster)
+        blocks = scenario.cluster.chunk // self._block
+        self._pool = Pool(workers, scenario.cluster.model_copy(update={"chunk": blocks}))
         await self._pool.start()
         begun = _now()
         self.spent.clear()
@@ -274,18 +277,22 @@ class _Run:
         await self._ask(expert, prompts)
         costs = self.scenario.costs
         await self._process.use(costs.answer * prompts)
-        scores = (self._sandbox.use(costs.score) for _ in range(self.scenario.workload.families))
+        families = self.scenario.workload.families
+        parts = min(costs.guests, families)
+        scores = (self._sandbox.use(costs.score * families / parts) for _ in range(parts))
         await asyncio.gather(*scores)
 
     async def _ask(self, expert: Genome, prompts: int) -> None:
-        ask = Ask([_CHAT] * prompts, Sampling(max_tokens=self.scenario.workload.max_tokens))
+        whole, rest = divmod(prompts, self._block)
+        chats = [_block(self._block)] * whole + [_block(rest)] * bool(rest)
+        ask = Ask(chats, Sampling(max_tokens=self.scenario.workload.max_tokens))
         name = str(int(expert.coefficients[0, 0]))
         try:
-            replies = await self._pool.answer(name, expert, ask)
+            await self._pool.answer(name, expert, ask)
         except EngineError:
             self._missing += prompts
         else:
-            self._answered += len(replies)
+            self._answered += prompts
 
     def _expert(self) -> Genome:
         self._experts += 1
@@ -316,6 +323,15 @@ class _Run:
         self._phases[name] += seconds
         idle = seconds * self.scenario.engines - (self.spent.total() - before)
         self.spent[f"idle: {name}"] += idle
+
+
+def _block(prompts: int) -> Chat:
+    """So many prompts as one."""
+    return (ChatMessage(role="user", content=str(prompts)),)
+
+
+def _size(block: Chat) -> int:
+    return int(block[0].content)
 
 
 def _now() -> float:

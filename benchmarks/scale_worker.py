@@ -1,7 +1,6 @@
 """A worker's process for `scale --real`: the program of a pool, with an engine that only sleeps.
 
-Channel, host, bank and leases are the real ones. What `ACDC_SCALE` holds as JSON says how long an
-expert takes to load and a chunk to be answered.
+Channel, host, bank and leases are the real ones. Questions say as JSON what the costs are.
 """
 
 from __future__ import annotations
@@ -25,28 +24,29 @@ from evolution.engines.settings import EngineSettings
 from evolution.genome.genome import Genome
 from memory.records import Reply
 
-VARIABLE = "ACDC_SCALE"
+SWAP = 0.4
+"""Seconds in which an expert is loaded."""
 _REPLY = Reply(text="Answer: 1", tokens_in=9, tokens_out=3, finish_reason="stop", seconds=0.1)
 
 
 class SleepingEngine(HeldEngine):
-    """Takes as long as is said, and computes nothing."""
+    """Takes as long as its questions say, and computes nothing."""
 
     def __init__(self, bank: Bank) -> None:
         super().__init__(bank)
-        said = json.loads(os.environ[VARIABLE])
-        self._costs, self._work = Costs(**said["costs"]), Workload(**said["work"])
-        self._rng = np.random.default_rng(said["seed"])
+        self._rng = np.random.default_rng(os.getpid())
 
     @property
     def profile(self) -> str:
         return '{"engine": "sleeping"}'
 
     def _swap(self, genome: Genome) -> None:
-        time.sleep(self._costs.swap)
+        time.sleep(SWAP)
 
     def _complete(self, ask: Ask, stop: threading.Event) -> list[Reply]:
-        stop.wait(chunk_seconds(self._costs, self._work, len(ask.prompts), self._rng))
+        said = json.loads(ask.prompts[0][-1].content)
+        costs, work = Costs(**said["costs"]), Workload(**said["work"])
+        stop.wait(chunk_seconds(costs, work, len(ask.prompts), self._rng))
         return [_REPLY] * len(ask.prompts)
 
     def _judge(self, prompts: Sequence[Chat], texts: Sequence[str]) -> list[list[float]]:
