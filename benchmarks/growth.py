@@ -150,7 +150,7 @@ def row_of(
         generation=generation,
         **counts,
         run_db=size_of(folder, "run.db*"),
-        graph_db=size_of(folder, "graph.db"),
+        graph_db=size_of(folder, "graph.db*"),
         chroma=size_of(folder, "memory/**/*"),
         rss=psutil.Process().memory_info().rss,
         seconds=round(spent / since, 3),

@@ -159,7 +159,8 @@ def goals(rows: list[dict[str, Any]], engines: int) -> list[dict[str, Any]]:
     name = f"utilisation at {engines} engines with {GOAL_CHILDREN} children each"
     schedules = [row for row in rows if row["varied"] == "schedule"]
     plain = schedules[0]["utilisation"]
-    best = max(schedules, key=lambda row: float(row["utilisation"]))
+    possible = [row for row in schedules if "ahead" not in SCHEDULES[row["value"]]]
+    best = max(possible, key=lambda row: float(row["utilisation"]))
     goal = {"unit": "of the engines' time", "goal": GOAL}
     return [
         {"name": name, "value": plain, **goal, "met": plain >= GOAL},
