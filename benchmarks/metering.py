@@ -1,4 +1,4 @@
-"""How long a process is inside store, spans, checkpoints and novelty memory, while it works."""
+"""Processor time that a run spends inside store, spans, checkpoints and novelty memory."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from typing import Any
 from unittest import mock
 
-from console.run.checkpoints import LatestSaver
+import aiosqlite
+
 from memory.novelty.memory import NoveltyMemory
 from memory.spans import OpenSpan, RunSpanExporter
 from memory.store.database import Database
-
-Clock = Callable[[], float]
 
 KEEPING = ("store", "spans", "checkpoints")
 """What a run does to keep what it did."""
@@ -31,21 +30,17 @@ _PLACES: dict[str, tuple[type, tuple[str, ...]]] = {
 
 
 class Meter:
-    """Seconds by kind of place, each call once, however deep it goes.
+    """Seconds of the processor by kind of place, each call once, however deep it goes."""
 
-    Args:
-        clock: of the thread for processor time, or of the wall.
-    """
-
-    def __init__(self, clock: Clock = time.thread_time) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._within = ""
         self.seconds = Counter[str]()
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Measure what this thread does; of checkpoints, which are awaited, the wall clock."""
-        with mock.patch.multiple(LatestSaver, aput=self._awaited(LatestSaver.aput)):
+        """Measure what this thread does, and the one that writes checkpoints."""
+        inner = self._in_its_thread(aiosqlite.Connection._execute)
+        with mock.patch.object(aiosqlite.Connection, "_execute", inner):
             patches = [
                 mock.patch.object(owner, name, self._called(kind, getattr(owner, name)))
                 for kind, (owner, names) in _PLACES.items()
@@ -69,22 +64,28 @@ class Meter:
         def measured(*arguments: Any, **named: Any) -> Any:
             if self._within:
                 return function(*arguments, **named)
-            self._within, begun = kind, self._clock()
+            self._within, begun = kind, time.thread_time()
             try:
                 return function(*arguments, **named)
             finally:
-                self.seconds[kind] += self._clock() - begun
+                self.seconds[kind] += time.thread_time() - begun
                 self._within = ""
 
         return measured
 
-    def _awaited(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        async def measured(*arguments: Any, **named: Any) -> Any:
-            begun = time.perf_counter()
-            try:
-                return await function(*arguments, **named)
-            finally:
-                self.seconds["checkpoints"] += time.perf_counter() - begun
+    def _in_its_thread(self, execute: Callable[..., Any]) -> Callable[..., Any]:
+        """Of the connection to graph.db, the only one that has a thread of its own."""
+
+        async def measured(
+            connection: Any, function: Callable[..., Any], *given: Any, **named: Any
+        ) -> Any:
+            def timed(*arguments: Any, **others: Any) -> Any:
+                begun = time.thread_time()
+                try:
+                    return function(*arguments, **others)
+                finally:
+                    self.seconds["checkpoints"] += time.thread_time() - begun
+
+            return await execute(connection, timed, *given, **named)
 
         return measured

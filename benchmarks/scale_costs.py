@@ -118,8 +118,10 @@ class Costs:
         straggling: share of chunks that take `slowdown` times as long (assumption).
         failing: failures in an hour of an engine (assumption: Llama 3 saw one in 40,000 hours of a
             GPU, arXiv 2407.21783, 419 in 54 days on 16,384; engines crash more often).
-        answer: of the run's own process for one answer (`benchmarks.growth`); `breed` for a child,
-            `admit` for a draft, `select` for a generation besides (spans of a quickstart).
+        answer: of the run's own process for one answer (assumption; `benchmarks.growth` prints
+            twice as much on a machine that is busy otherwise, with all else of a generation);
+            `breed` for a child, `admit` for a draft, `select` for a generation besides (spans of a
+            quickstart).
         score: of a sandbox process for one expert's answers to one family (`benchmarks.sandbox`:
             568 scores a second by two of them).
         gates: of a sandbox process for one draft (spans of a quickstart).
