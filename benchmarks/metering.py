@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -34,7 +34,7 @@ class Meter:
 
     def __init__(self) -> None:
         self._within = ""
-        self.seconds = Counter[str]()
+        self.seconds = defaultdict[str, float](float)
 
     @contextmanager
     def running(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import Counter
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -192,8 +192,8 @@ class _Run:
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         self.rng = np.random.default_rng(scenario.seed)
-        self.spent = Counter[str]()
-        self._phases = Counter[str]()
+        self.spent = defaultdict[str, float](float)
+        self._phases = defaultdict[str, float](float)
         self._answered = 0
         self._missing = 0
         self._experts = 0
@@ -317,11 +317,11 @@ class _Run:
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:
         """Count a phase; what its engines do not spend they are idle."""
-        begun, before = _now(), self.spent.total()
+        begun, before = _now(), sum(self.spent.values())
         yield
         seconds = _now() - begun
         self._phases[name] += seconds
-        idle = seconds * self.scenario.engines - (self.spent.total() - before)
+        idle = seconds * self.scenario.engines - (sum(self.spent.values()) - before)
         self.spent[f"idle: {name}"] += idle
 
 

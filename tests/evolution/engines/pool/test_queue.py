@@ -45,6 +45,7 @@ class Plain:
         sizes = {expert: len(prompts) for expert, prompts in self.waiting.items() if prompts}
         unserved = {expert: size for expert, size in sizes.items() if expert not in served}
         others = unserved.keys() - {holds}
+        chosen: str | None
         if holds in sizes and (self.turns.get(worker, 0) < TURNS or not others):
             chosen = holds
         else:
