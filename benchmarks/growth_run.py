@@ -133,7 +133,8 @@ class HashedEmbedder:
     def embed(self, texts: Sequence[str]) -> Vectors:
         rows = [np.random.default_rng(_number(text)).standard_normal(SIZE) for text in texts]
         found = np.array(rows, np.float32).reshape(len(texts), SIZE)
-        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
+        found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
+        return found
 
 
 @asynccontextmanager
