@@ -23,6 +23,9 @@ from evolution.planning.placement import load_placed_bank
 from evolution.stages import Stages, no_stages
 from memory.threads import done_in_own_thread
 
+_DECODED = 512
+"""Genomes that are kept decoded: more than a generation asks for again and again."""
+
 
 class Population:
     """Owns the bank and the engine in which experts answer.
@@ -120,18 +123,23 @@ class Population:
         return await open_pool(bank, settings, cluster, self._anchors)
 
     def decode(self, genome_id: str, payload: bytes) -> Genome:
-        """The genome behind a stored payload; each is decoded once, and held against the bank.
+        """The genome behind a stored payload, decoded and held against the bank.
+
+        Those that were asked for last are kept, and not decoded again.
 
         Raises:
             GenomeError: the payload is damaged, or not what the identifier stands for. Where the
                 bank is not loaded yet, loading it tells the latter.
         """
-        if genome_id not in self._genomes:
+        genome = self._genomes.pop(genome_id, None)
+        if genome is None:
             genome = Genome.stored(genome_id, payload)
             if self._bank is not None:
                 self._bank.check_genome(genome_id, genome)
-            self._genomes[genome_id] = genome
-        return self._genomes[genome_id]
+        self._genomes[genome_id] = genome
+        if len(self._genomes) > _DECODED:
+            del self._genomes[next(iter(self._genomes))]
+        return genome
 
     async def close(self) -> None:
         """Let engine and bank go; what waits in the broker is answered first."""

@@ -9,6 +9,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -80,6 +81,8 @@ class PromptLibrary:
             )
         self._folders = [OWN_FOLDER] if user_folder is None else [user_folder, OWN_FOLDER]
         self._environment = _environment()
+        # To compile a template takes longer than all else that is done for an answer.
+        self._template = cache(self._environment.from_string)
         self._loaded: dict[str, Prompt] = {}
         self._own_ones: dict[str, Prompt | None] = {}
 
@@ -109,7 +112,7 @@ class PromptLibrary:
         shown = {key: variables[key] for key in prompt.variables}
         try:
             messages = tuple(
-                (role, self._environment.from_string(source).render(shown).strip("\n"))
+                (role, self._template(source).render(shown).strip("\n"))
                 for role, source in prompt.sections
             )
         except TemplateError as error:

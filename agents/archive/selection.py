@@ -78,9 +78,9 @@ def _pulse(context: RunContext, generation: int) -> None:
         "archive/mean_fitness": sum(entry.fitness for entry in entries) / len(entries),
         "archive/coverage": covered,
         "archive/bred": bred,
-        "experts/kept": len(store.experts()),
+        "experts/kept": store.count("experts"),
         "pool/active": len(active),
-        "pool/accepted": len(store.families()),
+        "pool/accepted": store.count("families"),
         "pool/rejected": sum(store.rejection_counts().values()),
     }
     for role, totals in store.call_totals().items():

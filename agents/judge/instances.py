@@ -127,12 +127,11 @@ def _questions(context: ReadContext, family: Family, period: int) -> set[str]:
 
     What is learnt may be no question of any family, and no family may ask what was learnt.
     """
-    store, found = context.store, set[str]()
+    store = context.store
+    found = {instance.instructions for instance in store.learnt_instances()}
     for each in store.families():
-        alike = each.code_hash == family.code_hash or is_learning(period)
-        asked = (i for i in store.instances(each.id) if alike or is_learning(i.period))
-        found |= {instance.instructions for instance in asked}
-        if alike:
+        if each.code_hash == family.code_hash or is_learning(period):
+            found |= {instance.instructions for instance in store.instances(each.id)}
             found |= set(each.instructions.values())
             for draft in store.drafts_of(each.id):
                 found |= {answer.question for answer in draft.answers}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from agents.families.proposal import MOST_WRONG_ANSWERS, Proposal
@@ -25,7 +26,7 @@ RAMBLING = "I am not sure, but let me think about it once more. " * 10
 """A long answer without content: a scorer that rewards length would pass it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Claims:
     """The proposal and what its program states about itself.
 
@@ -63,7 +64,7 @@ class Claims:
         """Instance -> the reference answer as the scientist or the program states it."""
         return self.proposal.references if self.levels is None else self.inspection.first.references
 
-    @property
+    @cached_property
     def references(self) -> dict[str, str]:
         """Instance -> the reference answer as it is extracted from an expert's reply."""
         return {name: as_read(text) for name, text in self.stated.items()}
@@ -73,13 +74,13 @@ class Claims:
         """Instance -> wrong answers as the scientist or the program states them."""
         return self.proposal.wrong if self.levels is None else self.inspection.first.wrong
 
-    @property
+    @cached_property
     def wrong(self) -> list[tuple[str, str]]:
         """Pairs of instance and wrong answer."""
         wrong = self.stated_wrong.items()
         return [(instance, as_read(text)) for instance, texts in wrong for text in texts]
 
-    @property
+    @cached_property
     def echoes(self) -> list[tuple[str, str]]:
         """Pairs of instance and the submission of an expert that repeats the instruction."""
         return [

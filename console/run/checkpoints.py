@@ -1,7 +1,8 @@
-"""graph.db: LangGraph's checkpoints. One that cannot be read is set aside: run.db is the truth.
+"""graph.db: LangGraph's last checkpoint. What cannot be read is set aside: run.db is the truth.
 
-Without checkpoints the graph begins at `opening`, which goes on behind the last generation, and
-every node finds in run.db what it has done already.
+Earlier checkpoints are removed, as nothing goes back to them: the file stays as small in the
+thousandth generation as in the first. Without checkpoints the graph begins at `opening`, which goes
+on behind the last generation, and every node finds in run.db what it has done already.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import ChannelVersions, Checkpoint, CheckpointMetadata
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
@@ -62,10 +64,38 @@ SERIALIZER = JsonPlusSerializer(allowed_msgpack_modules=None)
 """It constructs no object that a record names but those of LangGraph's own."""
 
 
+class LatestSaver(AsyncSqliteSaver):
+    """Keeps the last checkpoint alone, and what its step has written since.
+
+    The state of a run has no `DeltaChannel`, whose values would lie in earlier checkpoints.
+    """
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        """Save a checkpoint, and then remove all before it: their ids grow with time."""
+        kept = await super().aput(config, checkpoint, metadata, new_versions)
+        place = kept["configurable"]
+        key = (str(place["thread_id"]), place["checkpoint_ns"], place["checkpoint_id"])
+        async with self.lock:
+            for table in _COLUMNS:
+                await self.conn.execute(
+                    f"DELETE FROM {table} "
+                    "WHERE thread_id = ? AND checkpoint_ns = ? AND checkpoint_id < ?",
+                    key,
+                )
+            await self.conn.commit()
+        return kept
+
+
 @asynccontextmanager
 async def _opened(file: Path) -> AsyncIterator[AsyncSqliteSaver]:
     async with aiosqlite.connect(file) as connection:
-        yield AsyncSqliteSaver(connection, serde=SERIALIZER)
+        yield LatestSaver(connection, serde=SERIALIZER)
 
 
 def _parts(file: Path) -> list[Path]:

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from memory.errors import RunLockedError, SchemaError, StoreError
 from memory.store import schema
@@ -247,6 +247,11 @@ class Database:
         """
         names, rows = self.table(sql, parameters)
         return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def count(self, table: Literal["experts", "families"]) -> int:
+        """How many records a table has; none of them is read."""
+        row = self._one(f"SELECT COUNT(*) FROM {table}")
+        return int(row[0]) if row else 0
 
     def table(self, sql: str, parameters: Parameters = ()) -> tuple[list[str], list[SqlRow]]:
         """The columns and the rows of any query, as `select`, where there are very many.

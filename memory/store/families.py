@@ -8,7 +8,7 @@ from typing import get_args
 
 from memory.errors import ConflictError, StoreError
 from memory.hashing import text_hash
-from memory.records import Family, FamilyStatus, Instance, Record
+from memory.records import LEARNING, Family, FamilyStatus, Instance, Record
 from memory.store import schema
 from memory.store.codec import Table, dump
 from memory.store.database import Database
@@ -115,6 +115,12 @@ class PoolTables(Database):
             "ORDER BY family, period, position"
         )
         return self._records(_INSTANCES, where, (family_id, period))
+
+    def learnt_instances(self) -> list[Instance]:
+        """Instances of all families that were learnt from, in whatever generation."""
+        if self.schema_version < schema.WITH_PERIODS:
+            return []
+        return self._records(_INSTANCES, "WHERE period <= ?", (LEARNING,))
 
     def note_family(self, family_id: str, reason: str) -> None:
         """Record that something more happened to a family, which keeps its status.

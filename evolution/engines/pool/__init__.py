@@ -5,6 +5,7 @@ Genomes travel, a few kilobytes each; weights never do.
 settings   ClusterSettings
 pool       Pool: takes the broker's place; hands out work, replaces workers that are lost
 queue      WorkQueue: who answers what next
+waiting    WaitingPrompts: what waits, by expert
 worker     Worker: an engine in another process, with its deadlines
 opening    open_pool
 local      workers that are processes of this machine

@@ -9,8 +9,9 @@ from contextlib import AbstractAsyncContextManager, suppress
 from typing import Protocol
 
 from evolution.engines.base import Ask, Lease
-from evolution.engines.pool.queue import Job, Request, WorkQueue
+from evolution.engines.pool.queue import Job, WorkQueue
 from evolution.engines.pool.settings import ClusterSettings
+from evolution.engines.pool.waiting import Request
 from evolution.errors import EngineError, EvolutionError, NoWorkerError, WorkerLostError
 from evolution.genome.genome import Genome
 from memory.records import Reply

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
 
 from evolution.engines.base import Ask
+from evolution.engines.pool.waiting import Place, Request, WaitingPrompts
 from evolution.errors import EngineError
 from evolution.genome.genome import Genome
 from memory.records import Reply
@@ -18,44 +17,6 @@ _TURNS = 16
 
 _LOSSES = 3
 """Workers that may be lost over one chunk: after them it is taken for the cause."""
-
-Manner = tuple[str, bool, bool, bool]
-"""Prompts of the same manner can be answered together."""
-
-
-@dataclass(eq=False)
-class Request:
-    """What one caller asked, and the future that it awaits."""
-
-    genome_id: str
-    genome: Genome
-    ask: Ask
-    replies: asyncio.Future[list[Reply]]
-    _found: dict[int, Reply] = field(default_factory=dict)
-
-    @property
-    def manner(self) -> Manner:
-        """See `Manner`."""
-        ask = self.ask
-        return (ask.sampling.model_dump_json(), ask.seeds is None, ask.logprobs, ask.tokens)
-
-    def answered(self, place: int, reply: Reply) -> None:
-        """Take the reply to one prompt; the first counts."""
-        self._found.setdefault(place, reply)
-        if len(self._found) == len(self.ask.prompts) and not self.replies.done():
-            self.replies.set_result([self._found[each] for each in range(len(self._found))])
-
-    def failed(self, error: BaseException) -> None:
-        """Fail as a whole, unless it is done."""
-        if not self.replies.done():
-            self.replies.set_exception(error)
-
-
-class Place(NamedTuple):
-    """A prompt: of whose request, and which."""
-
-    request: Request
-    number: int
 
 
 @dataclass(eq=False)
@@ -128,15 +89,14 @@ class WorkQueue:
     def __init__(self, chunk: int, reissue_after: float) -> None:
         self._chunk = chunk
         self._reissue_after = reissue_after
-        self._waiting: dict[tuple[str, Manner], deque[Place]] = {}
+        self._waiting = WaitingPrompts()
         self._again: deque[Job] = deque()
-        self._running: list[Job] = []
+        self._running: dict[Job, None] = {}
         self._turns: dict[str, int] = {}
 
     def put(self, request: Request) -> None:
         """Let a request wait."""
-        places = [Place(request, number) for number in range(len(request.ask.prompts))]
-        self._waiting.setdefault((request.genome_id, request.manner), deque()).extend(places)
+        self._waiting.put(request)
 
     @property
     def idle(self) -> bool:
@@ -159,21 +119,21 @@ class WorkQueue:
         self._turns[worker] = self._turns.get(worker, 0) + 1 if job.genome_id == holds else 0
         if not job.runners:
             job.since = now
-            self._running.append(job)
+            self._running[job] = None
+            self._waiting.serve(job.genome_id, 1)
             for request in job.requests:
                 request.replies.add_done_callback(job.stop_if_unwanted)
         return job
 
     def wait(self, worker: str, now: float) -> float | None:
         """Seconds until a chunk of another worker is late; None if none is being answered."""
-        ends = [job.since + self._reissue_after for job in self._late_for(worker)]
-        return max(0.0, min(ends) - now) if ends else None
+        job = self._oldest_besides(worker)
+        return None if job is None else max(0.0, job.since + self._reissue_after - now)
 
     def finish(self, job: Job, worker: str, replies: Iterable[Reply]) -> None:
         """A worker has answered a chunk: its callers are told, and others drop it."""
         self._leave(job, worker)
-        if job in self._running:
-            self._running.remove(job)
+        if self._end(job):
             for (request, number), reply in zip(job.places, replies, strict=True):
                 request.answered(number, reply)
             job.stop()
@@ -181,10 +141,8 @@ class WorkQueue:
     def drop(self, job: Job, worker: str) -> None:
         """A worker has stopped on a chunk that it was told to drop."""
         self._leave(job, worker)
-        if not job.runners and job in self._running:
-            self._running.remove(job)
-            if job.wanted:
-                self._again.append(job)
+        if not job.runners and self._end(job) and job.wanted:
+            self._again.append(job)
 
     def lose(self, job: Job, worker: str, error: EngineError) -> None:
         """A worker was lost while it had a chunk: it is given to another one, so many times."""
@@ -199,9 +157,8 @@ class WorkQueue:
     def fail(self, job: Job, worker: str, error: BaseException) -> None:
         """A chunk has failed: only the caller at fault is told, whom halving finds."""
         self._leave(job, worker)
-        if job not in self._running:
+        if not self._end(job):
             return
-        self._running.remove(job)
         job.stop()
         requests = job.requests
         if len(requests) == 1:
@@ -214,9 +171,8 @@ class WorkQueue:
 
     def fail_all(self, error: BaseException) -> None:
         """Nobody can answer any more."""
-        waiting = [place for places in self._waiting.values() for place in places]
         chunks = [place for job in [*self._again, *self._running] for place in job.places]
-        for request in dict.fromkeys(place.request for place in [*waiting, *chunks]):
+        for request in dict.fromkeys(place.request for place in [*self._waiting, *chunks]):
             request.failed(error)
         self._waiting.clear()
         self._again.clear()
@@ -225,42 +181,36 @@ class WorkQueue:
     def _leave(self, job: Job, worker: str) -> None:
         job.runners.pop(worker, None)
 
+    def _end(self, job: Job) -> bool:
+        """A chunk is not being answered any more; whether it was until now."""
+        if job not in self._running:
+            return False
+        del self._running[job]
+        self._waiting.serve(job.genome_id, -1)
+        return True
+
     def _next(self, worker: str, holds: str | None, now: float) -> Job | None:
         if self._again:
             return self._again.popleft()
-        sizes: dict[str, int] = {}
-        for (genome_id, _), places in self._waiting.items():
-            sizes[genome_id] = sizes.get(genome_id, 0) + len(places)
-        served = {job.genome_id for job in self._running}
-        unserved = {name: size for name, size in sizes.items() if name not in served}
-        others = unserved.keys() - {holds}
-        if holds in sizes and (self._turns.get(worker, 0) < _TURNS or not others):
-            return self._cut(holds)
-        pool = {name: unserved[name] for name in unserved if name in others} or sizes
-        if pool:
-            return self._cut(max(pool, key=pool.__getitem__))
-        late = [job for job in self._late_for(worker) if now >= job.since + self._reissue_after]
-        return min(late, key=lambda job: job.since, default=None)
+        keeps = holds if holds in self._waiting else None
+        if keeps is not None and self._turns.get(worker, 0) < _TURNS:
+            return self._cut(keeps)
+        other = self._waiting.longest(served=False, besides=holds)
+        chosen = other or keeps or self._waiting.longest(served=True)
+        if chosen is not None:
+            return self._cut(chosen)
+        late = self._oldest_besides(worker)
+        return late if late is not None and now >= late.since + self._reissue_after else None
 
-    def _late_for(self, worker: str) -> list[Job]:
-        """Chunks that one other worker has."""
-        return [job for job in self._running if len(job.runners) == 1 and worker not in job.runners]
+    def _cut(self, expert: str) -> Job:
+        return Job(self._waiting.cut(expert, self._chunk))
 
-    def _cut(self, genome_id: str) -> Job:
-        """A chunk of what waits for an expert, the first that were asked."""
-        key = next(key for key in self._waiting if key[0] == genome_id)
-        places = self._waiting[key]
-        job = Job([places.popleft() for _ in range(min(self._chunk, len(places)))])
-        if not places:
-            del self._waiting[key]
-        return job
+    def _oldest_besides(self, worker: str) -> Job | None:
+        """The chunk that one other worker has had for the longest time."""
+        alone = (job for job in self._running if len(job.runners) == 1)
+        return next((job for job in alone if worker not in job.runners), None)
 
     def _drop_unwanted(self) -> None:
         """Forget what no caller waits for."""
-        for key, places in list(self._waiting.items()):
-            left = deque(place for place in places if not place.request.replies.done())
-            if left:
-                self._waiting[key] = left
-            else:
-                del self._waiting[key]
+        self._waiting.drop_unwanted()
         self._again = deque(job for job in self._again if job.wanted)

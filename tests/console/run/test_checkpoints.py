@@ -10,12 +10,14 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import aiosqlite
 import ormsgpack
 import pytest
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from agents.graph import build_graph
 from agents.progress import ProgressEvent
-from console.run.checkpoints import THREAD, open_checkpoints
+from console.run.checkpoints import SERIALIZER, THREAD, open_checkpoints
 from memory.errors import StoreError
 from tests.console.conftest import Acdc, outcome_of
 
@@ -33,6 +35,42 @@ async def write(file: Path, generation: int = 3) -> None:
         await build_graph(saver).aupdate_state(
             THREAD, {"generation": generation}, as_node="evolution"
         )
+
+
+def rows_of(file: Path, table: str) -> list[str]:
+    with closing(sqlite3.connect(file)) as database:
+        return [row[0] for row in database.execute(f"SELECT checkpoint_id FROM {table}")]
+
+
+async def test_only_the_last_checkpoint_is_kept_and_the_file_does_not_grow(tmp_path: Path) -> None:
+    file = tmp_path / "graph.db"
+    sizes: list[int] = []
+    async with open_checkpoints(file, lambda event: None) as saver:
+        graph = build_graph(saver)
+        for number in range(60):
+            place = await graph.aupdate_state(THREAD, {"generation": number}, as_node="evolution")
+            await saver.aput_writes(place, [("generation", number)], f"task {number}")
+            if number % 20 == 19:
+                await saver.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                sizes.append(file.stat().st_size)
+        state = await graph.aget_state(THREAD)
+    assert state.values["generation"] == 59
+    assert rows_of(file, "checkpoints") == [place["configurable"]["checkpoint_id"]]
+    assert set(rows_of(file, "writes")) == set(rows_of(file, "checkpoints"))
+    assert sizes[-1] == sizes[0]
+
+
+async def test_what_earlier_versions_kept_is_removed_with_the_next_step(tmp_path: Path) -> None:
+    file = tmp_path / "graph.db"
+    async with aiosqlite.connect(file) as connection:
+        graph = build_graph(AsyncSqliteSaver(connection, serde=SERIALIZER))
+        for number in range(5):
+            await graph.aupdate_state(THREAD, {"generation": number}, as_node="evolution")
+    assert len(rows_of(file, "checkpoints")) == 5
+    assert await generation_in(file) == (4, [])
+    await write(file, 5)
+    assert len(rows_of(file, "checkpoints")) == 1
+    assert await generation_in(file) == (5, [])
 
 
 def sql(statement: str, *arguments: object) -> Callable[[Path], None]:

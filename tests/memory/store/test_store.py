@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from memory.errors import ConflictError, DamagedError, StoreError
 from memory.records import (
+    FINALS,
     Answer,
     ArchiveEntry,
     Assignment,
@@ -26,8 +27,10 @@ from memory.records import (
     GateReport,
     GibberishFound,
     Grade,
+    Instance,
     Rejection,
     Skill,
+    learning,
 )
 from memory.store import RunStore
 from memory.store.journal import StoredSpan, insert_spans
@@ -365,3 +368,27 @@ def test_whatever_a_model_says_comes_back_unchanged(
     assert found.messages == (said,)
     assert found.response == content
     assert found.seconds == seconds or (math.isnan(found.seconds) and math.isnan(seconds))
+
+
+def test_what_was_learnt_is_found_of_all_families_and_nothing_else(
+    store: RunStore, make_family: Callable[..., Family]
+) -> None:
+    families = make_family("one"), make_family("another", code="class Other: ...")
+    for each in families:
+        store.put_family(each)
+        for period in (0, 1, FINALS, learning(0), learning(7)):
+            store.put_instances(
+                [
+                    Instance(
+                        family=each.id,
+                        period=period,
+                        name="1@1.1",
+                        instructions=f"{each.id} in {period}?",
+                        reference="1",
+                    )
+                ]
+            )
+    found = {(each.family, each.period) for each in store.learnt_instances()}
+    assert found == {(f.id, learning(n)) for f in families for n in (0, 7)}
+    assert store.count("families") == 2
+    assert store.count("experts") == 0
