@@ -84,10 +84,19 @@ class EndpointError(ChatError):
         role, url, model: whose call went where.
         detail: what went wrong last.
         attempts: how often it was tried.
+        transient: whether all attempts failed in ways that may pass; false for a refusal.
     """
 
     def __init__(
-        self, role: Role, url: str, model: str, detail: str, advice: str, attempts: int = 1
+        self,
+        role: Role,
+        url: str,
+        model: str,
+        detail: str,
+        advice: str,
+        attempts: int = 1,
+        *,
+        transient: bool = False,
     ) -> None:
         tried = "" if attempts == 1 else f" ({attempts} attempts)"
         super().__init__(f"{role}: {model} at {url}: {detail}{tried}; {advice}")
@@ -96,6 +105,7 @@ class EndpointError(ChatError):
         self.model = model
         self.detail = detail
         self.attempts = attempts
+        self.transient = transient
 
 
 class ContextLengthError(ChatError):

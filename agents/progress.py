@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-ProgressKind = Literal["phase", "step", "line", "pulse", "accepted", "rejected"]
+ProgressKind = Literal["phase", "step", "line", "pulse", "accepted", "rejected", "waiting"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,8 @@ class ProgressEvent:
 
     Attributes:
         kind: `phase` begins a phase, `step` moves its bar, `line` is worth a line of its own,
-            `pulse` sums up a generation, `accepted` and `rejected` tell of a family.
+            `pulse` sums up a generation, `accepted` and `rejected` tell of a family,
+            `waiting` names what takes long: `done` are the seconds, 0 once it has ended.
         text: what to show.
         done: steps done in this phase, for `step`.
         total: steps that this phase has, 0 where it is not known.

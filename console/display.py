@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from agents.progress import ProgressEvent
-from console.live import Pace, Screen, clock, left
+from console.live import Pace, Screen, clock, left, waiting_line
 from memory.messages import visible
 
 PLAIN_EVERY_S = 10.0
@@ -84,6 +84,8 @@ class Display:
         self._last: ProgressEvent | None = None
         self._over = threading.Event()
         self._last_stage = ""
+        self._waiting: dict[str, int] = {}
+        self._next_wait = 0
         live = console.is_terminal and not quiet
         self._screen = Screen(title, costs) if live else None
         self._live: Live | None = None
@@ -126,6 +128,8 @@ class Display:
             self._print_line(ProgressEvent("line", line))
         elif self._screen is None and event.kind == "step":
             self._plain_step(event)
+        elif self._screen is None and event.kind == "waiting":
+            self._plain_wait(event)
 
     def _print_line(self, event: ProgressEvent) -> None:
         self._spoken = time.monotonic()
@@ -145,6 +149,19 @@ class Display:
         self._pace.seconds_left(event)
         if due:
             self._print_pending()
+
+    def _plain_wait(self, event: ProgressEvent) -> None:
+        """A line when something takes long, again after twice the time, and at the end."""
+        if event.done:
+            self._waiting[event.text] = event.done
+            if event.done >= self._next_wait:
+                self._next_wait = 2 * event.done
+                self._print_line(ProgressEvent("line", waiting_line(self._waiting)))
+            return
+        self._waiting.pop(event.text, None)
+        if not self._waiting and self._next_wait:
+            self._next_wait = 0
+            self._print_line(ProgressEvent("line", f"no longer waiting for {event.text}"))
 
     def _print_pending(self, more: str = "") -> None:
         event, self._pending = self._pending, None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -64,6 +64,13 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes:02d}:{rest:02d}"
 
 
+def waiting_line(waiting: Mapping[str, float]) -> str:
+    """What is waited for longest, with its seconds, and how much else there is."""
+    what = max(waiting, key=lambda name: waiting[name])
+    others = f", and {len(waiting) - 1} more" if len(waiting) > 1 else ""
+    return f"waiting for {what}, {waiting[what]:.0f} s{others}"
+
+
 def sparkline(values: list[float]) -> str:
     """Numbers between 0 and 1 as bars."""
     return "".join(_TICKS[min(int(value * len(_TICKS)), len(_TICKS) - 1)] for value in values)
@@ -96,6 +103,7 @@ class Screen:
     _pulses: list[ProgressEvent] = field(default_factory=list)
     _first_pulse: float = 0.0
     _last: dict[str, str] = field(default_factory=dict)
+    _waiting: dict[str, int] = field(default_factory=dict)
     _counts: Counter[str] = field(default_factory=Counter)
     _costs_said: str = ""
     _costs_at: float = float("-inf")
@@ -112,6 +120,10 @@ class Screen:
         elif event.kind in ("accepted", "rejected"):
             self._last[event.kind] = event.text
             self._counts[event.kind] += 1
+        elif event.kind == "waiting":
+            # Not changed in place: another thread may be drawing it.
+            waiting = {**self._waiting, event.text: event.done}
+            self._waiting = {what: seconds for what, seconds in waiting.items() if seconds}
 
     def _step(self, event: ProgressEvent, now: float) -> None:
         what = event.text.partition(":")[0]
@@ -128,6 +140,8 @@ class Screen:
         if self.title:
             yield _line(Text(self._head(now), "bold"))
         yield from self._under_way(now, options.max_width)
+        if waiting := self._waiting:
+            yield _line(Text(visible(waiting_line(waiting)), "yellow"))
         if self._pulses:
             yield _line(Text(f"archive  {self._pulse()}"))
         for kind, mark, style in (("accepted", "✓", "green"), ("rejected", "✗", "red")):

@@ -4,6 +4,7 @@
     store       RunStore: everything about a run, in one SQLite file
     novelty     NoveltyMemory: which families are alike, in Chroma
     spans       span, tracing: every piece of work with its beginning and end
+    waits       watched, under_way: which open spans are waited for, and how long
     settings    Settings, the base class of all settings; NoveltySettings
     errors      AcdcError, the root of all errors that users can fix
     hashing     text_hash, json_hash

@@ -64,6 +64,23 @@ _CONVERSATIONS: Mapping[str, str] = {
     "output_messages": "llm.output_messages",
 }
 
+_WORDS: Mapping[SpanKind, str] = {
+    "llm": "model call",
+    "answer": "answers of an expert:",
+    "swap": "weights of",
+    "grade": "grading:",
+    "sandbox": "sandbox:",
+}
+_NAMED = ("role", "assignment", "expert", "worker", "genome", "family")
+"""Attributes that tell one wait from another."""
+
+
+def described(kind: SpanKind, name: str, given: Mapping[str, object]) -> str:
+    """A piece of work in a few words, as in `model call propose (scientist, g0-a01)`."""
+    about = ", ".join(str(given[each]) for each in _NAMED if given.get(each) is not None)
+    return f"{_WORDS.get(kind, kind)} {name}" + (f" ({about})" if about else "")
+
+
 LONGEST = 16_000
 """Characters of one text that leave this process."""
 LONGEST_KEPT = 600

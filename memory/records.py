@@ -30,6 +30,7 @@ EventKind = Literal[
     "graft",
     "graft refused",
     "eliminated",
+    "waiting",
 ]
 AssignmentStatus = Literal["open", "candidate", "accepted", "rejected"]
 FamilyStatus = Literal["active", "held", "retired"]
@@ -594,6 +595,21 @@ class Eliminated(Record):
     asked: int
 
 
+class LongWait(Record):
+    """Something was waited for for long; it has ended if there is a span of that id.
+
+    Attributes:
+        span: id of the span that was open.
+        what: in words.
+        seconds: by then.
+    """
+
+    kind: ClassVar[EventKind] = "waiting"
+    span: str
+    what: str
+    seconds: float
+
+
 Happened = (
     FoundingWave
     | FoundingInVain
@@ -602,6 +618,7 @@ Happened = (
     | Graft
     | GraftRefused
     | Eliminated
+    | LongWait
 )
 """What a run records besides the tables, in the order in which it happened."""
 

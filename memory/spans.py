@@ -35,7 +35,7 @@ from opentelemetry.sdk.trace.export import (
     SpanExportResult,
 )
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-from opentelemetry.trace import INVALID_SPAN, Span, Status, StatusCode, Tracer
+from opentelemetry.trace import INVALID_SPAN, Span, SpanContext, Status, StatusCode, Tracer
 
 from memory.errors import TracingError
 from memory.openinference import (
@@ -47,9 +47,11 @@ from memory.openinference import (
     SpanKind,
     attributes_of,
     cut,
+    described,
 )
 from memory.store.database import BUSY_SECONDS, DATABASE, connect, run_folder
 from memory.store.journal import StoredSpan, insert_spans
+from memory.waits import Waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +60,12 @@ class _Tracing:
 
     Attributes:
         concealed: text -> what stands for it.
+        waits: which spans are open.
     """
 
     tracer: Tracer
     concealed: Mapping[str, str]
+    waits: Waits
 
     def said(self, text: str) -> str:
         """A text as it may leave this process."""
@@ -116,15 +120,23 @@ def span(kind: SpanKind, name: str, **attributes: object) -> Iterator[OpenSpan]:
     ) as inner:
         work = OpenSpan(inner, within)
         work.set(**attributes)
+        own = _id(inner.get_span_context())
+        around = inner.parent if isinstance(inner, ReadableSpan) else None
+        what = within.said(described(kind, name, attributes))
+        within.waits.begin(own, what, None if around is None else _id(around))
         try:
             yield work
         except BaseException as error:
             work.fail(error)
             raise
+        finally:
+            within.waits.end(own)
 
 
 @contextmanager
-def tracing(folder: Path, *, run: str | None = None, secrets: Sequence[str] = ()) -> Iterator[None]:
+def tracing(
+    folder: Path, *, run: str | None = None, secrets: Sequence[str] = ()
+) -> Iterator[Waits]:
     """Keep the spans that are made inside, in this task and the ones that it starts.
 
     Args:
@@ -133,6 +145,9 @@ def tracing(folder: Path, *, run: str | None = None, secrets: Sequence[str] = ()
         run: name of the run in exported spans; that of the folder by default.
         secrets: texts that no span may hold, such as the keys of endpoints. The path of the
             folder is left out by itself.
+
+    Yields:
+        Which of the spans are open.
 
     Raises:
         TracingError: if export is asked for and its package is not installed.
@@ -151,9 +166,10 @@ def tracing(folder: Path, *, run: str | None = None, secrets: Sequence[str] = ()
         provider.add_span_processor(BatchSpanProcessor(otlp))
     outer = _tracing.get()
     concealed = {str(folder): ".", **{secret: "[concealed]" for secret in secrets if secret}}
-    _tracing.set(_Tracing(provider.get_tracer("acdc"), concealed))
+    waits = Waits()
+    _tracing.set(_Tracing(provider.get_tracer("acdc"), concealed, waits))
     try:
-        yield
+        yield waits
     finally:
         # Not by a token: an exit stack may be unwound in another context than it was filled in.
         _tracing.set(outer)
@@ -198,6 +214,10 @@ class RunSpanExporter(SpanExporter):
         return SpanExportResult.SUCCESS
 
 
+def _id(context: SpanContext) -> str:
+    return f"{context.span_id:016x}"
+
+
 def _stored(span: ReadableSpan) -> StoredSpan:
     """A span as it is kept, with less of its texts."""
     attributes = dict(span.attributes or {})
@@ -205,9 +225,9 @@ def _stored(span: ReadableSpan) -> StoredSpan:
     context, parent = span.get_span_context(), span.parent
     assert context is not None
     return StoredSpan(
-        id=f"{context.span_id:016x}",
+        id=_id(context),
         trace=f"{context.trace_id:032x}",
-        parent=None if parent is None else f"{parent.span_id:016x}",
+        parent=None if parent is None else _id(parent),
         kind=str(attributes.pop(KIND, "other")),
         name=span.name,
         started_ns=span.start_time or 0,

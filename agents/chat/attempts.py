@@ -11,6 +11,7 @@ from tenacity import (
     RetryCallState,
     retry_if_exception_type,
     stop_after_attempt,
+    stop_any,
     wait_exponential_jitter,
 )
 
@@ -49,6 +50,21 @@ class Endpoint:
     settings: EndpointSettings
     connection: Connection
 
+    def refuse_if_down(self) -> None:
+        """Send nothing to a server that is known to be down.
+
+        Raises:
+            EndpointError: it is.
+        """
+        error = self.connection.circuit.error
+        if error is not None:
+            raise self._error(
+                f"{error.detail}; it is down, and not asked again",
+                "check that the server is up and that base_url is right, then run again",
+                error.attempts,
+                transient=True,
+            )
+
     async def ask(self, request: EndpointRequest) -> Answered:
         """Ask until there is a reply.
 
@@ -77,12 +93,16 @@ class Endpoint:
 
     def _retrying(self) -> AsyncRetrying:
         return AsyncRetrying(
-            stop=stop_after_attempt(self.settings.attempts),
+            stop=stop_any(stop_after_attempt(self.settings.attempts), self._is_down),
+            sleep=self.connection.circuit.pause,
             wait=_pause(self.settings),
             retry=retry_if_exception_type(TransientFailure),
             before_sleep=self._log_failure,
             reraise=True,
         )
+
+    def _is_down(self, _: object) -> bool:
+        return self.connection.circuit.error is not None
 
     async def _answer(self, request: EndpointRequest, retrying: AsyncRetrying) -> Answered:
         """Ask in the server's dialect; when it refuses, more plainly, and remember what it took.
@@ -95,6 +115,8 @@ class Endpoint:
 
         async def negotiate() -> ModelReply:
             nonlocal dialect
+            if (error := self.connection.circuit.error) is not None:
+                raise TransientFailure(error.detail)
             while True:
                 payload = dialect.payload(request)
                 try:
@@ -112,7 +134,7 @@ class Endpoint:
         except TransientFailure as failure:
             attempts = _attempts(retrying)
             advice = "check that the server is up and that base_url is right, then run again"
-            raise self._error(failure.detail, advice, attempts) from None
+            raise self._error(failure.detail, advice, attempts, transient=True) from None
         self._remember(dialect)
         return Answered(reply, _attempts(retrying), dialect.changed(request))
 
@@ -154,10 +176,18 @@ class Endpoint:
         more = f" and {len(models) - _SHOWN_MODELS} more" if len(models) > _SHOWN_MODELS else ""
         return f"the server offers {', '.join(models[:_SHOWN_MODELS])}{more}"
 
-    def _error(self, problem: str, advice: str, attempts: int) -> EndpointError:
+    def _error(
+        self, problem: str, advice: str, attempts: int, *, transient: bool = False
+    ) -> EndpointError:
         settings, problem = self.settings, self.connection.conceal(problem)
         return EndpointError(
-            self.role, settings.base_url, settings.model, problem, advice, attempts
+            self.role,
+            settings.base_url,
+            settings.model,
+            problem,
+            advice,
+            attempts,
+            transient=transient,
         )
 
     def _log_failure(self, state: RetryCallState) -> None:

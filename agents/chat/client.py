@@ -173,8 +173,12 @@ class ChatClient:
         return completion_of(call, schema, replayed=key not in self._sent)
 
     def begin_session(self) -> None:
-        """From here on, all that is on record counts as replayed; a new client begins so, too."""
+        """From here on, all that is on record counts as replayed, and servers are asked anew.
+
+        A new client begins so, too.
+        """
         self._sent.clear()
+        self._connections.try_again()
 
     def model(self, role: Role) -> str:
         """The name of the model behind a role."""
@@ -186,7 +190,8 @@ class ChatClient:
         Raises:
             EndpointError, ContextLengthError: as `complete`, but sooner.
         """
-        return await check(role, self._settings.of(role), self._connections)
+        with span("step", "endpoint check", role=role):
+            return await check(role, self._settings.of(role), self._connections)
 
     async def raise_if_down(self, error: EndpointError) -> None:
         """Tell a server that is down from one that fails at a single conversation.
@@ -197,9 +202,11 @@ class ChatClient:
         Raises:
             EndpointError: the given one, if the endpoint does not answer now.
         """
-        try:
-            await self.check(error.role)
-        except (EndpointError, ContextLengthError):
+        settings = self._settings.of(error.role)
+        connection = self._connections.get(error.role, settings)
+        # All attempts failed: whether it is down was found out then.
+        refused = not error.transient and not await self._gives_a_token(error.role)
+        if refused or connection.circuit.error is not None:
             raise error from None
 
     async def close(self) -> None:
@@ -230,9 +237,34 @@ class ChatClient:
         role, settings = blank.role, self._settings.of(blank.role)
         endpoint = Endpoint(role, settings, self._connections.get(role, settings))
         async with endpoint.connection.slots:
+            endpoint.refuse_if_down()
             await self._admit(role)
-            with self._under_way.one_more():
-                return await self._send(endpoint, blank, request)
+            try:
+                with self._under_way.one_more():
+                    call = await self._send(endpoint, blank, request)
+            except EndpointError as error:
+                # In its place among the calls, so that no other begins before this is known.
+                await self._look(endpoint, error)
+                raise
+            endpoint.connection.circuit.close()
+            return call
+
+    async def _look(self, endpoint: Endpoint, error: EndpointError) -> None:
+        """Find out whether the server is down; calls that fail together find out once."""
+        circuit = endpoint.connection.circuit
+        async with circuit.looking:
+            if circuit.error is not None:
+                return
+            circuit.failed(error)
+            if error.transient and not await self._gives_a_token(error.role):
+                circuit.open(error)
+
+    async def _gives_a_token(self, role: Role) -> bool:
+        try:
+            await self.check(role)
+        except (EndpointError, ContextLengthError):
+            return False
+        return True
 
     async def _admit(self, role: Role) -> None:
         """Count a call, or end the run, but not before the calls under way are on record.

@@ -13,6 +13,7 @@ import httpx
 import openai
 from openai.types.chat import ChatCompletion
 
+from agents.chat.circuit import Circuit
 from agents.chat.dialect import Dialect
 from agents.chat.endpoints import OFFLINE, EndpointSettings
 from agents.chat.failures import TransientFailure, from_connection, from_status
@@ -35,6 +36,7 @@ class Connection:
     Attributes:
         slots: held while a call is under way, so that no more than `concurrency` are.
         dialect: what the server has been found to understand.
+        circuit: whether it is known to be down.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Connection:
         """
         self.slots = asyncio.Semaphore(settings.concurrency)
         self.dialect = Dialect()
+        self.circuit = Circuit()
         self._key = key
         offline = settings.base_url == OFFLINE
         if offline and transport is None:
@@ -135,6 +138,11 @@ class Connections:
             key = _key(role, settings)
             self._open[place] = Connection(settings, key, self._transport)
         return self._open[place]
+
+    def try_again(self) -> None:
+        """Ask servers that were down, too."""
+        for connection in self._open.values():
+            connection.circuit.close()
 
     async def close(self) -> None:
         """Close them all."""

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from agents.errors import TaskFileError
 from memory.files import replace_file
+
+LOCK_SECONDS = 600.0
+"""How long one process waits for another that draws."""
+_AGAIN_SECONDS = 0.1
 
 UNSTABLE = frozenset(
     {
@@ -40,7 +45,7 @@ def kept_lines(file: Path, count: int, draw: Callable[[int], Sequence[str]]) -> 
         draw: gives the lines from a place on, up to `count`; called if some are missing.
 
     Raises:
-        TaskFileError: the file cannot be read or written.
+        TaskFileError: the file cannot be read or written, or another process keeps it locked.
     """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +63,22 @@ def kept_lines(file: Path, count: int, draw: Callable[[int], Sequence[str]]) -> 
 def _locked(folder: Path) -> Iterator[None]:
     place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fcntl.flock(place, fcntl.LOCK_EX)
+        _lock(place, folder)
         yield
     finally:
         os.close(place)
+
+
+def _lock(place: int, folder: Path) -> None:
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise TaskFileError(
+                    f"{folder} has been locked by another process for {LOCK_SECONDS:g} s: end that "
+                    "process, and try again"
+                ) from None
+            time.sleep(_AGAIN_SECONDS)

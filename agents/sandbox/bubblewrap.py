@@ -45,7 +45,13 @@ DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 @cache
 def options_known(bwrap: str) -> frozenset[str]:
     """The options of the installed bubblewrap; older ones lack some that we like to use."""
-    shown = subprocess.run([bwrap, "--help"], capture_output=True, text=True, check=False)
+    command = [bwrap, "--help"]
+    try:
+        shown = subprocess.run(
+            command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return frozenset()
     return frozenset(word for word in shown.stdout.split() if word.startswith("--"))
 
 

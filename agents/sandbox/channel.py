@@ -10,6 +10,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
+LAST_WORDS_SECONDS = 5.0
+"""A process that has left the guest's group may hold its pipes open for good."""
+
 
 class GuestDied(Exception):
     """A guest ended, or did not answer in time; never leaves the sandbox."""
@@ -75,8 +78,9 @@ class ProcessChannel:
         self._stdin.close()
         said = b""
         # `communicate` also reads both pipes to their ends, without which they would stay open.
-        with suppress(ConnectionError):
-            said = (await self.process.communicate())[1]
+        with suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                said = (await self.process.communicate())[1]
         lines = [line.strip() for line in said.decode(errors="replace").split("\n")]
         return next(filter(None, reversed(lines)), f"exit status {self.process.returncode}")
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
-from agents.errors import FamilyFault, SandboxError
+from agents.errors import FamilyFault, SandboxError, SandboxUnavailable
 from agents.sandbox.base import (
     Description,
     Fault,
@@ -24,6 +24,8 @@ from agents.sandbox.warm_guest import Answering, Guest, Refusal, Served
 from agents.settings import SandboxSettings
 from memory.spans import span
 
+STARTS = 4
+"""Guests in a row that do not start: after them no other is tried, each with its own deadline."""
 DESCRIPTION = 32
 """A description may be so many times as long as another result."""
 
@@ -44,12 +46,13 @@ class Guests:
         self._settings = settings
         self._places = places or asyncio.Semaphore(settings.guests)
         self.idle: list[Guest] = []
+        self._failed = 0
 
     @asynccontextmanager
     async def one(self) -> AsyncIterator[Guest]:
         """A guest of one's own; it is kept warm only if the request went through."""
         async with self._places:
-            guest = self.idle.pop() if self.idle else await Guest.start(self._start, self._settings)
+            guest = self.idle.pop() if self.idle else await self._started()
             usable = False
             try:
                 yield guest
@@ -59,6 +62,26 @@ class Guests:
                     self.idle.append(guest)
                 else:
                     await guest.channel.kill()
+
+    async def _started(self) -> Guest:
+        """A new guest.
+
+        Raises:
+            SandboxUnavailable: so many have not started that no other would.
+            SandboxError: this one has not.
+        """
+        if self._failed >= STARTS:
+            raise SandboxUnavailable(
+                f"{self._failed} sandboxes in a row did not start: `acdc doctor` shows why; the "
+                "same command goes on"
+            )
+        try:
+            guest = await Guest.start(self._start, self._settings)
+        except SandboxError:
+            self._failed += 1
+            raise
+        self._failed = 0
+        return guest
 
     async def close(self) -> None:
         """End all idle guests. A later call starts new ones."""

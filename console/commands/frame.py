@@ -21,6 +21,7 @@ from console.run.folder import RunFolder
 from evolution.errors import NoWorkerError
 from memory.errors import AcdcError
 from memory.messages import escaped_in_json
+from memory.waits import under_way
 from prompts import PromptError
 
 app = typer.Typer(
@@ -118,7 +119,7 @@ async def _announcing_stop(work: Coroutine[Any, Any, T]) -> T:
     loop = asyncio.get_running_loop()
 
     def announce(number: int, frame: FrameType | None) -> None:
-        loop.call_soon_threadsafe(errors.print, STOPPING)
+        loop.call_soon_threadsafe(_announce, loop, STOPPING)
         stop(number, frame)
 
     signal.signal(signal.SIGINT, announce)
@@ -129,6 +130,20 @@ async def _announcing_stop(work: Coroutine[Any, Any, T]) -> T:
 
 
 STOPPING = "stopping; a second Ctrl-C ends at once"
+STILL = "still stopping"
+STILL_EVERY_S = 10.0
+_NAMED_WAITS = 3
+
+
+def _announce(loop: asyncio.AbstractEventLoop, said: str) -> None:
+    """Say that a stop was received, and what is waited for, again as long as it takes."""
+    waits = under_way()
+    named = "; ".join(map(str, waits[:_NAMED_WAITS]))
+    more = f", and {len(waits) - _NAMED_WAITS} more" if len(waits) > _NAMED_WAITS else ""
+    errors.print(said)
+    if waits:
+        errors.print(f"waiting for {named}{more}", soft_wrap=True)
+    loop.call_later(STILL_EVERY_S, _announce, loop, STILL)
 
 
 def _stop(*_: object) -> None:

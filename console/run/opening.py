@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import get_args
 
@@ -15,7 +15,7 @@ from agents.context import RunContext
 from agents.families.folders import write_family
 from agents.judge.consult import consulted
 from agents.offline import OfflineTransport, wrote
-from agents.progress import Progress, silent
+from agents.progress import Progress, ProgressEvent, silent
 from agents.sandbox import open_sandbox
 from console.run.folder import RunFolder
 from console.run.permissions import machine_key
@@ -27,12 +27,14 @@ from console.run.reading import (
     open_population,
     open_prompts,
 )
+from memory.errors import StoreError
 from memory.novelty.embedding import open_embedder
 from memory.novelty.memory import NoveltyMemory
 from memory.novelty.recorded import RecordedEmbedder
-from memory.records import Role
-from memory.spans import tracing
+from memory.records import LongWait, Role
+from memory.spans import span, tracing
 from memory.store import RunStore
+from memory.waits import Wait, watched
 from prompts import example_programs
 
 
@@ -59,7 +61,8 @@ async def open_context(
     prompts = open_prompts(config)
     async with AsyncExitStack() as stack:
         store = stack.enter_context(RunStore.open(folder.path))
-        stack.enter_context(tracing(store.path, secrets=_keys(config)))
+        waits = stack.enter_context(tracing(store.path, secrets=_keys(config)))
+        stack.enter_context(watched(waits, _reported(store, progress)))
         check_prompts(store, prompts, folder.path)
         if store.meta(PROMPTS_KEY) is None:
             hashes = {name: prompts.prompt(name).hash for name in PROMPTS_IN_KEYS}
@@ -79,9 +82,9 @@ async def open_context(
             ours=_ours if is_all_ours(config, store) else None,
             judge=consulted(chat, config.judge.votes, config.seed) if has_rater else None,
         )
-        stack.push_async_callback(sandbox.close)
+        stack.push_async_callback(_closing, "sandbox", sandbox.close)
         population = open_population(folder, config, store, progress)
-        stack.push_async_callback(population.close)
+        stack.push_async_callback(_closing, "engine", population.close)
         families = store.families()
         await asyncio.to_thread(novelty.reconcile, families)
         for family in families:
@@ -100,6 +103,26 @@ async def open_context(
             else None,
             progress=progress,
         )
+
+
+async def _closing(what: str, close: Callable[[], Awaitable[None]]) -> None:
+    with span("step", f"closing the {what}"):
+        await close()
+
+
+def _reported(store: RunStore, progress: Progress) -> Callable[[Wait, bool], None]:
+    """Tells the display of a long wait, and keeps it once among the events of the run."""
+    kept: set[str] = set()
+
+    def report(wait: Wait, goes_on: bool) -> None:
+        progress(ProgressEvent("waiting", wait.what, int(wait.seconds) if goes_on else 0))
+        if goes_on and wait.span not in kept:
+            kept.add(wait.span)
+            event = LongWait(span=wait.span, what=wait.what, seconds=round(wait.seconds, 1))
+            with suppress(StoreError):  # the run itself reports what is wrong with its store
+                store.add_event(event)
+
+    return report
 
 
 _SHORTEST_KEY = 8

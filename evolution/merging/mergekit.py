@@ -28,6 +28,9 @@ _OUT, _PLAN = ".merged", ".merge.yml"
 _OPTIONS = ("--quiet", "--no-write-model-card", "--no-copy-tokenizer")
 _ADAPTERS = ("--lora-merge-cache", ".adapters", "--lora-merge-dtype", "float32")
 """Where mergekit may write models with LoRA adapters merged in, and how exactly."""
+_START_SECONDS = 600.0
+_BYTES_PER_SECOND = 5e6
+"""mergekit may be as slow as this, over all that it reads: a slow disk, or a machine at work."""
 REFERENCES = ("model", "base_model")
 """Keys of a configuration under which models are named."""
 
@@ -87,11 +90,29 @@ def _run(label: str, place: Path, rng_seed: int) -> None:
     command = [sys.executable, "-m", "mergekit.scripts.run_yaml", _PLAN, _OUT]
     command += [*_OPTIONS, *_ADAPTERS, "--random-seed", str(rng_seed % 2**32)]
     environment = {**os.environ, "PYTHONHASHSEED": "0", "TRANSFORMERS_VERBOSITY": "error"}
-    done = subprocess.run(
-        command, cwd=place, env=environment, capture_output=True, text=True, check=False
-    )
+    seconds = deadline_of(place)
+    try:
+        done = subprocess.run(
+            command,
+            cwd=place,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise MergeError(
+            f"{label}: mergekit did not end within {seconds:.0f} s, and was ended"
+        ) from None
     if done.returncode != 0 or not (place / _OUT / "config.json").is_file():
         raise MergeError(f"{label}: mergekit failed: {_reason(done.returncode, done.stderr)}")
+
+
+def deadline_of(place: Path) -> float:
+    """Seconds that a merge of the checkpoints below a folder may take."""
+    size = sum(file.stat().st_size for file in place.rglob("*") if file.is_file())
+    return _START_SECONDS + size / _BYTES_PER_SECOND
 
 
 def _reason(code: int, stderr: str) -> str:

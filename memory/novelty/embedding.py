@@ -33,6 +33,9 @@ _SAMPLE = 1 << 20
 """Bytes that are read at either end of a weight file to recognise it."""
 _BATCH = 64
 """Texts per request to an embeddings endpoint."""
+REQUEST_SECONDS = 60.0
+_RETRIES = 2
+"""Of one request, after growing pauses with jitter, which the client makes by itself."""
 
 _NO_KEY = "none"
 """What is sent where there is no key: the client insists on one."""
@@ -243,7 +246,12 @@ class EndpointEmbedder:
     def _client(self) -> Any:
         from openai import OpenAI
 
-        return OpenAI(base_url=self._url, api_key=self._key or _NO_KEY)
+        return OpenAI(
+            base_url=self._url,
+            api_key=self._key or _NO_KEY,
+            timeout=REQUEST_SECONDS,
+            max_retries=_RETRIES,
+        )
 
     @cached_property
     def _key(self) -> str:

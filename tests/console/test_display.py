@@ -174,6 +174,31 @@ def test_what_nobody_has_heard_of_for_long_is_not_shown(clock: Clock) -> None:
     assert "draft: 2 in the gates" in later
 
 
+def waiting(at: float, what: str, seconds: int) -> tuple[float, ProgressEvent]:
+    return at, ProgressEvent("waiting", what, seconds)
+
+
+def test_long_waits_are_told_now_and_then_and_when_they_end(clock: Clock) -> None:
+    events = [waiting(60.0 + s, "sandbox: score", 60 + s) for s in range(0, 100, 5)]
+    events += [waiting(160.0, "swap", 60), waiting(165.0, "sandbox: score", 0)]
+    events += [waiting(170.0, "swap", 0)]
+    assert shown(events, clock).splitlines() == [
+        "00:00 starting",
+        "01:00 waiting for sandbox: score, 60 s",
+        "02:00 waiting for sandbox: score, 120 s",
+        "02:50 no longer waiting for swap",
+    ]
+
+
+def test_a_screen_shows_the_longest_wait_until_it_ends(clock: Clock) -> None:
+    events = [waiting(60.0, "sandbox: score", 75), waiting(60.0, "swap", 61)]
+    assert "waiting for sandbox: score, 75 s, and 1 more" in screen_of(events, clock)
+    events += [waiting(70.0, "sandbox: score", 0)]
+    assert "waiting for swap, 61 s" in screen_of(events, clock)
+    events += [waiting(75.0, "swap", 0)]
+    assert "waiting" not in screen_of(events, clock)
+
+
 def test_quiet_says_nothing(clock: Clock) -> None:
     out = io.StringIO()
     with Display(Terminal(file=out, force_terminal=True), "starting", quiet=True) as sink:

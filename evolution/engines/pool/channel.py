@@ -29,6 +29,8 @@ _LENGTH = struct.Struct("!Q")
 _PROGRAM = "evolution.engines.pool.serve"
 _ROOT = Path(__file__).resolve().parents[3]
 _CLOSING_SECONDS = 20.0
+_REAPING_SECONDS = 20.0
+"""A killed process that waits for a device may not be gone for long: it is left to the system."""
 _LOG_BYTES = 4096
 _SAID = 160
 """Characters of a last word: enough to know what it is about."""
@@ -177,7 +179,8 @@ class Channel:
         await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, self._reap))
 
     def _reap(self) -> None:
-        self._process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_REAPING_SECONDS)
         self._log.close()
 
     async def _listen(self, reader: asyncio.StreamReader) -> None:

@@ -142,7 +142,8 @@ class Worker:
         """
         await self.kill()
         try:
-            await self._within(self._open(), self._cluster.start_deadline, "start")
+            with span("step", "start", worker=self.name):
+                await self._within(self._open(), self._cluster.start_deadline, "start")
         except BaseException:
             await self.kill()
             raise

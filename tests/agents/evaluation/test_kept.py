@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -103,3 +104,17 @@ def test_only_missing_lines_are_drawn(tmp_path: Path) -> None:
     assert kept_lines(file, 4, draw) == ["line 0", "line 1", "line 2", "line 3"]
     assert kept_lines(file, 2, draw) == ["line 0", "line 1"]
     assert drawn == [0]
+
+
+def test_a_folder_that_stays_locked_is_waited_for_so_long_and_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.evaluation.kept.LOCK_SECONDS", 0.2)
+    holder = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        with pytest.raises(TaskFileError, match="locked by another process"):
+            kept_lines(tmp_path / "tasks", 1, lambda first: ["a"])
+    finally:
+        os.close(holder)
+    assert kept_lines(tmp_path / "tasks", 1, lambda first: ["a"]) == ["a"]

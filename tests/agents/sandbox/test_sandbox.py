@@ -24,8 +24,8 @@ from agents.sandbox import (
     open_sandbox,
 )
 from agents.sandbox.bubblewrap import bubblewrap_command, scratch_folder
-from agents.sandbox.channel import ProcessChannel, process_start
-from agents.sandbox.pool import GuestPool
+from agents.sandbox.channel import Channel, ProcessChannel, process_start
+from agents.sandbox.pool import STARTS, GuestPool
 from agents.settings import SandboxSettings
 from tests.conftest import anything
 
@@ -349,6 +349,24 @@ async def test_only_code_that_names_a_module_runs_where_it_is_loaded() -> None:
         assert (bare.value, laden.value) == (0.0, 1.0)
     finally:
         await sandbox.close()
+
+
+async def test_a_sandbox_that_never_starts_is_not_tried_for_every_family() -> None:
+    started = 0
+
+    async def start() -> Channel:
+        nonlocal started
+        started += 1
+        return await process_start(["/bin/false"])()
+
+    broken = GuestPool(start, SETTINGS, isolated=False)
+    for _ in range(STARTS):
+        with pytest.raises(SandboxError, match="did not start"):
+            await broken.score(GOOD, [Submission("1", "2")])
+    for _ in range(3):
+        with pytest.raises(SandboxUnavailable, match="in a row did not start"):
+            await broken.score(GOOD, [Submission("1", "2")])
+    assert started == STARTS
 
 
 async def test_a_guest_that_is_lost_again_and_again_is_nobodys_fault() -> None:

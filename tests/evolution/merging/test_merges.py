@@ -211,6 +211,21 @@ def test_a_merge_that_is_killed_or_finds_no_room_says_so(
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
+def test_a_merge_that_hangs_is_ended(
+    new_bank: Callable[[], Bank], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bank = new_bank()
+    hanging = tmp_path / "hanging"
+    hanging.write_text("#!/bin/sh\nexec sleep 600\n")
+    hanging.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(hanging))
+    monkeypatch.setattr("evolution.merging.mergekit._START_SECONDS", 0.1)
+    parents = {name: bank.seed_genome(name) for name in PAIR}
+    with pytest.raises(MergeError, match="mergekit did not end within"):
+        merge_experts("g", bank, parents, "ties", HALVES, 0, tmp_path / "scratch")
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "a/b", "..", ""])
 def test_a_member_cannot_name_a_place_outside(
     new_bank: Callable[[], Bank], tmp_path: Path, name: str
