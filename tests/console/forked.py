@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -38,6 +39,11 @@ class Forked:
             os.environ |= kept
 
     @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
     def returncode(self) -> int | None:
         return self._process.exitcode
 
@@ -46,8 +52,7 @@ class Forked:
 
     def send_signal(self, number: signal.Signals) -> None:
         if self.poll() is None:
-            assert self._process.pid is not None
-            os.kill(self._process.pid, number)
+            os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
@@ -60,6 +65,10 @@ class Forked:
         with self._said:
             out, err = (file.read_text() if file.exists() else "" for file in self._files)
         return out, err
+
+
+Process = subprocess.Popen[str] | Forked
+"""A command that goes on."""
 
 
 def _command(words: list[str], environment: dict[str, str], out: str, err: str) -> None:
