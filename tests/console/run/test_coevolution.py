@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import shutil
 import signal
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from pathlib import Path
 from memory.store import RunStore
 from tests.console.conftest import Acdc, outcome_of
 from tests.console.forked import Process
-from tests.console.moments import has_come, progress_of, wait_until
+from tests.console.moments import wait_until
 
 
 def test_run_ends_with_bred_experts_graded_families_and_a_summary(
@@ -38,23 +37,6 @@ def test_the_same_command_on_a_finished_run_does_nothing(acdc: Acdc, finished_ru
     done = acdc("run", finished_run)
     assert "nothing is left to do" in done.stdout
     assert outcome_of(finished_run) == before
-
-
-def test_kill_at_random_moments_and_resume_gives_the_same_archive(
-    acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "killed"
-    length = progress_of(finished_run)
-    moments = random.Random(5)
-    for share in sorted(moments.uniform(0.05, 0.9) for _ in range(3)):
-        process = acdc.fork("run", folder, "--config", tiny_config)
-        wait_until(process, partial(has_come, folder, share * length))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL, "the run ended before it was killed"
-    acdc("run", folder, "--config", tiny_config)
-    assert acdc.json("status", folder)["finished"]
-    assert outcome_of(folder) == outcome_of(finished_run)
 
 
 def test_interrupt_exits_130_and_the_same_command_goes_on(
