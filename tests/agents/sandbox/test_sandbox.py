@@ -23,7 +23,7 @@ from agents.sandbox import (
     bubblewrap,
     open_sandbox,
 )
-from agents.sandbox.bubblewrap import bubblewrap_command, scratch_folder
+from agents.sandbox.bubblewrap import bubblewrap_command, refusal, scratch_folder
 from agents.sandbox.channel import ProcessChannel, process_start
 from agents.sandbox.pool import GuestPool
 from agents.settings import SandboxSettings
@@ -658,3 +658,10 @@ class TaskFamily:
     order = ["1@1.7", "1@1.9", "1@2.7", "1@2.9"]
     assert [seen.first.tasks[name] for name in order] == [1, 2, 3, 4]
     assert [seen.again.tasks[name] for name in order] == [4, 3, 2, 1]
+
+
+def test_a_way_to_isolate_is_not_refused_because_its_trial_was_killed(tmp_path: Path) -> None:
+    killed_once = f"test -e {tmp_path}/seen && exit 0; touch {tmp_path}/seen; kill -9 $$"
+    assert refusal(["sh", "-c", killed_once]) == ""
+    assert refusal(["sh", "-c", "kill -9 $$"]) == "exit status -9"
+    assert refusal(["sh", "-c", "exit 1"]) == "exit status 1"
