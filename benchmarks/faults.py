@@ -17,7 +17,7 @@ import json
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def main() -> int:
     return 0 if all(goal["met"] for goal in report["goals"]) else 1
 
 
-def _shown(runs: Iterable[KilledRun]) -> Iterable[KilledRun]:
+def _shown(runs: Iterable[KilledRun]) -> Iterator[KilledRun]:
     done = 0
     for run in runs:
         done += len(run.kills)

@@ -79,7 +79,7 @@ def endpoint_down(lab: Lab) -> Outcome:
     def mishap(number: int, body: Body) -> Act | None:
         if number == 5:
             down.set()
-        return Cut() if down.iswords() else None
+        return Cut() if down.is_set() else None
 
     with endpoint(mishap) as server:
         given = words((*IMPATIENT, f'endpoints.scientist.base_url="{server.url}"'))
@@ -91,11 +91,14 @@ def endpoint_down(lab: Lab) -> Outcome:
 
 
 def endpoint_slow(lab: Lab) -> Outcome:
-    """Every fourth request is not answered in time, some are asked to wait."""
+    """Of eight requests one is not answered in time, and one is asked to wait."""
 
     def mishap(number: int, body: Body) -> Act | None:
         time.sleep(0.1)
-        return {0: Hang(), 2: Fail(429, "slow down", headers={"Retry-After": "1"})}.get(number % 8)
+        if number % 8 == 0:
+            return Hang()
+        slow = Fail(429, "slow down", headers={"Retry-After": "1"})
+        return slow if number % 8 == 2 else None
 
     return with_endpoint(lab, "endpoint_slow", mishap)
 

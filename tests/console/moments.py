@@ -18,7 +18,7 @@ _ROWS = (
 
 def progress_of(folder: Path) -> int:
     """How far a run has come, in rows of its database; 0 before there is one."""
-    return int(_asked(folder, _ROWS) or 0)
+    return _counted(folder, _ROWS)
 
 
 def has_come(folder: Path, rows: float) -> bool:
@@ -28,7 +28,7 @@ def has_come(folder: Path, rows: float) -> bool:
 
 def steps_of(folder: Path) -> int:
     """How many steps a run has committed."""
-    return int(_asked(folder, "SELECT COUNT(*) FROM steps") or 0)
+    return _counted(folder, "SELECT COUNT(*) FROM steps")
 
 
 def last_step(folder: Path) -> str | None:
@@ -44,6 +44,11 @@ def wait_until(process: Process, happened: Callable[[], bool]) -> None:
         assert process.poll() is None, f"the run ended before that\n{process.communicate()[1]}"
         assert time.monotonic() < deadline, "it did not happen within five minutes"
         time.sleep(0.02)
+
+
+def _counted(folder: Path, sql: str) -> int:
+    found = _asked(folder, sql)
+    return found if isinstance(found, int) else 0
 
 
 def _asked(folder: Path, sql: str) -> object:

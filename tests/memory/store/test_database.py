@@ -74,6 +74,26 @@ def test_a_reader_sees_what_a_killed_writer_committed(folder: Path, spawn: Spawn
         assert reader.meta("n") == 1
 
 
+def test_a_database_with_a_younger_log_is_refused(folder: Path, tmp_path: Path) -> None:
+    """As in a copy of a live run, made file by file, when the log was begun anew in between."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    with RunStore.open(folder) as store:
+        for number in range(40):
+            store.put_genome(f"{number:02}", b"1" * 3000)
+        store._all("PRAGMA wal_checkpoint(TRUNCATE)")
+        shutil.copy(folder / DATABASE, copy)
+        store._write("DELETE FROM genomes WHERE id > '09'")
+        for number in range(40):
+            store.put_genome(f"again {number:02}", b"2" * 3000)
+        store._all("PRAGMA wal_checkpoint(TRUNCATE)")
+        store.put_genome("last", b"3")
+        shutil.copy(folder / f"{DATABASE}-wal", copy)
+    for _ in range(3):
+        with pytest.raises(StoreError, match="does not agree with its log"):
+            RunStore.open(copy)
+
+
 def test_an_empty_log_does_not_keep_a_folder_of_others_from_being_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
