@@ -13,6 +13,7 @@ writes to the run may open it: Chroma's embedded store is not made for several p
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -42,6 +43,8 @@ _SAME = 1e-5
 _ASKED = 1000
 """How many stored families are searched for when a memory is opened: to search takes as long as to
 build."""
+_FULL = re.compile("disk is full|No space left on device")
+"""In what SQLite within Chroma, and the system, say of a full disk; Chroma has no type for it."""
 SERVER_SECONDS = 60.0
 """How long a Chroma server may take for one request."""
 
@@ -345,4 +348,6 @@ def _guard(place: str) -> Iterator[None]:
     # An unreachable server is a ValueError in Chroma.
     except (ChromaError, httpx.HTTPError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
+        if _FULL.search(reason):
+            advice = "free some space and run the same command again"
         raise NoveltyError(f"the novelty memory {place} failed ({reason}): {advice}") from error
