@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -28,6 +29,8 @@ from tests.agents.chat.scripted_server import Act, Body, Cut, Fail, Hang, Raw
 from tests.console.endpoint_cases import endpoint
 from tests.console.moments import has_come, progress_of, wait_until
 
+KILLED = (signal.SIGKILL,)
+"""Only a run that was killed leaves a log."""
 WORKERS = ("cluster.kind=local", "cluster.workers=2", "cluster.chunk=3")
 IMPATIENT = (
     "endpoints.scientist.attempts=4",
@@ -140,11 +143,11 @@ def checkpoint_truncated(lab: Lab) -> Outcome:
 
 def checkpoint_log_torn(lab: Lab) -> Outcome:
     """The log of a run that was killed ends in the middle of a page."""
-    return damaged(lab, "checkpoint_log_torn", lambda run: cut(run / "graph.db-wal", 0.6))
+    return damaged(lab, "checkpoint_log_torn", lambda run: cut(run / "graph.db-wal", 0.6), KILLED)
 
 
 def checkpoint_log_lost(lab: Lab) -> Outcome:
-    return damaged(lab, "checkpoint_log_lost", lambda run: (run / "graph.db-wal").unlink())
+    return damaged(lab, "checkpoint_log_lost", lambda run: (run / "graph.db-wal").unlink(), KILLED)
 
 
 def run_locked(lab: Lab) -> Outcome:

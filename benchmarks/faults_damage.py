@@ -8,7 +8,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cache, partial
 from pathlib import Path
@@ -38,10 +38,15 @@ def command_line(process: psutil.Process) -> str:
         return ""
 
 
-def damaged(lab: Lab, fault: str, damage: Callable[[Path], object]) -> Outcome:
-    """Damage what a killed run, and one that was interrupted, have left, and go on with both."""
+def damaged(
+    lab: Lab,
+    fault: str,
+    damage: Callable[[Path], object],
+    after: Sequence[signal.Signals] = (signal.SIGKILL, signal.SIGINT),
+) -> Outcome:
+    """Damage what runs have left that were ended by these signals, and go on with them."""
     found = []
-    for number in (signal.SIGKILL, signal.SIGINT):
+    for number in after:
         folder = lab.place / f"{fault}-{number.name}"
         shutil.copytree(half_run(lab, number), folder)
         damage(folder)
