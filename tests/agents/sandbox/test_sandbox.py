@@ -26,6 +26,7 @@ from agents.sandbox import (
 from agents.sandbox.bubblewrap import bubblewrap_command, refusal, scratch_folder
 from agents.sandbox.channel import ProcessChannel, process_start
 from agents.sandbox.pool import GuestPool
+from agents.sandbox.process import process_command
 from agents.settings import SandboxSettings
 from tests.conftest import anything
 
@@ -665,3 +666,14 @@ def test_a_way_to_isolate_is_not_refused_because_its_trial_was_killed(tmp_path: 
     assert refusal(["sh", "-c", killed_once]) == ""
     assert refusal(["sh", "-c", "kill -9 $$"]) == "exit status -9"
     assert refusal(["sh", "-c", "exit 1"]) == "exit status 1"
+
+
+async def test_a_guest_that_is_killed_while_it_starts_is_followed_by_another(
+    tmp_path: Path,
+) -> None:
+    killed_once = f'test -e {tmp_path}/seen && exec "$@"; touch {tmp_path}/seen; kill -9 $$'
+    command = ["sh", "-c", killed_once, "sh", *process_command(SETTINGS)]
+    sandbox = GuestPool(process_start(command), SETTINGS, isolated=False)
+    await assert_still_works(sandbox)
+    assert (tmp_path / "seen").exists()
+    await sandbox.close()
