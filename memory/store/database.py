@@ -106,8 +106,13 @@ class Database:
         return int(row[0]) if row else 0
 
     def close(self) -> None:
-        """Close the connection and give the lock back; closing twice is harmless."""
-        self._connection.close()
+        """Close the connection and give the lock back; closing twice is harmless.
+
+        A statement that another thread has begun ends before, which a run that is interrupted may
+        leave at work: SQLite would read what is freed.
+        """
+        with self._mutex:
+            self._connection.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None

@@ -7,6 +7,7 @@ siblings. The fork server is that of `multiprocessing`.
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -74,6 +75,7 @@ Process = subprocess.Popen[str] | Forked
 def _command(words: list[str], environment: dict[str, str], out: str, err: str) -> None:
     for descriptor, file in ((1, out), (2, err)):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), descriptor)
+    faulthandler.enable(2)
     os.environ.clear()
     os.environ |= environment
     sys.argv = ["acdc", *words]

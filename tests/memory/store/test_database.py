@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -231,3 +232,20 @@ def test_closing_twice_is_harmless(folder: Path) -> None:
     store = RunStore.open(folder)
     store.close()
     store.close()
+
+
+def test_closing_waits_for_what_another_thread_has_begun_to_read(store: RunStore) -> None:
+    """A run that is interrupted leaves threads at work; SQLite would read what is freed."""
+    numbers = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 2000000)"
+    counted: list[object] = []
+
+    def count() -> None:
+        counted.extend(store._all(f"{numbers} SELECT MAX(i) FROM n"))
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    while store._mutex.acquire(blocking=False):  # until it has begun
+        store._mutex.release()
+    store.close()
+    thread.join()
+    assert counted == [(2_000_000,)]
