@@ -133,7 +133,7 @@ async def _drive(context: RunContext, saver: AsyncSqliteSaver) -> None:
     snapshot = await graph.aget_state(settings)
     begin: RunState = {"generation": 0}
     latest = context.store.latest_archive()
-    # Checkpoints that end before run.db does, as with a torn log: a generation that is over must not
+    # Checkpoints may end before run.db does, as with a torn log: a generation that is over must not
     # be judged again on the families of a later one. `opening` goes on behind it.
     behind = latest is not None and snapshot.values.get("generation", 0) <= latest[0]
     going_on = snapshot.next and not behind
