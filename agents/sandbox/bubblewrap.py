@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -40,6 +41,8 @@ except OSError as error:
     raise SystemExit("{NO_FILTER}: " + str(error))
 """
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+"""Exit codes of a program that was killed, and of bubblewrap when what it runs was."""
 
 
 @cache
@@ -148,14 +151,24 @@ def bubblewrap_command(settings: SandboxSettings) -> tuple[Sequence[str] | None,
 
 
 def refusal(command: Sequence[str]) -> str:
-    """Why a command does not work, or "" if it does."""
+    """Why a command does not work, or "" if it does.
+
+    One that is killed, as the system does when memory is short, is tried again: that says nothing
+    of the way to isolate, and the next way may isolate less.
+    """
     try:
-        tried = subprocess.run(
-            command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False
-        )
+        tried = _tried(command)
+        if tried.returncode in KILLED:
+            tried = _tried(command)
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
     if tried.returncode == 0:
         return ""
     lines = tried.stderr.strip().splitlines()
     return lines[-1] if lines else f"exit status {tried.returncode}"
+
+
+def _tried(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=False
+    )

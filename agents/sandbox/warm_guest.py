@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agents.errors import SandboxError
 from agents.sandbox.base import Fault
 from agents.sandbox.channel import Channel, GuestDied, Start
 from agents.sandbox.guest.helpers import QUESTION
@@ -63,14 +62,14 @@ class Guest:
         """Start a guest and wait until its imports are done.
 
         Raises:
-            SandboxError: it did not come up.
+            GuestDied: it did not come up.
         """
         guest = cls(await start(), settings)
         try:
             await guest._frame(START_SECONDS)
         except GuestDied:
             reason = await guest.channel.kill()
-            raise SandboxError(f"the sandbox did not start: {reason}") from None
+            raise GuestDied(f"did not start: {reason}") from None
         except asyncio.CancelledError:
             await guest.channel.kill()
             raise

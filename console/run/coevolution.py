@@ -132,4 +132,9 @@ async def _drive(context: RunContext, saver: AsyncSqliteSaver) -> None:
     settings: RunnableConfig = {**THREAD, "recursion_limit": RECURSION_LIMIT}
     snapshot = await graph.aget_state(settings)
     begin: RunState = {"generation": 0}
-    await graph.ainvoke(None if snapshot.next else begin, settings, context=context)
+    latest = context.store.latest_archive()
+    # Checkpoints may end before run.db does, as with a torn log: a generation that is over must not
+    # be judged again on the families of a later one. `opening` goes on behind it.
+    behind = latest is not None and snapshot.values.get("generation", 0) <= latest[0]
+    going_on = snapshot.next and not behind
+    await graph.ainvoke(None if going_on else begin, settings, context=context)

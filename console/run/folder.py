@@ -251,13 +251,16 @@ def _names_another_file(journal: Path) -> bool:
 
 
 def _settled(config: RunConfig, stored: Mapping[str, Any]) -> RunConfig:
-    """With the engine decided: `auto` means what a run was begun with, or what suits this machine.
+    """With the engine decided: `auto`, and no `threads`, mean what a run was begun with.
+
+    A run that is begun takes what suits this machine.
 
     Raises:
         EngineError: the engine is not installed, or its device is not there.
     """
     begun_with = stored.get("engine", {})
-    undecided = [name for name in ("kind", "compute") if getattr(config.engine, name) == "auto"]
+    open_values = {"kind": "auto", "compute": "auto", "threads": None}
+    undecided = [name for name, it in open_values.items() if getattr(config.engine, name) == it]
     update = {name: begun_with[name] for name in undecided if name in begun_with}
     engine = config.engine.model_copy(update=update)
     if engine.kind != begun_with.get("kind"):

@@ -42,6 +42,8 @@ _SAME = 1e-5
 _ASKED = 1000
 """How many stored families are searched for when a memory is opened: to search takes as long as to
 build."""
+_ROOM = 2**22
+"""Bytes that Chroma needs to write anything: below, the disk is full, whatever it says."""
 SERVER_SECONDS = 60.0
 """How long a Chroma server may take for one request."""
 
@@ -329,6 +331,12 @@ def _drop_what_is_not_as_it_was_left(data: Path, key: bytes) -> None:
         shutil.rmtree(data)
 
 
+def _is_full(place: str) -> bool:
+    """Whether the disk of a folder is full; not of a server's."""
+    folder = Path(place)
+    return folder.is_dir() and shutil.disk_usage(folder).free < _ROOM
+
+
 @contextmanager
 def _guard(place: str) -> Iterator[None]:
     """Turn what Chroma raises into one clear line."""
@@ -345,4 +353,6 @@ def _guard(place: str) -> Iterator[None]:
     # An unreachable server is a ValueError in Chroma.
     except (ChromaError, httpx.HTTPError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
+        if _is_full(place):
+            advice = "free some space and run the same command again"
         raise NoveltyError(f"the novelty memory {place} failed ({reason}): {advice}") from error

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
@@ -106,8 +106,13 @@ class Database:
         return int(row[0]) if row else 0
 
     def close(self) -> None:
-        """Close the connection and give the lock back; closing twice is harmless."""
-        self._connection.close()
+        """Close the connection and give the lock back; closing twice is harmless.
+
+        A statement that another thread has begun ends before, which a run that is interrupted may
+        leave at work: SQLite would read what is freed.
+        """
+        with self._mutex:
+            self._connection.close()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -349,6 +354,8 @@ def _lock_folder(folder: Path) -> int:
 
 def _connect_to_write(folder: Path) -> sqlite3.Connection:
     place = folder / DATABASE
+    if _has_content(place) and _has_content(place.with_name(f"{DATABASE}-wal")):
+        _refuse_torn(place)
     try:
         connection = connect(place)
     except sqlite3.Error as error:
@@ -365,6 +372,29 @@ def _connect_to_write(folder: Path) -> sqlite3.Connection:
         connection.close()
         raise database_error(place, error) from error
     return connection
+
+
+def _refuse_torn(place: Path) -> None:
+    """Refuse a database and a log that are not of the same moment.
+
+    SQLite takes a log for that of any database beside which it lies. A copy that was made file by
+    file while a run was writing may hold an older database with a younger log, and lack rows.
+
+    Raises:
+        StoreError: its tables and their indexes do not agree.
+    """
+    try:
+        # For reading only: to close a connection that may write puts the log into the database.
+        with closing(_reader(place)) as reader:
+            reader.execute("PRAGMA trusted_schema = OFF")
+            [[found]] = reader.execute("PRAGMA integrity_check(1)")
+    except sqlite3.Error as error:
+        raise database_error(place, error) from error
+    if found != "ok":
+        raise StoreError(
+            f"{place} does not agree with its log, as in a copy that was made while the run was "
+            "writing: restore the run folder from a copy that was made while it was not"
+        )
 
 
 def connect(place: Path, *, busy_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
@@ -391,19 +421,22 @@ def _nothing_in(place: Path) -> StoreError:
     )
 
 
+def _reader(place: Path, options: str = "") -> sqlite3.Connection:
+    address = f"{place.absolute().as_uri()}?mode=ro{options}"
+    return sqlite3.connect(
+        address, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+
+
 def _connect_to_read(folder: Path) -> sqlite3.Connection:
     place = folder / DATABASE
     if not _has_content(place):
         raise _nothing_in(place)
-    address = place.absolute().as_uri() + "?mode=ro"
     # A folder that cannot be written to holds no live run. SQLite then must be set not to use
     # its shared-memory file; that would be wrong while a writer may be at work.
-    if not os.access(folder, os.W_OK) and not _has_content(place.with_name(DATABASE + "-wal")):
-        address += "&immutable=1"
+    alone = not os.access(folder, os.W_OK) and not _has_content(place.with_name(DATABASE + "-wal"))
     try:
-        connection = sqlite3.connect(
-            address, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
+        connection = _reader(place, "&immutable=1" if alone else "")
         connection.text_factory = _AS_TEXT
         version = schema.check(connection, str(place))
     except sqlite3.Error as error:

@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import TinyFamily
 from tests.console.forked import Forked
 from tests.console.scientist_server import scientist_server
+from tests.console.tiny_run import tiny_run_config
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,54 +31,10 @@ def scientist_url() -> Iterator[str]:
 def tiny_config(
     tiny_family: TinyFamily, scientist_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """A configuration whose whole run takes seconds: tiny models, a small pool, two adaptations."""
+    """The configuration of `tiny_run_config`, in a file."""
     file = tmp_path_factory.mktemp("config") / "tiny.toml"
-    seeds = ", ".join(
-        f'{{ name = "{name}", path = "{path}" }}' for name, path in tiny_family.seeds.items()
-    )
-    file.write_text(
-        f"""
-generations = 4
-# Of this seed some bred experts are no gibberish, and some of those are not in the archive.
-seed = 5
-
-[models]
-base = "{tiny_family.base}"
-seeds = [{seeds}]
-
-[population]
-founders = 6
-capacity = 4
-children = 3
-
-[pool]
-capacity = 8
-adapt_every = 2
-adaptations = 4
-
-[judge]
-max_tokens = 6
-
-[engine]
-# What random models answer in bfloat16 differs from one processor to the next.
-compute = "float32"
-
-[sandbox]
-preimport = []
-
-[novelty]
-duplicate_similarity = 0.9999
-similar_similarity = 0.999
-
-[endpoints.scientist]
-base_url = "{scientist_url}"
-model = "scripted"
-"""
-    )
+    file.write_text(tiny_run_config(tiny_family, scientist_url))
     return file
-
-
-Process = subprocess.Popen[str] | Forked
 
 
 class Acdc:

@@ -7,9 +7,11 @@ siblings. The fork server is that of `multiprocessing`.
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -46,6 +48,11 @@ class Forked:
             os.environ |= kept
 
     @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
     def returncode(self) -> int | None:
         return self._process.exitcode
 
@@ -54,8 +61,7 @@ class Forked:
 
     def send_signal(self, number: signal.Signals) -> None:
         if self.poll() is None:
-            assert self._process.pid is not None
-            os.kill(self._process.pid, number)
+            os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
@@ -70,11 +76,16 @@ class Forked:
         return out, err
 
 
+Process = subprocess.Popen[str] | Forked
+"""A command that goes on."""
+
+
 def _command(
     words: list[str], environment: dict[str, str], out: str, err: str, program: str | None
 ) -> None:
     for descriptor, file in ((1, out), (2, err)):
         os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), descriptor)
+    faulthandler.enable(2)
     os.environ.clear()
     os.environ |= environment
     sys.argv = ["acdc", *words]

@@ -26,6 +26,12 @@ _CALLS = 32
 _CONNECT_ERRORS = (RayError, ConnectionError, OSError, RuntimeError, ValueError)
 
 
+def _reason(error: Exception) -> str:
+    """Why a connection failed, in a line; Ray's cause ends with a traceback of its last attempt."""
+    lines = str(error.__cause__ or "").strip().splitlines()
+    return lines[-1] if lines else first_line(error)
+
+
 class Driver(Service):
     """Makes actors in a Ray cluster, and passes calls on to them."""
 
@@ -52,7 +58,7 @@ class Driver(Service):
             )
         except _CONNECT_ERRORS as error:
             raise EngineError(
-                f"no Ray cluster answers at {address or 'this machine'}: {first_line(error)}"
+                f"no Ray cluster answers at {address or 'this machine'}: {_reason(error)}"
             ) from error
         state: Any = ray  # of whose functions some are not annotated
         there = state.cluster_resources()

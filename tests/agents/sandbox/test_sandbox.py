@@ -23,9 +23,10 @@ from agents.sandbox import (
     bubblewrap,
     open_sandbox,
 )
-from agents.sandbox.bubblewrap import bubblewrap_command, scratch_folder
+from agents.sandbox.bubblewrap import bubblewrap_command, refusal, scratch_folder
 from agents.sandbox.channel import Channel, ProcessChannel, process_start
 from agents.sandbox.pool import STARTS, GuestPool
+from agents.sandbox.process import process_command
 from agents.settings import SandboxSettings
 from tests.conftest import anything
 
@@ -676,3 +677,21 @@ class TaskFamily:
     order = ["1@1.7", "1@1.9", "1@2.7", "1@2.9"]
     assert [seen.first.tasks[name] for name in order] == [1, 2, 3, 4]
     assert [seen.again.tasks[name] for name in order] == [4, 3, 2, 1]
+
+
+def test_a_way_to_isolate_is_not_refused_because_its_trial_was_killed(tmp_path: Path) -> None:
+    killed_once = f"test -e {tmp_path}/seen && exit 0; touch {tmp_path}/seen; kill -9 $$"
+    assert refusal(["sh", "-c", killed_once]) == ""
+    assert refusal(["sh", "-c", "kill -9 $$"]) == "exit status -9"
+    assert refusal(["sh", "-c", "exit 1"]) == "exit status 1"
+
+
+async def test_a_guest_that_is_killed_while_it_starts_is_followed_by_another(
+    tmp_path: Path,
+) -> None:
+    killed_once = f'test -e {tmp_path}/seen && exec "$@"; touch {tmp_path}/seen; kill -9 $$'
+    command = ["sh", "-c", killed_once, "sh", *process_command(SETTINGS)]
+    sandbox = GuestPool(process_start(command), SETTINGS, isolated=False)
+    await assert_still_works(sandbox)
+    assert (tmp_path / "seen").exists()
+    await sandbox.close()

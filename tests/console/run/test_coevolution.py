@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import random
 import re
 import shutil
 import signal
-import sqlite3
-import time
 from collections.abc import Callable
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
 from memory.store import RunStore
-from tests.console.conftest import Acdc, Process, outcome_of
+from tests.console.conftest import Acdc, outcome_of
+from tests.console.forked import Process
+from tests.console.moments import wait_until
 
 
 def test_run_ends_with_bred_experts_graded_families_and_a_summary(
@@ -40,23 +38,6 @@ def test_the_same_command_on_a_finished_run_does_nothing(acdc: Acdc, finished_ru
     done = acdc("run", finished_run)
     assert "nothing is left to do" in done.stdout
     assert outcome_of(finished_run) == before
-
-
-def test_kill_at_random_moments_and_resume_gives_the_same_archive(
-    acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "killed"
-    length = _progress(finished_run)
-    moments = random.Random(5)
-    for share in sorted(moments.uniform(0.05, 0.9) for _ in range(3)):
-        process = acdc.fork("run", folder, "--config", tiny_config)
-        _wait_until(process, partial(_has_come, folder, share * length))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL, "the run ended before it was killed"
-    acdc("run", folder, "--config", tiny_config)
-    assert acdc.json("status", folder)["finished"]
-    assert outcome_of(folder) == outcome_of(finished_run)
 
 
 def test_interrupt_exits_130_and_the_same_command_goes_on(
@@ -98,7 +79,7 @@ def _long_run(start: Callable[..., Process], folder: Path, config: Path) -> Proc
 
 def _stopped(process: Process, folder: Path, *signals: signal.Signals) -> str:
     """What a run says that gets signals once it has accepted a family, and ends by them."""
-    _wait_until(process, partial(_accepted_one, folder))
+    wait_until(process, partial(_accepted_one, folder))
     for each in signals:
         process.send_signal(each)
     try:
@@ -109,36 +90,8 @@ def _stopped(process: Process, folder: Path, *signals: signal.Signals) -> str:
     return said
 
 
-def _progress(folder: Path) -> int:
-    """How far a run has come, in rows of its database; 0 before there is one."""
-    if not (folder / "run.db").exists():
-        return 0
-    with closing(sqlite3.connect(folder / "run.db", timeout=30)) as database:
-        try:
-            [[rows]] = database.execute(
-                "SELECT (SELECT COUNT(*) FROM answers) + (SELECT COUNT(*) FROM calls)"
-                " + (SELECT COUNT(*) FROM drafts) + (SELECT COUNT(*) FROM steps)"
-            )
-        except sqlite3.OperationalError:  # its tables are not there yet
-            return 0
-    return int(rows)
-
-
-def _has_come(folder: Path, rows: float) -> bool:
-    return _progress(folder) >= rows
-
-
 def _accepted_one(folder: Path) -> bool:
     return (folder / "tasks").is_dir() and any((folder / "tasks").iterdir())
-
-
-def _wait_until(process: Process, happened: Callable[[], bool]) -> None:
-    """Wait for a moment of a run that goes on, whatever the speed of the machine."""
-    deadline = time.monotonic() + 300
-    while not happened():
-        assert process.poll() is None, f"the run ended before that\n{process.communicate()[1]}"
-        assert time.monotonic() < deadline, "it did not happen within five minutes"
-        time.sleep(0.02)
 
 
 def test_a_moved_run_with_a_space_in_its_path_can_be_extended_and_asked(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import pytest
 
 from memory.records import Graft
 from memory.store import RunStore
-from tests.console.conftest import Acdc, Process, outcome_of, the_line
+from tests.console.conftest import Acdc, outcome_of, the_line
+from tests.console.moments import wait_until
 
 GRAFTING = """
 [breeding.regmean]
@@ -146,16 +146,10 @@ def _recorded(folder: Path) -> bool:
 
 def _kill_when(acdc: Acdc, folder: Path, config: Path, come: Callable[[], bool]) -> None:
     process = acdc.fork("run", folder, "--config", config)
-    _wait(process, come)
+    wait_until(process, come)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL, "the run ended before it was killed"
-
-
-def _wait(process: Process, come: Callable[[], bool]) -> None:
-    while not come():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
 
 
 def test_an_expert_is_exported_from_the_command_line(

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from functools import partial
 from pathlib import Path
 
+import psutil
+import pytest
+
 from tests.console.conftest import Acdc, outcome_of
+from tests.console.moments import has_come, progress_of, wait_until
 
 WORKERS = ["--set", "cluster.kind=local", "--set", "cluster.workers=2", "--set", "cluster.chunk=3"]
+ACTORS = ["cluster.kind=ray", "cluster.workers=3", "cluster.cpus=0.1", "cluster.chunk=3"]
 
 
 def test_two_workers_end_with_the_archive_of_one_engine(
@@ -14,4 +22,39 @@ def test_two_workers_end_with_the_archive_of_one_engine(
 ) -> None:
     folder = tmp_path / "pool"
     acdc("run", folder, "--config", tiny_config, *WORKERS)
+    assert outcome_of(folder) == outcome_of(finished_run)
+
+
+def test_a_run_whose_worker_and_then_itself_is_killed_goes_on_to_the_same_archive(
+    acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    folder, length = tmp_path / "killed", progress_of(finished_run)
+    process = acdc.fork("run", folder, "--config", tiny_config, *WORKERS)
+    wait_until(process, partial(has_come, folder, 0.3 * length))
+    workers = workers_of(process.pid)
+    assert len(workers) == 2
+    os.kill(workers[0].pid, signal.SIGKILL)
+    wait_until(process, partial(has_come, folder, 0.5 * length))
+    workers = workers_of(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "the run ended before it was killed"
+    assert psutil.wait_procs(workers, 60)[1] == [], "its workers end with it"
+    acdc("run", folder, "--config", tiny_config)
+    assert outcome_of(folder) == outcome_of(finished_run)
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    """Processes of a run in which experts answer."""
+    every = psutil.Process(pid).children(recursive=True)
+    return [each for each in every if "evolution.engines.pool.serve" in each.cmdline()]
+
+
+def test_three_actors_of_ray_end_with_the_archive_of_one_engine(
+    acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[ray]"')
+    folder = tmp_path / "ray"
+    actors = [word for setting in ACTORS for word in ("--set", setting)]
+    acdc("run", folder, "--config", tiny_config, *actors)
     assert outcome_of(folder) == outcome_of(finished_run)

@@ -255,6 +255,25 @@ def chroma_server(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]
         server.wait()
 
 
+def test_a_full_disk_is_not_taken_for_a_damaged_folder(
+    tmp_path: Path, make_family: MakeFamily
+) -> None:
+    small = ["mount", "-t", "tmpfs", "-o", "size=1m", "acdc", str(tmp_path)]
+    if subprocess.run(small, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a small file system")
+    families = [
+        make_family(f"f{index:03d}", description=f"{index} " * 2000) for index in range(200)
+    ]
+    try:
+        with (
+            pytest.raises(NoveltyError, match=r"free some space and run the same command again$"),
+            NoveltyMemory.open(tmp_path, WordEmbedder()) as memory,
+        ):
+            memory.reconcile(families)
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
 @pytest.mark.slow
 def test_a_chroma_server_keeps_several_runs_apart_and_may_fail(
     tmp_path: Path,

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +73,26 @@ def test_a_reader_sees_what_a_killed_writer_committed(folder: Path, spawn: Spawn
     child.wait()
     with RunStore.open(folder, read_only=True) as reader:
         assert reader.meta("n") == 1
+
+
+def test_a_database_with_a_younger_log_is_refused(folder: Path, tmp_path: Path) -> None:
+    """As in a copy of a live run, made file by file, when the log was begun anew in between."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    with RunStore.open(folder) as store:
+        for number in range(40):
+            store.put_genome(f"{number:02}", b"1" * 3000)
+        store._all("PRAGMA wal_checkpoint(TRUNCATE)")
+        shutil.copy(folder / DATABASE, copy)
+        store._write("DELETE FROM genomes WHERE id > '09'")
+        for number in range(40):
+            store.put_genome(f"again {number:02}", b"2" * 3000)
+        store._all("PRAGMA wal_checkpoint(TRUNCATE)")
+        store.put_genome("last", b"3")
+        shutil.copy(folder / f"{DATABASE}-wal", copy)
+    for _ in range(3):
+        with pytest.raises(StoreError, match="does not agree with its log"):
+            RunStore.open(copy)
 
 
 def test_an_empty_log_does_not_keep_a_folder_of_others_from_being_read(
@@ -211,3 +232,20 @@ def test_closing_twice_is_harmless(folder: Path) -> None:
     store = RunStore.open(folder)
     store.close()
     store.close()
+
+
+def test_closing_waits_for_what_another_thread_has_begun_to_read(store: RunStore) -> None:
+    """A run that is interrupted leaves threads at work; SQLite would read what is freed."""
+    numbers = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 2000000)"
+    counted: list[object] = []
+
+    def count() -> None:
+        counted.extend(store._all(f"{numbers} SELECT MAX(i) FROM n"))
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    while store._mutex.acquire(blocking=False):  # until it has begun
+        store._mutex.release()
+    store.close()
+    thread.join()
+    assert counted == [(2_000_000,)]

@@ -27,7 +27,6 @@ from tests.evolution.engines.pool.pool_cases import (
     LONG,
     all_busy,
     everything,
-    expected,
     pool_of,
     workers_of,
 )
@@ -35,12 +34,6 @@ from tests.evolution.engines.pool.pool_cases import (
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SETTINGS = ClusterSettings(kind="local", chunk=4, heartbeat=3.0)
-
-
-@pytest.fixture(scope="module")
-def bank(tiny_family: TinyFamily, tmp_path_factory: pytest.TempPathFactory) -> Bank:
-    cache = tmp_path_factory.mktemp("cache")
-    return load_bank(models_of(tiny_family), SpectralSettings(rank=4), cache)
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +45,6 @@ def links() -> list[LocalLink]:
 async def pool(bank: Bank, links: list[LocalLink]) -> AsyncIterator[Pool]:
     async with pool_of(links, bank, SETTINGS) as pool:
         yield pool
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def said(bank: Bank) -> list[list[str]]:
-    return await expected(bank)
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hanging"])
