@@ -96,7 +96,7 @@ def read_answer(store: RunStore, said: str) -> dict[str, Any]:
     families = store.families()
     asked = asked_by_hash(store, families).get(answer.instance_hash)
     if asked is None:
-        raise UsageError(f"{said!r} answers a draft's question: `trace DIR --family` tells of it")
+        raise UsageError(f"{said!r} answers a draft's question: see `trace DIR --family`")
     experts: dict[str, list[str]] = {}
     for expert in store.experts():
         experts.setdefault(expert.genome_id, []).append(expert.id)
