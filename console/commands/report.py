@@ -10,8 +10,17 @@ import typer
 from console.commands.frame import AsJson, Debug, RunDir, app, finish, opened, out, print_json
 from console.errors import UsageError
 
+EXAMPLES = """Examples:
 
-@app.command("report")
+acdc report runs/quickstart    quickstart.html, one page to mail
+
+acdc report runs/quickstart --csv tables/    every table
+
+acdc report runs/quickstart --inspect logs/    then: inspect view start --log-dir logs/
+"""
+
+
+@app.command("report", epilog=EXAMPLES)
 def report_command(
     folder: RunDir,
     target: Annotated[
