@@ -225,6 +225,23 @@ class Run:
 
         return read_table(self._place, name)
 
+    def inspect_logs(self, out: str | Path) -> list[Path]:
+        """Write what the archive and the seeds answered as logs that `inspect view` opens.
+
+        Args:
+            out: the folder, made if it is missing.
+
+        Returns:
+            The files, one for each voice.
+
+        Raises:
+            AcdcError: the run or the folder cannot be used, or inspect_ai is not installed.
+        """
+        from console.inspect_logs.judged import judge_logs
+        from console.inspect_logs.writing import write_logs
+
+        return write_logs(judge_logs(self._place), Path(out))
+
     def experts(self, generation: int | None = None) -> list[RunExpert]:
         """Every expert that was ever kept, the oldest first; or those born in one generation."""
         with self.store() as store:
@@ -332,6 +349,7 @@ class Run:
         greedy: bool = False,
         select: Sequence[str] = (),
         max_tokens: int | None = None,
+        inspect: str | Path | None = None,
         allow_unsafe_sandbox: bool = False,
         progress: Progress = silent,
     ) -> dict[str, Any]:
@@ -344,6 +362,7 @@ class Run:
             greedy: whether N different experts, each greedily, are measured too.
             select: methods of best-of-N that need a judge, besides those that do not.
             max_tokens: of one answer; the run's own limit if None.
+            inspect: a folder for the answers as logs that `inspect view` opens; None for none.
             allow_unsafe_sandbox: whether code that an LLM wrote may run without isolation.
             progress: called with what happens.
 
@@ -354,6 +373,8 @@ class Run:
         from agents.evaluation.tasks import read_tasks
         from console.commands.evaluate import drawn_folder, evaluate
         from console.commands.measured import report
+        from console.inspect_logs.measured import evaluation_logs
+        from console.inspect_logs.writing import require_inspect, write_logs
 
         if isinstance(tasks, str | Path):
             given = read_tasks([Path(tasks)], drawn_folder())
@@ -364,10 +385,14 @@ class Run:
         for size in sizes:
             _at_least("sizes", size, 1)
         _at_least("max_tokens", max_tokens, 1)
+        if inspect is not None:
+            require_inspect()
         plan = Plan(given, list(sizes), baselines, select, max_tokens, alone=greedy)
         work = partial(evaluate, unsafe=allow_unsafe_sandbox)
         with start_blocking_portal() as portal:
             rows = portal.call(work, [self._place], plan, progress)
+        if inspect is not None:
+            write_logs(evaluation_logs(rows, given, max_tokens), Path(inspect))
         return report(rows, max_tokens)
 
     def distil(

@@ -132,7 +132,8 @@ def _bound(step: Callable[..., Any], context: RunContext | None) -> Callable[...
 async def opening(state: RunState, runtime: Handles) -> RunState:
     """Begin, or go on behind the last generation; a new run gets a wave of founding assignments.
 
-    Scientists are told who answers: before the first wave, seeds answer a few example questions.
+    Prompts of scientists describe who answers: before the first wave, seeds answer a few example
+    questions.
     """
     context = runtime.context
     latest = context.store.latest_archive()

@@ -126,7 +126,7 @@ def _families(store: RunStore) -> Iterator[Row]:
         )
 
 
-def _items(store: RunStore) -> Iterator[tuple[Family, int, Item]]:
+def every_item(store: RunStore) -> Iterator[tuple[Family, int, Item]]:
     """Every task of a run with its family and period."""
     for family in store.families():
         for item in items_of(family):
@@ -138,9 +138,14 @@ def _items(store: RunStore) -> Iterator[tuple[Family, int, Item]]:
 _USES = {OWN: "draft", FIXED: "closed", FINALS: "finals"}
 
 
+def use_of(period: int) -> str:
+    """What the instances of a period are for: draft, closed, period, finals or lesson."""
+    return "lesson" if is_learning(period) else _USES.get(period, "period")
+
+
 def _tasks(store: RunStore) -> Iterator[Row]:
-    for family, period, item in _items(store):
-        use = "lesson" if is_learning(period) else _USES.get(period, "period")
+    for family, period, item in every_item(store):
+        use = use_of(period)
         number = period if use == "period" else None
         text, reference = item.instructions, item.reference
         yield item.instance_hash, family.id, item.instance, use, number, text, reference
@@ -153,14 +158,14 @@ def _skills(store: RunStore) -> Iterator[Row]:
 
 
 def _finals(store: RunStore) -> Iterator[Row]:
-    tasks = {(f.id, item.instance): item.instance_hash for f, _, item in _items(store)}
+    tasks = {(f.id, item.instance): item.instance_hash for f, _, item in every_item(store)}
     for each in store.outcomes():
         task = tasks.get((each.family, each.instance))
         yield each.expert, each.temperature, each.family, task, each.passes, each.asked
 
 
 def _answers(store: RunStore) -> Iterator[Row]:
-    families = {item.instance_hash: family.id for family, _, item in _items(store)}
+    families = {item.instance_hash: family.id for family, _, item in every_item(store)}
     experts: dict[str, str] = {}
     for expert in store.experts():
         experts.setdefault(expert.genome_id, expert.id)
@@ -242,7 +247,7 @@ TABLES = {
         _families,
     ),
     "tasks": Table(
-        "an instance of a family; `use` is draft, closed, period, lesson or finals",
+        "an instance of a family; `use` is draft, closed, period, finals or lesson",
         dict.fromkeys(("task", "family", "instance", "use"), "string")
         | {"period": "int64", "instructions": "string", "reference": "string"},
         _tasks,

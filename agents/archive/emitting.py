@@ -144,7 +144,7 @@ def tell(context: RunContext, generation: int, nothing: Collection[str]) -> None
     archive = {entry.expert for entry in store.archive(generation)}
     families = [family.id for family in store.families("active")]
     if due:
-        # Children that left a race are told too, as far as they were graded.
+        # Children that left a race are reported too, as far as they were graded.
         everybody = [store.expert(name) for name in sorted(archive | due.keys())]
         candidates = context.candidates(everybody, context.period_of(generation))
         board = Board.of(candidates, families, context.chances())

@@ -93,7 +93,9 @@ class EndpointSettings(Settings):
         default=60.0, ge=0, description="most seconds between attempts, Retry-After included"
     )
     price_in: float | None = Field(
-        default=None, ge=0, description="USD for a million prompt tokens; tells what a run costs"
+        default=None,
+        ge=0,
+        description="USD for a million prompt tokens; gives the cost of a run",
     )
     price_out: float | None = Field(
         default=None, ge=0, description="USD for a million completion tokens"

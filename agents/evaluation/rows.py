@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agents.errors import AnsweringError
-from agents.evaluation.bench import Bench, TaskOutcome
+from agents.evaluation.bench import Bench, Sheet, TaskOutcome
 from agents.evaluation.chance import Guess
 from agents.evaluation.contenders import Line
 from agents.evaluation.intervals import Interval, paired_intervals, ratio_interval
@@ -34,6 +34,7 @@ class Row:
         chosen: method -> task id -> the answer that it chose is right.
         experts: who answered.
         temperatures: at which each of them answered; empty where that is not known.
+        sheets: what each of them answered to every task; empty where that is not known.
         sampling: how tokens were drawn, in words.
         tokens: generated; `tokens_in` read.
         seconds: of the engine, shares of batches added up.
@@ -51,6 +52,7 @@ class Row:
     seconds: float
     ungraded: int
     temperatures: tuple[float, ...] = ()
+    sheets: tuple[Sheet, ...] = ()
 
     @property
     def place(self) -> RowKey:
@@ -133,6 +135,7 @@ async def measure(
         seconds=sum(reply.seconds for reply in replies),
         ungraded=sum(outcome.passed is None for outcome in outcomes),
         temperatures=tuple(voice.temperature for voice in voices),
+        sheets=tuple(sheets),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -103,6 +103,15 @@ def asked_before(store: RunStore, family: Family, period: int) -> list[Item]:
 def all_asked(store: RunStore, family: Family) -> list[Item]:
     """Everything that was ever asked of a family, the finals included, in the order of periods."""
     return items_of(family) + [item_of(family, each) for each in store.instances(family.id)]
+
+
+def asked_by_hash(store: RunStore, families: Iterable[Family]) -> dict[str, tuple[str, Item]]:
+    """Instance hash -> id of the family and question, of all that was ever asked of families."""
+    return {
+        item.instance_hash: (family.id, item)
+        for family in families
+        for item in all_asked(store, family)
+    }
 
 
 def _rubric(family: Family, reference: str, wrong: Sequence[str]) -> Rubric | None:

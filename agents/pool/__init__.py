@@ -2,7 +2,7 @@
 
     assignments  when assignments are written, and what each shows a scientist
     fields       the fields that families are spread over
-    audience     who answers, as scientists are told; habits, what their answers show
+    audience     who answers, as prompts describe it to scientists; habits, what their answers show
     admission    the join of the scientists: novelty and acceptance, in assignment order
     adoption     families that a run begins with
     curation     which families are retired or held, by pass rate

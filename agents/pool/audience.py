@@ -1,4 +1,4 @@
-"""Who answers: what a scientist is told about the population that it writes for.
+"""Who answers: the description of the population in the prompts of scientists.
 
 Once there is an archive, its stored answers on the active pool are told. At the founding there is
 none: the seeds answer a few instances of the example programs, which the run store keeps.

@@ -1,4 +1,4 @@
-"""What experts do in place of solving a question, told from their wrong answers."""
+"""What experts do in place of solving a question, found from their wrong answers."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def explain(context: RunContext, assignments: list[Assignment]) -> str:
 def _cause(
     store: RunStore, endpoints: EndpointsSettings, assignment: Assignment, rejection: Rejection
 ) -> _Cause:
-    # Failed calls are told with the role first, and so is what was wrong with another's reply.
+    # Errors of failed calls begin with the role, and so does what was wrong with another's reply.
     first = rejection.detail.partition(":")[0]
     role = cast(Role, first) if first in get_args(Role) else "scientist"
     settings, place = endpoints.of(role), f"endpoints.{role}"

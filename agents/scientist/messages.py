@@ -102,7 +102,7 @@ def shown_to_refiner(
     Args:
         last: that draft.
         rounds_left: after the one that is asked for.
-        earlier: drafts that are told in short, since their rounds are not sent.
+        earlier: drafts that are summarised, since their rounds are not sent.
     """
     gates = last.gates
     return {
@@ -125,7 +125,7 @@ def conversation(
     *,
     whole: bool,
 ) -> list[ChatMessage]:
-    """What was said before the results of the last draft are told: the opening, and every round.
+    """What was said before the results of the last draft: the opening, and every round.
 
     Args:
         prompts: render the feedback of the rounds between.

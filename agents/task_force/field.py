@@ -67,7 +67,7 @@ def eligible(store: RunStore) -> dict[str, dict[str, Skill]]:
 def finals_of(store: RunStore) -> list[Family]:
     """The families that asked in the finals of a run; none while they are not over.
 
-    Of an earlier end of a run that goes on nothing is told: its force is that of now.
+    Earlier ends of a run that goes on do not count: its force is that of now.
     """
     held = store.meta("finals")
     if not isinstance(held, dict) or not store.meta("finished"):

@@ -91,7 +91,7 @@ class SkillRouter:
 
         Args:
             question: what is asked.
-            voices: of whom it is told how much they pass.
+            voices: whose pass rates are reported.
             most: so many families at most.
         """
         near = self._near(question)[:most]

@@ -94,7 +94,7 @@ def ask(
 
 
 def _suggested(place: RunFolder, size: int) -> str:
-    """A question of the run's own, which is told.
+    """A question of the run's own, which is printed.
 
     Raises:
         UsageError: there is none that its force solves.

@@ -45,7 +45,15 @@ BATCH = 16
 """Texts between two progress reports of the embedder."""
 
 
-@app.command()
+EXAMPLES = """Examples:
+
+acdc audit runs/quickstart    diversity and open-endedness
+
+acdc audit runs/quickstart --against gsm8k.jsonl    families that repeat its questions, too
+"""
+
+
+@app.command(epilog=EXAMPLES)
 def audit(
     folder: RunDir,
     against: Annotated[

@@ -56,7 +56,15 @@ class Side:
     expert: str | None
 
 
-@app.command("compare")
+EXAMPLES = """Examples:
+
+acdc compare runs/a runs/b tasks.jsonl    two task forces on held-out tasks
+
+acdc compare runs/a:g2-1 runs/a:g3-0    two experts on what the run has asked both
+"""
+
+
+@app.command("compare", epilog=EXAMPLES)
 def compare_command(
     first: Annotated[str, typer.Argument(metavar="A", help="A run folder, or RUN:EXPERT.")],
     second: Annotated[str, typer.Argument(metavar="B", help="What A is compared with.")],

@@ -93,12 +93,20 @@ def evaluate_command(
         str | None,
         typer.Option("--filter", help="Filter to use where the sample logs contain several."),
     ] = None,
+    inspect: Annotated[
+        Path | None,
+        typer.Option(
+            "--inspect", metavar="FOLDER", help="Write the answers as Inspect logs as well."
+        ),
+    ] = None,
     allow_unsafe_sandbox: AllowUnsafe = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Measure a run on held-out tasks, or sample logs of lm-evaluation-harness."""
     from agents.evaluation.run import Plan
+    from console.inspect_logs.measured import evaluation_logs
+    from console.inspect_logs.writing import require_inspect, write_logs, written_line
 
     def action() -> None:
         for place in places:
@@ -111,8 +119,14 @@ def evaluate_command(
 
         folders, files = sort_places(places)
         sizes = n or [1, 3, 8]
+        if inspect is not None:
+            require_inspect()
         with Display(errors if as_json else out) as display:
             if all(map(is_log, files)):
+                if inspect is not None:
+                    raise UsageError(
+                        "--inspect goes with tasks: sample logs were answered elsewhere"
+                    )
                 logs = read_logs(files, metric, filter_)
                 found = run_async(evaluate_logs(folders, logs, sizes))
             else:
@@ -122,6 +136,9 @@ def evaluate_command(
                 plan = Plan(tasks, sizes, baselines, select or (), max_tokens, big, alone)
                 runs = run_async(evaluate(folders, plan, display, unsafe=allow_unsafe_sandbox))
                 found = report(runs, max_tokens)
+                if inspect is not None:
+                    kept = write_logs(evaluation_logs(runs, tasks, max_tokens), inspect)
+                    display(ProgressEvent("line", written_line(kept, inspect)))
         if as_json:
             print_json(found)
         else:

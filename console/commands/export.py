@@ -46,7 +46,15 @@ if TYPE_CHECKING:
     from evolution.exporting import Exported, Skill, Sources
 
 
-@app.command("export")
+EXAMPLES = """Examples:
+
+acdc export runs/quickstart g4-2 out/    one expert
+
+acdc export runs/quickstart out/ --distil -n 3    one that learns what a task force of 3 chooses
+"""
+
+
+@app.command("export", epilog=EXAMPLES)
 def export_command(
     folder: RunDir,
     words: Annotated[

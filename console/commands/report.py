@@ -1,4 +1,4 @@
-"""`acdc report`: a run as one file that can be mailed, as JSON, or as CSV tables."""
+"""`acdc report`: a run as one file that can be mailed, as JSON, CSV tables, or Inspect logs."""
 
 from __future__ import annotations
 
@@ -10,8 +10,17 @@ import typer
 from console.commands.frame import AsJson, Debug, RunDir, app, finish, opened, out, print_json
 from console.errors import UsageError
 
+EXAMPLES = """Examples:
 
-@app.command("report")
+acdc report runs/quickstart    quickstart.html, one page to mail
+
+acdc report runs/quickstart --csv tables/    every table
+
+acdc report runs/quickstart --inspect logs/    then: inspect view start --log-dir logs/
+"""
+
+
+@app.command("report", epilog=EXAMPLES)
 def report_command(
     folder: RunDir,
     target: Annotated[
@@ -21,13 +30,30 @@ def report_command(
         Path | None,
         typer.Option("--csv", metavar="FOLDER", help="Write the tables as CSV files instead."),
     ] = None,
+    inspect: Annotated[
+        Path | None,
+        typer.Option(
+            "--inspect",
+            metavar="FOLDER",
+            help="Write what the archive and the seeds answered as Inspect logs instead.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Write a run as one self-contained page: plots and tables, no network, no script."""
 
     def action() -> None:
-        opened(folder)
+        place = opened(folder)
+        if sum((target is not None, csv is not None, inspect is not None, as_json)) > 1:
+            raise UsageError("FILE, --csv, --inspect and --json exclude each other: give one")
+        if inspect is not None:
+            from console.inspect_logs.judged import judge_logs
+            from console.inspect_logs.writing import write_logs, written_line
+
+            files = write_logs(judge_logs(place), inspect)
+            out.print(written_line(files, inspect), markup=False, highlight=False, soft_wrap=True)
+            return
         from console.view.report import as_html, as_object, write_csv
 
         if as_json:

@@ -33,7 +33,7 @@ acdc status runs/quickstart    one screen
 acdc status runs/quickstart --json    the same for programs (docs/status.md)
 """
 ASKED, _NAMED = 3, 4
-"""Voices whose force is told by name; families that are."""
+"""Voices of a force, and families, that are listed by name at most."""
 _LEGEND = (
     "fitness: mean pass rate on the pool, shrunk and chance taken off. novelty: how far it can do "
     "what the nearest fitter experts cannot, 0 to 100; undominated: nobody is fitter. held: a "

@@ -32,7 +32,13 @@ Measured: TypeAlias = "Mapping[str, Sequence[RunRows]]"
 """Variant -> its runs, in the order of the seeds."""
 
 
-@app.command()
+EXAMPLES = """Examples:
+
+acdc study study.toml    docs/evaluating.md shows such a file
+"""
+
+
+@app.command(epilog=EXAMPLES)
 def study(
     file: Annotated[Path, typer.Argument(metavar="CONFIG", help="A study file (TOML).")],
     as_json: AsJson = False,

@@ -11,8 +11,15 @@ from console.commands.frame import AsJson, Debug, RunDir, app, errors, finish, o
 from console.errors import NotPermittedError
 from console.run.permissions import permit, requests_of, unpermitted
 
+EXAMPLES = """Examples:
 
-@app.command()
+acdc trust mailed    shows all that it asks for, and asks you once
+
+acdc trust mailed --json    what it asks for; permits nothing
+"""
+
+
+@app.command(epilog=EXAMPLES)
 def trust(
     folder: RunDir,
     yes: Annotated[bool, typer.Option("--yes", help="Permit all of it without asking.")] = False,

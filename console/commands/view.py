@@ -16,7 +16,15 @@ from console.errors import UsageError
 RUNS = Path("runs")
 
 
-@app.command("view")
+EXAMPLES = """Examples:
+
+acdc view    all runs in the folder runs
+
+acdc view runs/quickstart --ask --open    with a page for questions, in your browser
+"""
+
+
+@app.command("view", epilog=EXAMPLES)
 def view_command(
     folders: Annotated[
         list[Path] | None,

@@ -1,8 +1,9 @@
 """Curves of a run in TensorBoard, MLflow or Weights & Biases, beside what the terminal shows.
 
-A tracker is told what a run is and every pulse that has measures; each tool is set up by its own
-environment variables (`MLFLOW_TRACKING_URI`, `WANDB_PROJECT`, ...). A run that goes on continues
-its curves. Whoever wants something else passes a function as `progress` (docs/python.md).
+A tracker gets the settings of a run and every pulse that has measures; each tool is set up by its
+own environment variables (`MLFLOW_TRACKING_URI`, `WANDB_PROJECT`, ...). A run that goes on
+continues its curves. Whoever wants something else passes a function as `progress`
+(docs/python.md).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Log = Callable[[int, Mapping[str, float]], None]
 
 @dataclass(frozen=True)
 class Tracked:
-    """What a tracker is told of a run.
+    """What a tracker gets to know of a run.
 
     Attributes:
         path: its folder.

@@ -56,7 +56,7 @@ def invalid(message: str, param: str | None = None, code: str | None = None) -> 
 
 
 def queue_full(retry_after: int) -> HttpRefusal:
-    """429: every seat is taken."""
+    """429: the queue is full."""
     return HttpRefusal(
         429,
         f"the queue is full; try again in {retry_after} s",

@@ -13,14 +13,14 @@ _MEMORY = 0.8
 
 
 class Full(Exception):
-    """All seats are taken.
+    """The queue is full.
 
     Attributes:
-        retry_after: whole seconds after which a seat is likely to be free.
+        retry_after: whole seconds after which there is likely to be room.
     """
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__(f"all seats are taken; try again in {retry_after} s")
+        super().__init__(f"the queue is full; try again in {retry_after} s")
         self.retry_after = retry_after
 
 

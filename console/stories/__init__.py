@@ -1,4 +1,4 @@
-"""Stories of a run, each read from its store and told in the terminal or as JSON.
+"""Stories of a run, each read from its store and shown in the terminal or as JSON.
 
 names        families by name: which one is meant, and how it is called where names repeat
 assignment   what a scientist was asked for, its rounds, and what came of them
@@ -8,5 +8,5 @@ expert       parents, recipe, what was gained and lost, and what it answered
 answer       one answer: the question, the reference, the grades, what others said
 telling      words, marks and tables that the others share
 
-Each has a function that reads (it gives JSON) and one that tells it to a person.
+Each has a function that reads (it gives JSON) and one that prints it for a person.
 """

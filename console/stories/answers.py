@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agents.families.items import Item, all_asked
+from agents.families.items import Item, asked_by_hash
 from console.errors import UsageError
 from console.stories.names import labels
 from console.stories.telling import mark, one_line, say
@@ -23,54 +22,32 @@ QUESTION, SAID = 160, 60
 """Characters of a question and of what was said in a table."""
 
 
-@dataclass(frozen=True)
-class Asked:
-    """A question of a family."""
-
-    family: str
-    item: Item
-
-
-class Questions:
-    """Every question of a run's families, by the hash under which answers are kept."""
-
-    def __init__(self, store: RunStore) -> None:
-        """Read them all."""
-        families = store.families()
-        self.names = labels(families)
-        self._asked = {
-            item.instance_hash: Asked(family.id, item)
-            for family in families
-            for item in all_asked(store, family)
-        }
-
-    def of(self, answer: Answer) -> Asked | None:
-        """What was answered; None for a draft's question in the trial."""
-        return self._asked.get(answer.instance_hash)
-
-
 def read_answers(
     store: RunStore, expert: Expert, family: str | None = None
 ) -> list[dict[str, Any]]:
     """What an expert answered to the families of a run, wrong ones first within each family."""
-    questions, found = Questions(store), []
+    families, found = store.families(), []
+    names, questions = labels(families), asked_by_hash(store, families)
     for answer in store.answers_of(expert.genome_id):
-        asked = questions.of(answer)
-        if asked is not None and family in (None, asked.family):
-            found.append(_row(store, answer, asked, questions.names[asked.family]))
+        # What is not among them is a draft's question in the trial.
+        asked = questions.get(answer.instance_hash)
+        if asked is not None and family in (None, asked[0]):
+            found.append(_row(store, answer, asked[1], asked[0], names))
     found.sort(key=lambda row: (row["name"], row["passed"] is not False, row["question"]))
     return found
 
 
-def _row(store: RunStore, answer: Answer, asked: Asked, name: str) -> dict[str, Any]:
+def _row(
+    store: RunStore, answer: Answer, item: Item, family: str, names: Mapping[str, str]
+) -> dict[str, Any]:
     return {
         "key": answer.key,
-        "family": asked.family,
-        "name": name,
-        "instance": asked.item.instance,
-        "question": asked.item.instructions,
+        "family": family,
+        "name": names[family],
+        "instance": item.instance,
+        "question": item.instructions,
         "said": answer.extracted,
-        "reference": asked.item.reference,
+        "reference": item.reference,
         "passed": store.verdict(answer.key),
         "sample": answer.sample,
     }
@@ -116,16 +93,16 @@ def read_answer(store: RunStore, said: str) -> dict[str, Any]:
         problem = f"{len(keys)} answers begin" if keys else "no answer begins"
         raise UsageError(f"{problem} with {said!r}: `trace DIR --expert NAME` lists keys")
     answer = store.answers(keys)[keys[0]]
-    questions = Questions(store)
-    asked = questions.of(answer)
+    families = store.families()
+    asked = asked_by_hash(store, families).get(answer.instance_hash)
     if asked is None:
-        raise UsageError(f"{said!r} answers a draft's question: `trace DIR --family` tells of it")
+        raise UsageError(f"{said!r} answers a draft's question: see `trace DIR --family`")
     experts: dict[str, list[str]] = {}
     for expert in store.experts():
         experts.setdefault(expert.genome_id, []).append(expert.id)
     others = store.answers_to(answer.instance_hash)
     return {
-        **_row(store, answer, asked, questions.names[asked.family]),
+        **_row(store, answer, asked[1], asked[0], labels(families)),
         "experts": experts.get(answer.genome_id, []),
         "reply": answer.reply.model_dump(mode="json"),
         "unmarked": answer.unmarked,

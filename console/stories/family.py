@@ -18,7 +18,7 @@ NEIGHBOURS = 3
 
 
 def experts_shown(store: RunStore) -> list[Expert]:
-    """Whose passes are told: the archive by rank, then the seeds that are not in it."""
+    """Whose passes are shown: the archive by rank, then the seeds that are not in it."""
     archive = store.archive_experts()
     there = {expert.id for expert in archive}
     return archive + [e for e in store.experts(0) if e.is_seed and e.id not in there]

@@ -1,4 +1,4 @@
-"""How stories are told: marks, lines that wrap at words, a pager where they are long."""
+"""How stories are printed: marks, lines that wrap at words, a pager where they are long."""
 
 from __future__ import annotations
 

@@ -159,7 +159,7 @@ def _reason_table(rows: Sequence[Row]) -> Table:
 
 
 def _gate_table(run: Run) -> Table:
-    """Also of drafts that were mended later."""
+    """Failures of all drafts, those fixed later among them."""
     rows = run.kept("gates", _read_gates)
     return Table(
         "gates",

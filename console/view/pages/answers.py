@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from agents.families.items import Item, all_asked
+from agents.families.items import Item, all_asked, asked_by_hash
 from console.errors import UsageError
 from console.view.matrix import latest_archive
 from console.view.page import Choice, Column, Form, Page, Query, Row, Section, Table, Text
@@ -188,11 +188,8 @@ def _without_family(run: Run, names: dict[str, str], query: Query, expert: str) 
 
 def _of_expert(run: Run, expert: str, query: Query) -> Table:
     """All that an expert answered, with the question."""
-    items: dict[str, tuple[str, Item]] = {}
     graded = run.rows("SELECT DISTINCT family FROM skills WHERE expert = ?", expert)
-    for row in graded:
-        family = run.store.family(row["family"])
-        items |= {item.instance_hash: (family.id, item) for item in all_asked(run.store, family)}
+    items = asked_by_hash(run.store, (run.store.family(row["family"]) for row in graded))
     rows = answer_rows(run, [item for _, item in items.values()], expert, "")
     for row in rows:
         family_id, item = items[row["instance_hash"]]

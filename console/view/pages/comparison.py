@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 
 from agents.evaluation.intervals import cluster_bootstrap
-from agents.families.items import Item, all_asked
+from agents.families.items import Item, asked_by_hash
 from console.errors import UsageError
 from console.view.matrix import SkillMatrix, latest_archive
 from console.view.page import Choice, Column, Fact, Facts, Form, Page, Query, Row, Section, Table
@@ -120,11 +120,7 @@ def asked_of(run: Run, expert: str) -> dict[str, tuple[str, Item]]:
         "SELECT family FROM finals WHERE expert = ?1",
         expert,
     )
-    found: dict[str, tuple[str, Item]] = {}
-    for row in families:
-        family = run.store.family(row["family"])
-        found |= {item.instance_hash: (family.id, item) for item in all_asked(run.store, family)}
-    return found
+    return asked_by_hash(run.store, (run.store.family(row["family"]) for row in families))
 
 
 def pairs(

@@ -54,10 +54,10 @@ class Pool:
     """Lets experts answer in several workers at once; takes the place of a `Broker`.
 
     A worker that is free takes a chunk for the expert that it holds, else for the expert with the
-    most waiting prompts whom nobody serves. Callers are told as soon as their prompts are answered.
-    What a lost worker had is given to another one; what takes long is given to a second one, and
-    the first to answer counts. Replies do not depend on who gives them: that is the engines'
-    promise, and all workers have the same profile.
+    most waiting prompts whom nobody serves. Callers get their replies as soon as all of their
+    prompts are answered. What a lost worker had is given to another one; what takes long is given
+    to a second one, and the first to answer counts. Replies do not depend on who gives them: that
+    is the engines' promise, and all workers have the same profile.
 
     Args:
         workers: where experts answer; the pool closes them.
@@ -222,7 +222,7 @@ class Pool:
         self._notify()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """Whoever waits is told if what serves them has failed."""
+        """Whatever is waiting fails if the task that serves it has failed."""
         if not task.cancelled() and (error := task.exception()) is not None:
             self._stop(EngineError(f"the pool has failed: {type(error).__name__}: {error}"))
 

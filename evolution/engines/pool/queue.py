@@ -26,7 +26,7 @@ class Job:
     Attributes:
         places: of the prompts, all of one expert and one manner.
         losses: how many workers were lost while they had it.
-        runners: workers that have it now, and how each is told to stop.
+        runners: workers that have it now, and how each is stopped.
         since: when it was first given to one of them, in seconds of the loop.
     """
 

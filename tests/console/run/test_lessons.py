@@ -10,10 +10,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+import acdc as python
 from agents.lessons.record import lessons_of
-from console.run.folder import RunFolder
-from console.tables import read_table
-from memory.records import is_learning
+from memory.records import FINALS, is_learning
 from memory.store import RunStore
 from tests.console.conftest import Acdc, outcome_of, the_line
 
@@ -156,14 +155,14 @@ def test_status_tells_of_lessons_and_the_taught_expert_was_judged(
     assert "tutor" in shown
 
 
-def test_instances_that_were_learnt_from_are_named_so_in_the_table_of_tasks(
-    taught_run: Path,
-) -> None:
-    tasks = read_table(RunFolder(taught_run), "tasks").to_pylist()
-    uses = {row["use"] for row in tasks}
-    assert {"lesson", "period", "draft"} <= uses
-    assert all((row["use"] == "period") == (row["period"] is not None) for row in tasks)
-    assert all(row["period"] is None or row["period"] >= 0 for row in tasks)
+def test_what_a_lesson_learnt_from_is_named_so_in_the_table_of_tasks(taught_run: Path) -> None:
+    with RunStore.open(taught_run, read_only=True) as store:
+        learnt = {each.name for each in store.instances() if is_learning(each.period)}
+        periods = {each.period for each in store.instances() if each.period >= 0} - {FINALS}
+    tasks = python.Run(taught_run).table("tasks").to_pylist()
+    assert {row["instance"] for row in tasks if row["use"] == "lesson"} == learnt != set()
+    assert {row["period"] for row in tasks if row["use"] == "period"} == periods
+    assert all(row["period"] is None for row in tasks if row["use"] != "period")
 
 
 def test_one_lesson_to_the_best_seed_is_a_baseline_and_what_was_learnt_is_no_test(
