@@ -10,8 +10,6 @@ from tenacity import (
     AsyncRetrying,
     RetryCallState,
     retry_if_exception_type,
-    stop_after_attempt,
-    stop_any,
     wait_exponential_jitter,
 )
 
@@ -93,7 +91,7 @@ class Endpoint:
 
     def _retrying(self) -> AsyncRetrying:
         return AsyncRetrying(
-            stop=stop_any(stop_after_attempt(self.settings.attempts), self._is_down),
+            stop=self._is_over,
             sleep=self.connection.circuit.pause,
             wait=_pause(self.settings),
             retry=retry_if_exception_type(TransientFailure),
@@ -101,8 +99,10 @@ class Endpoint:
             reraise=True,
         )
 
-    def _is_down(self, _: object) -> bool:
-        return self.connection.circuit.error is not None
+    def _is_over(self, state: RetryCallState) -> bool:
+        """Whether no attempt is left, or the server is known to be down."""
+        down = self.connection.circuit.error is not None
+        return down or state.attempt_number >= self.settings.attempts
 
     async def _answer(self, request: EndpointRequest, retrying: AsyncRetrying) -> Answered:
         """Ask in the server's dialect; when it refuses, more plainly, and remember what it took.

@@ -58,7 +58,7 @@ def written_line(files: Sequence[Path], folder: Path) -> str:
 def _as_inspect(log: Log) -> Any:
     """A log as Inspect's own record."""
     from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSpec, EvalStats
-    from inspect_ai.model import GenerateConfig
+    from inspect_ai.model import GenerateConfig, ModelUsage
 
     epochs: dict[str, int] = {}
     samples = []
@@ -69,7 +69,7 @@ def _as_inspect(log: Log) -> Any:
         {"name": "inspect_ai/accuracy"},
         {"name": "inspect_ai/stderr", "options": {"cluster": log.cluster}},
     ]
-    usage = {}
+    usage: dict[str, ModelUsage] = {}
     for each in samples:
         for model, tokens in each.model_usage.items():
             usage[model] = usage[model] + tokens if model in usage else tokens
