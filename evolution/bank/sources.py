@@ -51,10 +51,14 @@ def locate(path: str, cache_dir: Path, dtype: torch.dtype) -> Path:
         return _dequantised(_wheel_file(), cache_dir, dtype)
     if path.startswith("builtin:"):
         return _built_in_seed(path.removeprefix("builtin:"))
-    local = Path(path).expanduser()
-    if local.is_dir():
+    try:
+        local = Path(path).expanduser()
+        is_folder, is_file = local.is_dir(), local.is_file()
+    except (OSError, RuntimeError) as error:  # too long; the home of nobody
+        raise CheckpointError(f"no checkpoint at {path}: {first_line(error)}") from error
+    if is_folder:
         return local
-    if local.is_file():
+    if is_file:
         if local.suffix != ".gguf":
             raise CheckpointError(f"{path} is neither a folder nor a .gguf file")
         return _dequantised(local, cache_dir, dtype)
