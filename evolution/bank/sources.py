@@ -20,6 +20,7 @@ from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+from evolution.bank.files import UNREADABLE, panics_refused
 from evolution.errors import CheckpointError
 from memory.messages import first_line
 
@@ -114,7 +115,7 @@ def _dequantised(file: Path, cache_dir: Path, dtype: torch.dtype) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".part-"))
     try:
-        with _read_once():
+        with _read_once(), panics_refused():
             tokenizer = AutoTokenizer.from_pretrained(
                 file.parent, gguf_file=file.name, trust_remote_code=False
             )
@@ -130,7 +131,7 @@ def _dequantised(file: Path, cache_dir: Path, dtype: torch.dtype) -> Path:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         os.replace(temporary, folder)
-    except (OSError, ValueError, LookupError, RuntimeError, struct.error) as error:
+    except (*UNREADABLE, struct.error) as error:
         # Another process may have put the same folder there in the meantime.
         if not folder.is_dir():
             raise CheckpointError(f"{file} cannot be read as GGUF: {first_line(error)}") from error

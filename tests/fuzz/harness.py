@@ -82,7 +82,9 @@ def observe(parser: Parser, data: bytes) -> bool:
         return False
     except _Endless as error:
         raise Failure(f"no end after {SECONDS:g} s of computing: {_place(error)}") from None
-    except Exception as error:
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # panics of Rust are no `Exception`
         raise Failure(f"{type(error).__name__}: {_place(error)}") from error
     return True
 
@@ -109,7 +111,8 @@ def _limits() -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     before = signal.signal(signal.SIGPROF, end)
     resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + MEMORY, hard))
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    # Again and again: raised within a hook of the interpreter, it would be lost.
+    signal.setitimer(signal.ITIMER_PROF, SECONDS, 0.5)
     try:
         yield
     finally:

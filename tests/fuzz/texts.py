@@ -245,7 +245,7 @@ crossovers = { slerp = 1.0, linear = 0.5 }
 strength = 0.02
 [pool]
 capacity = 12
-[endpoints]
+[endpoints.scientist]
 base_url = "http://localhost:8000/v1"
 model = "m"
 max_tokens = "unset"

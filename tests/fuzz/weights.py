@@ -135,7 +135,8 @@ def adapter_config(scratch: Path) -> Parser:
 def kept_anchors(scratch: Path) -> Parser:
     """Anchors in the cache folder: a damaged one counts as missing."""
     file, device = scratch / "anchor.safetensors", torch.device("cpu")
-    vectors = {"a": Dense(torch.ones(2, 2)), "b": LowRank(torch.ones(2, 1), torch.ones(1, 2), 0.5)}
+    dense = Dense(torch.ones(2, 2), torch.tensor([1]), torch.tensor([0.5]))
+    vectors = {"a": dense, "b": LowRank(torch.ones(2, 1), torch.ones(1, 2), 0.5)}
     save_anchor(Anchor("x", "ab" * 16, vectors), file)
     sample = file.read_bytes()
     header, body = _parted(sample)
@@ -166,7 +167,8 @@ def tiny_gguf(file: Path) -> bytes:
     """A Llama of one layer with a byte-level tokenizer, in GGUF."""
     rng = np.random.default_rng(0)
     writer = gguf.GGUFWriter(file, "llama")
-    tokens = [chr(place + 256) for place in range(64)]
+    tokens = [chr(place + 256) for place in range(63)]
+    tokens.append(tokens[0] + tokens[1])
     writer.add_context_length(64)
     writer.add_embedding_length(32)
     writer.add_block_count(1)
