@@ -19,6 +19,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -152,12 +153,13 @@ class Hunt:
             if not self.over:
                 self.attempt(data, once=True, known=known)
 
-        try:
+        # Noted already; when the time is over, a failure seems to come and go.
+        with suppress(Failure, HypothesisException):
             draw()
-        except (Failure, HypothesisException):
-            pass  # Noted already; when the time is over, a failure seems to come and go.
 
-    def attempt(self, data: bytes, *, once: bool, known: frozenset[str] | set[str] = frozenset()) -> None:
+    def attempt(
+        self, data: bytes, *, once: bool, known: frozenset[str] | set[str] = frozenset()
+    ) -> None:
         """Let the parser read an input.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Strategies for inputs that are nearly right: samples with a few things changed, and plain noise."""
+"""Strategies for inputs that are nearly right: samples with a few things changed, and noise."""
 
 from __future__ import annotations
 

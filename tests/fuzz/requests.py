@@ -7,6 +7,7 @@ application that real clients meet, with experts that answer at once.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -137,27 +138,41 @@ class Context:
         return [ChatMessage(role="user", content=instructions)]
 
 
+ASKED: dict[str, Any] = {
+    "model": "acdc",
+    "n": 2,
+    "temperature": 0.5,
+    "top_p": 0.9,
+    "seed": 3,
+    "stop": ["\n"],
+    "max_tokens": 8,
+    "logprobs": True,
+    "acdc": {"details": True},
+    "messages": [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "2 + 2?"}]},
+    ],
+}
+STREAMED: dict[str, Any] = {
+    "model": "acdc",
+    "stream": True,
+    "stream_options": {"include_usage": True},
+    "max_completion_tokens": 8,
+    "user": "me",
+    "tools": [],
+    "messages": [
+        {"role": "user", "content": "2 + 2?"},
+        {"role": "assistant", "content": None},
+        {"role": "user", "content": "And?"},
+    ],
+}
+TEXTS = {"model": "acdc", "prompt": ["2 + 2?", "3 + 3?"], "logprobs": 0, "echo": False}
+TOKENS = {"model": "acdc", "prompt": [[40, 41], [42]], "stop": "x", "suffix": ""}
 BODIES: tuple[tuple[str, bytes], ...] = (
-    (
-        "/v1/chat/completions",
-        b'{"model": "acdc", "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", '
-        b'"content": [{"type": "text", "text": "2 + 2?"}]}], "n": 2, "temperature": 0.5, "top_p": 0.9, '
-        b'"seed": 3, "stop": ["\\n"], "max_tokens": 8, "logprobs": true, "acdc": {"details": true}}',
-    ),
-    (
-        "/v1/chat/completions",
-        b'{"model": "acdc", "messages": [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", '
-        b'"content": null}, {"role": "user", "content": "And?"}], "stream": true, "tools": [], '
-        b'"stream_options": {"include_usage": true}, "max_completion_tokens": 8, "user": "me"}',
-    ),
-    (
-        "/v1/completions",
-        b'{"model": "acdc", "prompt": ["2 + 2?", "3 + 3?"], "logprobs": 0, "echo": false}',
-    ),
-    (
-        "/v1/completions",
-        b'{"model": "acdc", "prompt": [[40, 41], [42]], "stop": "x", "suffix": ""}',
-    ),
+    ("/v1/chat/completions", json.dumps(ASKED).encode()),
+    ("/v1/chat/completions", json.dumps(STREAMED).encode()),
+    ("/v1/completions", json.dumps(TEXTS).encode()),
+    ("/v1/completions", json.dumps(TOKENS).encode()),
 )
 
 
@@ -253,11 +268,19 @@ def endpoint_replies(scratch: Path) -> Parser:
     connection = Connection(EndpointSettings(), "", transport)
     runner = asyncio.Runner()
     payload: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "2 + 2?"}]}
+    message = {"role": "assistant", "content": "<think>so</think>4", "reasoning_content": "so"}
+    completion = {
+        "id": "c",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4},
+    }
+    error = {"message": "maximum context length is 8", "param": "top_p", "code": "x"}
     samples = (
-        b'200\n{"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [{"index": 0, '
-        b'"message": {"role": "assistant", "content": "<think>so</think>4", "reasoning_content": "so"}, '
-        b'"finish_reason": "stop"}], "usage": {"prompt_tokens": 3, "completion_tokens": 1, "total_tokens": 4}}',
-        b'400\n{"error": {"message": "maximum context length is 8", "type": "invalid", "param": "top_p", "code": "x"}}',
+        b"200\n" + json.dumps(completion).encode(),
+        b"400\n" + json.dumps({"error": error}).encode(),
         b'429\n{"error": {"message": "slow down", "code": 429}}',
         b'200\n{"data": [{"id": "m"}], "error": {"message": "no"}}',
     )
@@ -269,7 +292,9 @@ def endpoint_replies(scratch: Path) -> Parser:
             try:
                 await call
             except (TransientFailure, RefusedRequest) as failure:
-                assert len(str(failure).splitlines()) == 1, failure
+                said = str(failure)
+                if len(said.splitlines()) > 1:
+                    raise ValueError(f"a message of several lines: {said}") from failure
 
     def read(data: bytes) -> None:
         status, _, body = data.partition(b"\n")

@@ -200,12 +200,13 @@ def tasks(scratch: Path) -> Parser:
 def sample_logs(scratch: Path) -> Parser:
     """Sample logs of lm-evaluation-harness."""
     line = {
-        
-            "doc_id": 0,
-            "doc": {"question": "2 + 2?"},
-            "arguments": {"gen_args_0": {"arg_0": "2 + 2?"}}
-        ,
-        "resps": [["4"]], "filtered_resps": ["4"], "filter": "none", "exact_match": 1.0,
+        "doc_id": 0,
+        "doc": {"question": "2 + 2?"},
+        "arguments": {"gen_args_0": {"arg_0": "2 + 2?"}},
+        "resps": [["4"]],
+        "filtered_resps": ["4"],
+        "filter": "none",
+        "exact_match": 1.0,
         "metrics": ["exact_match"],
     }
     sample = (json.dumps(line) + "\n" + json.dumps({**line, "doc_id": 1}) + "\n").encode()
@@ -341,7 +342,8 @@ def frames(scratch: Path) -> Parser:
     samples = (
         b'{"values": [1.0, 0.0]}',
         b'{"fault": "timeout", "detail": "took too long"}',
-        b'{"levels": 2, "tasks": {"1": {}}, "instructions": {"1": "?"}, "references": {"1": "4"}, "wrong": {"1": []}}',
+        b'{"levels": 2, "tasks": {"1": {}}, "instructions": {"1": "?"}, "references": {"1": "4"}, '
+        b'"wrong": {"1": []}}',
         b'{"instructions": "?", "submission": "4", "criteria": ["is 4"]}',
         b'{"code": "print()", "stdin": "", "arguments": ["a"], "timeout": 1.5}',
     )

@@ -1,4 +1,4 @@
-"""Parsers of weights and of what describes them: genomes, safetensors, LoRA, GGUF, recipes, merges."""
+"""Parsers of weights and of what describes them: genomes, safetensors, GGUF, recipes, merges."""
 
 from __future__ import annotations
 
@@ -118,9 +118,15 @@ def adapter_config(scratch: Path) -> Parser:
     file, layout = folder / "adapter_config.json", describe(LlamaConfig(**SHAPE), "base")
     stated = json.loads(file.read_text())
     more = {
-        "rank_pattern": {"layers.0.self_attn.q_proj": 4}, "alpha_pattern": {"q_proj": 16},
-        "use_rslora": True, "exclude_modules": [], "layers_pattern": "layers", "bias": "none",
-        "layers_to_transform": [0, 1], "init_lora_weights": True, "lora_dropout": 0.0,
+        "rank_pattern": {"layers.0.self_attn.q_proj": 4},
+        "alpha_pattern": {"q_proj": 16},
+        "use_rslora": True,
+        "exclude_modules": [],
+        "layers_pattern": "layers",
+        "bias": "none",
+        "layers_to_transform": [0, 1],
+        "init_lora_weights": True,
+        "lora_dropout": 0.0,
     }
     samples = (json.dumps(stated).encode(), json.dumps({**stated, **more}).encode())
 
@@ -227,7 +233,8 @@ def merge_plans(scratch: Path) -> Parser:
     """YAML files of mergekit that `models.merges` names."""
     file = scratch / "merge.yml"
     sample = (
-        b"merge_method: ties\nbase_model: base\nmodels:\n  - model: a+b\n    parameters: {weight: 0.5}\n"
+        b"merge_method: ties\nbase_model: base\nmodels:\n"
+        b"  - model: a+b\n    parameters: {weight: 0.5}\n"
         b"  - model: /m/c\nparameters: {normalize: true}\ndtype: float32\n"
     )
     merge = MergeSettings(name="m", config=str(file))

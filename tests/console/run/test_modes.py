@@ -1,4 +1,4 @@
-"""What other users of the machine can do with what a run leaves: never write, and read no secrets."""
+"""What other users of the machine can do with what a run leaves: not write, nor read secrets."""
 
 from __future__ import annotations
 
