@@ -86,7 +86,8 @@ class Server:
         state, wire = ServerState(), Wire()
         connection = Door(self._config, state, {}, _loop=asyncio.get_running_loop())
         connection.connection_made(wire)
-        connection.data_received(data)
+        if data:
+            connection.data_received(data)
         if state.tasks:
             await asyncio.wait({*state.tasks}, timeout=0.05)
         connection.connection_lost(None)
@@ -286,7 +287,7 @@ def endpoint_replies(scratch: Path) -> Parser:
     )
 
     async def exchange(status: int, body: bytes) -> None:
-        headers = {"content-type": "application/json", "retry-after": body[:8].decode("latin-1")}
+        headers = [(b"content-type", b"application/json"), (b"retry-after", body[:8])]
         for call in (connection.send(payload, 60.0), connection.models()):
             sent[:] = [httpx.Response(status, content=body, headers=headers)]
             try:
