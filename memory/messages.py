@@ -63,7 +63,7 @@ def escaped_in_json(text: str) -> str:
     return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """The first line of a library's error, with the next where it ends with a colon.
 
     It is its type where it says nothing.

@@ -17,10 +17,13 @@ from memory.records import Call
 T = TypeVar("T", bound=BaseModel, default=BaseModel)
 JsonObject = dict[str, Any]
 
-_FENCE = re.compile(r"```[ \t]*(?:json5?|jsonc)?[ \t]*\n?\s*(?=\{)", re.IGNORECASE)
+_FENCE = re.compile(r"```[ \t]*+(?:jsonc|json5?)?+[ \t]*+\n?+\s*+(?=\{)", re.IGNORECASE)
+"""The quantifiers are possessive, so that no reply can make the search quadratic."""
 _BRACE = re.compile(r"(?=\{)")
 _DECODER = json.JSONDecoder(strict=False)
 """Line breaks inside strings are accepted: models write them in code."""
+_MOST_STARTS = 2_000
+"""Braces at which an object may begin, so that a reply of nothing else is soon given up."""
 _SHOWN_ERRORS = 6
 _DROPPED_BY_STRICT = ("default", "title", "minLength", "maxLength", "examples")
 """What strict servers do not know; pydantic checks the lengths afterwards."""
@@ -99,7 +102,10 @@ def _objects(text: str, start: re.Pattern[str]) -> Iterator[JsonObject]:
     Decoding from the opening brace, without a look at the closing fence, lets strings hold fences.
     """
     position = 0
-    while match := start.search(text, position):
+    for _ in range(_MOST_STARTS):
+        match = start.search(text, position)
+        if match is None:
+            return
         decoded = _decode(text, match.end())
         if decoded is None:
             position = max(match.end(), match.start() + 1)

@@ -115,7 +115,8 @@ def _read(file: Path, task: str, metric: str | None, filter_name: str | None) ->
 def _sample(
     file: Path, number: int, task: str, line: Mapping[str, Any], metric: str | None
 ) -> Sample:
-    known = [str(name) for name in line.get("metrics", ())]
+    stated = line.get("metrics")
+    known = [str(name) for name in stated] if isinstance(stated, list) else []
     name = metric or (known[0] if known else "exact_match")
     value = line.get(name)
     if not isinstance(value, bool | int | float):
@@ -130,7 +131,7 @@ def _sample(
         question=_question(line),
         answer=_text(line.get("filtered_resps")),
         text=_text(line.get("resps")),
-        passed=float(value) >= 1.0,
+        passed=value >= 1,
     )
 
 

@@ -21,7 +21,10 @@ from memory.hashing import json_hash
 from memory.records import Json
 
 _NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+|(?<=\d))(?:[eE][-+]?\d+)?")
-_DECISION = re.compile(r"^\W*decision\W*?:\W*(right|wrong)\b", re.IGNORECASE | re.MULTILINE)
+_DECISION = re.compile(
+    r"^[^\w\n]*+decision[^\w:]*+:\W*+(right|wrong)\b", re.IGNORECASE | re.MULTILINE
+)
+"""The quantifiers are possessive, so that no reply can make the search quadratic."""
 _GATHER_SECONDS = 0.02
 _PROGRAM = """\
 import json
@@ -114,6 +117,12 @@ def _last_number(text: str) -> float | None:
     return float(found[-1].replace(",", "")) if found else None
 
 
+def read_decision(text: str) -> float | None:
+    """What a rater decided last: 1.0 for right, 0.0 for wrong; None if it decided nothing."""
+    found = _DECISION.findall(text)
+    return float(found[-1].lower() == "right") if found else None
+
+
 @dataclass(eq=False)
 class _Pending:
     """Answers to one entry that wait for the sandbox."""
@@ -183,9 +192,8 @@ class TaskScorer:
         variables = {"question": rule["question"], "reference": rule["answer"], "answer": text}
         place = Place(f"mark-{json_hash(variables)}")
         completion: Completion = await self._chat.ask("mark", place, variables)
-        found = _DECISION.findall(completion.text)
         # No verdict is no grade: the answer stays ungraded.
-        return Score(float(found[-1].lower() == "right") if found else None)
+        return Score(read_decision(completion.text))
 
     async def _gym(self, rule: dict[str, Any], submissions: Sequence[Submission]) -> list[Score]:
         pending = _Pending(rule["entry"], submissions)

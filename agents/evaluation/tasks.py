@@ -25,6 +25,9 @@ from memory.hashing import json_hash, text_hash
 from memory.messages import first_problem
 from memory.records import Json, Record
 
+MOST_TASKS = 1_000_000
+"""Of one dataset; they are held in memory."""
+
 
 class GymScore(Record):
     """Scored by the scorer of a reasoning-gym dataset.
@@ -87,7 +90,7 @@ class GymDataset(Record):
     """A line that stands for the tasks of a reasoning-gym dataset."""
 
     reasoning_gym: str
-    size: int = Field(default=20, ge=1)
+    size: int = Field(default=20, ge=1, le=MOST_TASKS)
     seed: int = 0
     config: dict[str, Json] = Field(default_factory=dict)
 
@@ -177,7 +180,9 @@ def read_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             continue
         try:
             value = json.loads(line)
-        except ValueError as error:
+            # JSON may name half of a pair of surrogates, which no text in UTF-8 can hold.
+            json.dumps(value, ensure_ascii=False).encode()
+        except (ValueError, RecursionError) as error:
             raise TaskFileError(f"{file}:{number}: this is not JSON: {error}") from None
         if not isinstance(value, dict):
             raise TaskFileError(f"{file}:{number}: expected an object, got {line.strip()[:40]}")

@@ -83,6 +83,8 @@ def read_family(folder: Path) -> Family:
     try:
         code = (folder / PROGRAM).read_bytes().decode()
         metadata: dict[str, Any] = json.loads((folder / METADATA).read_text(encoding="utf-8"))
+        # JSON may name half of a pair of surrogates, which no text in UTF-8 can hold.
+        json.dumps(metadata, ensure_ascii=False).encode()
         metadata.pop("example_instruction", None)
         if missing := [name for name in STATED if name not in metadata]:
             raise FamilyFolderError(f"{folder / METADATA} does not state {', '.join(missing)}")
@@ -98,11 +100,11 @@ def read_family(folder: Path) -> Family:
             by_hand |= {"seed": 0, "reference_answers": {}, "wrong_answers": {}}
         own = {"code": code, "code_hash": text_hash(code)}
         return Family.model_validate(by_hand | metadata | own)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeError) as error:
         raise FamilyFolderError(f"{folder} is not a readable family folder: {error}") from error
     except ValidationError as error:
         raise FamilyFolderError(f"{folder / METADATA}: {first_problem(error)}") from error
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise FamilyFolderError(f"{folder / METADATA} is not a JSON object: {error}") from error
 
 

@@ -14,7 +14,16 @@ from agents.task_force.methods import Aids, AnswerJudge, method
 from memory.hashing import json_hash
 from memory.randomness import stream
 
-_VERDICT = re.compile(r"^\W*(?:choice|score)\W*?:\W*?(\d+(?:\.\d+)?)", re.IGNORECASE | re.MULTILINE)
+_VERDICT = re.compile(
+    r"^[^\w\n]*+(?:choice|score)[^\w:]*+:\W*+(\d+(?:\.\d+)?)", re.IGNORECASE | re.MULTILINE
+)
+"""The quantifiers are possessive, so that no reply can make the search quadratic."""
+
+
+def read_verdict(text: str) -> float | None:
+    """The number that a judge named last as its choice or score; None if it named none."""
+    found = _VERDICT.findall(text)
+    return float(found[-1]) if found else None
 
 
 @dataclass(frozen=True)
@@ -50,8 +59,7 @@ class ChatJudge:
     async def _ask(self, prompt: str, turn: int, **variables: object) -> float | None:
         place = Place(f"answer-{json_hash(variables)}", sample=turn, seed=turn)
         completion: Completion = await self.chat.ask(prompt, place, variables)
-        found = _VERDICT.findall(completion.text)
-        return float(found[-1]) if found else None
+        return read_verdict(completion.text)
 
     def _cut(self, answer: str) -> str:
         return answer if len(answer) <= self.shown else "[...] " + answer[-self.shown :]

@@ -81,7 +81,7 @@ def _parsed(file: Path, text: str) -> Iterator[tuple[int, Any]]:
     if text.lstrip().startswith("["):
         try:
             yield from enumerate(json.loads(text), start=1)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{file} is not JSON: {error}") from None
         return
     # Not splitlines(): a JSON string may hold other line separators than the newline.
@@ -89,7 +89,7 @@ def _parsed(file: Path, text: str) -> Iterator[tuple[int, Any]]:
         if line.strip():
             try:
                 yield number, json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UsageError(f"{file}:{number} is not JSON: {error}") from None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agents.config import RunConfig
 from console.errors import ConfigError
-from console.run.config import given_tree, over, validated
+from console.run.config import given_tree, over, read_toml, validated
 from evolution.breeding.settings import BreedingSettings
 from evolution.registry import operators
 from memory.messages import did_you_mean, first_problem
@@ -127,13 +126,7 @@ def read_study(file: Path) -> StudySettings:
         ConfigError: what is wrong, in one line.
     """
     try:
-        tree = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{file} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} is not valid TOML: {error}") from None
-    try:
-        study = StudySettings.model_validate(tree)
+        study = StudySettings.model_validate(read_toml(file))
     except ValidationError as error:
         raise ConfigError(f"{file}: {_first(error)}") from None
     here = file.resolve().parent

@@ -78,7 +78,7 @@ def given_tree(
     """
     tree: dict[str, Any] = {}
     if file is not None:
-        tree = _read_toml(file)
+        tree = read_toml(file)
         _anchor_plugins(tree, file.parent)
     _merge(tree, _from_environment())
     _merge(tree, settings or {})
@@ -175,12 +175,18 @@ def _load_plugins(tree: Mapping[str, Any]) -> None:
         raise ConfigError(f"configuration: plugins: {error}") from None
 
 
-def _read_toml(file: Path) -> dict[str, Any]:
+def read_toml(file: Path) -> dict[str, Any]:
+    """The content of a TOML file.
+
+    Raises:
+        ConfigError: it cannot be read, or is none.
+    """
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    # Beside what is no TOML: bytes that are no text, numbers without end, lists too deep.
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from None
 
 
@@ -210,7 +216,7 @@ def _variables() -> Iterable[tuple[str, list[str]]]:
 def _toml_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

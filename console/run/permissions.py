@@ -94,8 +94,8 @@ def permit(requests: Sequence[str]) -> None:
     for line in unpermitted(requests):
         file = _record(line)
         try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(file, line + "\n")
+            file.parent.mkdir(0o700, parents=True, exist_ok=True)
+            replace_file(file, line + "\n", 0o600)
         except OSError as error:
             raise UsageError(
                 f"{file} cannot be written: {error.strerror}; ACDC_CACHE names another folder"
@@ -111,8 +111,7 @@ def machine_key() -> bytes:
     with suppress(OSError):
         if not file.is_file():
             file.parent.mkdir(parents=True, exist_ok=True)
-            replace_file(file, secrets.token_bytes(32))
-            file.chmod(0o600)
+            replace_file(file, secrets.token_bytes(32), 0o600)
         return file.read_bytes()
     return secrets.token_bytes(32)
 

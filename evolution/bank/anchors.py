@@ -118,6 +118,15 @@ def load_anchor(name: str, path: Path, device: torch.device, left: LeftFactors) 
     stored = load_cached(path)
     if stored is None or _HASH not in stored:
         return None
+    try:
+        return _anchor(name, stored, device, left)
+    except (TypeError, ValueError):  # other parts than those of an anchor
+        return None
+
+
+def _anchor(
+    name: str, stored: dict[str, Tensor], device: torch.device, left: LeftFactors
+) -> Anchor | None:
     content_hash = _hex(stored.pop(_HASH))
     root = _hex(stored.pop(_ROOT)) if _ROOT in stored else ""
     shared = left(root) if root else {}
@@ -185,6 +194,8 @@ def _vector(parts: Mapping[str, Tensor], device: torch.device, up: Tensor | None
 
 
 def _hex(stored: Tensor) -> str:
+    if stored.ndim != 1:
+        raise ValueError("no hash")
     return bytes(stored.tolist()).hex()
 
 

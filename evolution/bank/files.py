@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,21 @@ def check_files(folder: Path, label: str) -> None:
                 raise CheckpointError(f"{label}: {path.name} is not a file")
     except OSError as error:
         raise CheckpointError(f"{label} cannot be read: {first_line(error)}") from error
+
+
+@contextmanager
+def panics_refused() -> Iterator[None]:
+    """Readers that are written in Rust end in a panic on what they did not expect: no `Exception`.
+
+    Raises:
+        RuntimeError: there was one.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise RuntimeError(f"its reader gives up ({first_line(error)})") from None
 
 
 def read_json(path: Path, label: str) -> dict[str, Any]:

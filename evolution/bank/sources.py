@@ -20,6 +20,7 @@ from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+from evolution.bank.files import UNREADABLE, panics_refused
 from evolution.errors import CheckpointError
 from memory.messages import first_line
 
@@ -51,10 +52,14 @@ def locate(path: str, cache_dir: Path, dtype: torch.dtype) -> Path:
         return _dequantised(_wheel_file(), cache_dir, dtype)
     if path.startswith("builtin:"):
         return _built_in_seed(path.removeprefix("builtin:"))
-    local = Path(path).expanduser()
-    if local.is_dir():
+    try:
+        local = Path(path).expanduser()
+        is_folder, is_file = local.is_dir(), local.is_file()
+    except (OSError, RuntimeError) as error:  # too long; the home of nobody
+        raise CheckpointError(f"no checkpoint at {path}: {first_line(error)}") from error
+    if is_folder:
         return local
-    if local.is_file():
+    if is_file:
         if local.suffix != ".gguf":
             raise CheckpointError(f"{path} is neither a folder nor a .gguf file")
         return _dequantised(local, cache_dir, dtype)
@@ -110,7 +115,7 @@ def _dequantised(file: Path, cache_dir: Path, dtype: torch.dtype) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".part-"))
     try:
-        with _read_once():
+        with _read_once(), panics_refused():
             tokenizer = AutoTokenizer.from_pretrained(
                 file.parent, gguf_file=file.name, trust_remote_code=False
             )
@@ -126,7 +131,7 @@ def _dequantised(file: Path, cache_dir: Path, dtype: torch.dtype) -> Path:
         model.save_pretrained(temporary)
         tokenizer.save_pretrained(temporary)
         os.replace(temporary, folder)
-    except (OSError, ValueError, LookupError, RuntimeError, struct.error) as error:
+    except (*UNREADABLE, struct.error) as error:
         # Another process may have put the same folder there in the meantime.
         if not folder.is_dir():
             raise CheckpointError(f"{file} cannot be read as GGUF: {first_line(error)}") from error

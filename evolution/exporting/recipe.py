@@ -10,9 +10,11 @@ import numpy as np
 import yaml
 
 from evolution.bank.bank import Bank
+from evolution.errors import GenomeError
 from evolution.exporting.card import About
 from evolution.genome.genome import Genome, NoiseField
 from evolution.genome.noise import GENERATOR
+from memory.messages import first_line
 from memory.records import Json
 
 FORMAT = "acdc-recipe-1"
@@ -72,19 +74,42 @@ def recipe(bank: Bank, genome: Genome, about: About) -> dict[str, Json]:
 
 
 def genome_of(bank: Bank, written: Mapping[str, Any]) -> Genome:
-    """The genome that a recipe describes, in a bank that holds the same checkpoints."""
+    """The genome that a recipe describes, in a bank that holds the same checkpoints.
+
+    Raises:
+        GenomeError: the recipe is damaged, or names a checkpoint that the bank does not hold.
+    """
     columns = {anchor.content_hash: index for index, anchor in enumerate(bank.anchors)}
-    coefficients = np.zeros((len(bank.blocks), len(bank.anchors)), np.float32)
-    for anchor in written["anchors"]:
-        coefficients[:, columns[anchor["content_hash"]]] = anchor["coefficients"]
-    return Genome(
-        coefficients,
-        {name: np.array(delta, np.float32) for name, delta in written["displacements"].items()},
-        {
-            NoiseField(part["seed"], part["scale"]): np.array(part["strengths"], np.float32)
-            for part in written["noise"]
-        },
-    )
+    return read_genome(written, columns, len(bank.blocks))
+
+
+def read_genome(written: Mapping[str, Any], columns: Mapping[str, int], blocks: int) -> Genome:
+    """The genome that a recipe describes.
+
+    Args:
+        written: what `recipe` gave, as JSON keeps it.
+        columns: content hash of each anchor -> its column.
+        blocks: how many a genome has.
+
+    Raises:
+        GenomeError: the recipe is damaged, or names a checkpoint that has no column.
+    """
+    coefficients = np.zeros((blocks, len(columns)), np.float32)
+    try:
+        for anchor in written["anchors"]:
+            if anchor["content_hash"] not in columns:
+                raise GenomeError(f"the bank holds no checkpoint {anchor['content_hash']!r}")
+            coefficients[:, columns[anchor["content_hash"]]] = anchor["coefficients"]
+        return Genome(
+            coefficients,
+            {name: np.array(delta, np.float32) for name, delta in written["displacements"].items()},
+            {
+                NoiseField(part["seed"], part["scale"]): np.array(part["strengths"], np.float32)
+                for part in written["noise"]
+            },
+        )
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise GenomeError(f"the recipe is damaged: {first_line(error)}") from error
 
 
 def mergekit_recipe(bank: Bank, genome: Genome, sources: Sources) -> tuple[str | None, str | None]:

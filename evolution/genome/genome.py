@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from jaxtyping import Float32
@@ -62,6 +62,13 @@ def _record(genome_id: str) -> Iterator[None]:
         ) from error
 
 
+def _counts(stated: Sequence[Any]) -> list[int]:
+    """Numbers of something, as a header states them."""
+    if not all(type(count) is int and 0 <= count < 2**31 for count in stated):
+        raise ValueError(f"{stated!r:.80} are no numbers of anything")
+    return [*stated]
+
+
 @dataclass(frozen=True, eq=False)
 class Genome:
     """What an expert is: task-vector coefficients, displacements of singular values, and noise.
@@ -87,6 +94,14 @@ class Genome:
         displacements = {
             name: _frozen(self.displacements[name]) for name in sorted(self.displacements)
         }
+        for name, displaced in displacements.items():
+            if displaced.ndim != 1:
+                raise GenomeError(
+                    f"displacements of {name} must have shape (rank,), got {displaced.shape}"
+                )
+        for of in self.noise:
+            if type(of.seed) is not int or of.scale not in get_args(NoiseScale):
+                raise GenomeError(f"{tuple(of)!r:.80} is no noise field")
         noise = {of: _frozen(self.noise[of]) for of in sorted(self.noise)}
         for of, strengths in noise.items():
             if strengths.shape != coefficients.shape[:1]:
@@ -162,15 +177,17 @@ class Genome:
         """
         header, body = cls._parted(payload)
         try:
-            blocks, anchors = header["shape"]
-            names = [(str(name), int(length)) for name, length in header["displacements"]]
-            fields = [NoiseField(int(seed), scale) for seed, scale in header.get("noise", ())]
+            blocks, anchors = _counts(header["shape"])
+            names = [(str(name), *_counts([length])) for name, length in header["displacements"]]
+            fields = [NoiseField(seed, scale) for seed, scale in header.get("noise", ())]
             sizes = [blocks * anchors, *(length for _, length in names), *[blocks] * len(fields)]
+            if len(names) > len(dict(names)) or len(fields) > len({*fields}):
+                raise ValueError("it names something twice")
         except (ValueError, KeyError, TypeError) as error:
             raise GenomeError(f"stored genome has a damaged header: {error}") from error
-        values = np.frombuffer(body[: len(body) - len(body) % 4], dtype="<f4")
         if len(body) != 4 * sum(sizes):
             raise GenomeError(f"stored genome has {len(body)} bytes, expected {4 * sum(sizes)}")
+        values = np.frombuffer(body, dtype="<f4")
         first, *parts = np.split(values, np.cumsum(sizes)[:-1])
         return cls(
             first.reshape(blocks, anchors),
@@ -188,7 +205,7 @@ class Genome:
         with _record(genome_id):
             header, body = cls._parted(payload)
             try:
-                blocks, anchors = map(int, header["shape"])
+                blocks, anchors = _counts(header["shape"])
                 values = np.frombuffer(body, dtype="<f4", count=blocks * anchors)
             except (ValueError, KeyError, TypeError) as error:
                 raise GenomeError(f"stored genome has a damaged header: {error}") from error
@@ -201,7 +218,7 @@ class Genome:
             raise GenomeError("stored genome is not in a format that this version reads")
         try:
             header = json.loads(head)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise GenomeError(f"stored genome has a damaged header: {error}") from error
         if not isinstance(header, dict):
             raise GenomeError("stored genome has a damaged header: it is no object")

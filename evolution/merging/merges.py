@@ -12,6 +12,7 @@ import yaml
 
 from evolution.bank.anchors import Anchor, save_anchor
 from evolution.bank.bank import Bank
+from evolution.bank.files import UNREADABLE
 from evolution.bank.merge_methods import check_method, configuration
 from evolution.bank.settings import MergeSettings
 from evolution.bank.sources import locate
@@ -21,6 +22,9 @@ from evolution.merging.mergekit import REFERENCES, merged
 from memory.hashing import json_hash
 from memory.messages import first_line
 from memory.records import Json
+
+_MOST_VALUES, _DEEPEST = 100_000, 50
+"""Of a YAML file; those of mergekit hold some hundreds."""
 
 
 def add_merges(bank: Bank, merges: Iterable[MergeSettings], cache_dir: Path) -> None:
@@ -94,7 +98,7 @@ def _planned(
     """Names of the members, the configuration of mergekit, and folders that are no members."""
     known = [bank.base_name, *(anchor.name for anchor in bank.anchors)]
     if merge.config is not None:
-        plan = _read(merge, Path(merge.config).expanduser())
+        plan = read_plan(merge, Path(merge.config).expanduser())
         outside: dict[str, str] = {}
         members: list[str] = []
 
@@ -115,16 +119,42 @@ def _planned(
     return list(used), plan, []
 
 
-def _read(merge: MergeSettings, file: Path) -> dict[str, Any]:
+def read_plan(merge: MergeSettings, file: Path) -> dict[str, Any]:
+    """The configuration of mergekit in a YAML file.
+
+    Raises:
+        MergeError: it cannot be read, or is none.
+    """
     try:
         plan = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (*UNREADABLE, yaml.YAMLError) as error:
         raise MergeError(
             f"merge {merge.name!r}: {file} cannot be read: {first_line(error)}"
         ) from error
     if not isinstance(plan, dict) or "merge_method" not in plan:
         raise MergeError(f"merge {merge.name!r}: {file} is no mergekit configuration")
+    if _is_endless(plan):
+        raise MergeError(
+            f"merge {merge.name!r}: {file} holds more than {_MOST_VALUES} values, or values that "
+            f"lie more than {_DEEPEST} deep"
+        )
     return plan
+
+
+def _is_endless(plan: Any) -> bool:
+    """Whether aliases (`&a`, `*a`) make much of a few lines, or something that holds itself."""
+    left, waiting = _MOST_VALUES, [(plan, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if depth > _DEEPEST:
+            return True
+        held = value.values() if isinstance(value, dict) else value
+        if isinstance(value, dict | list):
+            left -= len(value)
+            if left < 0:
+                return True
+            waiting += [(item, depth + 1) for item in held]
+    return False
 
 
 def _mapped(value: Any, place: Callable[[str], str]) -> Any:

@@ -63,11 +63,11 @@ def reading(place: Path, table: str, key: object) -> Iterator[None]:
         key: that tells it from others.
 
     Raises:
-        DamagedError: a ValueError or TypeError came up inside.
+        DamagedError: a ValueError, a TypeError or a RecursionError came up inside.
     """
     try:
         yield
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         problem = first_problem(error) if isinstance(error, ValidationError) else str(error)
         raise DamagedError(
             f"{place} is damaged in table {table}, record {key} ({problem}): restore the run "
