@@ -178,10 +178,11 @@ class Genome:
         header, body = cls._parted(payload)
         try:
             blocks, anchors = _counts(header["shape"])
-            names = [(str(name), *_counts([length])) for name, length in header["displacements"]]
+            names = [str(name) for name, _ in header["displacements"]]
+            ranks = _counts([rank for _, rank in header["displacements"]])
             fields = [NoiseField(seed, scale) for seed, scale in header.get("noise", ())]
-            sizes = [blocks * anchors, *(length for _, length in names), *[blocks] * len(fields)]
-            if len(names) > len(dict(names)) or len(fields) > len({*fields}):
+            sizes = [blocks * anchors, *ranks, *[blocks] * len(fields)]
+            if len(names) > len({*names}) or len(fields) > len({*fields}):
                 raise ValueError("it names something twice")
         except (ValueError, KeyError, TypeError) as error:
             raise GenomeError(f"stored genome has a damaged header: {error}") from error
@@ -191,7 +192,7 @@ class Genome:
         first, *parts = np.split(values, np.cumsum(sizes)[:-1])
         return cls(
             first.reshape(blocks, anchors),
-            dict(zip((name for name, _ in names), parts[: len(names)], strict=True)),
+            dict(zip(names, parts[: len(names)], strict=True)),
             dict(zip(fields, parts[len(names) :], strict=True)),
         )
 

@@ -25,6 +25,7 @@ def test_a_parser_gives_a_value_or_an_error_of_ours(name: str, tmp_path: Path) -
     @settings(
         max_examples=parser.examples,
         database=None,
+        derandomize=True,
         phases=[Phase.generate],
         suppress_health_check=CHECKS,
     )

@@ -31,7 +31,7 @@ from console.commands.audit_questions import read_questions
 from console.commands.study_file import read_study
 from console.run.config import given_tree, resolve
 from console.run.folder import RunFolder
-from memory.records import Answer, Expert, Family, Reply
+from memory.records import Answer, Expert, Family, Record, Reply
 from memory.store.codec import dump, load, reading
 from tests.fuzz.harness import Parser
 from tests.fuzz.mutations import JSON_PIECES, TOML_PIECES, mutated, noise
@@ -324,7 +324,7 @@ def records(scratch: Path) -> Parser:
         extracted="4",
         unmarked=False,
     )
-    kinds = {b"E": Expert, b"A": Answer, b"F": Family}
+    kinds: dict[bytes, type[Record]] = {b"E": Expert, b"A": Answer, b"F": Family}
     samples = (b"E" + dump(expert).encode(), b"A" + dump(answer).encode())
 
     def read(data: bytes) -> None:

@@ -65,7 +65,7 @@ def checkpoints(scratch: Path) -> Parser:
     folder, config = scratch / "model", LlamaConfig(**SHAPE, tie_word_embeddings=True)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = LlamaForCausalLM(config).to(torch.bfloat16)  # type: ignore[no-untyped-call]
+        model = LlamaForCausalLM(config).to(torch.bfloat16)  # type: ignore[arg-type]
     model.save_pretrained(folder)
     file = folder / "model.safetensors"
     sample = file.read_bytes()
@@ -86,7 +86,7 @@ def checkpoints(scratch: Path) -> Parser:
 def checkpoint_config(scratch: Path) -> Parser:
     """config.json of a checkpoint: numbers that no model has, and classes that are none."""
     folder, config = scratch / "model", LlamaConfig(**SHAPE, tie_word_embeddings=True)
-    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)  # type: ignore[no-untyped-call]
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(folder)  # type: ignore[arg-type]
     file = folder / "config.json"
     sample = file.read_bytes()
 
@@ -142,7 +142,7 @@ def kept_anchors(scratch: Path) -> Parser:
     """Anchors in the cache folder: a damaged one counts as missing."""
     file, device = scratch / "anchor.safetensors", torch.device("cpu")
     dense = Dense(torch.ones(2, 2), torch.tensor([1]), torch.tensor([0.5]))
-    vectors = {"a": dense, "b": LowRank(torch.ones(2, 1), torch.ones(1, 2), 0.5)}
+    vectors: dict[str, LowRank | Dense] = {"a": dense, "b": LowRank(torch.ones(2, 1), torch.ones(1, 2), 0.5)}
     save_anchor(Anchor("x", "ab" * 16, vectors), file)
     assert load_anchor("x", file, device, lambda root: None) is not None
     sample = file.read_bytes()
