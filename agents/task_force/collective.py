@@ -52,6 +52,7 @@ class CollectiveAnswer:
         nearest: the families of the run's history that are most like the question.
         known: whether the nearest is so much like it that it says something; None where the history
             was not asked.
+        unasked: voices that were not asked any more, since enough agreed.
     """
 
     answer: str
@@ -66,6 +67,12 @@ class CollectiveAnswer:
     unit: str = "score"
     nearest: tuple[NearFamily, ...] = ()
     known: bool | None = None
+    unasked: int = 0
+
+    @property
+    def voices(self) -> int:
+        """N, of whom some may not have been asked."""
+        return len(self.answers) + self.unasked
 
     def as_json(self) -> dict[str, Json]:
         """The record for programs; without the list of tokens."""

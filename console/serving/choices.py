@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,7 @@ from console.serving.failures import invalid
 from console.serving.protocol import AnswerRequest, ChatRequest, CompletionRequest, Turn
 from memory.records import ChatMessage, Token
 
+EXPERT_HEADER, METHOD_HEADER = "x-acdc-expert", "x-acdc-method"
 _SEEDS = 1 << 62
 """Seeds of clients are folded into this range, so that every choice can have its own."""
 
@@ -116,6 +117,7 @@ class Work:
         questions: what is asked; choices are numbered question by question.
         request: n, sampling, stops.
         longest: tokens of a reply where the request does not say it.
+        heard: called with every answer as it is made.
     """
 
     def __init__(
@@ -124,6 +126,7 @@ class Work:
         questions: Sequence[ServedQuestion],
         request: AnswerRequest,
         longest: int,
+        heard: Callable[[CollectiveAnswer], None] = lambda _: None,
     ) -> None:
         manner = Manner(
             max_tokens=request.longest or longest,
@@ -134,21 +137,40 @@ class Work:
         n = request.n or 1
         # Greedy choices are all the same: they are made once.
         self._copies = n if model.always_the_same(manner) else 1
-        self.size = n * len(questions)
-        self._tasks = [
-            asyncio.create_task(
-                model.answer(
-                    question.text,
-                    question.chat,
-                    manner,
-                    seed + number * len(model.members),
-                    request.stops,
-                    request.spelled,
-                )
+        self._model = model
+
+        async def answered(question: ServedQuestion, number: int) -> CollectiveAnswer:
+            own = seed + number * len(model.members)
+            answer = await model.answer(
+                question.text, question.chat, manner, own, request.stops, request.spelled
             )
+            heard(answer)
+            return answer
+
+        self._tasks = [
+            asyncio.create_task(answered(question, number))
             for question in questions
             for number in range(n // self._copies)
         ]
+
+    def headers(self) -> dict[str, str]:
+        """Who answers and how, as far as it is settled by now, as headers of the response.
+
+        One name for all choices that have it, else one for each, in their order.
+        """
+        made: list[CollectiveAnswer] = []
+        if all(task.done() and task.exception() is None for task in self._tasks):
+            made = [task.result() for task in self._tasks for _ in range(self._copies)]
+        experts = [answer.chosen for answer in made]
+        if len({member.expert.id for member in self._model.members}) == 1:
+            experts = [self._model.members[0].expert.id]
+        methods = [answer.method for answer in made if answer.voices > 1]
+        named = {EXPERT_HEADER: experts, METHOD_HEADER: methods}
+        return {
+            name: ", ".join(values if len(set(values)) > 1 else values[:1])
+            for name, values in named.items()
+            if values
+        }
 
     async def first(self, patience: float) -> None:
         """Wait until a choice is there, or patience ends.

@@ -11,9 +11,18 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from agents.context import ReadContext
+from agents.task_force.collective import Collective
 from agents.task_force.roster import Roster
-from console.serving.choices import Work, question_of_chat, questions_of_prompts
+from console.serving.choices import (
+    ServedQuestion,
+    Work,
+    question_of_chat,
+    questions_of_prompts,
+)
+from console.serving.exchange import RUN_HEADER
 from console.serving.failures import HttpRefusal, invalid, of_error, of_validation
+from console.serving.meters import Meters
+from console.serving.observed import exchange_of
 from console.serving.protocol import AnswerRequest, ChatRequest, CompletionRequest
 from console.serving.queue import Seats
 from console.serving.replies import ReplyForm
@@ -21,7 +30,9 @@ from console.serving.streams import as_object, as_stream
 from memory.errors import AcdcError
 
 
-def build_app(context: ReadContext, roster: Roster, seats: Seats, max_tokens: int) -> FastAPI:
+def build_app(
+    context: ReadContext, roster: Roster, seats: Seats, max_tokens: int, run: str, meters: Meters
+) -> FastAPI:
     """The server's application, not yet guarded.
 
     Args:
@@ -29,6 +40,8 @@ def build_app(context: ReadContext, roster: Roster, seats: Seats, max_tokens: in
         roster: who answers under which name.
         seats: requests under way, for /health.
         max_tokens: of a reply where the request does not say it.
+        run: its id, which every answer carries.
+        meters: for /metrics.
     """
     # No pages of documentation: they would load scripts from elsewhere.
     app = FastAPI(title="AC/DC", docs_url=None, redoc_url=None, openapi_url=None)
@@ -42,6 +55,11 @@ def build_app(context: ReadContext, roster: Roster, seats: Seats, max_tokens: in
         status = 503 if seats.draining else 200
         return JSONResponse({"status": state, "waiting": seats.taken}, status)
 
+    @app.api_route("/metrics", methods=_READING)
+    async def metrics(request: Request) -> Response:
+        page, content_type = meters.page(request.headers.get("accept", ""))
+        return Response(page, headers={"Content-Type": content_type})
+
     @app.api_route("/v1/models", methods=_READING)
     async def models() -> dict[str, Any]:
         return {"object": "list", "data": [_model(roster, name, since) for name in roster.models]}
@@ -54,14 +72,28 @@ def build_app(context: ReadContext, roster: Roster, seats: Seats, max_tokens: in
     @app.post("/v1/chat/completions")
     async def chat(request: Request, body: ChatRequest) -> Response:
         model = roster.named(body.model)
-        work = Work(model, [question_of_chat(context, body)], body, max_tokens)
-        return await _reply(request, work, _form("chat", body), body)
+        asked = [question_of_chat(context, body)]
+        return await reply(request, model, asked, "chat", body)
 
     @app.post("/v1/completions")
     async def completions(request: Request, body: CompletionRequest) -> Response:
         model = roster.named(body.model)
-        work = Work(model, await questions_of_prompts(context, body), body, max_tokens)
-        return await _reply(request, work, _form("text", body), body)
+        asked = await questions_of_prompts(context, body)
+        return await reply(request, model, asked, "text", body)
+
+    async def reply(
+        request: Request,
+        model: Collective,
+        asked: list[ServedQuestion],
+        kind: Any,
+        body: AnswerRequest,
+    ) -> Response:
+        exchange = exchange_of(request)
+        exchange.model, exchange.questions = body.model, [question.text for question in asked]
+        work = Work(model, asked, body, max_tokens, exchange.answers.append)
+        response = await _reply(request, work, _form(kind, body), body)
+        response.headers[RUN_HEADER] = run
+        return response
 
     return app
 

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from console.serving.choices import Chosen, Work
 from console.serving.failures import of_error
+from console.serving.observed import CLIENT_GONE, exchange_of
 from console.serving.replies import ReplyForm
 from memory.errors import AcdcError
 
@@ -22,8 +23,6 @@ PATIENCE = 10.0
 then has its own status; later it is an event of the stream."""
 PULSE = 10.0
 """Seconds between comments in a stream that waits, so that nothing between closes it."""
-CLIENT_GONE = 499
-"""The status, in logs alone, of a request whose client has left."""
 
 
 async def as_object(request: Request, work: Work, form: ReplyForm) -> Response:
@@ -38,7 +37,7 @@ async def as_object(request: Request, work: Work, form: ReplyForm) -> Response:
         work.stop()
     if choices is None:
         return Response(status_code=CLIENT_GONE)
-    return JSONResponse(form.whole(choices))
+    return JSONResponse(form.whole(choices), headers=work.headers())
 
 
 async def as_stream(request: Request, work: Work, form: ReplyForm, with_usage: bool) -> Response:
@@ -55,14 +54,14 @@ async def as_stream(request: Request, work: Work, form: ReplyForm, with_usage: b
             work.stop()
     if not begun:
         return Response(status_code=CLIENT_GONE)
-    return _Stream(_events(work, form, with_usage), work)
+    return _Stream(_events(request, work, form, with_usage), work)
 
 
 class _Stream(StreamingResponse):
     """Server-sent events; however it ends, its work ends with it."""
 
     def __init__(self, events: AsyncIterator[str], work: Work) -> None:
-        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **work.headers()}
         super().__init__(events, media_type="text/event-stream", headers=headers)
         self._work = work
 
@@ -73,7 +72,9 @@ class _Stream(StreamingResponse):
             self._work.stop()
 
 
-async def _events(work: Work, form: ReplyForm, with_usage: bool) -> AsyncIterator[str]:
+async def _events(
+    request: Request, work: Work, form: ReplyForm, with_usage: bool
+) -> AsyncIterator[str]:
     made: list[Chosen] = []
     try:
         async for chosen in work.choices(PULSE):
@@ -85,7 +86,9 @@ async def _events(work: Work, form: ReplyForm, with_usage: bool) -> AsyncIterato
                 yield _event(chunk)
     except AcdcError as error:
         # The headers are gone; clients know an error in the stream by this field.
-        yield _event(of_error(error).body())
+        refusal = of_error(error)
+        exchange_of(request).status = refusal.status
+        yield _event(refusal.body())
         return
     if with_usage:
         yield _event(form.closing(made))
