@@ -15,6 +15,7 @@ from console.commands.frame import (
     Alone,
     Debug,
     RunDir,
+    UntilAgree,
     app,
     finish,
     note_unfinished,
@@ -67,6 +68,7 @@ def serve(
         ),
     ] = None,
     alone: Alone = False,
+    until_agree: UntilAgree = None,
     log_format: Annotated[
         LogFormat,
         typer.Option(help="text: warnings alone; json: a line of JSON for each request as well."),
@@ -112,6 +114,7 @@ def serve(
             max_body,
             max_tokens,
             alone,
+            until_agree,
             log_format is LogFormat.json,
             log_texts,
         )

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from agents.context import ReadContext
+from agents.errors import AnsweringError
+from agents.task_force.agreement import check_until_agree
 from agents.task_force.ballot import CandidateAnswer
 from agents.task_force.collective import Collective, CollectiveAnswer, Manner
 from console.serving.failures import invalid
@@ -116,8 +118,11 @@ class Work:
         model: who answers.
         questions: what is asked; choices are numbered question by question.
         request: n, sampling, stops.
-        longest: tokens of a reply where the request does not say it.
+        usual: how it is answered where the request does not say it.
         heard: called with every answer as it is made.
+
+    Raises:
+        HttpRefusal: the model has fewer voices than have to agree.
     """
 
     def __init__(
@@ -125,13 +130,14 @@ class Work:
         model: Collective,
         questions: Sequence[ServedQuestion],
         request: AnswerRequest,
-        longest: int,
+        usual: Manner,
         heard: Callable[[CollectiveAnswer], None] = lambda _: None,
     ) -> None:
         manner = Manner(
-            max_tokens=request.longest or longest,
+            max_tokens=request.longest or usual.max_tokens,
             temperature=request.temperature,
             top_p=request.top_p,
+            until_agree=_until_agree(request, model, usual),
         )
         seed = _seed_of(request)
         n = request.n or 1
@@ -220,6 +226,18 @@ class Work:
         for task in self._tasks:
             task.cancel()
             task.add_done_callback(_read)
+
+
+def _until_agree(request: AnswerRequest, model: Collective, usual: Manner) -> int | None:
+    """What the client says, or what is usual where the model has so many voices."""
+    voices, wanted = len(model.members), request.acdc.until_agree
+    if wanted is None:
+        return usual.until_agree if voices >= (usual.until_agree or 0) else None
+    try:
+        check_until_agree(wanted, voices)
+    except AnsweringError as error:
+        raise invalid(str(error), "acdc.until_agree") from None
+    return wanted
 
 
 def _seed_of(request: AnswerRequest) -> int:

@@ -20,6 +20,8 @@ from pydantic import (
     model_validator,
 )
 
+from agents.task_force.agreement import FEWEST
+
 MOST_ANSWERS = 128
 """Choices of one request, over all of its prompts."""
 MOST_STOPS = 16
@@ -108,14 +110,16 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Details(_Strict):
-    """Our own field: what the answer carries beside OpenAI's fields.
+class Own(_Strict):
+    """Our own field, `acdc`.
 
     Attributes:
-        details: who said what, the scores and the votes.
+        details: whether the answer carries who said what, the scores and the votes.
+        until_agree: as many voices have to agree, and no more are asked.
     """
 
     details: bool = False
+    until_agree: int | None = Field(default=None, ge=FEWEST)
 
 
 class StreamOptions(_Strict):
@@ -151,7 +155,7 @@ class AnswerRequest(_Strict):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: int | None = Field(default=None, ge=1)
-    acdc: Details = Details()
+    acdc: Own = Own()
 
     @model_validator(mode="before")
     @classmethod

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from agents.context import ReadContext
-from agents.task_force.collective import Collective
+from agents.task_force.collective import Collective, Manner
 from agents.task_force.roster import Roster
 from console.serving.choices import (
     ServedQuestion,
@@ -31,7 +31,7 @@ from memory.errors import AcdcError
 
 
 def build_app(
-    context: ReadContext, roster: Roster, seats: Seats, max_tokens: int, run: str, meters: Meters
+    context: ReadContext, roster: Roster, seats: Seats, usual: Manner, run: str, meters: Meters
 ) -> FastAPI:
     """The server's application, not yet guarded.
 
@@ -39,7 +39,7 @@ def build_app(
         context: the run.
         roster: who answers under which name.
         seats: requests under way, for /health.
-        max_tokens: of a reply where the request does not say it.
+        usual: how it is answered where a request does not say it.
         run: its id, which every answer carries.
         meters: for /metrics.
     """
@@ -90,7 +90,7 @@ def build_app(
     ) -> Response:
         exchange = exchange_of(request)
         exchange.model, exchange.questions = body.model, [question.text for question in asked]
-        work = Work(model, asked, body, max_tokens, exchange.answers.append)
+        work = Work(model, asked, body, usual, exchange.answers.append)
         response = await _reply(request, work, _form(kind, body), body)
         response.headers[RUN_HEADER] = run
         return response

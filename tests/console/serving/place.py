@@ -71,7 +71,7 @@ class Place:
         self.seats = Seats(queue)
         roster = Roster({"acdc": self.voice}, {})
         meters = Meters(self.seats, lambda: 5)
-        app = build_app(cast(RunContext, Context()), roster, self.seats, 8, "run-7", meters)
+        app = build_app(cast(RunContext, Context()), roster, self.seats, Manner(8), "run-7", meters)
         self.listener = listen("127.0.0.1", 0)
         self.ready = asyncio.Event()
         guarded = Guard(app, self.seats, token, 1000)
