@@ -10,6 +10,7 @@ observed   request identifiers, and a line of the log for each request
 meters     what is counted, for Prometheus
 choices    from a request to the collective's choices
 replies    the choices in OpenAI's words
+responses  OpenAI's Responses API: its requests and its replies
 streams    as one object or as server-sent events; a client that leaves cancels its work
 failures   errors in OpenAI's form
 routes     the application

@@ -14,7 +14,7 @@ from agents.task_force.agreement import check_until_agree
 from agents.task_force.ballot import CandidateAnswer
 from agents.task_force.collective import Collective, CollectiveAnswer, Manner
 from console.serving.failures import invalid
-from console.serving.protocol import AnswerRequest, ChatRequest, CompletionRequest, Turn
+from console.serving.protocol import AnswerRequest, CompletionRequest, Turn
 from memory.records import ChatMessage, Token
 
 EXPERT_HEADER, METHOD_HEADER = "x-acdc-expert", "x-acdc-method"
@@ -64,12 +64,11 @@ class Chosen:
         return self.answer.answers[self.answer.winner]
 
 
-def question_of_chat(context: ReadContext, request: ChatRequest) -> ServedQuestion:
+def question_of_chat(context: ReadContext, turns: Sequence[Turn]) -> ServedQuestion:
     """A conversation as the experts see it.
 
     Where it has no system message of its own, it gets the one with which the experts were bred.
     """
-    turns = request.messages
     chat = [ChatMessage(role=_role(turn), content=turn.text) for turn in turns]
     if not any(message.role == "system" for message in chat):
         asked = context.render_question(chat[-1].content)
@@ -140,7 +139,7 @@ class Work:
             until_agree=_until_agree(request, model, usual),
         )
         seed = _seed_of(request)
-        n = request.n or 1
+        n = request.copies
         # Greedy choices are all the same: they are made once.
         self._copies = n if model.always_the_same(manner) else 1
         self._model = model
@@ -242,8 +241,8 @@ def _until_agree(request: AnswerRequest, model: Collective, usual: Manner) -> in
 
 def _seed_of(request: AnswerRequest) -> int:
     """The client's seed, or one that nobody knows; of a force as it is, always the same."""
-    if request.seed is not None:
-        return request.seed % _SEEDS
+    if request.drawn_from is not None:
+        return request.drawn_from % _SEEDS
     return 0 if request.temperature is None else secrets.randbelow(_SEEDS)
 
 

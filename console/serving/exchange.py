@@ -21,6 +21,7 @@ PATHS = frozenset(
         "/v1/models",
         "/v1/chat/completions",
         "/v1/completions",
+        "/v1/responses",
     }
 )
 _VERBS = frozenset({"GET", "HEAD", "POST"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -23,9 +23,15 @@ from console.serving.exchange import RUN_HEADER
 from console.serving.failures import HttpRefusal, invalid, of_error, of_validation
 from console.serving.meters import Meters
 from console.serving.observed import exchange_of
-from console.serving.protocol import AnswerRequest, ChatRequest, CompletionRequest
+from console.serving.protocol import (
+    AnswerRequest,
+    ChatRequest,
+    ChoicesRequest,
+    CompletionRequest,
+)
 from console.serving.queue import Seats
-from console.serving.replies import ReplyForm
+from console.serving.replies import Form, ReplyForm
+from console.serving.responses import ResponsesForm, ResponsesRequest
 from console.serving.streams import as_object, as_stream
 from memory.errors import AcdcError
 
@@ -72,26 +78,33 @@ def build_app(
     @app.post("/v1/chat/completions")
     async def chat(request: Request, body: ChatRequest) -> Response:
         model = roster.named(body.model)
-        asked = [question_of_chat(context, body)]
-        return await reply(request, model, asked, "chat", body)
+        asked = [question_of_chat(context, body.messages)]
+        return await reply(request, model, asked, body, _form("chat", body))
 
     @app.post("/v1/completions")
     async def completions(request: Request, body: CompletionRequest) -> Response:
         model = roster.named(body.model)
         asked = await questions_of_prompts(context, body)
-        return await reply(request, model, asked, "text", body)
+        return await reply(request, model, asked, body, _form("text", body))
+
+    @app.post("/v1/responses")
+    async def responses(request: Request, body: ResponsesRequest) -> Response:
+        model = roster.named(body.model)
+        asked = [question_of_chat(context, body.turns)]
+        return await reply(request, model, asked, body, ResponsesForm(body))
 
     async def reply(
         request: Request,
         model: Collective,
         asked: list[ServedQuestion],
-        kind: Any,
         body: AnswerRequest,
+        form: Form,
     ) -> Response:
         exchange = exchange_of(request)
         exchange.model, exchange.questions = body.model, [question.text for question in asked]
         work = Work(model, asked, body, usual, exchange.answers.append)
-        response = await _reply(request, work, _form(kind, body), body)
+        send = as_stream if body.stream else as_object
+        response = await send(request, work, form)
         response.headers[RUN_HEADER] = run
         return response
 
@@ -101,15 +114,16 @@ def build_app(
 _READING = ["GET", "HEAD"]
 
 
-def _form(kind: Any, body: AnswerRequest) -> ReplyForm:
-    return ReplyForm(kind, body.model, body.n or 1, body.acdc.details, body.spelled)
-
-
-async def _reply(request: Request, work: Work, form: ReplyForm, body: AnswerRequest) -> Response:
-    if not body.stream:
-        return await as_object(request, work, form)
+def _form(kind: Literal["chat", "text"], body: ChoicesRequest) -> ReplyForm:
     options = body.stream_options
-    return await as_stream(request, work, form, options is not None and options.include_usage)
+    return ReplyForm(
+        kind,
+        body.model,
+        body.copies,
+        body.acdc.details,
+        body.spelled,
+        usage=options is not None and options.include_usage,
+    )
 
 
 def _model(roster: Roster, name: str, since: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from console.serving.choices import Chosen, Work
 from console.serving.failures import of_error
 from console.serving.observed import CLIENT_GONE, exchange_of
-from console.serving.replies import ReplyForm
+from console.serving.replies import Form
 from memory.errors import AcdcError
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ PULSE = 10.0
 """Seconds between comments in a stream that waits, so that nothing between closes it."""
 
 
-async def as_object(request: Request, work: Work, form: ReplyForm) -> Response:
+async def as_object(request: Request, work: Work, form: Form) -> Response:
     """All choices in one object.
 
     Raises:
@@ -40,7 +40,7 @@ async def as_object(request: Request, work: Work, form: ReplyForm) -> Response:
     return JSONResponse(form.whole(choices), headers=work.headers())
 
 
-async def as_stream(request: Request, work: Work, form: ReplyForm, with_usage: bool) -> Response:
+async def as_stream(request: Request, work: Work, form: Form) -> Response:
     """Each choice as soon as it is made: a best-of-N answer is known when all N have answered.
 
     Raises:
@@ -54,7 +54,7 @@ async def as_stream(request: Request, work: Work, form: ReplyForm, with_usage: b
             work.stop()
     if not begun:
         return Response(status_code=CLIENT_GONE)
-    return _Stream(_events(request, work, form, with_usage), work)
+    return _Stream(_events(request, work, form), work)
 
 
 class _Stream(StreamingResponse):
@@ -72,10 +72,10 @@ class _Stream(StreamingResponse):
             self._work.stop()
 
 
-async def _events(
-    request: Request, work: Work, form: ReplyForm, with_usage: bool
-) -> AsyncIterator[str]:
+async def _events(request: Request, work: Work, form: Form) -> AsyncIterator[str]:
     made: list[Chosen] = []
+    for chunk in form.begun():
+        yield _event(chunk)
     try:
         async for chosen in work.choices(PULSE):
             if chosen is None:
@@ -85,20 +85,22 @@ async def _events(
             for chunk in form.chunks(chosen):
                 yield _event(chunk)
     except AcdcError as error:
-        # The headers are gone; clients know an error in the stream by this field.
         refusal = of_error(error)
         exchange_of(request).status = refusal.status
-        yield _event(refusal.body())
+        for chunk in form.failed(refusal):
+            yield _event(chunk)
         return
-    if with_usage:
-        yield _event(form.closing(made))
-    yield "data: [DONE]\n\n"
+    for chunk in form.ended(made):
+        yield _event(chunk)
+    if form.sentinel:
+        yield "data: [DONE]\n\n"
 
 
 def _event(chunk: dict[str, Any]) -> str:
     # In ASCII: some clients take other line separators, as U+2028, for the end of an event's line,
     # and no character can be torn apart between two packets.
-    return f"data: {json.dumps(chunk)}\n\n"
+    named = f"event: {chunk['type']}\n" if "type" in chunk else ""
+    return f"{named}data: {json.dumps(chunk)}\n\n"
 
 
 async def _true_after(work: Coroutine[Any, Any, None]) -> bool:
