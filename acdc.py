@@ -316,15 +316,21 @@ class Run:
                 session.close()
 
     def ask(
-        self, question: str, size: int = 3, select: str = METHOD, *, greedy: bool = False
+        self,
+        question: str,
+        size: int = 3,
+        select: str = METHOD,
+        *,
+        greedy: bool = False,
+        until_agree: int | None = None,
     ) -> CollectiveAnswer:
         """One question to the task force; `collective` keeps the models for several.
 
         Raises:
-            AcdcError: as `collective`, or the question is empty.
+            AcdcError: as `collective` and its `ask`.
         """
         with self.collective(size, select, greedy=greedy) as collective:
-            return collective.ask(question)
+            return collective.ask(question, until_agree=until_agree)
 
     def suggestion(self, size: int = 3) -> str:
         """A question of the run's own history that a force of this size solves.
@@ -350,6 +356,7 @@ class Run:
         select: Sequence[str] = (),
         max_tokens: int | None = None,
         inspect: str | Path | None = None,
+        until_agree: int | None = None,
         allow_unsafe_sandbox: bool = False,
         progress: Progress = silent,
     ) -> dict[str, Any]:
@@ -363,6 +370,7 @@ class Run:
             select: methods of best-of-N that need a judge, besides those that do not.
             max_tokens: of one answer; the run's own limit if None.
             inspect: a folder for the answers as logs that `inspect view` opens; None for none.
+            until_agree: as many answers have to agree, and best-of-N hears no more; None hears all.
             allow_unsafe_sandbox: whether code that an LLM wrote may run without isolation.
             progress: called with what happens.
 
@@ -387,7 +395,9 @@ class Run:
         _at_least("max_tokens", max_tokens, 1)
         if inspect is not None:
             require_inspect()
-        plan = Plan(given, list(sizes), baselines, select, max_tokens, alone=greedy)
+        plan = Plan(
+            given, list(sizes), baselines, select, max_tokens, alone=greedy, until_agree=until_agree
+        )
         work = partial(evaluate, unsafe=allow_unsafe_sandbox)
         with start_blocking_portal() as portal:
             rows = portal.call(work, [self._place], plan, progress)
@@ -550,7 +560,12 @@ class CollectiveSession:
         return [member.expert.id for member in self._force.members]
 
     def ask(
-        self, question: str, *, max_tokens: int | None = None, temperature: float | None = None
+        self,
+        question: str,
+        *,
+        max_tokens: int | None = None,
+        temperature: float | None = None,
+        until_agree: int | None = None,
     ) -> CollectiveAnswer:
         """Let every member answer, and choose one answer.
 
@@ -558,6 +573,7 @@ class CollectiveSession:
             question: what to ask.
             max_tokens: of each answer; by default as when the experts were graded.
             temperature: of all members, 0 is greedy; by default every voice answers at its own.
+            until_agree: as many members have to agree, and no more are asked; by default all are.
 
         Raises:
             AcdcError: the question is empty, the block that opened the session has ended, a value
@@ -570,7 +586,7 @@ class CollectiveSession:
         _at_least("max_tokens", max_tokens, 1)
         _at_least("temperature", temperature, 0)
         limit = self._max_tokens if max_tokens is None else max_tokens
-        manner = Manner(max_tokens=limit, temperature=temperature)
+        manner = Manner(limit, temperature, until_agree=until_agree)
         return self._portal.call(self._force.ask, question, manner)
 
 

@@ -15,6 +15,7 @@ from agents.evaluation.contenders import Line
 from agents.evaluation.intervals import Interval, paired_intervals, ratio_interval
 from agents.evaluation.tasks import Task
 from agents.evaluation.transfer import DISTANCES, Distance
+from agents.task_force.agreement import agreed, asked_of
 from agents.task_force.ballot import Ballot, CandidateAnswer
 from agents.task_force.methods import Aids, Method, lacking, select
 from evolution.selection import Standing
@@ -39,6 +40,8 @@ class Row:
         tokens: generated; `tokens_in` read.
         seconds: of the engine, shares of batches added up.
         ungraded: answers that could not be graded; they solve nothing.
+        asked: task id -> answers that best-of-N heard until enough agreed; None where it hears all.
+        tokens_asked: generated in those.
     """
 
     name: str
@@ -53,6 +56,8 @@ class Row:
     ungraded: int
     temperatures: tuple[float, ...] = ()
     sheets: tuple[Sheet, ...] = ()
+    asked: Mapping[str, int] | None = None
+    tokens_asked: int = 0
 
     @property
     def place(self) -> RowKey:
@@ -96,9 +101,25 @@ class RunRows:
 
 
 async def measure(
-    bench: Bench, line: Line, methods: Sequence[Method], aids: Aids, standing: Standing
+    bench: Bench,
+    line: Line,
+    methods: Sequence[Method],
+    aids: Aids,
+    standing: Standing,
+    until_agree: int | None = None,
 ) -> Row:
-    """Read off a row, and choose one answer per task by each method."""
+    """Read off a row, and choose one answer per task by each method.
+
+    Args:
+        bench: where everybody has answered.
+        line: the row.
+        methods: of best-of-N.
+        aids: what they need.
+        standing: what voices pass.
+        until_agree: as many voices have to agree, and a method hears no more; a row of fewer voices
+            hears all.
+    """
+    until = until_agree if until_agree is not None and line.n >= until_agree else None
     sheets = [bench.sheet(seat) for seat in line.seats]
     voices = [seat.voice for seat in line.seats]
     fitness = [standing.fitness(voice) for voice in voices]
@@ -111,7 +132,8 @@ async def measure(
         heard = [entry for entry in said if entry[2].answer is not None]
         if heard:
             passes = [bool(outcome.passed) for _, _, outcome in heard]
-            votes.append((task.id, _ballot(task, heard), passes))
+            ballot = _ballot(task, heard)
+            votes.append((task.id, asked_of(ballot, until) if until else ballot, passes))
     chosen = {}
     for method in methods:
         # An engine that gives no log-probabilities leaves out the methods that need them.
@@ -119,7 +141,8 @@ async def measure(
             continue
         right = dict.fromkeys(solved, False)
         for task_id, ballot, passes in votes:
-            right[task_id] = passes[(await select(method, ballot, aids)).winner]
+            choice = agreed(ballot, until) if until else None
+            right[task_id] = passes[(choice or await select(method, ballot, aids)).winner]
         chosen[method.name] = right
     outcomes = [outcome for sheet in sheets for outcome in sheet.values()]
     replies = [outcome.answer.reply for outcome in outcomes if outcome.answer is not None]
@@ -136,6 +159,8 @@ async def measure(
         ungraded=sum(outcome.passed is None for outcome in outcomes),
         temperatures=tuple(voice.temperature for voice in voices),
         sheets=tuple(sheets),
+        asked={task: len(ballot.candidates) for task, ballot, _ in votes} if until else None,
+        tokens_asked=sum(each.tokens for _, ballot, _ in votes for each in ballot.candidates),
     )
 
 

@@ -31,6 +31,7 @@ from agents.judge.grader import Together
 from agents.lessons.once import ONCE, taught_once
 from agents.lessons.record import plain, questions_learnt
 from agents.progress import ProgressEvent
+from agents.task_force.agreement import check_until_agree
 from agents.task_force.collective import aids_of
 from agents.task_force.field import (
     finals_of,
@@ -59,6 +60,7 @@ class Plan:
         max_tokens: of one answer; None takes the run's own.
         big_model: an endpoint to compare with, None for none.
         alone: whether forces of different experts, each greedily, are measured as well.
+        until_agree: as many voices have to agree, and best-of-N hears no more; None hears all.
     """
 
     tasks: Sequence[Task]
@@ -68,6 +70,7 @@ class Plan:
     max_tokens: int | None = None
     big_model: EndpointSettings | None = None
     alone: bool = False
+    until_agree: int | None = None
 
 
 async def evaluate_run(
@@ -76,8 +79,10 @@ async def evaluate_run(
     """Measure one run; what is in the book already is not made again.
 
     Raises:
-        AnsweringError: the run has no graded experts, or a method lacks something.
+        AnsweringError: the run has no graded experts, a method lacks something, or no N is as large
+            as the number of voices that have to agree.
     """
+    check_until_agree(plan.until_agree, max(plan.sizes))
     aids = aids_of(context)
     # Wanted methods are checked before any work is done.
     chosen = _methods(plan.select, aids)
@@ -98,7 +103,8 @@ async def evaluate_run(
         context.progress(
             ProgressEvent("step", f"choose: {line.name} {line.n}", len(rows), len(lines))
         )
-        row = await measure(bench, line, chosen if line.n > 1 else [], aids, company.standing)
+        by = chosen if line.n > 1 else []
+        row = await measure(bench, line, by, aids, company.standing, plan.until_agree)
         rows[row.place] = row
     distances = Known.of(history_of(context.store)).distances(plan.tasks)
     clusters = {task.id: task.cluster for task in plan.tasks}

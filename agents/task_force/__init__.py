@@ -5,6 +5,7 @@
     collective    Collective, ask: a force that answers
     roster        Roster: forces and experts under the names that a server offers
     methods       Method, Aids, select: the interface of best-of-N methods, and how to add one
+    agreement     when enough voices agree, no others are asked
     voting, confidence, chooser, reward_model   the methods
     ballot        Ballot, Choice: answers that are compared, and what was chosen
     routing       SkillRouter: who is good at questions like this one

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from agents.context import ReadContext
 from agents.errors import AnsweringError
 from agents.progress import ProgressEvent
+from agents.task_force.agreement import AGREEMENT, agreed, check_until_agree, still_to_ask
 from agents.task_force.ballot import Ballot, CandidateAnswer, Choice, Vote
 from agents.task_force.chooser import ChatJudge
 from agents.task_force.field import require_field, resampled_seeds, standing_of
@@ -52,6 +53,7 @@ class CollectiveAnswer:
         nearest: the families of the run's history that are most like the question.
         known: whether the nearest is so much like it that it says something; None where the history
             was not asked.
+        unasked: voices that were not asked any more, since enough agreed.
     """
 
     answer: str
@@ -66,6 +68,12 @@ class CollectiveAnswer:
     unit: str = "score"
     nearest: tuple[NearFamily, ...] = ()
     known: bool | None = None
+    unasked: int = 0
+
+    @property
+    def voices(self) -> int:
+        """N, of whom some may not have been asked."""
+        return len(self.answers) + self.unasked
 
     def as_json(self) -> dict[str, Json]:
         """The record for programs; without the list of tokens."""
@@ -102,11 +110,13 @@ class Manner:
         max_tokens: of one answer.
         temperature: of all of them; None lets every voice answer at its own.
         top_p: of all of them; None stands for that of the run's judge.
+        until_agree: as many voices have to agree, and no more are asked; None asks all.
     """
 
     max_tokens: int
     temperature: float | None = None
     top_p: float | None = None
+    until_agree: int | None = None
 
     def of(self, voice: Voice) -> Voice:
         """The voice as it answers in this manner."""
@@ -183,7 +193,7 @@ class Collective:
         tokens: bool = False,
         patience: float | None = None,
     ) -> CollectiveAnswer:
-        """Let every member answer a conversation, and choose one answer.
+        """Let every member answer a conversation, or enough of them, and choose one answer.
 
         Args:
             question: the question as judges and router see it.
@@ -196,8 +206,10 @@ class Collective:
             patience: seconds that a judge may take; None for as long as its endpoint allows.
 
         Raises:
-            AnsweringError: a judge took longer.
+            AnsweringError: a judge took longer, or fewer members are there than have to agree.
         """
+        voices, until = len(self.members), manner.until_agree
+        check_until_agree(until, voices)
         broker = await self.context.population.broker()
         started = time.perf_counter()
         history = self.aids.router if isinstance(self.aids.router, SkillRouter) else None
@@ -212,28 +224,34 @@ class Collective:
             [reply] = await broker.answer(member.expert.genome_id, genome, ask)
             return CandidateAnswer.of(voice, cut(reply, stop), member.fitness)
 
-        answers = await asyncio.gather(
-            *(one(place, member) for place, member in enumerate(self.members))
-        )
+        answers: list[CandidateAnswer] = []
+        while more := still_to_ask(answers, voices, until):
+            places = range(len(answers), len(answers) + more)
+            answers += await asyncio.gather(*(one(at, self.members[at]) for at in places))
         drawn = int(text_hash(question), 16) ^ seed
         ballot = Ballot(question, tuple(answers), seed=drawn)
         if lacking(chosen_by, self.aids, ballot) is not None:  # the engine gives none
             chosen_by = self.method
-        choice = await self._chosen(chosen_by, ballot, patience)
-        voices = [answer.voice for answer in answers]
+        choice = None if until is None else agreed(ballot, until)
+        name, unit = AGREEMENT, "votes"
+        if choice is None:
+            choice = await self._chosen(chosen_by, ballot, patience)
+            name, unit = chosen_by.name, chosen_by.unit
+        heard = [answer.voice for answer in answers]
         return CollectiveAnswer(
             answer=answers[choice.winner].extracted,
             chosen=answers[choice.winner].expert,
             winner=choice.winner,
-            method=chosen_by.name,
+            method=name,
             agreement=ballot.agreement(choice.winner),
             answers=ballot.candidates,
             scores=choice.scores,
             votes=choice.votes,
             seconds=time.perf_counter() - started,
-            unit=chosen_by.unit,
-            nearest=tuple(history.nearest(question, voices)) if history is not None else (),
+            unit=unit,
+            nearest=tuple(history.nearest(question, heard)) if history is not None else (),
             known=known,
+            unasked=voices - len(answers),
         )
 
     async def _chosen(self, method: Method, ballot: Ballot, patience: float | None) -> Choice:

@@ -19,6 +19,7 @@ from console.commands.frame import (
     AsJson,
     Debug,
     RunDir,
+    UntilAgree,
     app,
     errors,
     finish,
@@ -43,6 +44,8 @@ EXAMPLES = """Examples:
 acdc ask DIR    a question of the run's own history
 
 acdc ask DIR "What is 12 + 30?" -n 8    of eight voices
+
+acdc ask DIR "What is 12 + 30?" -n 8 --until-agree 3    of no more than it takes
 
 acdc ask DIR "What is 12 + 30?" --select logprob --json
 """
@@ -69,6 +72,7 @@ def ask(
         ),
     ] = None,
     alone: Alone = False,
+    until_agree: UntilAgree = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -82,8 +86,11 @@ def ask(
         note_unfinished(place)
         asked = question if question is not None else _suggested(place, n)
         with Display(errors) as display:
-            reply = run_async(answer(place, asked, n, max_tokens, select, display, alone=alone))
-        if short := fewer_than(n, len(reply.answers)):
+            asking = answer(
+                place, asked, n, max_tokens, select, display, alone=alone, until_agree=until_agree
+            )
+            reply = run_async(asking)
+        if short := fewer_than(n, reply.voices):
             errors.print(short, style="yellow", highlight=False)
         if as_json:
             print_json(reply.as_json())
@@ -116,10 +123,12 @@ async def answer(
     progress: Progress,
     *,
     alone: bool = False,
+    until_agree: int | None = None,
 ) -> CollectiveAnswer:
     """Let the task force of a run answer a question; an unknown method is refused first.
 
     Each voice answers at its own temperature; `alone` asks N different experts greedily instead.
+    With `until_agree`, no more are asked once so many voices agree.
     Experts may say as much as when they were graded, unless `max_tokens` says otherwise: an answer
     that is cut off before its end is none.
     """
@@ -128,7 +137,8 @@ async def answer(
 
     method_named(method)
     async with open_reading(folder, folder.config(), progress) as context:
-        manner = Manner(max_tokens=max_tokens or context.config.judge.max_tokens)
+        longest = max_tokens or context.config.judge.max_tokens
+        manner = Manner(max_tokens=longest, until_agree=until_agree)
         force = Collective.open(context, size, method, alone=alone)
         return await force.ask(question, manner)
 
@@ -154,7 +164,8 @@ def show(reply: CollectiveAnswer, console: Console) -> None:
         console.print(Text(line), style="dim" if reply.known is not False else "yellow")
     console.print(
         f"chosen by {reply.method} from {len(reply.answers)} answers; "
-        f"agreement {reply.agreement:.0%}",
+        f"agreement {reply.agreement:.0%}"
+        f"{f'; {reply.unasked} voices were not asked' if reply.unasked else ''}",
         style="dim",
         highlight=False,
     )

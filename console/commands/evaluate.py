@@ -17,6 +17,7 @@ from console.commands.frame import (
     AllowUnsafe,
     AsJson,
     Debug,
+    UntilAgree,
     app,
     errors,
     finish,
@@ -99,6 +100,7 @@ def evaluate_command(
             "--inspect", metavar="FOLDER", help="Write the answers as Inspect logs as well."
         ),
     ] = None,
+    until_agree: UntilAgree = None,
     allow_unsafe_sandbox: AllowUnsafe = False,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -127,13 +129,19 @@ def evaluate_command(
                     raise UsageError(
                         "--inspect goes with tasks: sample logs were answered elsewhere"
                     )
+                if until_agree is not None:
+                    raise UsageError(
+                        "--until-agree needs a file of tasks: sample logs have no votes"
+                    )
                 logs = read_logs(files, metric, filter_)
                 found = run_async(evaluate_logs(folders, logs, sizes))
             else:
                 require_runs(folders)
                 big = big_model_at(big_model_url, big_model, big_model_key_env)
                 tasks = read_tasks(files, drawn_folder())
-                plan = Plan(tasks, sizes, baselines, select or (), max_tokens, big, alone)
+                plan = Plan(
+                    tasks, sizes, baselines, select or (), max_tokens, big, alone, until_agree
+                )
                 runs = run_async(evaluate(folders, plan, display, unsafe=allow_unsafe_sandbox))
                 found = report(runs, max_tokens)
                 if inspect is not None:

@@ -52,6 +52,15 @@ Alone = Annotated[
     bool,
     typer.Option("--greedy", help="N different experts, each greedily, in place of N voices."),
 ]
+UntilAgree = Annotated[
+    int | None,
+    typer.Option(
+        "--until-agree",
+        min=2,
+        metavar="K",
+        help="Ask no more voices once K of them agree; what they say is chosen.",
+    ),
+]
 AllowUnsafe = Annotated[
     bool,
     typer.Option("--allow-unsafe-sandbox", help="Run code that an LLM wrote without isolation."),

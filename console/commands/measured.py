@@ -134,11 +134,26 @@ def _row(runs: Sequence[RunRows], place: RowKey, found: dict[Column, Interval]) 
         },
         "tokens": sum(row.tokens for row in rows) // len(rows),
         "tokens_in": sum(row.tokens_in for row in rows) // len(rows),
+        **_asked(runs, rows),
         "seconds": round(sum(row.seconds for row in rows) / len(rows), 2),
         "sampling": rows[0].sampling,
         "ungraded": sum(row.ungraded for row in rows),
         "experts": list(rows[0].experts) if len(rows) == 1 else None,
         "temperatures": list(rows[0].temperatures) if len(rows) == 1 else None,
+    }
+
+
+def _asked(runs: Sequence[RunRows], rows: Sequence[Row]) -> dict[str, Any]:
+    """Answers per task that best-of-N heard until enough agreed; null where it hears all."""
+    counts = [
+        row.asked[task]
+        for run, row in zip(runs, rows, strict=True)
+        for task in run.clusters
+        if row.asked is not None and task in row.asked
+    ]
+    return {
+        "asked": round(sum(counts) / len(counts), 3) if counts else None,
+        "tokens_asked": sum(row.tokens_asked for row in rows) // len(rows) if counts else None,
     }
 
 
@@ -222,6 +237,7 @@ def show(found: dict[str, Any], console: Console) -> None:
         if names := _single_experts(run["rows"]):
             at = f"{run['run']}: " if several else ""
             console.print(f"{at}{names}", style="dim", markup=False, highlight=False)
+    _show_asked(found["rows"], console)
     _show_guessed(found, console)
     _show_distances(found["distances"], console)
     for difference in found["differences"]:
@@ -250,6 +266,18 @@ def _single_experts(rows: Sequence[dict[str, Any]]) -> str:
         for row in rows
         if row["name"] in ("best_expert", "best_seed") and row["experts"]
     )
+
+
+def _show_asked(rows: Sequence[dict[str, Any]], console: Console) -> None:
+    """What an early agreement spares."""
+    for row in rows:
+        if row["asked"] is not None:
+            share = row["tokens_asked"] / max(row["tokens"], 1)
+            said = (
+                f"{row['name']}: {row['asked']:.2f} of {row['n']} answers asked per task until "
+                f"enough agreed, {share:.0%} of the tokens"
+            )
+            console.print(said, style="dim", markup=False, highlight=False)
 
 
 def _show_guessed(found: dict[str, Any], console: Console) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,6 +15,7 @@ from console.commands.frame import (
     Alone,
     Debug,
     RunDir,
+    UntilAgree,
     app,
     finish,
     note_unfinished,
@@ -21,9 +23,17 @@ from console.commands.frame import (
     out,
     run_async,
 )
+from console.errors import UsageError
 
 if TYPE_CHECKING:
     from agents.task_force.roster import Roster
+
+
+class LogFormat(StrEnum):
+    """What is written to stderr while it serves."""
+
+    text = "text"
+    json = "json"
 
 
 EXAMPLES = """Examples:
@@ -58,6 +68,14 @@ def serve(
         ),
     ] = None,
     alone: Alone = False,
+    until_agree: UntilAgree = None,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(help="text: warnings alone; json: a line of JSON for each request as well."),
+    ] = LogFormat.text,
+    log_texts: Annotated[
+        bool, typer.Option("--log-texts", help="Questions and replies in these lines, too.")
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON when ready.")
     ] = False,
@@ -79,13 +97,26 @@ def serve(
         out.print("Ctrl-C answers the accepted requests and stops", style="dim")
 
     def action() -> None:
+        if log_texts and log_format is not LogFormat.json:
+            raise UsageError("--log-texts needs --log-format json: text has no line for a request")
         place = opened(folder)
         note_unfinished(place)
         from console.serving.server import ServeSettings
         from console.serving.server import serve as serve_
 
         settings = ServeSettings(
-            n, select, host, port, token_env, queue, max_body, max_tokens, alone
+            n,
+            select,
+            host,
+            port,
+            token_env,
+            queue,
+            max_body,
+            max_tokens,
+            alone,
+            until_agree,
+            log_format is LogFormat.json,
+            log_texts,
         )
         run_async(serve_(place, settings, ready))
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from agents.context import ReadContext
+from agents.errors import AnsweringError
+from agents.task_force.agreement import check_until_agree
 from agents.task_force.ballot import CandidateAnswer
 from agents.task_force.collective import Collective, CollectiveAnswer, Manner
 from console.serving.failures import invalid
-from console.serving.protocol import AnswerRequest, ChatRequest, CompletionRequest, Turn
+from console.serving.protocol import AnswerRequest, CompletionRequest, Turn
 from memory.records import ChatMessage, Token
 
+EXPERT_HEADER, METHOD_HEADER = "x-acdc-expert", "x-acdc-method"
 _SEEDS = 1 << 62
 """Seeds of clients are folded into this range, so that every choice can have its own."""
 
@@ -61,12 +64,11 @@ class Chosen:
         return self.answer.answers[self.answer.winner]
 
 
-def question_of_chat(context: ReadContext, request: ChatRequest) -> ServedQuestion:
+def question_of_chat(context: ReadContext, turns: Sequence[Turn]) -> ServedQuestion:
     """A conversation as the experts see it.
 
     Where it has no system message of its own, it gets the one with which the experts were bred.
     """
-    turns = request.messages
     chat = [ChatMessage(role=_role(turn), content=turn.text) for turn in turns]
     if not any(message.role == "system" for message in chat):
         asked = context.render_question(chat[-1].content)
@@ -115,7 +117,11 @@ class Work:
         model: who answers.
         questions: what is asked; choices are numbered question by question.
         request: n, sampling, stops.
-        longest: tokens of a reply where the request does not say it.
+        usual: how it is answered where the request does not say it.
+        heard: called with every answer as it is made.
+
+    Raises:
+        HttpRefusal: the model has fewer voices than have to agree.
     """
 
     def __init__(
@@ -123,32 +129,53 @@ class Work:
         model: Collective,
         questions: Sequence[ServedQuestion],
         request: AnswerRequest,
-        longest: int,
+        usual: Manner,
+        heard: Callable[[CollectiveAnswer], None] = lambda _: None,
     ) -> None:
         manner = Manner(
-            max_tokens=request.longest or longest,
+            max_tokens=request.longest or usual.max_tokens,
             temperature=request.temperature,
             top_p=request.top_p,
+            until_agree=_until_agree(request, model, usual),
         )
         seed = _seed_of(request)
-        n = request.n or 1
+        n = request.copies
         # Greedy choices are all the same: they are made once.
         self._copies = n if model.always_the_same(manner) else 1
-        self.size = n * len(questions)
-        self._tasks = [
-            asyncio.create_task(
-                model.answer(
-                    question.text,
-                    question.chat,
-                    manner,
-                    seed + number * len(model.members),
-                    request.stops,
-                    request.spelled,
-                )
+        self._model = model
+
+        async def answered(question: ServedQuestion, number: int) -> CollectiveAnswer:
+            own = seed + number * len(model.members)
+            answer = await model.answer(
+                question.text, question.chat, manner, own, request.stops, request.spelled
             )
+            heard(answer)
+            return answer
+
+        self._tasks = [
+            asyncio.create_task(answered(question, number))
             for question in questions
             for number in range(n // self._copies)
         ]
+
+    def headers(self) -> dict[str, str]:
+        """Who answers and how, as far as it is settled by now, as headers of the response.
+
+        One name for all choices that have it, else one for each, in their order.
+        """
+        made: list[CollectiveAnswer] = []
+        if all(task.done() and task.exception() is None for task in self._tasks):
+            made = [task.result() for task in self._tasks for _ in range(self._copies)]
+        experts = [answer.chosen for answer in made]
+        if len({member.expert.id for member in self._model.members}) == 1:
+            experts = [self._model.members[0].expert.id]
+        methods = [answer.method for answer in made if answer.voices > 1]
+        named = {EXPERT_HEADER: experts, METHOD_HEADER: methods}
+        return {
+            name: ", ".join(values if len(set(values)) > 1 else values[:1])
+            for name, values in named.items()
+            if values
+        }
 
     async def first(self, patience: float) -> None:
         """Wait until a choice is there, or patience ends.
@@ -200,10 +227,22 @@ class Work:
             task.add_done_callback(_read)
 
 
+def _until_agree(request: AnswerRequest, model: Collective, usual: Manner) -> int | None:
+    """What the client says, or what is usual where the model has so many voices."""
+    voices, wanted = len(model.members), request.acdc.until_agree
+    if wanted is None:
+        return usual.until_agree if voices >= (usual.until_agree or 0) else None
+    try:
+        check_until_agree(wanted, voices)
+    except AnsweringError as error:
+        raise invalid(str(error), "acdc.until_agree") from None
+    return wanted
+
+
 def _seed_of(request: AnswerRequest) -> int:
     """The client's seed, or one that nobody knows; of a force as it is, always the same."""
-    if request.seed is not None:
-        return request.seed % _SEEDS
+    if request.drawn_from is not None:
+        return request.drawn_from % _SEEDS
     return 0 if request.temperature is None else secrets.randbelow(_SEEDS)
 
 

@@ -10,20 +10,27 @@ import asyncio
 import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.config import LOGGING_CONFIG
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 10.0
 """How long a client may take to send request line and headers, or a body that nobody reads."""
 
 
-def uvicorn_config(app: ASGIApp) -> uvicorn.Config:
+def uvicorn_config(app: ASGIApp, *, own_log: bool = True) -> uvicorn.Config:
     """How uvicorn serves an application of ours.
 
     By h11, which refuses a head beyond 16 KiB; httptools, which uvicorn may prefer, has no limit.
+
+    Args:
+        app: the application.
+        own_log: whether uvicorn writes its warnings in its own way; else they go where the process
+            logs to.
     """
     return uvicorn.Config(
         app,
         http=Door,
+        log_config=LOGGING_CONFIG if own_log else None,
         ws="none",
         log_level="warning",
         lifespan="off",

@@ -12,6 +12,8 @@ from agents.errors import BudgetExhausted, UnknownModelError
 from evolution.errors import PromptTooLongError
 from memory.errors import AcdcError
 
+UNSUPPORTED = "unsupported"
+"""Code, and pydantic's type, of errors about fields that we cannot honour."""
 DRAIN_SECONDS = 10
 """When a client that met a server on its way out may try the next one."""
 
@@ -118,6 +120,8 @@ def of_validation(errors: Sequence[Any], body: object) -> HttpRefusal:
     param = ".".join(_path(first, body)) or None
     if first["type"] == "extra_forbidden":
         return invalid(f"unknown field: {param}", param, "unknown_parameter")
+    if first["type"] == UNSUPPORTED:
+        return invalid(first["msg"], first["ctx"]["name"], UNSUPPORTED)
     said = str(first["msg"]).removeprefix("Value error, ")
     if first["type"] in _NO_OBJECT[:2]:
         said = "Input should be an object"

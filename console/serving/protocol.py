@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal, Self, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import (
     AfterValidator,
@@ -19,6 +19,10 @@ from pydantic import (
     Tag,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
+
+from agents.task_force.agreement import FEWEST
+from console.serving.failures import UNSUPPORTED
 
 MOST_ANSWERS = 128
 """Choices of one request, over all of its prompts."""
@@ -51,6 +55,13 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "best_of": (None, 1),
 }
 """Fields that we cannot honour -> the values with which they ask for nothing."""
+WHY = {
+    "response_format": "no engine of a run constrains what it says",
+    "text": "no engine of a run constrains what it says",
+    "previous_response_id": "nothing is stored; send the conversation in input",
+    "conversation": "nothing is stored; send the conversation in input",
+}
+"""Why some of them are not, where that helps."""
 
 NO_TEXT = ("tool_calls", "function_call", "audio")
 """What a message may hold besides its text, and no expert can read."""
@@ -68,7 +79,8 @@ def _form_of_prompt(value: Any) -> str | None:
     return f"list of {_form((value or [''])[0])}" if isinstance(value, list) else _form(value)
 
 
-def _or_else(what_is_wanted: str, form: Callable[[Any], str | None] = _form) -> Discriminator:
+def or_else(what_is_wanted: str, form: Callable[[Any], str | None] = _form) -> Discriminator:
+    """The branch of a union by the form of a value, and an error that says what is wanted."""
     return Discriminator(
         form, custom_error_type="form", custom_error_message=f"Input should be {what_is_wanted}"
     )
@@ -77,7 +89,7 @@ def _or_else(what_is_wanted: str, form: Callable[[Any], str | None] = _form) -> 
 Stop = Annotated[str, Field(min_length=1)]
 Stops = Annotated[
     Annotated[Stop, Tag("text")] | Annotated[list[Stop], Field(max_length=MOST_STOPS), Tag("list")],
-    _or_else("a text or a list of texts"),
+    or_else("a text or a list of texts"),
 ]
 TokenId = Annotated[int, Field(ge=0, lt=1 << 31)]
 Prompts = Annotated[
@@ -85,7 +97,7 @@ Prompts = Annotated[
     | Annotated[list[str], Tag("list of text")]
     | Annotated[list[TokenId], Tag("list of number")]
     | Annotated[list[list[TokenId]], Tag("list of list")],
-    _or_else(
+    or_else(
         "a text, a list of texts, a list of token ids, or a list of such lists", _form_of_prompt
     ),
 ]
@@ -108,14 +120,16 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Details(_Strict):
-    """Our own field: what the answer carries beside OpenAI's fields.
+class Own(_Strict):
+    """Our own field, `acdc`.
 
     Attributes:
-        details: who said what, the scores and the votes.
+        details: whether the answer carries who said what, the scores and the votes.
+        until_agree: as many voices have to agree, and no more are asked.
     """
 
     details: bool = False
+    until_agree: int | None = Field(default=None, ge=FEWEST)
 
 
 class StreamOptions(_Strict):
@@ -140,18 +154,21 @@ def _require_whole_characters(body: dict[str, Any]) -> None:
 
 
 class AnswerRequest(_Strict):
-    """What both kinds of requests share."""
+    """What all kinds of requests share.
+
+    Attributes:
+        idle: fields without an effect.
+        neutral: fields that we cannot honour -> the values with which they ask for nothing.
+    """
+
+    idle: ClassVar[frozenset[str]] = IDLE
+    neutral: ClassVar[dict[str, tuple[Any, ...]]] = NEUTRAL
 
     model: str
-    n: int | None = Field(default=None, ge=1, le=MOST_ANSWERS)
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
-    seed: int | None = None
-    stop: Stops | None = None
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
-    max_tokens: int | None = Field(default=None, ge=1)
-    acdc: Details = Details()
+    acdc: Own = Own()
 
     @model_validator(mode="before")
     @classmethod
@@ -160,10 +177,57 @@ class AnswerRequest(_Strict):
         if not isinstance(body, dict):
             return body
         _require_whole_characters(body)
-        for name, values in NEUTRAL.items():
+        for name, values in cls.neutral.items():
             if name in body and body[name] not in values:
-                raise ValueError(f"{name} is not supported")
-        return {key: value for key, value in body.items() if key not in IDLE | NEUTRAL.keys()}
+                why = f": {WHY[name]}" if name in WHY else ""
+                told = {"name": name, "why": why}
+                raise PydanticCustomError(UNSUPPORTED, "{name} is not supported{why}", told)
+        return {k: value for k, value in body.items() if k not in cls.idle | cls.neutral.keys()}
+
+    @property
+    def copies(self) -> int:
+        """Choices per question."""
+        return 1
+
+    @property
+    def drawn_from(self) -> int | None:
+        """The seed of sampling."""
+        return None
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Texts before which a reply ends."""
+        return ()
+
+    @property
+    def longest(self) -> int | None:
+        """Most tokens of a reply."""
+        return None
+
+    @property
+    def spelled(self) -> bool:
+        """Whether the log-probability of each token is wanted."""
+        return False
+
+
+class ChoicesRequest(AnswerRequest):
+    """What chats and completions share."""
+
+    n: int | None = Field(default=None, ge=1, le=MOST_ANSWERS)
+    seed: int | None = None
+    stop: Stops | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = Field(default=None, ge=1)
+
+    @property
+    def copies(self) -> int:
+        """Choices per question."""
+        return self.n or 1
+
+    @property
+    def drawn_from(self) -> int | None:
+        """The seed of sampling."""
+        return self.seed
 
     @property
     def stops(self) -> tuple[str, ...]:
@@ -175,24 +239,26 @@ class AnswerRequest(_Strict):
         """Most tokens of a reply."""
         return self.max_tokens
 
-    @property
-    def spelled(self) -> bool:
-        """Whether the log-probability of each token is wanted."""
-        return False
-
 
 class TextPart(BaseModel):
-    """A piece of a message; pictures and sounds are not understood."""
+    """A piece of a message; pictures and sounds are not understood.
 
-    type: Literal["text"]
+    Attributes:
+        readable: the types that are.
+    """
+
+    readable: ClassVar[tuple[str, ...]] = ("text",)
+
+    type: str
     text: str
 
     @model_validator(mode="before")
     @classmethod
     def _refuse_other_types(cls, part: Any) -> Any:
         kind = part.get("type") if isinstance(part, dict) else None
-        if isinstance(kind, str) and kind != "text":
-            raise ValueError(f"parts of type {kind[:40]!r} are not supported, only 'text'")
+        if isinstance(kind, str) and kind not in cls.readable:
+            only = " and ".join(map(repr, cls.readable))
+            raise ValueError(f"parts of type {kind[:40]!r} are not supported, only {only}")
         return part
 
 
@@ -202,7 +268,7 @@ class Turn(BaseModel):
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[
         Annotated[str, Tag("text")] | Annotated[list[TextPart], Tag("list")],
-        _or_else("a text or a list of parts of type 'text' (null in an assistant's message alone)"),
+        or_else("a text or a list of parts of type 'text' (null in an assistant's message alone)"),
     ]
 
     @model_validator(mode="before")
@@ -229,7 +295,17 @@ class Turn(BaseModel):
         return "".join(part.text for part in self.content)
 
 
-class ChatRequest(AnswerRequest):
+def require_question(turns: Sequence[Turn]) -> None:
+    """Whoever asks must have the last word.
+
+    Raises:
+        ValueError: the last message is another's, or empty.
+    """
+    if turns[-1].role != "user" or not turns[-1].text.strip():
+        raise ValueError("the last message must be a user's, and not empty")
+
+
+class ChatRequest(ChoicesRequest):
     """Body of /v1/chat/completions."""
 
     messages: list[Turn] = Field(min_length=1)
@@ -244,9 +320,7 @@ class ChatRequest(AnswerRequest):
 
     @model_validator(mode="after")
     def _ends_with_a_question(self) -> Self:
-        """Whoever asks must have the last word."""
-        if self.messages[-1].role != "user" or not self.messages[-1].text.strip():
-            raise ValueError("the last message must be a user's, and not empty")
+        require_question(self.messages)
         return self
 
     @property
@@ -255,7 +329,7 @@ class ChatRequest(AnswerRequest):
         return self.max_completion_tokens or self.max_tokens
 
 
-class CompletionRequest(AnswerRequest):
+class CompletionRequest(ChoicesRequest):
     """Body of /v1/completions."""
 
     prompt: Prompts
@@ -273,7 +347,7 @@ class CompletionRequest(AnswerRequest):
         spoken = (prompt.strip() if isinstance(prompt, str) else prompt for prompt in prompts)
         if not prompts or not all(spoken):
             raise ValueError("prompt must not be empty")
-        if len(prompts) * (self.n or 1) > MOST_ANSWERS:
+        if len(prompts) * self.copies > MOST_ANSWERS:
             raise ValueError(f"prompts times n must not exceed {MOST_ANSWERS}")
         return self
 

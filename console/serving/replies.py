@@ -7,17 +7,47 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from console.serving.choices import Chosen
+from console.serving.failures import HttpRefusal
 from memory.records import Token
 
 JsonObject = dict[str, Any]
 
 
+class Form(Protocol):
+    """How one request is to be answered, as one object or event by event."""
+
+    @property
+    def sentinel(self) -> bool:
+        """Whether a stream ends with `[DONE]`."""
+        ...
+
+    def whole(self, choices: Sequence[Chosen]) -> JsonObject:
+        """The object of a reply that is no stream."""
+        ...
+
+    def begun(self) -> list[JsonObject]:
+        """What a stream says before there is an answer."""
+        ...
+
+    def chunks(self, chosen: Chosen) -> list[JsonObject]:
+        """What it says of a choice."""
+        ...
+
+    def ended(self, choices: Sequence[Chosen]) -> list[JsonObject]:
+        """What it says at its end."""
+        ...
+
+    def failed(self, refusal: HttpRefusal) -> list[JsonObject]:
+        """What it says instead, where a choice came to nothing."""
+        ...
+
+
 @dataclass(frozen=True)
 class ReplyForm:
-    """How one request is to be answered.
+    """How a chat or a completion is to be answered.
 
     Attributes:
         kind: which endpoint was asked.
@@ -25,6 +55,7 @@ class ReplyForm:
         n: choices per question.
         details: whether each choice says which expert said what.
         logprobs: whether each choice has its tokens with their log-probabilities.
+        usage: whether a stream says at its end what it took.
     """
 
     kind: Literal["chat", "text"]
@@ -32,6 +63,8 @@ class ReplyForm:
     n: int = 1
     details: bool = False
     logprobs: bool = False
+    usage: bool = False
+    sentinel: bool = True
     id: str = field(default_factory=lambda: secrets.token_hex(12))
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -63,10 +96,20 @@ class ReplyForm:
             self._chunk({"index": index, "delta": {}, "logprobs": None, **closing}),
         ]
 
-    def closing(self, choices: Sequence[Chosen]) -> JsonObject:
+    def begun(self) -> list[JsonObject]:
+        """Nothing is said before there is an answer."""
+        return []
+
+    def ended(self, choices: Sequence[Chosen]) -> list[JsonObject]:
         """Last chunk, for who asked for it: what it took."""
+        if not self.usage:
+            return []
         name = "chat.completion.chunk" if self.kind == "chat" else "text_completion"
-        return {**self._head(name), "choices": [], "usage": usage(choices, self.n)}
+        return [{**self._head(name), "choices": [], "usage": usage(choices, self.n)}]
+
+    def failed(self, refusal: HttpRefusal) -> list[JsonObject]:
+        """The headers are gone; clients know an error in the stream by its field."""
+        return [refusal.body()]
 
     def _head(self, name: str) -> JsonObject:
         prefix = "chatcmpl" if self.kind == "chat" else "cmpl"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -11,24 +11,43 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from agents.context import ReadContext
+from agents.task_force.collective import Collective, Manner
 from agents.task_force.roster import Roster
-from console.serving.choices import Work, question_of_chat, questions_of_prompts
+from console.serving.choices import (
+    ServedQuestion,
+    Work,
+    question_of_chat,
+    questions_of_prompts,
+)
+from console.serving.exchange import RUN_HEADER
 from console.serving.failures import HttpRefusal, invalid, of_error, of_validation
-from console.serving.protocol import AnswerRequest, ChatRequest, CompletionRequest
+from console.serving.meters import Meters
+from console.serving.observed import exchange_of
+from console.serving.protocol import (
+    AnswerRequest,
+    ChatRequest,
+    ChoicesRequest,
+    CompletionRequest,
+)
 from console.serving.queue import Seats
-from console.serving.replies import ReplyForm
+from console.serving.replies import Form, ReplyForm
+from console.serving.responses import ResponsesForm, ResponsesRequest
 from console.serving.streams import as_object, as_stream
 from memory.errors import AcdcError
 
 
-def build_app(context: ReadContext, roster: Roster, seats: Seats, max_tokens: int) -> FastAPI:
+def build_app(
+    context: ReadContext, roster: Roster, seats: Seats, usual: Manner, run: str, meters: Meters
+) -> FastAPI:
     """The server's application, not yet guarded.
 
     Args:
         context: the run.
         roster: who answers under which name.
         seats: requests under way, for /health.
-        max_tokens: of a reply where the request does not say it.
+        usual: how it is answered where a request does not say it.
+        run: its id, which every answer carries.
+        meters: for /metrics.
     """
     # No pages of documentation: they would load scripts from elsewhere.
     app = FastAPI(title="AC/DC", docs_url=None, redoc_url=None, openapi_url=None)
@@ -42,6 +61,11 @@ def build_app(context: ReadContext, roster: Roster, seats: Seats, max_tokens: in
         status = 503 if seats.draining else 200
         return JSONResponse({"status": state, "waiting": seats.taken}, status)
 
+    @app.api_route("/metrics", methods=_READING)
+    async def metrics(request: Request) -> Response:
+        page, content_type = meters.page(request.headers.get("accept", ""))
+        return Response(page, headers={"Content-Type": content_type})
+
     @app.api_route("/v1/models", methods=_READING)
     async def models() -> dict[str, Any]:
         return {"object": "list", "data": [_model(roster, name, since) for name in roster.models]}
@@ -54,14 +78,35 @@ def build_app(context: ReadContext, roster: Roster, seats: Seats, max_tokens: in
     @app.post("/v1/chat/completions")
     async def chat(request: Request, body: ChatRequest) -> Response:
         model = roster.named(body.model)
-        work = Work(model, [question_of_chat(context, body)], body, max_tokens)
-        return await _reply(request, work, _form("chat", body), body)
+        asked = [question_of_chat(context, body.messages)]
+        return await reply(request, model, asked, body, _form("chat", body))
 
     @app.post("/v1/completions")
     async def completions(request: Request, body: CompletionRequest) -> Response:
         model = roster.named(body.model)
-        work = Work(model, await questions_of_prompts(context, body), body, max_tokens)
-        return await _reply(request, work, _form("text", body), body)
+        asked = await questions_of_prompts(context, body)
+        return await reply(request, model, asked, body, _form("text", body))
+
+    @app.post("/v1/responses")
+    async def responses(request: Request, body: ResponsesRequest) -> Response:
+        model = roster.named(body.model)
+        asked = [question_of_chat(context, body.turns)]
+        return await reply(request, model, asked, body, ResponsesForm(body))
+
+    async def reply(
+        request: Request,
+        model: Collective,
+        asked: list[ServedQuestion],
+        body: AnswerRequest,
+        form: Form,
+    ) -> Response:
+        exchange = exchange_of(request)
+        exchange.model, exchange.questions = body.model, [question.text for question in asked]
+        work = Work(model, asked, body, usual, exchange.answers.append)
+        send = as_stream if body.stream else as_object
+        response = await send(request, work, form)
+        response.headers[RUN_HEADER] = run
+        return response
 
     return app
 
@@ -69,15 +114,16 @@ def build_app(context: ReadContext, roster: Roster, seats: Seats, max_tokens: in
 _READING = ["GET", "HEAD"]
 
 
-def _form(kind: Any, body: AnswerRequest) -> ReplyForm:
-    return ReplyForm(kind, body.model, body.n or 1, body.acdc.details, body.spelled)
-
-
-async def _reply(request: Request, work: Work, form: ReplyForm, body: AnswerRequest) -> Response:
-    if not body.stream:
-        return await as_object(request, work, form)
+def _form(kind: Literal["chat", "text"], body: ChoicesRequest) -> ReplyForm:
     options = body.stream_options
-    return await as_stream(request, work, form, options is not None and options.include_usage)
+    return ReplyForm(
+        kind,
+        body.model,
+        body.copies,
+        body.acdc.details,
+        body.spelled,
+        usage=options is not None and options.include_usage,
+    )
 
 
 def _model(roster: Roster, name: str, since: int) -> dict[str, Any]:

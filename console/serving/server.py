@@ -11,12 +11,16 @@ from types import FrameType
 import uvicorn
 
 from agents.progress import silent
-from agents.task_force.roster import Roster
+from agents.task_force.agreement import check_until_agree
+from agents.task_force.collective import Manner
+from agents.task_force.roster import COLLECTIVE, Roster
 from console.run.folder import RunFolder
 from console.run.reading import open_reading
 from console.serving.address import listen, origin_of, token_in
 from console.serving.door import uvicorn_config
 from console.serving.guard import Guard
+from console.serving.meters import Meters
+from console.serving.observed import Observed, log_as_json
 from console.serving.queue import Seats
 from console.serving.routes import build_app
 
@@ -38,6 +42,10 @@ class ServeSettings:
         max_tokens: of a reply where the request does not say it; None takes the run's own limit, by
             which its experts were graded.
         alone: whether N different experts answer greedily, in place of N voices.
+        until_agree: voices that have to agree so that no more are asked, where the request does not
+            say it; None asks all.
+        log_json: whether each request, and every warning, is a line of JSON on stderr.
+        log_texts: whether those lines tell questions and replies.
     """
 
     size: int
@@ -49,6 +57,9 @@ class ServeSettings:
     largest_body: int = 1 << 20
     max_tokens: int | None = None
     alone: bool = False
+    until_agree: int | None = None
+    log_json: bool = False
+    log_texts: bool = False
 
     def token(self) -> str | None:
         """The bearer token without white space around it, None if nothing is left.
@@ -76,17 +87,26 @@ async def serve(
     """
     token = settings.token()
     config = folder.config()
+    if settings.log_json:
+        log_as_json()
     with listen(settings.host, settings.port) as listener:
         async with open_reading(folder, config, silent) as context:
             roster = Roster.open(context, settings.size, settings.select_by, alone=settings.alone)
+            check_until_agree(settings.until_agree, len(roster.models[COLLECTIVE].members))
             # Loaded now: a client of a ready server should not wait for the models.
-            await context.population.broker()
+            broker = await context.population.broker()
             seats = Seats(settings.queue)
+            meters = Meters(seats, lambda: broker.swaps)
+            run = str(context.store.meta("run_id") or context.folder.name)
             longest = settings.max_tokens or context.config.judge.max_tokens
-            app = build_app(context, roster, seats, longest)
+            usual = Manner(longest, until_agree=settings.until_agree)
+            app = build_app(context, roster, seats, usual, run, meters)
             guarded = Guard(app, seats, token, settings.largest_body)
             server = DrainingServer(
-                uvicorn_config(guarded),
+                uvicorn_config(
+                    Observed(guarded, meters, run, settings.log_texts),
+                    own_log=not settings.log_json,
+                ),
                 seats,
                 lambda: ready(url_of(listener), roster),
             )

@@ -13,7 +13,8 @@ from starlette.types import Receive, Scope, Send
 
 from console.serving.choices import Chosen, Work
 from console.serving.failures import of_error
-from console.serving.replies import ReplyForm
+from console.serving.observed import CLIENT_GONE, exchange_of
+from console.serving.replies import Form
 from memory.errors import AcdcError
 
 T = TypeVar("T")
@@ -22,11 +23,9 @@ PATIENCE = 10.0
 then has its own status; later it is an event of the stream."""
 PULSE = 10.0
 """Seconds between comments in a stream that waits, so that nothing between closes it."""
-CLIENT_GONE = 499
-"""The status, in logs alone, of a request whose client has left."""
 
 
-async def as_object(request: Request, work: Work, form: ReplyForm) -> Response:
+async def as_object(request: Request, work: Work, form: Form) -> Response:
     """All choices in one object.
 
     Raises:
@@ -38,10 +37,10 @@ async def as_object(request: Request, work: Work, form: ReplyForm) -> Response:
         work.stop()
     if choices is None:
         return Response(status_code=CLIENT_GONE)
-    return JSONResponse(form.whole(choices))
+    return JSONResponse(form.whole(choices), headers=work.headers())
 
 
-async def as_stream(request: Request, work: Work, form: ReplyForm, with_usage: bool) -> Response:
+async def as_stream(request: Request, work: Work, form: Form) -> Response:
     """Each choice as soon as it is made: a best-of-N answer is known when all N have answered.
 
     Raises:
@@ -55,14 +54,14 @@ async def as_stream(request: Request, work: Work, form: ReplyForm, with_usage: b
             work.stop()
     if not begun:
         return Response(status_code=CLIENT_GONE)
-    return _Stream(_events(work, form, with_usage), work)
+    return _Stream(_events(request, work, form), work)
 
 
 class _Stream(StreamingResponse):
     """Server-sent events; however it ends, its work ends with it."""
 
     def __init__(self, events: AsyncIterator[str], work: Work) -> None:
-        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+        headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no", **work.headers()}
         super().__init__(events, media_type="text/event-stream", headers=headers)
         self._work = work
 
@@ -73,8 +72,10 @@ class _Stream(StreamingResponse):
             self._work.stop()
 
 
-async def _events(work: Work, form: ReplyForm, with_usage: bool) -> AsyncIterator[str]:
+async def _events(request: Request, work: Work, form: Form) -> AsyncIterator[str]:
     made: list[Chosen] = []
+    for chunk in form.begun():
+        yield _event(chunk)
     try:
         async for chosen in work.choices(PULSE):
             if chosen is None:
@@ -84,18 +85,22 @@ async def _events(work: Work, form: ReplyForm, with_usage: bool) -> AsyncIterato
             for chunk in form.chunks(chosen):
                 yield _event(chunk)
     except AcdcError as error:
-        # The headers are gone; clients know an error in the stream by this field.
-        yield _event(of_error(error).body())
+        refusal = of_error(error)
+        exchange_of(request).status = refusal.status
+        for chunk in form.failed(refusal):
+            yield _event(chunk)
         return
-    if with_usage:
-        yield _event(form.closing(made))
-    yield "data: [DONE]\n\n"
+    for chunk in form.ended(made):
+        yield _event(chunk)
+    if form.sentinel:
+        yield "data: [DONE]\n\n"
 
 
 def _event(chunk: dict[str, Any]) -> str:
     # In ASCII: some clients take other line separators, as U+2028, for the end of an event's line,
     # and no character can be torn apart between two packets.
-    return f"data: {json.dumps(chunk)}\n\n"
+    named = f"event: {chunk['type']}\n" if "type" in chunk else ""
+    return f"{named}data: {json.dumps(chunk)}\n\n"
 
 
 async def _true_after(work: Coroutine[Any, Any, None]) -> bool:

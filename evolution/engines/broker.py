@@ -45,6 +45,9 @@ class Broker:
     Args:
         engine: where experts answer; the broker closes it.
         gather_seconds: how long requests wait for others for the same expert.
+
+    Attributes:
+        swaps: experts that were put into the engine so far, each in place of another.
     """
 
     def __init__(self, engine: Engine, gather_seconds: float = 0.02) -> None:
@@ -55,6 +58,8 @@ class Broker:
         self._arrival = asyncio.Event()
         self._worker: asyncio.Task[None] | None = None
         self._closing = False
+        self._holds: str | None = None
+        self.swaps = 0
 
     @property
     def profile(self) -> str:
@@ -131,7 +136,10 @@ class Broker:
         self._in_hand = []
 
     async def _serve(self, genome_id: str) -> None:
+        held, self._holds = self._holds, None
         async with self._engine.lease(self._waiting[genome_id][0].genome) as lease:
+            self.swaps += genome_id != held
+            self._holds = genome_id
             for _ in range(_TURNS):
                 self._in_hand = self._pending(genome_id)
                 self._waiting.pop(genome_id, None)

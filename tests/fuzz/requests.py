@@ -31,6 +31,8 @@ from benchmarks.viewer_run import Size, make_run
 from console.serving import routes as serving
 from console.serving.door import Door, uvicorn_config
 from console.serving.guard import Guard
+from console.serving.meters import Meters
+from console.serving.observed import Observed
 from console.serving.queue import Seats
 from console.view import routes as viewing
 from console.view.guard import ViewGuard
@@ -194,9 +196,13 @@ def serve_requests(scratch: Path) -> Parser:
     """Requests to `acdc serve`: no reply is a 500."""
     context = cast(RunContext, Context())
     seats = Seats(8)
-    app = serving.build_app(context, Roster({"acdc": Prompt(context)}, {}), seats, 8)
-    open_to_all = Server(Guard(app, seats, None, LARGEST))
-    locked = Server(Guard(app, seats, TOKEN, LARGEST))
+    meters = Meters(seats, lambda: 0)
+    roster = Roster({"acdc": Prompt(context)}, {})
+    app = serving.build_app(context, roster, seats, Manner(8), "run-7", meters)
+    open_to_all, locked = (
+        Server(Observed(Guard(app, seats, token, LARGEST), meters, "run-7", False))
+        for token in (None, TOKEN)
+    )
     samples = (
         *(request("POST", path, body) for path, body in BODIES),
         request("GET", "/v1/models"),

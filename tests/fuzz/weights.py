@@ -142,7 +142,10 @@ def kept_anchors(scratch: Path) -> Parser:
     """Anchors in the cache folder: a damaged one counts as missing."""
     file, device = scratch / "anchor.safetensors", torch.device("cpu")
     dense = Dense(torch.ones(2, 2), torch.tensor([1]), torch.tensor([0.5]))
-    vectors: dict[str, LowRank | Dense] = {"a": dense, "b": LowRank(torch.ones(2, 1), torch.ones(1, 2), 0.5)}
+    vectors: dict[str, LowRank | Dense] = {
+        "a": dense,
+        "b": LowRank(torch.ones(2, 1), torch.ones(1, 2), 0.5),
+    }
     save_anchor(Anchor("x", "ab" * 16, vectors), file)
     assert load_anchor("x", file, device, lambda root: None) is not None
     sample = file.read_bytes()

@@ -63,6 +63,9 @@ class Pool:
         workers: where experts answer; the pool closes them.
         settings: chunks, and how often a worker is replaced.
         close: what is closed after the workers.
+
+    Attributes:
+        swaps: experts that were put into a worker so far, each in place of another.
     """
 
     def __init__(
@@ -81,6 +84,7 @@ class Pool:
         self._profile: str | None = None
         self._end: EvolutionError | None = None
         self._closing = False
+        self.swaps = 0
 
     @property
     def profile(self) -> str:
@@ -188,6 +192,7 @@ class Pool:
             try:
                 if await self._carry_out(worker, job):
                     losses = 0
+                self.swaps += job.genome_id != holds
                 holds = job.genome_id
             except WorkerLostError as error:
                 _log.warning("%s is replaced: %s", worker.name, error)

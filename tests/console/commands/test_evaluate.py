@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from agents.errors import AnsweringError
 from agents.evaluation.rows import Row, RunRows
 from agents.evaluation.run import Plan
 from agents.evaluation.tasks import Task
@@ -118,6 +119,43 @@ async def test_greedy_forces_are_measured_where_they_are_asked_for(folder: RunFo
     assert row.sampling == "greedy"
     assert ("greedy_force", 1) in rows.rows
     assert ("greedy_force", 3) not in (await measured(folder, 3)).rows
+
+
+async def test_an_early_agreement_tells_how_many_were_asked(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    from console.commands.measured import show
+
+    whole = await measured(folder, 1, 3)
+    kept = answers_kept(folder)
+    [early] = await evaluate([folder], Plan(TASKS, (1, 3), until_agree=2), silent)
+    assert answers_kept(folder) == kept, "Coverage needs every answer; they are there"
+    row, before = early.rows["force", 3], whole.rows["force", 3]
+    assert (row.solved, row.tokens) == (before.solved, before.tokens)
+    assert row.asked is not None
+    assert set(row.asked) == {task.id for task in TASKS}
+    assert set(row.asked.values()) <= {2, 3}
+    spared = any(count < 3 for count in row.asked.values())
+    assert (row.tokens_asked < row.tokens) == spared
+    assert early.rows["force", 1].asked is None, "one voice cannot agree"
+    assert before.asked is None
+    for task, count in row.asked.items():
+        if count == 2:
+            chosen = {of_method[task] for of_method in row.chosen.values()}
+            assert len(chosen) == 1, "what two agree on is chosen, whatever the method"
+    found = report([early], None)
+    mean = sum(row.asked.values()) / len(TASKS)
+    [told] = [each for each in found["rows"] if (each["name"], each["n"]) == ("force", 3)]
+    assert (told["asked"], told["tokens_asked"]) == (
+        pytest.approx(mean, abs=1e-3),
+        row.tokens_asked,
+    )
+    show(found, Console(width=1000))
+    assert f"force: {told['asked']:.2f} of 3 answers asked per task" in capsys.readouterr().out
+    with pytest.raises(AnsweringError, match="from 2 to 3"):
+        await evaluate([folder], Plan(TASKS, (1, 3), until_agree=4), silent)
 
 
 async def test_a_run_that_held_no_finals_is_measured_by_its_history(folder: RunFolder) -> None:

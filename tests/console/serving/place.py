@@ -16,6 +16,8 @@ from agents.task_force.roster import Roster
 from console.serving.address import listen
 from console.serving.door import uvicorn_config
 from console.serving.guard import Guard
+from console.serving.meters import Meters
+from console.serving.observed import Observed
 from console.serving.queue import Seats
 from console.serving.routes import build_app
 from console.serving.server import DrainingServer, url_of
@@ -64,14 +66,16 @@ class Waiting(Collective):
 class Place:
     """A server in this process."""
 
-    def __init__(self, queue: int, token: str | None = None) -> None:
+    def __init__(self, queue: int, token: str | None = None, texts: bool = False) -> None:
         self.voice = Waiting()
         self.seats = Seats(queue)
         roster = Roster({"acdc": self.voice}, {})
-        app = build_app(cast(RunContext, Context()), roster, self.seats, 8)
+        meters = Meters(self.seats, lambda: 5)
+        app = build_app(cast(RunContext, Context()), roster, self.seats, Manner(8), "run-7", meters)
         self.listener = listen("127.0.0.1", 0)
         self.ready = asyncio.Event()
-        config = uvicorn_config(Guard(app, self.seats, token, 1000))
+        guarded = Guard(app, self.seats, token, 1000)
+        config = uvicorn_config(Observed(guarded, meters, "run-7", texts))
         self.server = DrainingServer(config, self.seats, self.ready.set)
         self.url = url_of(self.listener)
         self.running = asyncio.create_task(self.server.serve([self.listener]))

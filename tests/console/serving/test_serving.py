@@ -9,12 +9,14 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
 import openai
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from console.errors import UsageError
 from console.serving.address import listen
@@ -280,7 +282,7 @@ WRONG: list[tuple[str, dict[str, Any], int, Any, str]] = [
     ("too hot", {"temperature": 3}, 400, "temperature", "less than or equal"),
     ("no choice", {"n": 0}, 400, "n", "greater than or equal"),
     ("unknown field", {"temprature": 1}, 400, "temprature", "unknown field"),
-    ("tools", {"tools": [{"type": "function"}]}, 400, None, "tools is not supported"),
+    ("tools", {"tools": [{"type": "function"}]}, 400, "tools", "tools is not supported"),
     (
         "other likely tokens",
         {"logprobs": True, "top_logprobs": 2},
@@ -289,7 +291,15 @@ WRONG: list[tuple[str, dict[str, Any], int, Any, str]] = [
         "set it to 0",
     ),
     ("a wrong logprobs", {"logprobs": "yes please"}, 400, "logprobs", "boolean"),
-    ("json mode", {"response_format": {"type": "json_object"}}, 400, None, "response_format"),
+    (
+        "json mode",
+        {"response_format": {"type": "json_object"}},
+        400,
+        "response_format",
+        "no engine of a run constrains what it says",
+    ),
+    ("an agreement of one", {"acdc": {"until_agree": 1}}, 400, "acdc.until_agree", "equal to 2"),
+    ("more voices than N", {"acdc": {"until_agree": 4}}, 400, "acdc.until_agree", "from 2 to 3"),
     (
         "pictures",
         {"messages": user([{"type": "text", "text": "x"}, {"type": "image_url"}])},  # type: ignore[arg-type]
@@ -352,6 +362,105 @@ WRONG: list[tuple[str, dict[str, Any], int, Any, str]] = [
     ("a turn without a role", {"messages": [{"content": "x"}]}, 400, "messages.0.role", "required"),
     ("an unknown detail", {"acdc": {"detail": True}}, 400, "acdc.detail", "unknown field"),
 ]
+
+
+def test_headers_name_expert_method_and_run(served: Served) -> None:
+    asked: dict[str, Any] = {"model": "acdc:majority", "messages": user("Name a river.")}
+    asked["extra_body"] = {"acdc": {"details": True}}
+    create = served.client.chat.completions.with_raw_response.create
+    raw = create(**asked)
+    told = (raw.parse().choices[0].model_extra or {})["acdc"]
+    assert raw.headers["x-acdc-expert"] == told["chosen"]
+    assert raw.headers["x-acdc-method"] == told["method"] == "majority"
+    run = raw.headers["x-acdc-run"]
+    with closing(create(**asked, stream=True).http_response) as stream:
+        for name in ("x-acdc-expert", "x-acdc-method", "x-acdc-run"):
+            assert stream.headers[name] == raw.headers[name], "the first answer is there by then"
+    several = create(**asked, n=6, temperature=1.5, seed=1)
+    chosen = [(c.model_extra or {})["acdc"]["chosen"] for c in several.parse().choices]
+    named = several.headers["x-acdc-expert"].split(", ")
+    assert named == (chosen if len(set(chosen)) > 1 else chosen[:1])
+    alone = create(model=served.experts[0], messages=user("One?"))
+    assert alone.headers["x-acdc-expert"] == served.experts[0]
+    assert "x-acdc-method" not in alone.headers, "there was nothing to choose"
+    assert alone.headers["x-acdc-run"] == run
+    missing = served.bare.post("/v1/chat/completions", json={"model": "x", "messages": user("x")})
+    assert not {"x-acdc-expert", "x-acdc-run"} & set(missing.headers)
+
+
+def test_metrics_count_tokens_swaps_and_agreement(served: Served) -> None:
+    def read() -> dict[tuple[str, ...], float]:
+        return {
+            (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+            for metric in text_string_to_metric_families(served.bare.get("/metrics").text)
+            for sample in metric.samples
+        }
+
+    before = read()
+    reply = served.client.chat.completions.create(
+        model="acdc:majority",
+        messages=user("Sort these words."),
+        extra_body={"acdc": {"details": True}},
+    )
+    after = read()
+    grown = {name: value - before.get(name, 0) for name, value in after.items()}
+    told = (reply.choices[0].model_extra or {})["acdc"]
+    for expert in {said["expert"] for said in told["answers"]}:
+        own = [said for said in told["answers"] if said["expert"] == expert]
+        assert grown["acdc_tokens_total", "in", expert] == sum(said["tokens_in"] for said in own)
+        assert grown["acdc_tokens_total", "out", expert] == sum(said["tokens"] for said in own)
+    assert grown["acdc_choices_total", told["chosen"], "majority"] == 1
+    assert grown["acdc_agreement_sum", "majority"] == pytest.approx(told["agreement"])
+    assert grown["acdc_voices_total", "yes"] == 3
+    assert 0 < grown["acdc_swaps_total",] <= 3
+
+
+def test_no_more_voices_are_asked_once_enough_agree(served: Served) -> None:
+    spared = 0
+    for number in range(12):
+        asked: dict[str, Any] = {"model": "acdc:majority", "messages": user(f"Say {number}.")}
+        asked |= {"max_tokens": 1, "temperature": 0.7, "seed": number}
+        own = {"details": True, "until_agree": 2}
+        whole = served.client.chat.completions.create(**asked, extra_body={"acdc": {**own}})
+        told = (whole.choices[0].model_extra or {})["acdc"]
+        everything = served.client.chat.completions.create(
+            **asked, extra_body={"acdc": {"details": True}}
+        )
+        all_said = (everything.choices[0].model_extra or {})["acdc"]["answers"]
+        heard = len(told["answers"])
+        assert told["answers"] == all_said[:heard], "who is asked says the same"
+        assert told["unasked"] == 3 - heard
+        assert (heard == 2) <= (told["method"] == "agreement")
+        assert whole.usage is not None
+        assert whole.usage.completion_tokens == heard
+        spared += told["unasked"]
+    assert spared > 0, "some agree at once, or this says nothing"
+
+
+def test_a_response_is_the_chats_answer(served: Served) -> None:
+    chat = served.client.chat.completions.create(model="acdc", messages=user("Name a river."))
+    reply = served.client.responses.create(model="acdc", input="Name a river.")
+    assert reply.output_text == chat.choices[0].message.content
+    assert reply.usage is not None
+    assert chat.usage is not None
+    assert reply.usage.input_tokens == chat.usage.prompt_tokens
+    assert reply.usage.output_tokens == chat.usage.completion_tokens
+    own = served.client.responses.create(
+        model=served.experts[0], input="Name a river.", instructions="one two three"
+    )
+    system: Any = {"role": "system", "content": "one two three"}
+    same = served.client.chat.completions.create(
+        model=served.experts[0], messages=[system, *user("Name a river.")]
+    )
+    assert own.output_text == same.choices[0].message.content
+    short = served.client.responses.create(model="acdc", input="Name a river.", max_output_tokens=1)
+    assert short.status == "incomplete"
+    assert short.incomplete_details is not None
+    assert short.incomplete_details.reason == "max_output_tokens"
+    stream = served.client.responses.create(
+        model="acdc", input="Name a river.", max_output_tokens=1, stream=True
+    )
+    assert [event.type for event in stream][-1] == "response.incomplete"
 
 
 @pytest.mark.parametrize(
@@ -559,6 +668,16 @@ def test_white_space_around_a_token_is_not_part_of_it(
     assert ServeSettings(3, "majority").token() == TOKEN
 
 
+def test_texts_are_logged_in_lines_of_json_alone(acdc: Acdc, finished_run: Path) -> None:
+    refused = acdc("serve", finished_run, "--log-texts", code=2)
+    assert "--log-texts needs --log-format json" in refused.stderr
+
+
+def test_more_voices_than_the_force_has_are_refused(acdc: Acdc, finished_run: Path) -> None:
+    refused = acdc("serve", finished_run, "--until-agree", "4", "--port", "0", code=2)
+    assert "the number can be from 2 to 3" in refused.stderr
+
+
 def test_an_address_that_is_taken() -> None:
     with listen("127.0.0.1", 0) as taken:
         taken.listen()
@@ -571,7 +690,8 @@ def test_sigterm_answers_what_was_accepted_and_ends_well(
 ) -> None:
     folder = tmp_path / "run"
     shutil.copytree(finished_run, folder)
-    with serving(acdc, folder, token=None) as place:
+    log = ("--log-format", "json", "--until-agree", "2")
+    with serving(acdc, folder, *log, token=None) as place:
         health = place.url.replace("/v1", "/health")
         ask = {"model": "acdc", "prompt": "One?", "n": 8, "temperature": 1.5, "max_tokens": 60}
         with ThreadPoolExecutor() as pool:
@@ -581,4 +701,9 @@ def test_sigterm_answers_what_was_accepted_and_ends_well(
             place.process.send_signal(signal.SIGTERM)
             assert len(waiting.result().json()["choices"]) == 8
         assert place.process.wait(60) == 0
+        assert place.process.stderr is not None
+        lines = [json.loads(line) for line in place.process.stderr.read().splitlines()]
+    told = [line for line in lines if line["route"] == "/v1/completions"]
+    assert [(line["status"], len(line["expert"])) for line in told] == [(200, 8)]
+    assert "One?" not in str(lines)
     assert acdc("status", folder).returncode == 0
