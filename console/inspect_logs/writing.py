@@ -58,7 +58,7 @@ def written_line(files: Sequence[Path], folder: Path) -> str:
 def _as_inspect(log: Log) -> Any:
     """A log as Inspect's own record."""
     from inspect_ai.log import EvalConfig, EvalDataset, EvalLog, EvalSpec, EvalStats
-    from inspect_ai.model import GenerateConfig
+    from inspect_ai.model import GenerateConfig, ModelUsage
 
     epochs: dict[str, int] = {}
     samples = []
@@ -69,10 +69,8 @@ def _as_inspect(log: Log) -> Any:
         {"name": "inspect_ai/accuracy"},
         {"name": "inspect_ai/stderr", "options": {"cluster": log.cluster}},
     ]
-    usage = {}
-    for each in samples:
-        for model, tokens in each.model_usage.items():
-            usage[model] = usage[model] + tokens if model in usage else tokens
+    # Inspect makes its own records of these, whose types it does not export.
+    scorers: list[Any] = [{"name": name, "metrics": metrics} for name in log.scores]
     return EvalLog(
         status="success",
         eval=EvalSpec(
@@ -87,9 +85,11 @@ def _as_inspect(log: Log) -> Any:
             config=EvalConfig(epochs=max(epochs.values(), default=1), epochs_reducer=[log.reducer]),
             packages={calling.DISTRIBUTION: calling.version()},
             metadata=dict(log.metadata),
-            scorers=[{"name": name, "metrics": metrics} for name in log.scores],
+            scorers=scorers,
         ),
-        stats=EvalStats(model_usage=usage),
+        stats=EvalStats(
+            model_usage={log.model: sum((each.output.usage for each in samples), ModelUsage())}
+        ),
         samples=samples,
     )
 
@@ -105,8 +105,11 @@ def _as_sample(sample: Sample, epoch: int, model: str) -> Any:
         output_tokens=reply.tokens_out,
         total_tokens=reply.tokens_in + reply.tokens_out,
     )
-    ended = "stop" if reply.finish_reason == "stop" else "max_tokens"
-    output = ModelOutput.from_content(model, reply.text, stop_reason=ended)
+    output = ModelOutput.from_content(
+        model,
+        reply.text,
+        stop_reason="stop" if reply.finish_reason == "stop" else "max_tokens",
+    )
     output.usage, output.time = usage, reply.seconds
     return EvalSample(
         id=sample.id,
