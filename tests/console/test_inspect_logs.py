@@ -41,6 +41,19 @@ def folder(finished_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return run
 
 
+async def half_solved(folder: RunFolder, tasks: list[Task]) -> list[Task]:
+    """Tasks of which every other one expects what the best expert answers."""
+    [rows] = await evaluate([folder], Plan(tasks, (1,)), silent)
+    [sheet] = rows.rows["best_expert", 1].sheets
+    found = []
+    for number, task in enumerate(tasks):
+        answer = sheet[task.id].answer
+        assert answer is not None
+        right = task.model_copy(update={"answer": answer.extracted})
+        found.append(task if number % 2 else right)
+    return found
+
+
 def test_every_answer_of_archive_and_seeds_is_in_the_log_of_its_voice(finished_run: Path) -> None:
     logs = list(judge_logs(RunFolder(finished_run)))
     with RunStore.open(finished_run, read_only=True) as store:
@@ -69,9 +82,11 @@ def test_every_answer_of_archive_and_seeds_is_in_the_log_of_its_voice(finished_r
 
 
 async def test_the_logs_of_an_evaluation_hold_what_it_reports(folder: RunFolder) -> None:
-    runs = await evaluate([folder], Plan(TASKS, (1, 3)), silent)
-    logs = {log.who: log for log in evaluation_logs(runs, TASKS, 5)}
+    tasks = await half_solved(folder, TASKS)
+    runs = await evaluate([folder], Plan(tasks, (1, 3)), silent)
+    logs = {log.who: log for log in evaluation_logs(runs, tasks, 5)}
     rows = report(runs, 5)["rows"]
+    assert 0 < rows[0]["coverage"] < 1
     assert set(logs) == {f"{row['name']}-{row['n']}" for row in rows}
     for row in rows:
         log = logs[f"{row['name']}-{row['n']}"]
@@ -84,10 +99,8 @@ async def test_the_logs_of_an_evaluation_hold_what_it_reports(folder: RunFolder)
 
 
 async def test_generators_that_guessing_passes_have_logs_of_their_own(folder: RunFolder) -> None:
-    asked = [*TASKS]
-    asked += [
-        Task(id=f"u{n}", instructions=f"Say {n}.", answer=str(n), generator="u") for n in range(4)
-    ]
+    own = [Task(id=f"u{n}", instructions=f"Name {n}.", answer="1", generator="u") for n in range(4)]
+    asked = [*TASKS, *await half_solved(folder, own)]
     runs = await evaluate([folder], Plan(asked, (1,)), silent)
     found = report(runs, None)
     logs = {(log.task, log.who): log for log in evaluation_logs(runs, asked, None)}
@@ -97,6 +110,7 @@ async def test_generators_that_guessing_passes_have_logs_of_their_own(folder: Ru
             assert len({sample.id for sample in log.samples}) == part["tasks"]
             assert coverage(log) == pytest.approx(row["coverage"], abs=1e-4)
     assert found["guessed"]["tasks"] == len(TASKS), "each generator has one answer"
+    assert 0 < found["rows"][0]["coverage"] < 1
 
 
 def coverage(log: Log) -> float:
@@ -157,10 +171,12 @@ def test_inspect_reads_what_a_run_wrote(acdc: Acdc, finished_run: Path, tmp_path
 
 async def test_inspect_reads_coverage_and_best_of_n(folder: RunFolder, tmp_path: Path) -> None:
     log_files = pytest.importorskip("inspect_ai.log", reason=REASON)
-    runs = await evaluate([folder], Plan(TASKS, (3,)), silent)
+    tasks = await half_solved(folder, TASKS)
+    runs = await evaluate([folder], Plan(tasks, (3,)), silent)
     rows = {f"{row['name']}-{row['n']}": row for row in report(runs, None)["rows"]}
-    files = write_logs(evaluation_logs(runs, TASKS, None), tmp_path / "logs")
+    files = write_logs(evaluation_logs(runs, tasks, None), tmp_path / "logs")
     assert len(files) == len(rows) > 0
+    assert 0 < rows["best_expert-1"]["coverage"] < 1
     for file in files:
         found = log_files.read_eval_log(str(file))
         row = rows[found.eval.model.split("/")[1]]
