@@ -10,6 +10,7 @@ import asyncio
 import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.config import LOGGING_CONFIG
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 10.0
@@ -29,7 +30,7 @@ def uvicorn_config(app: ASGIApp, *, own_log: bool = True) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=Door,
-        **({} if own_log else {"log_config": None}),
+        log_config=LOGGING_CONFIG if own_log else None,
         ws="none",
         log_level="warning",
         lifespan="off",
