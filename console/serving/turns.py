@@ -53,7 +53,7 @@ class Turn(BaseModel):
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[
-        Annotated[str, Tag("text")] | Annotated[list[TextPart], Tag("list")],
+        Annotated[str, Tag("text")] | Annotated[Sequence[TextPart], Tag("list")],
         or_else("a text or a list of parts of type 'text' (null in an assistant's message alone)"),
     ]
 
