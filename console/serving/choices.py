@@ -14,7 +14,8 @@ from agents.task_force.agreement import check_until_agree
 from agents.task_force.ballot import CandidateAnswer
 from agents.task_force.collective import Collective, CollectiveAnswer, Manner
 from console.serving.failures import invalid
-from console.serving.protocol import AnswerRequest, CompletionRequest, Turn
+from console.serving.protocol import AnswerRequest, CompletionRequest
+from console.serving.turns import Turn
 from memory.records import ChatMessage, Token
 
 EXPERT_HEADER, METHOD_HEADER = "x-acdc-expert", "x-acdc-method"

@@ -7,7 +7,6 @@ client makes up becomes none.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import choose_encoder
@@ -30,33 +29,48 @@ class Meters:
     """
 
     def __init__(self, seats: Seats, swaps: Callable[[], int]) -> None:
-        self._registry = CollectorRegistry()
-        own: dict[str, Any] = {"namespace": "acdc", "registry": self._registry}
+        self._registry = own = CollectorRegistry()
         self._requests = Counter(
-            "requests", "Requests answered or refused.", ("route", "method", "status"), **own
+            "acdc_requests",
+            "Requests answered or refused.",
+            ("route", "method", "status"),
+            registry=own,
         )
         self._seconds = Histogram(
-            "request_seconds", "From a request to the end of its answer.", ("route",),
-            buckets=_SECONDS, **own,
-        )  # fmt: skip
+            "acdc_request_seconds",
+            "From a request to the end of its answer.",
+            ("route",),
+            buckets=_SECONDS,
+            registry=own,
+        )
         self._tokens = Counter(
-            "tokens", "Tokens that an expert read or wrote.", ("expert", "direction"), **own
+            "acdc_tokens",
+            "Tokens that an expert read or wrote.",
+            ("expert", "direction"),
+            registry=own,
         )
         self._chosen = Counter(
-            "choices", "Answers chosen out of N, by method and by whose they are.",
-            ("method", "expert"), **own,
-        )  # fmt: skip
+            "acdc_choices",
+            "Answers chosen out of N, by method and by whose they are.",
+            ("method", "expert"),
+            registry=own,
+        )
         self._agreement = Histogram(
-            "agreement", "Share of the asked voices that gave the chosen answer.", ("method",),
-            buckets=_SHARES, **own,
-        )  # fmt: skip
+            "acdc_agreement",
+            "Share of the asked voices that gave the chosen answer.",
+            ("method",),
+            buckets=_SHARES,
+            registry=own,
+        )
         self._voices = Counter(
-            "voices", "Voices of the force, asked or spared by an early agreement.", ("asked",),
-            **own,
-        )  # fmt: skip
-        length = Gauge("queue_length", "Requests accepted and not answered yet.", **own)
-        length.set_function(lambda: seats.taken)
-        Gauge("queue_limit", "Requests that may wait.", **own).set(seats.limit)
+            "acdc_voices",
+            "Voices of the force, asked or spared by an early agreement.",
+            ("asked",),
+            registry=own,
+        )
+        waiting = "Requests accepted and not answered yet."
+        Gauge("acdc_queue_length", waiting, registry=own).set_function(lambda: seats.taken)
+        Gauge("acdc_queue_limit", "Requests that may wait.", registry=own).set(seats.limit)
         self._registry.register(_Swaps(swaps))
 
     def note(self, exchange: Exchange) -> None:

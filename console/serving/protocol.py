@@ -7,14 +7,13 @@ is accepted and ignored.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar, Literal, Self, cast
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Self, cast
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
-    Discriminator,
     Field,
     Tag,
     model_validator,
@@ -23,6 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from agents.task_force.agreement import FEWEST
 from console.serving.failures import UNSUPPORTED
+from console.serving.turns import Turn, form_of, or_else, require_question
 
 MOST_ANSWERS = 128
 """Choices of one request, over all of its prompts."""
@@ -63,27 +63,9 @@ WHY = {
 }
 """Why some of them are not, where that helps."""
 
-NO_TEXT = ("tool_calls", "function_call", "audio")
-"""What a message may hold besides its text, and no expert can read."""
-
-
-def _form(value: Any) -> str | None:
-    """What a value is, by which the unions below choose their branch.
-
-    Left to itself, pydantic reports what is wrong with the first branch, whatever was meant.
-    """
-    return {str: "text", list: "list", int: "number", bool: "number"}.get(type(value))
-
 
 def _form_of_prompt(value: Any) -> str | None:
-    return f"list of {_form((value or [''])[0])}" if isinstance(value, list) else _form(value)
-
-
-def or_else(what_is_wanted: str, form: Callable[[Any], str | None] = _form) -> Discriminator:
-    """The branch of a union by the form of a value, and an error that says what is wanted."""
-    return Discriminator(
-        form, custom_error_type="form", custom_error_message=f"Input should be {what_is_wanted}"
-    )
+    return f"list of {form_of((value or [''])[0])}" if isinstance(value, list) else form_of(value)
 
 
 Stop = Annotated[str, Field(min_length=1)]
@@ -238,71 +220,6 @@ class ChoicesRequest(AnswerRequest):
     def longest(self) -> int | None:
         """Most tokens of a reply."""
         return self.max_tokens
-
-
-class TextPart(BaseModel):
-    """A piece of a message; pictures and sounds are not understood.
-
-    Attributes:
-        readable: the types that are.
-    """
-
-    readable: ClassVar[tuple[str, ...]] = ("text",)
-
-    type: str
-    text: str
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_other_types(cls, part: Any) -> Any:
-        kind = part.get("type") if isinstance(part, dict) else None
-        if isinstance(kind, str) and kind not in cls.readable:
-            only = " and ".join(map(repr, cls.readable))
-            raise ValueError(f"parts of type {kind[:40]!r} are not supported, only {only}")
-        return part
-
-
-class Turn(BaseModel):
-    """One message; what else clients keep in it (`name`, `refusal`) says nothing to an expert."""
-
-    role: Literal["system", "developer", "user", "assistant"]
-    content: Annotated[
-        Annotated[str, Tag("text")] | Annotated[list[TextPart], Tag("list")],
-        or_else("a text or a list of parts of type 'text' (null in an assistant's message alone)"),
-    ]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_what_is_no_text(cls, turn: Any) -> Any:
-        """An assistant may have said nothing: clients send back what they received."""
-        if not isinstance(turn, dict):
-            return turn
-        role = turn.get("role")
-        if role in ("tool", "function"):
-            raise ValueError(f"messages of the role {role!r} are not supported")
-        for name in NO_TEXT:
-            if turn.get(name):
-                raise ValueError(f"{name} is not supported")
-        if role == "assistant" and turn.get("content") is None:
-            return {**turn, "content": turn.get("refusal") or ""}
-        return turn
-
-    @property
-    def text(self) -> str:
-        """Its text in one piece."""
-        if isinstance(self.content, str):
-            return self.content
-        return "".join(part.text for part in self.content)
-
-
-def require_question(turns: Sequence[Turn]) -> None:
-    """Whoever asks must have the last word.
-
-    Raises:
-        ValueError: the last message is another's, or empty.
-    """
-    if turns[-1].role != "user" or not turns[-1].text.strip():
-        raise ValueError("the last message must be a user's, and not empty")
 
 
 class ChatRequest(ChoicesRequest):

@@ -16,15 +16,9 @@ from pydantic import Field, Tag, model_validator
 
 from console.serving.choices import Chosen
 from console.serving.failures import HttpRefusal
-from console.serving.protocol import (
-    IDLE,
-    AnswerRequest,
-    TextPart,
-    Turn,
-    or_else,
-    require_question,
-)
+from console.serving.protocol import IDLE, AnswerRequest
 from console.serving.replies import JsonObject, usage
+from console.serving.turns import TextPart, Turn, or_else, require_question
 
 
 class InputPart(TextPart):

@@ -9,7 +9,6 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -373,9 +372,10 @@ def test_headers_name_expert_method_and_run(served: Served) -> None:
     assert raw.headers["x-acdc-expert"] == told["chosen"]
     assert raw.headers["x-acdc-method"] == told["method"] == "majority"
     run = raw.headers["x-acdc-run"]
-    with closing(create(**asked, stream=True).http_response) as stream:
-        for name in ("x-acdc-expert", "x-acdc-method", "x-acdc-run"):
-            assert stream.headers[name] == raw.headers[name], "the first answer is there by then"
+    stream = create(**asked, stream=True)
+    for name in ("x-acdc-expert", "x-acdc-method", "x-acdc-run"):
+        assert stream.headers[name] == raw.headers[name], "the first answer is there by then"
+    stream.http_response.close()
     several = create(**asked, n=6, temperature=1.5, seed=1)
     chosen = [(c.model_extra or {})["acdc"]["chosen"] for c in several.parse().choices]
     named = several.headers["x-acdc-expert"].split(", ")
