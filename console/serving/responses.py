@@ -31,7 +31,7 @@ class InputTurn(Turn):
     """One message among the items of an input."""
 
     type: Literal["message"] = "message"
-    content: Annotated[  # type: ignore[assignment]  # parts of a narrower kind
+    content: Annotated[
         Annotated[str, Tag("text")] | Annotated[list[InputPart], Tag("list")],
         or_else("a text or a list of parts of type 'input_text'"),
     ]
