@@ -84,6 +84,10 @@ def asked_texts(folders: Sequence[RunFolder], files: Sequence[Path], kept: Path)
             for family in store.families():
                 texts += family.instructions.values()
             texts += [instance.instructions for instance in store.instances()]
+            for assignment in store.assignments():
+                for draft in store.drafts(assignment.id):
+                    texts += [answer.question for answer in draft.answers]
+                    texts += draft.gates.instructions.values() if draft.gates else ()
     return "\n".join(map(plain, texts))
 
 

@@ -68,7 +68,7 @@ class Guests:
 
         Raises:
             SandboxUnavailable: so many have not started that no other would.
-            SandboxError: this one has not.
+            GuestDied: this one has not.
         """
         if self._failed >= STARTS:
             raise SandboxUnavailable(
@@ -77,7 +77,7 @@ class Guests:
             )
         try:
             guest = await Guest.start(self._start, self._settings)
-        except SandboxError:
+        except GuestDied:
             self._failed += 1
             raise
         self._failed = 0

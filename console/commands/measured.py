@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +137,7 @@ def _row(runs: Sequence[RunRows], place: RowKey, found: dict[Column, Interval]) 
         "tokens_in": sum(row.tokens_in for row in rows) // len(rows),
         **_asked(runs, rows),
         "seconds": round(sum(row.seconds for row in rows) / len(rows), 2),
-        "sampling": rows[0].sampling,
+        "sampling": _sampling(rows),
         "ungraded": sum(row.ungraded for row in rows),
         "experts": list(rows[0].experts) if len(rows) == 1 else None,
         "temperatures": list(rows[0].temperatures) if len(rows) == 1 else None,
@@ -349,6 +350,14 @@ def _table(rows: Sequence[dict[str, Any]]) -> Table:
             f"{row['seconds']:.0f}",
         )
     return table
+
+
+def _sampling(rows: Sequence[Row]) -> str:
+    """How answers were drawn, and by how many runs where it was not by all in the same way."""
+    counts = Counter(row.sampling for row in rows)
+    if len(counts) == 1:
+        return rows[0].sampling
+    return "; ".join(f"{sampling} ({count})" for sampling, count in counts.most_common())
 
 
 def _by_sampling(rows: Sequence[dict[str, Any]]) -> dict[str, list[str]]:

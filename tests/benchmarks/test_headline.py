@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from benchmarks.headline_tables import goals, left_out, reached, tables
 from benchmarks.headline_tasks import apart, asked_texts, fresh_tasks, line
 from console.commands.measured import report
 from console.run.folder import RunFolder
+from memory.records import Assignment, Draft, TrialAnswer
 from memory.store import RunStore
 from tests.agents.cases import family
 
@@ -27,6 +29,21 @@ def test_what_a_method_was_picked_by_is_asked_no_more(tmp_path: Path) -> None:
     left = {task.instructions for task in fresh_tasks([SMALL], known, tmp_path)}
     assert len(left) == 8, "others are drawn in their place"
     assert not left & {task.instructions for task in first[:3]}
+
+
+def test_what_the_panel_of_a_trial_was_asked_is_no_fresh_task(tmp_path: Path) -> None:
+    asked = fresh_tasks([SMALL], "", tmp_path)[0].instructions
+    folder = RunFolder(tmp_path / "run")
+    answer = TrialAnswer(
+        expert="numbers", instance="1", question=asked, text="", extracted="", passed=False
+    )
+    with RunStore.open(folder.path) as store:
+        store.put_assignment(
+            Assignment(id="g0-a00", generation=0, index=0, kind="novel", rng_seed=1)
+        )
+        store.put_draft(Draft(assignment="g0-a00", round=0, proposal=None, answers=(answer,)))
+    known = asked_texts([folder], [], tmp_path)
+    assert asked not in {task.instructions for task in fresh_tasks([SMALL], known, tmp_path)}
 
 
 def a_run(seed: int, chosen: int, baseline: int) -> RunRows:
@@ -121,6 +138,14 @@ def test_where_a_run_has_no_merge_the_tables_say_so_and_the_rest_stands() -> Non
     assert why in said
     assert "Guessing passes most tasks of flip ('0' passes 0.75)." in said
     assert any(line.startswith("| near: best_expert / best_seed at N = 1") for line in said)
+
+
+def test_runs_that_drew_their_answers_in_different_ways_are_counted() -> None:
+    runs = [a_run(1, 4, 0), a_run(2, 8, 1), a_run(3, 8, 1)]
+    place = ("best_seed", 1)
+    runs[1].rows[place] = replace(runs[1].rows[place], sampling="T = 0.7")  # type: ignore[index]
+    found = {row["name"]: row["sampling"] for row in report(runs, None)["rows"]}
+    assert (found["best_seed"], found["best_expert"]) == ("greedy (2); T = 0.7 (1)", "greedy")
 
 
 def test_of_a_seed_that_solves_nothing_no_multiple_is_told() -> None:
