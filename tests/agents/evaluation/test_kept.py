@@ -54,6 +54,7 @@ def datasets(folder: Path, size: int) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_processes_with_other_hash_seeds_ask_the_same_and_more_only_adds(tmp_path: Path) -> None:
     few, more, kept = datasets(tmp_path, 3), datasets(tmp_path, 6), tmp_path / "drawn"
     first = process(0, READ, few, kept)

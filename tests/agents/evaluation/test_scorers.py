@@ -56,6 +56,7 @@ async def values(sandbox: Sandbox, task: Task, *texts: str) -> list[float | None
     return [score.value for score in await TaskScorer(sandbox, None).score(task.item().code, asked)]
 
 
+@pytest.mark.slow
 async def test_no_malformed_answer_stays_ungraded_whatever_the_dataset(
     tmp_path: Path, sandbox: Sandbox
 ) -> None:

@@ -136,6 +136,7 @@ def head() -> Iterator[tuple[str, psutil.Process]]:
         process.communicate()
 
 
+@pytest.mark.slow
 async def test_a_head_that_is_killed_in_a_batch_ends_the_pool_with_one_line(
     head: tuple[str, psutil.Process], bank: Bank
 ) -> None:
