@@ -84,7 +84,8 @@ def test_each_assignment_is_one_tree(traced: TracedRun) -> None:
 def test_every_kind_of_work_is_a_span_with_a_parent_that_encloses_it(traced: TracedRun) -> None:
     spans = traced.exported.spans
     by_id = {span.id: span for span in spans}
-    assert {span.kind for span in spans if not span.parent} == {"phase"}
+    roots = {span.name for span in spans if not span.parent and span.kind != "phase"}
+    assert roots <= {"endpoint check", "closing the engine", "closing the sandbox"}
     for span in spans:
         assert span.ended >= span.began > 0
         if span.parent:
