@@ -165,7 +165,7 @@ def show(reply: CollectiveAnswer, console: Console) -> None:
     console.print(
         f"chosen by {reply.method} from {len(reply.answers)} answers; "
         f"agreement {reply.agreement:.0%}"
-        f"{f'; {reply.unasked} voices were not asked' if reply.unasked else ''}",
+        f"{f'; {reply.unasked} of {reply.voices} voices not asked' if reply.unasked else ''}",
         style="dim",
         highlight=False,
     )

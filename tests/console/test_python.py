@@ -128,6 +128,8 @@ def test_a_value_that_the_command_refuses_is_refused(
 
 def test_a_session_answers_only_inside_its_block(run: acdc.Run) -> None:
     with run.collective(1, "majority") as collective:
+        with pytest.raises(acdc.AcdcError, match="the force has 1 voice"):
+            collective.ask("Why?", until_agree=2)
         with pytest.raises(acdc.AcdcError, match="max_tokens = 0"):
             collective.ask("Why?", max_tokens=0)
         for temperature in (-1, math.nan, math.inf):

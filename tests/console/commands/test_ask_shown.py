@@ -50,3 +50,14 @@ def test_what_it_cannot_know_looks_different() -> None:
 def test_without_a_history_nothing_is_claimed() -> None:
     assert "nothing like this" not in (said := _shown(known=None))
     assert "why:" not in said
+
+
+def test_it_says_how_many_were_not_asked_any_more() -> None:
+    out = io.StringIO()
+    told = CollectiveAnswer(
+        "56", "a", 0, "agreement", 2 / 3, SAID, (2.0, 2.0, 1.0), (), 1.0, "votes", unasked=5
+    )
+    show(told, Terminal(file=out, width=120))
+    line = "chosen by agreement from 3 answers; agreement 67%; 5 of 8 voices not asked"
+    assert line in out.getvalue()
+    assert "not asked" not in _shown(known=True)
