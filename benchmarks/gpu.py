@@ -1,12 +1,14 @@
 """Bank, materialise and swaps on a CUDA device, with a 7B-shaped family; and what engines promise.
 
-    python -m benchmarks.gpu [--shape qwen2-7b] [--rounds 9] [--quick] [--json]
+    python -m benchmarks.gpu [--shape qwen2-7b] [--rounds 9] [--device cuda] [--quick] [--json]
 
 Three full seeds; the bank resident on the GPU and, as where it does not fit, locked on the host and
 streamed. Both must write the same bits, and a swap A -> B -> A must give A's again. Then each
 engine that is installed reads replies of the quickstart's experts on the GPU: their
-log-probabilities must be those of transformers on the CPU, and A's again after B. Without a GPU it
-says so, and measures nothing.
+log-probabilities must be those of transformers on the CPU, and A's again after B. At last the
+seeds are merged by RegMean, and one of them is taught, twice each: with equal bits, in the memory
+that was planned, and for a tiny family with the CPU's anchors. Without a GPU it says so, and
+measures nothing; `--device cpu` takes merge and lesson through the same lines on the CPU.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from typing import Any
 import torch
 
 from benchmarks.families import random_family
+from benchmarks.gpu_learning import goals as learning_goals
+from benchmarks.gpu_learning import learned
 from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines
 from benchmarks.roofline import RANK, SEEDS, dense_bytes, genomes
@@ -50,13 +54,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--shape", default="qwen2-7b")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--device", default="cuda", help="cpu: merge and lesson alone, on the CPU")
     parser.add_argument("--quick", action="store_true", help="a smoke test on a tiny family")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    if torch.cuda.is_available():
-        shape, rounds = ("tiny", 3) if options.quick else (options.shape, options.rounds)
+    shape, rounds = ("tiny", 3) if options.quick else (options.shape, options.rounds)
+    if options.device == "cpu":
+        rows = learning(shape, "cpu")
+    elif torch.cuda.is_available():
         rows = [measure(shape, rounds, placed) for placed in ("resident", "streamed")]
         rows += asyncio.run(promised(installed(), "cuda"))
+        rows += learning(shape, "cuda") + ([] if shape == "tiny" else learning("tiny", "cuda"))
     else:
         print("there is no CUDA device here: nothing to measure", file=sys.stderr)
         rows = []
@@ -96,6 +104,12 @@ def measure(shape: str, rounds: int, placed: str) -> dict[str, Any]:
             "peak_bytes": torch.cuda.max_memory_allocated() - held,
             "checksums": [swapped(bank, model, each) for each in (plain, mutated, plain)],
         }
+
+
+def learning(shape: str, device: str) -> list[dict[str, Any]]:
+    """A merge and a lesson; a tiny family is made by the CPU too."""
+    with random_family(shape, SEEDS, RANK, device) as bank:
+        return learned(shape, bank, device, compare=shape == "tiny")
 
 
 def swapped(bank: Bank, model: Any, genome: Genome) -> str:
@@ -167,6 +181,12 @@ def timed(work: Callable[[], Any]) -> float:
 
 
 def goals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    found = promises(rows) if any("bank" in row for row in rows) else []
+    return found + learning_goals([row for row in rows if "learning" in row])
+
+
+def promises(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Goals of bank, swaps and engines."""
     resident, streamed = (row for row in rows if "bank" in row)
     engines = [row for row in rows if "engine" in row]
     share = resident["gb_per_s"] / resident["copy_gb_per_s"]
@@ -207,6 +227,12 @@ def table(report: dict[str, Any]) -> str:
         f"{row['seconds_rank_64']:.4f} s  {row['gb_per_s']} of {row['copy_gb_per_s']} GB/s"
         for row in report["rows"]
         if "bank" in row
+    ]
+    lines += [
+        f"{row['learning']} of {row['family']} on {row['device']}: {row['seconds']} s, "
+        f"{row['peak_bytes'] / 1e9:.2f} of {row['planned_bytes'] / 1e9:.2f} GB planned"
+        for row in report["rows"]
+        if "learning" in row
     ]
     lines += goal_lines(report)
     return "\n".join(lines)
