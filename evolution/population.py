@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
-import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +18,7 @@ from evolution.merging.merges import add_merges
 from evolution.planning.merging import Occasions
 from evolution.planning.placement import load_placed_bank
 from evolution.stages import Stages, no_stages
-from memory.threads import done_in_own_thread
+from memory.threads import done_in_own_thread, return_freed_memory
 
 _DECODED = 512
 """Genomes that are kept decoded: more than a generation asks for again and again."""
@@ -146,15 +143,4 @@ class Population:
         if self._broker is not None:
             await self._broker.close()
         self._broker = self._bank = None
-        _return_freed_memory()
-
-
-def _return_freed_memory() -> None:
-    """Give freed memory back to the system.
-
-    glibc keeps it for the process, so that one that makes several runs would hold the weights of
-    all of them (1.4 GiB a run on the quickstart's model).
-    """
-    gc.collect()
-    with contextlib.suppress(AttributeError, OSError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
+        return_freed_memory()

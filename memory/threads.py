@@ -8,13 +8,19 @@ engine; everything else that is heavy is done in a thread that ends with it, and
 Threads that wait for each other spin for a while before they sleep. Where a sandbox computes beside
 them, one spins on a core that the other needs, and a pass takes ten times as long; so they are made
 to sleep soon. OpenMP reads this when PyTorch is loaded: this module comes first.
+
+What a thread has freed glibc keeps for the next one in an arena of its own: a run that merges and
+teaches in turn would hold the working memory of all of them. So it is given back when work ends.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
+import ctypes
 import functools
+import gc
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -51,9 +57,19 @@ async def done_in_own_thread(work: Callable[[], T]) -> T:
         pool.shutdown(wait=False)
 
 
+def return_freed_memory() -> None:
+    """Give freed memory back to the system."""
+    gc.collect()
+    with contextlib.suppress(AttributeError, OSError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def _with_usual_threads(work: Callable[[], T]) -> T:
     import torch
 
     # What a thread begins with is what another one has set last.
     torch.set_num_threads(usual_threads())
-    return work()
+    try:
+        return work()
+    finally:
+        return_freed_memory()
