@@ -177,10 +177,20 @@ async def unsolved(
         show_progress(f"{name_of(sketch)}: {here} of {SOUGHT}")
         if max(here.values()) <= 1:
             known = frozenset(question.text for question in questions)
-            found.append(Family(sketch, max(here.values()) / SOUGHT, known))
+            family = Family(sketch, max(here.values()) / SOUGHT, known)
+            if len(fresh(family, options)) < options.instances + options.test:
+                show_progress(f"{name_of(sketch)} has too few questions, and is left out")
+            else:
+                found.append(family)
     if not found:
         raise SystemExit("every family of the catalogue is solved at this level")
     return found, passed
+
+
+def fresh(family: Family, options: argparse.Namespace) -> list[Question]:
+    """Questions of a family that are different from each other and from what was asked."""
+    drawn = questions_of(family.sketch, options.level, 4 * (options.instances + options.test), 7)
+    return list({each.text: each for each in drawn if each.text not in family.known}.values())
 
 
 async def taught(
@@ -192,10 +202,9 @@ async def taught(
     compute: torch.dtype,
 ) -> dict[str, Any]:
     """What the parent and the taught expert pass of fresh instances."""
-    drawn = questions_of(family.sketch, options.level, 4 * (options.instances + options.test), 7)
-    fresh = {each.text: each for each in drawn if each.text not in family.known}
-    lesson_on = list(fresh.values())[: options.instances]
-    tested = list(fresh.values())[options.instances : options.instances + options.test]
+    questions = fresh(family, options)
+    lesson_on = questions[: options.instances]
+    tested = questions[options.instances : options.instances + options.test]
     name = name_of(family.sketch)
     examples = [asking.example(each) for each in lesson_on]
     began, used = time.perf_counter(), time.process_time()

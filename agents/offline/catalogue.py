@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict
 
 from agents.offline.entries import Entry
 
-SHELVES = ("arithmetic", "words", "logic", "integers")
+FIELD_FILES = ("arithmetic", "words", "logic", "integers")
 
 
-class _Shelf(BaseModel):
+class _EntryFile(BaseModel):
     """One file of `data/`."""
 
     model_config = ConfigDict(extra="forbid")
@@ -24,16 +24,16 @@ class _Shelf(BaseModel):
 
 def _read(name: str) -> tuple[Entry, ...]:
     text = files("agents.offline").joinpath("data", f"{name}.toml").read_text(encoding="utf-8")
-    return _Shelf.model_validate(tomllib.loads(text)).entries
+    return _EntryFile.model_validate(tomllib.loads(text)).entries
 
 
-def _interleaved(shelves: Iterable[Iterable[Entry]]) -> tuple[Entry, ...]:
-    """One entry of each shelf in turn, so that neighbours test different things."""
-    rows = itertools.zip_longest(*shelves)
+def _interleaved(fields: Iterable[Iterable[Entry]]) -> tuple[Entry, ...]:
+    """One entry of each field in turn, so that neighbours test different things."""
+    rows = itertools.zip_longest(*fields)
     return tuple(entry for row in rows for entry in row if entry is not None)
 
 
-CATALOGUE = _interleaved(map(_read, SHELVES))
+CATALOGUE = _interleaved(map(_read, FIELD_FILES))
 WITHIN_REACH = tuple(entry for entry in CATALOGUE if entry.within_reach)
 STRETCH = tuple(entry for entry in CATALOGUE if not entry.within_reach)
 _BY_GENERATOR = {entry.generator: entry for entry in CATALOGUE}

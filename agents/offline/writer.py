@@ -99,11 +99,11 @@ def _novel(shown: Mapping[str, Any], rng: Random) -> Sketch:
     taken = {entry.generator for name in known for entry in entries_named_in(name)}
     place, names = _place(assignment), shown.get(prompt_blocks.TAKEN, [])
     field = _field(shown)
-    shelf = entries_of(field)
+    entries = entries_of(field)
     # What small models rarely master is asked now and then: most of it would come back.
     stretch = place % STRETCH_EVERY == STRETCH_EVERY - 1
-    if shelf and (stretch or any(entry.within_reach for entry in shelf)):
-        return _first_free(_in_turn(shelf, place // FIELDS, taken), names)
+    if entries and (stretch or any(entry.within_reach for entry in entries)):
+        return _first_free(_in_turn(entries, place // FIELDS, taken), names)
     weak = [
         entry
         for capability in shown.get(prompt_blocks.WEAK_SPOTS, [])
@@ -141,17 +141,17 @@ def _at(place: int, taken: Collection[str], ahead: int) -> Iterator[Sketch]:
     """
     behind = place // STRETCH_EVERY
     if place % STRETCH_EVERY == STRETCH_EVERY - 1:
-        shelf, (turn, position) = STRETCH, divmod(behind, len(STRETCH))
+        entries, (turn, position) = STRETCH, divmod(behind, len(STRETCH))
     else:
-        shelf, (turn, position) = WITHIN_REACH, divmod(place - behind, len(WITHIN_REACH))
-    walk = [*shelf[position:], *shelf[:position]]
+        entries, (turn, position) = WITHIN_REACH, divmod(place - behind, len(WITHIN_REACH))
+    walk = [*entries[position:], *entries[:position]]
     walk.sort(key=lambda entry: entry.generator in taken)
     return itertools.chain.from_iterable(_turned(_variants(entry), turn + ahead) for entry in walk)
 
 
-def _in_turn(shelf: Sequence[Entry], turn: int, taken: Collection[str]) -> list[Sketch]:
+def _in_turn(entries: Sequence[Entry], turn: int, taken: Collection[str]) -> list[Sketch]:
     """All forms of the generators of a field: the first form of each, then the second, and on."""
-    walk = sorted(shelf, key=lambda entry: entry.generator in taken)
+    walk = sorted(entries, key=lambda entry: entry.generator in taken)
     rows = itertools.zip_longest(*(_variants(entry) for entry in walk))
     found = [sketch for row in rows for sketch in row if sketch is not None]
     return _turned(sorted(found, key=lambda sketch: not _within_reach(sketch)), turn)

@@ -100,7 +100,7 @@ async def test_what_could_not_be_read_is_asked_anew_in_the_next_sitting(store: R
     for _ in range(2):
         with pytest.raises(SandboxError, match="no vote could be parsed"):
             await scores(store, mute, "Many thanks!")
-    assert len(store.calls(role="rater")) == 6, "each sitting asks for each vote once"
+    assert len(store.calls(role="rater")) == 6, "each grading asks for each vote once"
     assert await scores(store, play, "Many thanks!") == ([1.0], 3)
     assert await scores(store, play, "Many thanks!") == ([1.0], 0)
 

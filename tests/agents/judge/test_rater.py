@@ -306,21 +306,21 @@ async def test_void_votes_are_cast_anew_in_the_next_sitting_and_valid_ones_are_k
     server = serve(lambda body: mood[-1](body))
     pairs = [answered(store, THANKS, "a"), answered(store, THANKS, "b")]
 
-    async def sitting() -> tuple[bool | None, int]:
+    async def voted() -> tuple[bool | None, int]:
         before = len(server.requests)
         verdicts = await Grader(store, CountingSandbox(), rater(store, server)).grade(pairs)
         assert verdicts["a"] == verdicts["b"]
         return verdicts["a"].passed, len(server.requests) - before
 
-    assert await sitting() == (None, 6), "each of three votes is cast, and once more"
-    assert await sitting() == (None, 6), "a resume asks again, as often and no more"
+    assert await voted() == (None, 6), "each of three votes is cast, and once more"
+    assert await voted() == (None, 6), "a resume asks again, as often and no more"
     readable = iter([False, True, False, False, True])
     mood.append(lambda body: says(thanks)(body) if next(readable) else garbled)
-    assert await sitting() == (True, 5), "two votes are valid, one is void twice"
+    assert await voted() == (True, 5), "two votes are valid, one is void twice"
     assert len(store.ratings()) == 2 * 2
     mood.append(says(thanks))
-    assert await sitting() == (True, 1), "only the vote that is still missing is cast"
-    assert await sitting() == (True, 0)
+    assert await voted() == (True, 1), "only the vote that is still missing is cast"
+    assert await voted() == (True, 0)
     assert len(store.ratings()) == 2 * 3
 
 

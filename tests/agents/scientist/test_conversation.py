@@ -312,7 +312,7 @@ def test_each_case_is_named_with_what_would_help(code: Any, named: str, helps: s
 def test_a_gate_that_failed_blames_program_or_reference() -> None:
     told = flat(feedback("reference_fails"))
     assert "The program or a reference may be wrong" in told
-    assert "mend all that is named" in told
+    assert "fix all that is named" in told
 
 
 def test_keeping_what_is_good_does_not_make_another_capability_of_it(store: RunStore) -> None:
@@ -327,7 +327,7 @@ def test_the_critic_names_a_property_and_writes_no_instance(store: RunStore) -> 
     told = flat(reviewed(store, drafted(0)))
     assert "which property a change must have" in told
     assert "Never write a question, an instance or a text for the family" in told
-    assert "Reject for hardness only where that cannot be mended" in told
+    assert "Reject for hardness only where that cannot be fixed" in told
 
 
 def test_the_critic_is_not_asked_what_a_gate_can_see(store: RunStore) -> None:

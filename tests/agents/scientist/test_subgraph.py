@@ -156,7 +156,7 @@ def test_what_would_spoil_a_display_or_keep_the_gates_busy_is_malformed(
     assert told in (problem or "")
 
 
-async def test_a_malformed_reply_is_shown_and_mended(store: RunStore) -> None:
+async def test_a_malformed_reply_is_shown_and_fixed(store: RunStore) -> None:
     chat = scripted(store, ["I would rather not.", proposal()], [ACCEPT])
     await work(context(store, chat))
     first, second = store.drafts("g0-a00")

@@ -105,7 +105,7 @@ def test_models_with_an_attention_of_their_own_are_known(bank: Bank) -> None:
     assert not attends_by_segments(model)
 
 
-def test_what_was_proven_is_remembered_and_damage_is_mended(tmp_path: Path) -> None:
+def test_what_was_proven_is_remembered_and_damage_is_repaired(tmp_path: Path) -> None:
     found = PassSizes((4, 8), (32,), (64, 128))
     file = tmp_path / "passes" / "x.json"
     assert remembered(file, found, lambda: found) == found
