@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -107,12 +108,17 @@ def endpoint_slow(lab: Lab) -> Outcome:
 
 
 def endpoint_lying(lab: Lab) -> Outcome:
-    """Every second reply is no JSON, or none of a chat."""
-    return with_endpoint(
-        lab,
-        "endpoint_lying",
-        lambda number, body: None if number % 2 else Raw(LIES[number // 2 % len(LIES)]),
-    )
+    """The first reply to every question is no JSON, or none of a chat."""
+    asked = set[str]()
+
+    def mishap(number: int, body: Body) -> Act | None:
+        question = json.dumps(body["messages"])
+        if question in asked:
+            return None
+        asked.add(question)
+        return Raw(LIES[len(asked) % len(LIES)])
+
+    return with_endpoint(lab, "endpoint_lying", mishap)
 
 
 def chroma_deleted(lab: Lab) -> Outcome:
@@ -227,7 +233,9 @@ def with_endpoint(lab: Lab, fault: str, mishap: Callable[[int, Body], Act | None
     with endpoint(mishap) as server:
         url = f'endpoints.scientist.base_url="{server.url}"'
         process = lab.start(folder, *words((*IMPATIENT, url)))
-        return ended(lab, fault, folder, process, f"{len(server.requests)} requests")
+        found = ended(lab, fault, folder, process, "")
+    asked = f"{len(server.requests)} requests"
+    return Outcome(fault, f"{asked}{found.found}", found.harm)
 
 
 Case = Callable[[Lab], Outcome]

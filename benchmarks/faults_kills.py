@@ -18,9 +18,9 @@ from tests.console.forked import Forked
 from tests.console.moments import last_step, steps_of
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-KILLS_OF_A_RUN = 10
+KILLS_OF_A_RUN = 25
 """At most: then it goes on to its end, and another one begins."""
-_WINDOW = 0.4
+_WINDOW = 0.15
 """Share of the undisturbed run's duration within which a moment in time falls after a start."""
 _ENDS = {
     signal.SIGKILL: {-signal.SIGKILL},

@@ -146,7 +146,7 @@ def bubblewrap_command(settings: SandboxSettings) -> tuple[Sequence[str] | None,
         if not reason:
             return [*way, *guest_program(settings, "isolated")], ""
         if NO_FILTER in reason:
-            return None, "libseccomp is not installed (apt-get install libseccomp2)"
+            return None, f"{reason}: is libseccomp installed (apt-get install libseccomp2)?"
     return None, f"bubblewrap does not work here, it needs user namespaces ({reason})"
 
 
