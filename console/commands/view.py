@@ -60,12 +60,16 @@ def view_command(
             webbrowser.open(url)
 
     def action() -> None:
-        from console.view.server import ViewSettings, view
+        from console.view.ahead import read_ahead
         from console.view.source import find_runs
 
         if not folders and not RUNS.is_dir():
             raise UsageError(f"there is no folder runs here; name one: {calling.line('view')} DIR")
         sources = find_runs(folders or [RUNS])
-        run_async(view(sources, ViewSettings(host, port, ask), ready))
+        reading = read_ahead(sources)
+        # While it reads.
+        from console.view.server import ViewSettings, view
+
+        run_async(view(sources, ViewSettings(host, port, ask), ready, reading))
 
     finish(action, debug)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import secrets
 import socket
 import threading
@@ -20,9 +20,10 @@ from console.view.guard import PARAMETER, ViewGuard
 from console.view.render import Renderer
 from console.view.routes import build_app
 from console.view.source import Source
-from memory.errors import AcdcError
 
 TOKEN_VARIABLE = "ACDC_VIEW_TOKEN"
+AHEAD_S = 1.0
+"""Seconds for which the first page may wait, so that it is complete at once."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,10 @@ class ViewSettings:
 
 
 async def view(
-    sources: Sequence[Source], settings: ViewSettings, ready: Callable[[str], None]
+    sources: Sequence[Source],
+    settings: ViewSettings,
+    ready: Callable[[str], None],
+    reading: threading.Thread,
 ) -> None:
     """Show runs until SIGTERM or SIGINT.
 
@@ -58,6 +62,7 @@ async def view(
         sources: the runs.
         settings: how.
         ready: called with the URL once it can be opened.
+        reading: reads ahead, see `read_ahead`; of a large run the rest is read while it is shown.
 
     Raises:
         UsageError: the address is taken, or none of ours.
@@ -66,21 +71,13 @@ async def view(
     asker = Asker() if settings.ask else None
     app = ViewGuard(build_app(sources, Renderer(sources, asking=settings.ask), asker), token)
     with listen(settings.host, settings.port) as listener:
-        threading.Thread(target=_prepare, args=(sources,), daemon=True).start()
+        await asyncio.to_thread(reading.join, AHEAD_S)
         server = ViewServer(uvicorn_config(app), lambda: ready(url_of(listener, token)))
         try:
             await server.serve(sockets=[listener])
         finally:
             if asker is not None:
                 await asker.close()
-
-
-def _prepare(sources: Sequence[Source]) -> None:
-    """Read what each answer cost, before somebody waits for it."""
-    for source in sources:
-        # What is wrong with a run is said to whom opens its page.
-        with contextlib.suppress(AcdcError), source.open() as run:
-            _ = run.ledger
 
 
 class ViewServer(uvicorn.Server):

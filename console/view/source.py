@@ -76,10 +76,11 @@ class Run:
 
     def kept(self, name: str, make: Callable[[Run], Any]) -> Any:
         """What takes long to read, made anew only when the run has changed; not to be altered."""
-        known = self.source.kept.get(name)
-        if known is None or known[0] != self._version:
-            known = self.source.kept[name] = (self._version, make(self))
-        return known[1]
+        with self.source.making:
+            known = self.source.kept.get(name)
+            if known is None or known[0] != self._version:
+                known = self.source.kept[name] = (self._version, make(self))
+            return known[1]
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -115,6 +116,7 @@ class Source:
         self.others: dict[str, Source] = {name: self}
         self.coefficients: dict[str, list[float]] = {}
         self.kept: dict[str, tuple[str, Any]] = {}
+        self.making = threading.RLock()
         self._ledger = Ledger.empty()
         self._mutex = threading.Lock()
 
