@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import re
 from collections.abc import Iterable
 
@@ -13,6 +14,8 @@ _OBEYED = re.compile(
     "\u202a-\u202e\u2066-\u2069"  # bidirectional embeddings, overrides and isolates
     "\ud800-\udfff]"  # halves of characters, which cannot be written
 )
+
+FREE_SPACE = "free some space and run the same command again"
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
@@ -40,6 +43,21 @@ def first_problem(error: ValidationError, *, quote: bool = False) -> str:
     if quote and "url" not in where and isinstance(first["input"], str | int | float | bool):
         where += f" = {first['input']!r}"
     return f"{where}: {what}" if where else what
+
+
+def not_written(place: object, error: Exception) -> str:
+    """That something cannot be written, and what helps where the disk is full.
+
+    Args:
+        place: what, as a path or in words.
+        error: an OSError, or what a library says of one.
+    """
+    reason = getattr(error, "strerror", None) or first_line(error)
+    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    # Libraries in Rust put the number of the error into their text.
+    if full or f"os error {errno.ENOSPC}" in reason:
+        return f"{place} cannot be written, the disk is full: {FREE_SPACE}"
+    return f"{place} cannot be written: {reason}"
 
 
 def printable(text: str) -> str:

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from agents.errors import FamilyFolderError
 from memory.files import replace_beneath
 from memory.hashing import text_hash
-from memory.messages import first_problem
+from memory.messages import first_problem, not_written
 from memory.records import Family
 
 PROGRAM = "task.py"
@@ -54,7 +54,7 @@ def write_family(folder: Path, family: Family) -> Path:
         _replace(own / PROGRAM, family.code)
         _replace(own / METADATA, text)
     except OSError as error:
-        raise FamilyFolderError(f"the family cannot be written: {error}") from error
+        raise FamilyFolderError(not_written(own, error)) from error
     return own
 
 

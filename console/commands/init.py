@@ -16,6 +16,7 @@ from console import calling
 from console.commands.frame import AsJson, Debug, app, finish, out, print_json
 from console.errors import UsageError
 from console.run.config import as_tree, resolve
+from memory.messages import not_written
 
 HEADER = """\
 # Configuration of an AC/DC run. Lines that begin with # are the defaults: take the # away to change
@@ -114,7 +115,7 @@ def write_config(file: Path, config: RunConfig) -> None:
     except FileExistsError:
         raise UsageError(f"{file} exists already; name another file or remove it") from None
     except OSError as error:
-        raise UsageError(f"{file} cannot be written: {error.strerror}") from None
+        raise UsageError(not_written(file, error)) from None
 
 
 def render_config(config: RunConfig, name: str = "acdc.toml") -> str:

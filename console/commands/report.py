@@ -9,6 +9,7 @@ import typer
 
 from console.commands.frame import AsJson, Debug, RunDir, app, finish, opened, out, print_json
 from console.errors import UsageError
+from memory.messages import not_written
 
 EXAMPLES = """Examples:
 
@@ -71,6 +72,6 @@ def _write(page: str, file: Path) -> None:
     try:
         file.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{file} cannot be written: {error.strerror}") from None
+        raise UsageError(not_written(file, error)) from None
     size = f"{len(page.encode()) / 2**20:.1f} MiB"
     out.print(f"{file} ({size}), open it in any browser", markup=False, highlight=False)

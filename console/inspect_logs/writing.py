@@ -13,6 +13,7 @@ from console import calling
 from console.errors import UsageError
 from console.inspect_logs.log import PASSED, Log, Sample
 from memory.errors import MissingDependencyError
+from memory.messages import not_written
 
 
 def require_inspect() -> None:
@@ -46,7 +47,7 @@ def write_logs(logs: Iterable[Log], folder: Path) -> list[Path]:
             write_eval_log(found, str(file))
             written.append(file)
     except OSError as error:
-        raise UsageError(f"{folder} cannot be written: {error.strerror}") from None
+        raise UsageError(not_written(folder, error)) from None
     return written
 
 

@@ -26,6 +26,7 @@ from console.run.config import (
 from console.run.permissions import permit, refuse_unpermitted, requests_of
 from evolution.bank.settings import ModelSettings
 from memory.files import replace_file
+from memory.messages import not_written
 
 PACKAGES = (
     "torch",
@@ -234,7 +235,7 @@ class RunFolder:
         try:
             replace_file(self.config_file, json.dumps(manifest, indent=2) + "\n")
         except OSError as error:
-            raise UsageError(f"{self.config_file} cannot be written: {error.strerror}") from None
+            raise UsageError(not_written(self.config_file, error)) from None
 
 
 JOURNAL_END = bytes.fromhex("d9d505f920a163d7")

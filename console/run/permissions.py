@@ -24,7 +24,7 @@ from console.run.config import cache_folder
 from evolution.bank.settings import ModelSettings
 from memory.files import replace_file
 from memory.hashing import text_hash
-from memory.messages import printable
+from memory.messages import not_written, printable
 from memory.records import Role
 
 RECORD = "permitted"
@@ -98,7 +98,7 @@ def permit(requests: Sequence[str]) -> None:
             replace_file(file, line + "\n", 0o600)
         except OSError as error:
             raise UsageError(
-                f"{file} cannot be written: {error.strerror}; ACDC_CACHE names another folder"
+                f"{not_written(file, error)}; ACDC_CACHE names another folder"
             ) from None
 
 

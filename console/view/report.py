@@ -13,6 +13,7 @@ from console.view.render import Renderer
 from console.view.site import PAGES, page_of
 from console.view.source import Run, Source
 from console.view.words import as_csv
+from memory.messages import not_written
 
 LEFT_OUT = {"answers", "compare"}
 """Pages that show what somebody chooses there."""
@@ -64,5 +65,5 @@ def write_csv(folder: Path, target: Path) -> list[Path]:
                 file.write_text(as_csv(table), encoding="utf-8", newline="")
                 written.append(file)
     except OSError as error:
-        raise UsageError(f"{target} cannot be written: {error.strerror}") from None
+        raise UsageError(not_written(target, error)) from None
     return written

@@ -11,7 +11,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from evolution.errors import BankError
 from memory.files import replace_file, replacement
+from memory.messages import not_written
 
 
 def load_cached(path: Path) -> dict[str, Tensor] | None:
@@ -26,10 +28,17 @@ def load_cached(path: Path) -> dict[str, Tensor] | None:
 
 
 def save_cached(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write in one step: another process sees the whole file or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacement(path) as draft:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, draft)
+    """Write in one step: another process sees the whole file or none.
+
+    Raises:
+        BankError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacement(path) as draft:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, draft)
+    except (OSError, SafetensorError) as error:
+        raise BankError(not_written(path, error)) from error
 
 
 def keep_json(path: Path, content: object) -> None:

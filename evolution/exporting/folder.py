@@ -20,6 +20,7 @@ from evolution.exporting.shards import SHARD_BYTES, write_shards
 from evolution.exporting.stored_names import Storage
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import rounded
+from memory.messages import not_written
 
 CONFIG = "config.json"
 """Moved last and removed first: without it no program takes a folder for a model."""
@@ -83,7 +84,7 @@ def export_expert(
             files = tuple(sorted(path.name for path in draft.iterdir()))
             _move(draft, out)
     except OSError as error:
-        raise ExportError(f"{out} cannot be written: {error.strerror or error}") from error
+        raise ExportError(not_written(out, error)) from error
     return Exported(out, files, weight_bytes, obstacle)
 
 

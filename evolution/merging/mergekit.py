@@ -22,6 +22,7 @@ from evolution.bank.bank import Bank
 from evolution.errors import MergeError
 from evolution.exporting import write_checkpoint
 from evolution.genome.genome import Genome
+from memory.messages import not_written
 
 _OUT, _PLAN = ".merged", ".merge.yml"
 """No expert is called so: names begin with a letter or a digit."""
@@ -63,9 +64,7 @@ def merged(
         try:
             _write(bank, members, configuration, place)
         except OSError as error:
-            raise MergeError(
-                f"{label}: {scratch} cannot be written: {error.strerror or error}"
-            ) from error
+            raise MergeError(f"{label}: {not_written(scratch, error)}") from error
         _run(label, place, rng_seed)
         yield place / _OUT
 

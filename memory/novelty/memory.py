@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from memory.errors import NoveltyError
+from memory.messages import FREE_SPACE
 from memory.novelty.embedding import Embedder
 from memory.novelty.seal import break_seal, seal
 from memory.novelty.similarity import Neighbour, Vector, nearest
@@ -354,5 +355,5 @@ def _guard(place: str) -> Iterator[None]:
     except (ChromaError, httpx.HTTPError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         if _is_full(place):
-            advice = "free some space and run the same command again"
+            advice = FREE_SPACE
         raise NoveltyError(f"the novelty memory {place} failed ({reason}): {advice}") from error

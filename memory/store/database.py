@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from memory.errors import RunLockedError, SchemaError, StoreError
+from memory.messages import FREE_SPACE
 from memory.store import schema
 from memory.store.codec import AnyRecord, Table, reading
 
@@ -35,7 +36,7 @@ SqlRow = tuple[Any, ...]
 Parameters = Sequence[Any]
 
 _ADVICE = {
-    sqlite3.SQLITE_FULL: "the disk is full: free some space and run the same command again",
+    sqlite3.SQLITE_FULL: f"the disk is full: {FREE_SPACE}",
     sqlite3.SQLITE_IOERR: "the disk failed or is full: check it and run the same command again",
     sqlite3.SQLITE_READONLY: "is not writable: check the permissions of its folder",
     sqlite3.SQLITE_CANTOPEN: "cannot be opened: check the permissions of its folder",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 
 import pytest
@@ -7,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from memory.messages import did_you_mean, escaped_in_json, first_line, first_problem, visible
+from memory.messages import (
+    FREE_SPACE,
+    did_you_mean,
+    escaped_in_json,
+    first_line,
+    first_problem,
+    not_written,
+    visible,
+)
 
 
 class Place(BaseModel):
@@ -52,3 +61,21 @@ def test_json_means_the_same_with_what_a_terminal_obeys_escaped(text: str) -> No
     written = escaped_in_json(json.dumps({text: [text]}, ensure_ascii=False, indent=2))
     assert json.loads(written) == {text: [text]}
     assert visible(written) == written
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), f"disk is full: {FREE_SPACE}"),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), f"disk is full: {FREE_SPACE}"),
+        (ValueError("I/O error: No space left on device (os error 28)"), FREE_SPACE),
+        (
+            OSError(errno.EACCES, "Permission denied"),
+            "tasks/a cannot be written: Permission denied",
+        ),
+    ],
+)
+def test_what_cannot_be_written_says_what_helps(error: Exception, said: str) -> None:
+    text = not_written("tasks/a", error)
+    assert text.startswith("tasks/a cannot be written")
+    assert text.endswith(said)

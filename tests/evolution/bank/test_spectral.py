@@ -10,6 +10,7 @@ from evolution.bank.bank import Bank
 from evolution.bank.cache import load_cached, save_cached
 from evolution.bank.settings import SpectralSettings
 from evolution.bank.spectral import basis_recipe, decompose, spectral_bases
+from evolution.errors import BankError
 
 
 def low_rank_plus_noise(rows: int, columns: int) -> torch.Tensor:
@@ -77,3 +78,9 @@ def test_cached_files_appear_whole_or_not_at_all(tmp_path: Path) -> None:
     stored = load_cached(tmp_path / "deep" / "one.safetensors")
     assert stored is not None
     assert np.array_equal(stored["x"].numpy(), np.ones(3))
+
+
+def test_a_file_that_cannot_be_kept_is_an_error_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BankError, match=r"one.safetensors cannot be written: File exists"):
+        save_cached(tmp_path / "file" / "one.safetensors", {"x": torch.ones(3)})

@@ -206,7 +206,7 @@ def test_a_merge_that_is_killed_or_finds_no_room_says_so(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("evolution.merging.mergekit.write_checkpoint", full)
-    with pytest.raises(MergeError, match="cannot be written: No space left on device"):
+    with pytest.raises(MergeError, match="cannot be written, the disk is full: free some space"):
         merge_experts("g", bank, parents, "ties", HALVES, 0, tmp_path / "scratch")
     assert list((tmp_path / "scratch").iterdir()) == []
 
