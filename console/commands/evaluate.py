@@ -61,7 +61,12 @@ def evaluate_command(
         typer.Option("-n", min=1, help="Answers per task (N); may be given several times."),
     ] = None,
     baselines: Annotated[
-        bool, typer.Option("--baselines", help="Measure the baselines of equal budget too.")
+        bool,
+        typer.Option(
+            "--baselines",
+            help="Baselines of as many answers too: seeds resampled, one merge, one lesson, "
+            "random genomes.",
+        ),
     ] = False,
     alone: Annotated[
         bool,
@@ -71,7 +76,9 @@ def evaluate_command(
         list[str] | None,
         typer.Option(
             metavar="METHOD",
-            help="A method of best-of-N that needs a judge; may be given several times.",
+            help="A method of best-of-N that asks another model, beside those that ask none: "
+            "chooser and knockout (an LLM compares), rating (an LLM gives marks), reward (a "
+            "reward model); may be given several times.",
         ),
     ] = None,
     max_tokens: Annotated[
@@ -81,7 +88,8 @@ def evaluate_command(
         ),
     ] = None,
     big_model: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="A model to compare with, at an endpoint.")
+        str | None,
+        typer.Option(metavar="MODEL", help="A larger model to compare with, at an endpoint."),
     ] = None,
     big_model_url: Annotated[str | None, typer.Option(help="Base URL of that endpoint.")] = None,
     big_model_key_env: Annotated[
@@ -105,7 +113,13 @@ def evaluate_command(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Measure a run on held-out tasks, or sample logs of lm-evaluation-harness."""
+    """Measure a run on held-out tasks, or sample logs of lm-evaluation-harness.
+
+    N answers are given to each task: by the task force (the N voices, experts
+    at a temperature, that together solve most of what the run asked), by the
+    best expert and by the best seed. Coverage is the share of the tasks to
+    which at least one of the N is right; best-of-N chooses one of them.
+    """
     from agents.evaluation.run import Plan
     from console.inspect_logs.measured import evaluation_logs
     from console.inspect_logs.writing import require_inspect, write_logs, written_line
