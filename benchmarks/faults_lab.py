@@ -6,6 +6,7 @@ Runs are real ones, of the real command in processes of their own.
 from __future__ import annotations
 
 import shutil
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from tests.console.forked import Forked, Process
 from tests.console.scientist_server import scientist_server
 from tests.console.tiny_run import tiny_run_config
 
-ENDING_SECONDS = 300.0
+ENDING_SECONDS = 600.0
 """Until a run that got a signal has to be gone, on a machine that is busy with other work."""
 
 
@@ -167,7 +168,12 @@ def words(settings: Sequence[str]) -> list[str]:
 
 def left_with(process: Process) -> tuple[int | None, str]:
     """The exit code of a run, once it has ended, and its last line."""
-    _, said = process.communicate(timeout=ENDING_SECONDS)
+    try:
+        _, said = process.communicate(timeout=ENDING_SECONDS)
+    except (TimeoutError, subprocess.TimeoutExpired):
+        process.kill()
+        process.communicate()
+        return None, f"did not end in {ENDING_SECONDS:g} s"
     # What is long is wrapped, and begins anew where the error does.
     return process.returncode, " ".join(said[said.rfind("error:") :].split())
 
