@@ -22,7 +22,7 @@ import torch
 import vllm
 from safetensors.torch import save_file
 from vllm import SamplingParams
-from vllm.sampling_params import RequestOutputKind
+from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from evolution.bank.anchors import Anchor, StoredVectors, save_anchor
@@ -216,6 +216,7 @@ class VllmEngine(HeldEngine):
                 logprobs=0 if ask.logprobs or ask.tokens else None,
                 detokenize=False,
                 output_kind=RequestOutputKind.FINAL_ONLY,
+                structured_outputs=_constraint(ask.json_schema),
             )
             for seed in (ask.seeds if ask.seeds is not None else [None] * len(tokens))
         ]
@@ -291,3 +292,10 @@ class VllmEngine(HeldEngine):
             self._llm = self._loaded = None
             cause = last_cause(Path(self._folder.name)) or first_line(error)
             raise EngineError(f"vLLM has died: {cause}") from error
+
+
+def _constraint(json_schema: str | None) -> StructuredOutputsParams | None:
+    """White space is fixed: a small model that may always add some more may do nothing else."""
+    if json_schema is None:
+        return None
+    return StructuredOutputsParams(json=json_schema, disable_any_whitespace=True)

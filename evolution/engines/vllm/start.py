@@ -115,6 +115,8 @@ def start(bank: Bank, plan: LaunchPlan, folder: Path) -> Any:
     """
     bank.config.save_pretrained(folder)
     bank.generation.save_pretrained(folder)
+    # Only what constrains replies reads it: prompts come as tokens, and so do replies.
+    bank.tokenizer.save_pretrained(folder)
     with _environment(_variables(plan, folder / LOG)):
         try:
             llm = vllm.LLM(**_arguments(bank, plan, folder))
@@ -128,7 +130,6 @@ def start(bank: Bank, plan: LaunchPlan, folder: Path) -> Any:
 def _arguments(bank: Bank, plan: LaunchPlan, folder: Path) -> dict[str, Any]:
     arguments = {
         "model": str(folder),
-        "skip_tokenizer_init": True,
         # The first lease gives the weights.
         "load_format": "dummy",
         "dtype": plan.compute,
