@@ -1,6 +1,7 @@
 """From a genome to its first answer, in both engines; and how many answers a second they give.
 
-    python -m benchmarks.swap [--swaps 7] [--instances 10] [--config acdc.toml] [--json] [--quick]
+    python -m benchmarks.swap [--swaps 7] [--instances 10] [--adapters 8] [--config acdc.toml]
+                              [--json] [--quick]
 
 Children of the seeds are swapped in, one after another, and asked one short question. Rows:
 
@@ -11,7 +12,8 @@ Children of the seeds are swapped in, one after another, and asked one short que
 - vllm restart: vLLM is started anew, until the first answer.
 
 Then both engines answer fresh instances of the offline scientist's families as each seed, as a
-judge asks them. Without vLLM only the rows of transformers are measured, and no goal is met.
+judge asks them; and vLLM as some children, by swaps and as adapters of the base (`adapters`).
+Without vLLM only the rows of transformers are measured, and no goal is met.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ from agents.config import RunConfig
 from agents.offline.catalogue import WITHIN_REACH
 from agents.offline.sketches import Sketch
 from agents.settings import JudgeSettings
+from benchmarks.adapters import side_by_side
 from benchmarks.ladder import questions_of, render
 from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines
@@ -71,12 +74,13 @@ def main() -> int:
     parser.add_argument("--swaps", type=int, default=7)
     parser.add_argument("--restarts", type=int, default=2)
     parser.add_argument("--instances", type=int, default=10, help="of each generator")
+    parser.add_argument("--adapters", type=int, default=8, help="children in one batch")
     parser.add_argument("--config", type=Path, default=None)
     parser.add_argument("--quick", action="store_true", help="a smoke test")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.quick:
-        options.swaps, options.restarts, options.instances = 2, 1, 1
+        options.swaps, options.restarts, options.instances, options.adapters = 2, 1, 1, 2
     report = asyncio.run(measure(options))
     print(json.dumps(report, indent=2) if options.json else table(report))
     return 0
@@ -96,6 +100,9 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         found = await with_vllm(bank, config, genomes, questions, options.restarts)
         rows += found[0]
         answers.append(found[1])
+        settings = config.engine.model_copy(update={"kind": "vllm"})
+        experts = children(bank, config, options.adapters)
+        answers += await side_by_side(bank, settings, experts, questions)
     return {
         "bench": "swap",
         "machine": describe_machine(),
@@ -230,7 +237,7 @@ def table(report: dict[str, Any]) -> str:
     lines = [
         f"{row['name']:<20} {row['seconds']:>9.3f} s"
         + (f"  {row['answers_per_second']:.1f} answers/s" if "answers_per_second" in row else "")
-        + (f"  {row['last_swap']}" if "last_swap" in row else "")
+        + "".join(f"  {row[more]}" for more in ("last_swap", "adapters") if more in row)
         for row in report["rows"]
     ]
     lines += goal_lines(report)

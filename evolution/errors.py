@@ -13,6 +13,7 @@
         ├── NoWorkerError            all workers of a pool are lost: nothing can be answered
         └── EngineError              an engine cannot be started, or cannot continue
             ├── PromptTooLongError   a prompt and its answer do not fit the model's context
+            ├── SchemaError          replies cannot be constrained to a JSON schema
             └── WorkerLostError      the worker is gone that was asked; another one may answer
 
 The message is always one line that says what is wrong and what to do.
@@ -76,6 +77,10 @@ class PromptTooLongError(EngineError):
     def __reduce__(self) -> tuple[type[PromptTooLongError], tuple[int, int, int]]:
         """Comes out of another process as what it was."""
         return PromptTooLongError, (self.prompt, self.reply, self.context)
+
+
+class SchemaError(EngineError):
+    """An engine cannot constrain replies to a JSON schema: to this one, or to any."""
 
 
 class WorkerLostError(EngineError):

@@ -111,12 +111,14 @@ class Manner:
         temperature: of all of them; None lets every voice answer at its own.
         top_p: of all of them; None stands for that of the run's judge.
         until_agree: as many voices have to agree, and no more are asked; None asks all.
+        json_schema: JSON schema, as a text, that every reply is constrained to.
     """
 
     max_tokens: int
     temperature: float | None = None
     top_p: float | None = None
     until_agree: int | None = None
+    json_schema: str | None = None
 
     def of(self, voice: Voice) -> Voice:
         """The voice as it answers in this manner."""
@@ -220,7 +222,8 @@ class Collective:
             genome = self.context.genome(member.expert)
             logprobs = "logprobs" in chosen_by.needs
             voice = manner.of(member.voice)
-            ask = Ask([chat], self._sampling(voice, manner), [seed + place], logprobs, tokens)
+            sampling, schema = self._sampling(voice, manner), manner.json_schema
+            ask = Ask([chat], sampling, [seed + place], logprobs, tokens, schema)
             [reply] = await broker.answer(member.expert.genome_id, genome, ask)
             return CandidateAnswer.of(voice, cut(reply, stop), member.fitness)
 

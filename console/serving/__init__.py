@@ -5,6 +5,7 @@ door       connections: the length of heads, deadlines
 guard      who may come in: host, bearer token, size of the body, a free seat
 queue      how many requests are under way, and the drain at the end
 turns      messages of a conversation
+formats    JSON mode: what replies are constrained to
 protocol   what may be asked
 exchange   one request and what came of it
 observed   request identifiers, and a line of the log for each request

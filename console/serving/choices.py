@@ -138,6 +138,7 @@ class Work:
             temperature=request.temperature,
             top_p=request.top_p,
             until_agree=_until_agree(request, model, usual),
+            json_schema=request.json_schema,
         )
         seed = _seed_of(request)
         n = request.copies

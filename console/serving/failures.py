@@ -9,7 +9,7 @@ from typing import Any
 from fastapi.responses import JSONResponse
 
 from agents.errors import BudgetExhausted, UnknownModelError
-from evolution.errors import PromptTooLongError
+from evolution.errors import PromptTooLongError, SchemaError
 from memory.errors import AcdcError
 
 UNSUPPORTED = "unsupported"
@@ -85,6 +85,8 @@ def of_error(error: AcdcError) -> HttpRefusal:
         return HttpRefusal(404, str(error), code="model_not_found", param="model")
     if isinstance(error, PromptTooLongError):
         return invalid(str(error), "messages", "context_length_exceeded")
+    if isinstance(error, SchemaError):
+        return invalid(str(error), code="invalid_json_schema")
     if isinstance(error, BudgetExhausted):
         return HttpRefusal(429, str(error), kind="insufficient_quota", code="insufficient_quota")
     return HttpRefusal(500, str(error), kind="server_error", code="internal_error")

@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError
 
 from agents.task_force.agreement import FEWEST
 from console.serving.failures import UNSUPPORTED
+from console.serving.formats import ChatFormat
 from console.serving.turns import Turn, form_of, or_else, require_question
 
 MOST_ANSWERS = 128
@@ -56,8 +57,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 """Fields that we cannot honour -> the values with which they ask for nothing."""
 WHY = {
-    "response_format": "no engine of a run constrains what it says",
-    "text": "no engine of a run constrains what it says",
+    "response_format": "only chats and responses are constrained",
     "previous_response_id": "nothing is stored; send the conversation in input",
     "conversation": "nothing is stored; send the conversation in input",
 }
@@ -141,8 +141,10 @@ class AnswerRequest(_Strict):
     Attributes:
         idle: fields without an effect.
         neutral: fields that we cannot honour -> the values with which they ask for nothing.
+        format_field: the field that says what replies are constrained to.
     """
 
+    format_field: ClassVar[str] = "response_format"
     idle: ClassVar[frozenset[str]] = IDLE
     neutral: ClassVar[dict[str, tuple[Any, ...]]] = NEUTRAL
 
@@ -191,6 +193,11 @@ class AnswerRequest(_Strict):
         """Whether the log-probability of each token is wanted."""
         return False
 
+    @property
+    def json_schema(self) -> str | None:
+        """JSON schema that a reply is constrained to; None where it is a text of any kind."""
+        return None
+
 
 class ChoicesRequest(AnswerRequest):
     """What chats and completions share."""
@@ -225,15 +232,25 @@ class ChoicesRequest(AnswerRequest):
 class ChatRequest(ChoicesRequest):
     """Body of /v1/chat/completions."""
 
+    neutral: ClassVar[dict[str, tuple[Any, ...]]] = {
+        name: values for name, values in NEUTRAL.items() if name != "response_format"
+    }
+
     messages: list[Turn] = Field(min_length=1)
     max_completion_tokens: int | None = Field(default=None, ge=1)
     logprobs: bool | None = None
     top_logprobs: NoAlternatives = None
+    response_format: ChatFormat | None = None
 
     @property
     def spelled(self) -> bool:
         """Whether the log-probability of each token is wanted."""
         return bool(self.logprobs)
+
+    @property
+    def json_schema(self) -> str | None:
+        """JSON schema that a reply is constrained to; None where it is a text of any kind."""
+        return None if self.response_format is None else self.response_format.as_schema
 
     @model_validator(mode="after")
     def _ends_with_a_question(self) -> Self:

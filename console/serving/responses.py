@@ -16,6 +16,7 @@ from pydantic import Field, Tag, model_validator
 
 from console.serving.choices import Chosen
 from console.serving.failures import HttpRefusal
+from console.serving.formats import TextOptions
 from console.serving.protocol import IDLE, AnswerRequest
 from console.serving.replies import JsonObject, usage
 from console.serving.turns import TextPart, Turn, or_else, require_question
@@ -48,6 +49,7 @@ class InputTurn(Turn):
 class ResponsesRequest(AnswerRequest):
     """Body of /v1/responses."""
 
+    format_field: ClassVar[str] = "text.format"
     idle: ClassVar[frozenset[str]] = IDLE | {"prompt_cache_retention"}
     neutral: ClassVar[dict[str, tuple[Any, ...]]] = {
         "background": (None, False),
@@ -58,7 +60,6 @@ class ResponsesRequest(AnswerRequest):
         "prompt": (None,),
         "reasoning": (None, {}),
         "stream_options": (None, {}, {"include_obfuscation": False}, {"include_obfuscation": True}),
-        "text": (None, {}, {"format": None}, {"format": {"type": "text"}}),
         "tools": (None, []),
         "tool_choice": (None, "none", "auto"),
         "top_logprobs": (None, 0),
@@ -71,6 +72,7 @@ class ResponsesRequest(AnswerRequest):
     ]
     instructions: str | None = None
     max_output_tokens: int | None = Field(default=None, ge=1)
+    text: TextOptions | None = None
 
     @model_validator(mode="after")
     def _ends_with_a_question(self) -> Self:
@@ -89,6 +91,11 @@ class ResponsesRequest(AnswerRequest):
     def longest(self) -> int | None:
         """Most tokens of a reply."""
         return self.max_output_tokens
+
+    @property
+    def json_schema(self) -> str | None:
+        """JSON schema that a reply is constrained to; None where it is a text of any kind."""
+        return None if self.text is None or self.text.format is None else self.text.format.as_schema
 
 
 @dataclass(frozen=True)
@@ -157,6 +164,12 @@ class ResponsesForm:
     def _item(self) -> str:
         return f"msg_{self.id}"
 
+    def _text_format(self) -> JsonObject:
+        text = self.request.text
+        if text is None or text.format is None:
+            return {"type": "text"}
+        return text.format.model_dump(by_alias=True, exclude_none=True)
+
     def _event(self, kind: str, **what: Any) -> JsonObject:
         return {"type": kind, "sequence_number": next(self._numbers), **what}
 
@@ -187,7 +200,7 @@ class ResponsesForm:
             "previous_response_id": None,
             "store": False,
             "temperature": request.temperature,
-            "text": {"format": {"type": "text"}},
+            "text": {"format": self._text_format()},
             "tool_choice": "none",
             "tools": [],
             "top_p": request.top_p,

@@ -20,7 +20,7 @@ from console.serving.choices import (
     questions_of_prompts,
 )
 from console.serving.exchange import RUN_HEADER
-from console.serving.failures import HttpRefusal, invalid, of_error, of_validation
+from console.serving.failures import UNSUPPORTED, HttpRefusal, invalid, of_error, of_validation
 from console.serving.meters import Meters
 from console.serving.observed import exchange_of
 from console.serving.protocol import (
@@ -53,6 +53,7 @@ def build_app(
     app = FastAPI(title="AC/DC", docs_url=None, redoc_url=None, openapi_url=None)
     _answer_errors(app)
     since = int(time.time())
+    constrains = context.config.engine.kind == "vllm"
 
     @app.api_route("/health", methods=_READING)
     async def health() -> JSONResponse:
@@ -100,6 +101,13 @@ def build_app(
         body: AnswerRequest,
         form: Form,
     ) -> Response:
+        if body.json_schema is not None and not constrains:
+            raise invalid(
+                f"{body.format_field} is not supported: the engine of this run does not constrain "
+                "what it says; that of a run with engine.kind = vllm does",
+                body.format_field,
+                UNSUPPORTED,
+            )
         exchange = exchange_of(request)
         exchange.model, exchange.questions = body.model, [question.text for question in asked]
         work = Work(model, asked, body, usual, exchange.answers.append)

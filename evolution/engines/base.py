@@ -12,6 +12,8 @@ from memory.records import ChatMessage, Reply, Sampling
 
 Chat = Sequence[ChatMessage]
 """One prompt: a conversation that waits for the assistant's turn."""
+Manner = tuple[str, bool, bool, bool, str | None]
+"""Prompts of the same manner can be answered together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,8 @@ class Ask:
         logprobs: whether replies carry the mean log-probability of their tokens and, where the
             engine sees whole distributions, their self-certainty.
         tokens: whether replies carry their tokens, each with its log-probability.
+        json_schema: JSON schema, as a text, that replies are constrained to; None constrains
+            nothing. Only the vLLM engine can.
     """
 
     prompts: Sequence[Chat]
@@ -32,6 +36,13 @@ class Ask:
     seeds: Sequence[int] | None = None
     logprobs: bool = False
     tokens: bool = False
+    json_schema: str | None = None
+
+    @property
+    def manner(self) -> Manner:
+        """See `Manner`."""
+        sampling = self.sampling.model_dump_json()
+        return (sampling, self.seeds is None, self.logprobs, self.tokens, self.json_schema)
 
 
 class Lease(Protocol):
@@ -45,6 +56,7 @@ class Lease(Protocol):
 
         Raises:
             PromptTooLongError: a prompt and its answer do not fit the model's context.
+            SchemaError: the engine cannot constrain replies to the JSON schema.
             EngineError: the engine cannot continue, or the lease has ended.
         """
         ...

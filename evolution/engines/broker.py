@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field, replace
-from itertools import groupby
 
-from evolution.engines.base import Ask, Engine, Lease
+from evolution.engines.base import Ask, Engine, Lease, Manner
 from evolution.errors import EngineError
 from evolution.genome.genome import Genome
 from memory.records import Reply
@@ -27,12 +26,6 @@ class _Request:
     replies: asyncio.Future[list[Reply]] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
-
-    @property
-    def manner(self) -> tuple[str, bool, bool, bool]:
-        """Requests of the same manner can be answered in one batch."""
-        ask = self.ask
-        return (ask.sampling.model_dump_json(), ask.seeds is None, ask.logprobs, ask.tokens)
 
 
 class Broker:
@@ -197,8 +190,10 @@ async def _outcome(task: asyncio.Task[object]) -> None:
 
 
 def _alike(requests: list[_Request]) -> Iterator[list[_Request]]:
-    for _, same in groupby(sorted(requests, key=lambda r: r.manner), key=lambda r: r.manner):
-        yield list(same)
+    together: dict[Manner, list[_Request]] = {}
+    for request in requests:
+        together.setdefault(request.ask.manner, []).append(request)
+    yield from together.values()
 
 
 def _fail(request: _Request, error: BaseException) -> None:

@@ -54,7 +54,7 @@ def materialise(bank: Bank, genome: Genome, model: Any) -> None:
         if model.dtype != bank.dtype:
             _write_converted(bank, genome, state, fused)
             return
-        work = ((total, state[name].detach()) for name, total in _sums(bank, genome))
+        work = ((total, state[name].detach()) for name, total in sums_of(bank, genome))
         arriving = _in_place(work, fused)
         if model.device == bank.device:
             evaluate_all(arriving, fused)
@@ -114,7 +114,7 @@ def write_to(
         GenomeError: the genome does not fit the bank.
     """
     fused, scratch = _is_worth_compiling(bank), Scratch()
-    for name, total in _sums(bank, genome):
+    for name, total in sums_of(bank, genome):
         out = place(name)
         _write(total, out, fused, scratch)
         yield name, out
@@ -168,7 +168,7 @@ def _made(
     fused = _is_worth_compiling(bank)
     place = bank.device if device is None else device
     scratch = Scratch()
-    for name, total in _sums(bank, genome, names):
+    for name, total in sums_of(bank, genome, names):
         if total.is_base:
             yield name, total.base.to(place)
             continue
@@ -182,7 +182,7 @@ def _write_converted(bank: Bank, genome: Genome, state: Mapping[str, Tensor], fu
     largest = max(tensor.numel() for tensor in bank.base.values())
     buffer = torch.empty(largest, dtype=bank.dtype, device=next(iter(state.values())).device)
     scratch = Scratch()
-    for name, total in _sums(bank, genome):
+    for name, total in sums_of(bank, genome):
         rounded_sum = total.base
         if not total.is_base:
             rounded_sum = buffer[: total.base.numel()].view(total.base.shape)
@@ -222,10 +222,10 @@ def _is_worth_compiling(bank: Bank) -> bool:
     return elements >= _WORTH_COMPILING
 
 
-def _sums(
+def sums_of(
     bank: Bank, genome: Genome, names: Collection[str] | None = None
 ) -> Iterator[tuple[str, Sum]]:
-    """The terms of every tensor that is wanted, in the order of the model.
+    """Name of every tensor that is wanted, in the order of the model, and its terms, not yet added.
 
     Raises:
         GenomeError: the genome does not fit the bank.

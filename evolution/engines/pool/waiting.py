@@ -10,12 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from evolution.engines.base import Ask
+from evolution.engines.base import Ask, Manner
 from evolution.genome.genome import Genome
 from memory.records import Reply
-
-Manner = tuple[str, bool, bool, bool]
-"""Prompts of the same manner can be answered together."""
 
 
 @dataclass(eq=False)
@@ -27,12 +24,6 @@ class Request:
     ask: Ask
     replies: asyncio.Future[list[Reply]]
     _found: dict[int, Reply] = field(default_factory=dict)
-
-    @property
-    def manner(self) -> Manner:
-        """See `Manner`."""
-        ask = self.ask
-        return (ask.sampling.model_dump_json(), ask.seeds is None, ask.logprobs, ask.tokens)
 
     def answered(self, place: int, reply: Reply) -> None:
         """Take the reply to one prompt; the first counts."""
@@ -103,7 +94,7 @@ class WaitingPrompts:
         """Let a request wait."""
         line = self._lines.setdefault(request.genome_id, _Line(next(self._arrivals)))
         places = [Place(request, number) for number in range(len(request.ask.prompts))]
-        line.places.setdefault(request.manner, deque()).extend(places)
+        line.places.setdefault(request.ask.manner, deque()).extend(places)
         line.size += len(places)
         self._rank(request.genome_id)
         request.replies.add_done_callback(self._note_unwanted)

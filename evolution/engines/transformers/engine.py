@@ -30,6 +30,7 @@ from evolution.engines.transformers.packing import ModelWeights
 from evolution.engines.transformers.passes import candidates
 from evolution.engines.transformers.proof import prove, remembered
 from evolution.engines.transformers.sampling import log_probabilities
+from evolution.errors import SchemaError
 from evolution.genome.genome import Genome
 from memory.hashing import json_hash
 from memory.records import Reply
@@ -121,6 +122,11 @@ class TransformersEngine(HeldEngine):
         return Decoder(self._model, self._rows, sizes, self._bank.end_tokens, side_by_side)
 
     def _complete(self, ask: Ask, stop: threading.Event) -> list[Reply]:
+        if ask.json_schema is not None:
+            raise SchemaError(
+                "the transformers engine does not constrain replies to a JSON schema: "
+                "set engine.kind to vllm"
+            )
         encoded = [self._encoder.encode(chat, ask.sampling.max_tokens) for chat in ask.prompts]
         if ask.seeds is None:
             tasks = [DecodingTask(prompt) for prompt in encoded]

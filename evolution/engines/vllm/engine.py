@@ -22,7 +22,7 @@ import torch
 import vllm
 from safetensors.torch import save_file
 from vllm import SamplingParams
-from vllm.sampling_params import RequestOutputKind
+from vllm.exceptions import VLLMValidationError
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from evolution.bank.anchors import Anchor, StoredVectors, save_anchor
@@ -31,8 +31,9 @@ from evolution.engines.base import Ask, Chat
 from evolution.engines.encoding import Encoder
 from evolution.engines.held import HeldEngine, Stopped, processor
 from evolution.engines.settings import EngineSettings
+from evolution.engines.vllm.requests import parameters_of, require_stamp
 from evolution.engines.vllm.start import LaunchPlan, last_cause, plan, start
-from evolution.errors import EngineError
+from evolution.errors import EngineError, SchemaError
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import rounded
 from memory.messages import first_line
@@ -81,6 +82,7 @@ class VllmEngine(HeldEngine):
         self._set_aside: set[str] = set()
         self._ways = [self._in_place, self._by_reloading, self._through_folder]
         self.swapped: dict[str, Any] = {}
+        self._stamp = ""
         self._llm: Any = start(bank, self._plan, Path(self._folder.name))
 
     @property
@@ -132,6 +134,8 @@ class VllmEngine(HeldEngine):
             # Abandoned replies may still be in flight: they release their blocks.
             if not self._llm.llm_engine.reset_prefix_cache(reset_running_requests=True):
                 raise EngineError("vLLM still holds keys of the previous expert: cache in use")
+            self._stamp = self._bank.genome_id(genome)
+            self._llm.update_weight_version(self._stamp)
 
     def _restart(self) -> None:
         if self._llm is not None:
@@ -206,19 +210,7 @@ class VllmEngine(HeldEngine):
     def _complete(self, ask: Ask, stop: threading.Event) -> list[Reply]:
         sampling = ask.sampling
         tokens = [self._encoder.encode(chat, sampling.max_tokens).tokens for chat in ask.prompts]
-        parameters = [
-            SamplingParams(
-                temperature=sampling.temperature,
-                top_p=sampling.top_p,
-                max_tokens=sampling.max_tokens,
-                stop_token_ids=self._end_tokens,
-                seed=seed,
-                logprobs=0 if ask.logprobs or ask.tokens else None,
-                detokenize=False,
-                output_kind=RequestOutputKind.FINAL_ONLY,
-            )
-            for seed in (ask.seeds if ask.seeds is not None else [None] * len(tokens))
-        ]
+        parameters = parameters_of(ask, self._end_tokens)
         begun = time.perf_counter()
         outputs = self._run(tokens, parameters, stop)
         spoken = sum(len(output.outputs[0].token_ids) for output in outputs)
@@ -264,19 +256,30 @@ class VllmEngine(HeldEngine):
 
         Raises:
             Stopped: `stop` was set.
-            EngineError: vLLM has died.
+            SchemaError: vLLM cannot constrain replies to the JSON schema.
+            EngineError: vLLM has died, or a reply is another expert's.
         """
         done: dict[str, Any] = {}
         names = [str(next(self._numbers)) for _ in prompts]
         with self._alive():
             engine = self._llm.llm_engine
-            for name, tokens, wanted in zip(names, prompts, parameters, strict=True):
-                engine.add_request(name, {"prompt_token_ids": tokens}, wanted)
+            try:
+                for name, tokens, wanted in zip(names, prompts, parameters, strict=True):
+                    engine.add_request(name, {"prompt_token_ids": tokens}, wanted)
+            except VLLMValidationError as error:
+                engine.abort_request(names)
+                if parameters[0].structured_outputs is None:
+                    raise
+                raise SchemaError(
+                    f"vLLM cannot constrain replies to this JSON schema: {first_line(error)}"
+                ) from error
             while engine.has_unfinished_requests():
                 if stop is not None and stop.is_set():
                     engine.abort_request(names)
                     raise Stopped
                 done |= {output.request_id: output for output in engine.step() if output.finished}
+        for output in done.values():
+            require_stamp(output.outputs[0], self._stamp)
         return [done[name] for name in names]
 
     @contextmanager

@@ -102,22 +102,25 @@ def plan(bank: Bank, settings: EngineSettings) -> LaunchPlan:
     )
 
 
-def start(bank: Bank, plan: LaunchPlan, folder: Path) -> Any:
+def start(bank: Bank, plan: LaunchPlan, folder: Path, **other: Any) -> Any:
     """Start vLLM with weights that mean nothing yet.
 
     Args:
         bank: gives the architecture.
         plan: see there.
         folder: for configuration and log; to be kept as long as vLLM runs.
+        other: arguments of vLLM, in place of those that an engine starts it with.
 
     Raises:
         EngineError: vLLM cannot serve this model, or has not the memory for it.
     """
     bank.config.save_pretrained(folder)
     bank.generation.save_pretrained(folder)
+    # Only what constrains replies reads it: prompts come as tokens, and so do replies.
+    bank.tokenizer.save_pretrained(folder)
     with _environment(_variables(plan, folder / LOG)):
         try:
-            llm = vllm.LLM(**_arguments(bank, plan, folder))
+            llm = vllm.LLM(**(_arguments(bank, plan, folder) | other))
         except _START_ERRORS as error:
             reason = last_cause(folder) or first_line(error)
             raise EngineError(f"vLLM does not start: {reason}") from error
@@ -128,7 +131,6 @@ def start(bank: Bank, plan: LaunchPlan, folder: Path) -> Any:
 def _arguments(bank: Bank, plan: LaunchPlan, folder: Path) -> dict[str, Any]:
     arguments = {
         "model": str(folder),
-        "skip_tokenizer_init": True,
         # The first lease gives the weights.
         "load_format": "dummy",
         "dtype": plan.compute,
@@ -136,6 +138,9 @@ def _arguments(bank: Bank, plan: LaunchPlan, folder: Path) -> dict[str, Any]:
         "max_num_seqs": plan.rows,
         "worker_extension_cls": WORKER,
         "generation_config": "vllm",
+        # One grammar engine, since vLLM keeps the first that it needs. White space is fixed: a
+        # small model that may always add some more may do nothing else.
+        "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
         "disable_log_stats": True,
         "seed": 0,
     }

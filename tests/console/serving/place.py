@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import httpx
 
+from agents.config import RunConfig
 from agents.context import RunContext
 from agents.task_force.ballot import CandidateAnswer
 from agents.task_force.collective import Collective, CollectiveAnswer, Manner
@@ -21,12 +22,18 @@ from console.serving.observed import Observed
 from console.serving.queue import Seats
 from console.serving.routes import build_app
 from console.serving.server import DrainingServer, url_of
+from evolution.engines.settings import EngineSettings
 from evolution.errors import EngineError
 from memory.records import ChatMessage
+
+EngineKind = Literal["transformers", "vllm"]
 
 
 class Context:
     """As much of a run as the routes look at."""
+
+    def __init__(self, engine: EngineKind) -> None:
+        self.config = RunConfig(engine=EngineSettings(kind=engine))
 
     def render_question(self, instructions: str) -> list[ChatMessage]:
         return [ChatMessage(role="user", content=instructions)]
@@ -35,8 +42,9 @@ class Context:
 class Waiting(Collective):
     """Says what it was asked, when it is allowed to."""
 
-    def __init__(self) -> None:
-        super().__init__(cast(RunContext, Context()), [], method_named("majority"), Aids())
+    def __init__(self, context: Context) -> None:
+        super().__init__(cast(RunContext, context), [], method_named("majority"), Aids())
+        self.constrained: list[str | None] = []
         self.go = asyncio.Event()
         self.begun: list[str] = []
         self.cancelled: list[str] = []
@@ -52,6 +60,7 @@ class Waiting(Collective):
         patience: float | None = None,
     ) -> CollectiveAnswer:
         self.begun.append(question)
+        self.constrained.append(manner.json_schema)
         try:
             await self.go.wait()
         except asyncio.CancelledError:
@@ -66,12 +75,19 @@ class Waiting(Collective):
 class Place:
     """A server in this process."""
 
-    def __init__(self, queue: int, token: str | None = None, texts: bool = False) -> None:
-        self.voice = Waiting()
+    def __init__(
+        self,
+        queue: int,
+        token: str | None = None,
+        texts: bool = False,
+        engine: EngineKind = "transformers",
+    ) -> None:
+        context = Context(engine)
+        self.voice = Waiting(context)
         self.seats = Seats(queue)
         roster = Roster({"acdc": self.voice}, {})
         meters = Meters(self.seats, lambda: 5)
-        app = build_app(cast(RunContext, Context()), roster, self.seats, Manner(8), "run-7", meters)
+        app = build_app(cast(RunContext, context), roster, self.seats, Manner(8), "run-7", meters)
         self.listener = listen("127.0.0.1", 0)
         self.ready = asyncio.Event()
         guarded = Guard(app, self.seats, token, 1000)

@@ -126,7 +126,7 @@ WRONG: list[tuple[dict[str, Any], str | None, str | None, str]] = [
     ({"include": ["reasoning.encrypted_content"]}, "include", "unsupported", "not supported"),
     ({"truncation": "auto"}, "truncation", "unsupported", "not supported"),
     ({"top_logprobs": 2}, "top_logprobs", "unsupported", "not supported"),
-    ({"text": FORM}, "text", "unsupported", "no engine of a run constrains"),
+    ({"text": FORM}, "text.format", "unsupported", "does not constrain"),
     ({"stop": ["x"]}, "stop", "unknown_parameter", "unknown field"),
     ({"max_output_tokens": 0}, "max_output_tokens", None, "greater than or equal"),
     ({"temperature": 3}, "temperature", None, "less than or equal"),

@@ -295,7 +295,7 @@ WRONG: list[tuple[str, dict[str, Any], int, Any, str]] = [
         {"response_format": {"type": "json_object"}},
         400,
         "response_format",
-        "no engine of a run constrains what it says",
+        "the engine of this run does not constrain what it says",
     ),
     ("an agreement of one", {"acdc": {"until_agree": 1}}, 400, "acdc.until_agree", "equal to 2"),
     ("more voices than N", {"acdc": {"until_agree": 4}}, 400, "acdc.until_agree", "from 2 to 3"),

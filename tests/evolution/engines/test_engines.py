@@ -18,7 +18,7 @@ from evolution.bank.bank import Bank, load_bank
 from evolution.bank.settings import SpectralSettings
 from evolution.engines import Engine
 from evolution.engines.base import Ask
-from evolution.errors import EngineError, GenomeError, PromptTooLongError
+from evolution.errors import EngineError, GenomeError, PromptTooLongError, SchemaError
 from evolution.genome.genome import Genome
 from evolution.merging.regmean import Member, merge_by_regmean, unit
 from evolution.merging.settings import RegMeanSettings
@@ -313,3 +313,25 @@ async def test_profile_names_engine_version_and_dtype(
     assert profile["threads"] >= 1
     assert profile["rows"] == SETTINGS[profile["engine"]].rows
     assert str(tmp_path.parent) not in engine.profile
+
+
+async def test_replies_follow_a_json_schema_or_the_engine_says_that_it_cannot(
+    engine: Engine, bank: Bank
+) -> None:
+    prompts = questions(6)
+
+    async def said(schema: Any) -> list[Any]:
+        async with engine.lease(bank.seed_genome("alpha")) as lease:
+            asked = Ask(prompts, WARM, range(6), json_schema=json.dumps(schema))
+            return [json.loads(reply.text) for reply in await lease.answer(asked)]
+
+    if json.loads(engine.profile)["engine"] != "vllm":
+        with pytest.raises(SchemaError, match=r"engine\.kind to vllm"):
+            await said({"enum": ["yes", "no"]})
+        return
+    assert set(await said({"enum": ["yes", "no"]})) <= {"yes", "no"}
+    assert all(type(value) is bool for value in await said({"type": "boolean"}))
+    with pytest.raises(SchemaError, match="JSON schema"):
+        await said({"type": "no such type"})
+    replies = await ask(engine, bank.seed_genome("alpha"), prompts, WARM, range(6))
+    assert any(reply.text not in ("true", "false") for reply in replies), "no longer constrained"

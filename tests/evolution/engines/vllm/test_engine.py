@@ -18,10 +18,12 @@ import torch
 from evolution.bank.bank import Bank, load_bank
 from evolution.bank.settings import ModelSettings, SeedSettings, SpectralSettings
 from evolution.engines import Engine, open_engine
+from evolution.engines.base import Ask
 from evolution.engines.settings import EngineSettings
-from evolution.errors import EngineError
+from evolution.errors import EngineError, SchemaError
 from tests.conftest import TinyFamily
 from tests.evolution.engines.engine_cases import (
+    GREEDY,
     SETTINGS,
     apart,
     ask,
@@ -75,6 +77,38 @@ async def test_death_fails_what_was_asked_and_the_next_lease_starts_anew(
     with pytest.raises(EngineError, match="vLLM has died"):
         await ask(engine, alpha, prompts)
     assert await scores(engine, alpha, prompts, said) == expected
+
+
+@needs_vllm
+@in_module
+async def test_a_reply_of_other_weights_is_credited_to_nobody(engine: Engine, bank: Bank) -> None:
+    held: Any = engine
+    async with engine.lease(bank.seed_genome("alpha")) as lease:
+        await held._in_thread(lambda: held._llm.update_weight_version("another"))
+        with pytest.raises(EngineError, match="reply of another, and not of expert"):
+            await lease.answer(Ask(questions(2), GREEDY))
+    held._loaded = None
+    assert len(await ask(engine, bank.seed_genome("alpha"), questions(2))) == 2
+
+
+@needs_vllm
+def test_a_reply_needs_one_stamp_throughout() -> None:
+    from vllm.outputs import CompletionOutput, WeightVersionSpan
+
+    from evolution.engines.vllm.requests import require_stamp
+
+    def said(*spans: WeightVersionSpan, finish: str = "stop") -> CompletionOutput:
+        tokens = [1] * 4
+        return CompletionOutput(
+            0, "", tokens, None, None, finish_reason=finish, weight_versions=list(spans)
+        )
+
+    require_stamp(said(WeightVersionSpan("a", 0, 4)), "a")
+    for spans in ((WeightVersionSpan("b", 0, 2), WeightVersionSpan("a", 2, 4)), ()):
+        with pytest.raises(EngineError, match="not of expert a"):
+            require_stamp(said(*spans), "a")
+    with pytest.raises(SchemaError):
+        require_stamp(said(finish="error"), "a")
 
 
 @needs_vllm
