@@ -98,8 +98,11 @@ async def _race(context: RunContext, generation: int, families: Sequence[Family]
     there = competitors(context, generation)
     children = [expert for expert in there if expert.generation == generation > 0]
     others = [expert for expert in there if expert not in children]
+    if not context.config.judge.racing:
+        await examine_experts(context, there, families, period, count)
+        return
     await examine_experts(context, others, families, period, count)
-    for asked in rungs(count) if context.config.judge.racing else [count]:
+    for asked in rungs(count):
         still = [e for e in competitors(context, generation) if e in children]
         await examine_experts(context, still, families, period, asked)
         if asked < count:
