@@ -270,7 +270,8 @@ class _Run:
             await self._endpoint.use(costs.call * noise(costs, self.rng))
             await self._sandbox.use(costs.gates)
             panel = self._archive[: work.panel]
-            await asyncio.gather(*(self._ask(expert, work.trial_prompts) for expert in panel))
+            prompts = work.trial_prompts
+            await asyncio.gather(*(self._ask(expert, prompts, urgent=True) for expert in panel))
             await self._endpoint.use(costs.call * noise(costs, self.rng))
 
     async def _examine(self, expert: Genome, prompts: int) -> None:
@@ -282,10 +283,11 @@ class _Run:
         scores = (self._sandbox.use(costs.score * families / parts) for _ in range(parts))
         await asyncio.gather(*scores)
 
-    async def _ask(self, expert: Genome, prompts: int) -> None:
+    async def _ask(self, expert: Genome, prompts: int, urgent: bool = False) -> None:
         whole, rest = divmod(prompts, self._block)
         chats = [_block(self._block)] * whole + [_block(rest)] * bool(rest)
-        ask = Ask(chats, Sampling(max_tokens=self.scenario.workload.max_tokens))
+        sampling = Sampling(max_tokens=self.scenario.workload.max_tokens)
+        ask = Ask(chats, sampling, urgent=urgent)
         name = str(int(expert.coefficients[0, 0]))
         try:
             await self._pool.answer(name, expert, ask)

@@ -43,7 +43,8 @@ async def answer_trial(
     if gates.seed is not None:
         seeds = range(gates.seed, gates.seed + 1 + seeds_for(settings.instances))
         drawn = (await run.sandbox.inspect(proposal.code, seeds)).first
-    examiner = await examiner_of(run)
+    # A scientist waits for it, where a judge beside has other answers to go on with.
+    examiner = await examiner_of(run, urgent=True)
     panel = await _panel(run, assignment.panel)
 
     async def ask(level: int, items: Sequence[Item]) -> list[TrialAnswer]:

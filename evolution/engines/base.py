@@ -25,6 +25,7 @@ class Ask:
         logprobs: whether replies carry the mean log-probability of their tokens and, where the
             engine sees whole distributions, their self-certainty.
         tokens: whether replies carry their tokens, each with its log-probability.
+        urgent: whether it goes before what is not, where others wait for the engine too.
     """
 
     prompts: Sequence[Chat]
@@ -32,6 +33,7 @@ class Ask:
     seeds: Sequence[int] | None = None
     logprobs: bool = False
     tokens: bool = False
+    urgent: bool = False
 
 
 class Lease(Protocol):

@@ -29,10 +29,11 @@ class _Request:
     )
 
     @property
-    def manner(self) -> tuple[str, bool, bool, bool]:
+    def manner(self) -> tuple[bool, str, bool, bool, bool]:
         """Requests of the same manner can be answered in one batch."""
         ask = self.ask
-        return (ask.sampling.model_dump_json(), ask.seeds is None, ask.logprobs, ask.tokens)
+        sampling = ask.sampling.model_dump_json()
+        return (not ask.urgent, sampling, ask.seeds is None, ask.logprobs, ask.tokens)
 
 
 class Broker:
@@ -110,15 +111,19 @@ class Broker:
                 return
 
     def _most_wanted(self) -> str | None:
-        """The expert with the most waiting prompts; of equals, the one asked first."""
+        """The expert with the most waiting prompts, or urgent ones; of equals, the one asked first.
+
+        What is urgent goes before all that is not.
+        """
         for genome_id in list(self._waiting):
             if not self._pending(genome_id):
                 del self._waiting[genome_id]
-        return max(
-            self._waiting,
-            key=lambda genome_id: sum(len(r.ask.prompts) for r in self._waiting[genome_id]),
-            default=None,
-        )
+
+        def rank(genome_id: str) -> tuple[bool, int]:
+            waiting = self._waiting[genome_id]
+            return any(r.ask.urgent for r in waiting), sum(len(r.ask.prompts) for r in waiting)
+
+        return max(self._waiting, key=rank, default=None)
 
     def _pending(self, genome_id: str) -> list[_Request]:
         """Requests for an expert whose callers still wait."""

@@ -70,14 +70,17 @@ def drafted_beside_the_judge(folder: Path) -> set[str]:
     """Assignments whose scientist began before the judge of the generation before ended."""
     with RunStore.open(folder, read_only=True) as store:
         spans = list(store.spans())
-    ends = {each.attributes["generation"]: each.ended_ns for each in spans if each.name == "judge"}
-    return {
-        str(name)
-        for each in spans
-        if each.name == "scientist"
-        and (name := str(each.attributes["assignment"])) > "g1"
-        and each.started_ns < ends[int(name[1:].partition("-")[0]) - 1]
+    ends = {
+        each.attributes["acdc.generation"]: each.ended_ns for each in spans if each.name == "judge"
     }
+    found = set()
+    for each in spans:
+        if each.name == "scientist":
+            name = str(each.attributes["acdc.assignment"])
+            before = int(name[1:].partition("-")[0]) - 1
+            if before in ends and each.started_ns < ends[before]:
+                found.add(name)
+    return found
 
 
 def is_drafted(folder: Path, generation: str) -> bool:
