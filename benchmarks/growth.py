@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 from transformers import LlamaConfig
 
@@ -105,7 +106,7 @@ def config_of(models: Path, options: argparse.Namespace) -> RunConfig:
             "population": {"children": options.children, "capacity": options.children},
             "pool": {"capacity": options.families, "adaptations": 4},
             "judge": {"instances": options.instances},
-            "breeding": {"graft": {"every": 0}},
+            "breeding": {"graft": {"every": 0}, "regmean": {"adapting": False}},
         }
     )
 
@@ -183,6 +184,7 @@ def goals(rows: list[Row]) -> list[dict[str, Any]]:
     late = slope(middle, last, "run_db") / slope(first, middle, "run_db")
     return [
         goal("seconds of a generation, last to first", last.seconds / first.seconds, "x", FLAT),
+        goal("what 1,000 generations add to the seconds of one", trend(rows), "x", FLAT - 1),
         goal("run.db, bytes of a generation, second half to first", late, "x", FLAT),
         goal("graph.db, last to first", last.graph_db / first.graph_db, "x", FLAT),
         goal(
@@ -198,6 +200,17 @@ def goals(rows: list[Row]) -> list[dict[str, Any]]:
             0.05,
         ),
     ]
+
+
+def trend(rows: list[Row]) -> float:
+    """Slope of a line through the seconds of a generation, founding left out.
+
+    Returns:
+        What 1,000 generations add, in units of the mean.
+    """
+    seconds = np.array([row.seconds for row in rows[1:]])
+    slope, _ = np.polyfit([row.generation for row in rows[1:]], seconds, 1)
+    return float(1000 * slope / seconds.mean())
 
 
 def line(row: Row) -> str:

@@ -79,16 +79,15 @@ async def novelty_verdict(
 
 
 async def _verdict(context: RunContext, assignment: Assignment, family: Family) -> Rejection | None:
-    store, lineage, flawed = context.store, list[str](), condemned(context.store)
+    store, lineage = context.store, list[str]()
     of_parent = assignment.parent is not None and assignment.kind in ("harder", "easier")
-    for other in store.families() if family.generative else ():
-        if other.code_hash == family.code_hash:
-            if of_parent:
-                lineage.append(other.id)
-            there = store.family_status(other.id) != "retired" or other.id in flawed
-            if other.level == family.level and there:
-                detail = f"{other.name} ({other.id}) is this program at this level"
-                return Rejection(reason="duplicate", detail=detail)
+    for other in store.families_of_program(family.code_hash) if family.generative else ():
+        if of_parent:
+            lineage.append(other.id)
+        there = store.family_status(other.id) != "retired" or other.id in condemned(store)
+        if other.level == family.level and there:
+            detail = f"{other.name} ({other.id}) is this program at this level"
+            return Rejection(reason="duplicate", detail=detail)
     if of_parent and assignment.parent is not None:
         parent = store.family(assignment.parent)
         if parent.instructions == family.instructions:

@@ -86,7 +86,8 @@ def competitors(context: RunContext, generation: int) -> list[Expert]:
     store = context.store
     members: dict[str, Expert] = {}
     if generation > 0:
-        members = {e.expert: store.expert(e.expert) for e in store.archive(generation - 1)}
+        names = [entry.expert for entry in store.archive(generation - 1)]
+        members = {expert.id: expert for expert in store.experts_named(names)}
     members.update({expert.id: expert for expert in store.experts(generation)})
     out = store.eliminated()
     return [expert for name, expert in members.items() if name not in out]

@@ -81,8 +81,7 @@ def _write_assignments(
     active = [family.id for family in store.families("active")]
     weak_spots = _weak_spots(context)
     rejected = _lately_rejected(context)
-    names = [family.name for family in store.families()]
-    taken = tuple(names[max(0, len(names) - pool.taken_names) :])
+    taken = tuple(store.newest_names(pool.taken_names))
     fields, panel = _fields(context, generation, requests), choose_panel(context)
     for index, (kind, parent) in enumerate(requests, start=first):
         rng = stream(context.config.seed, generation, "inspirations", index)
