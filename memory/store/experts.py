@@ -161,15 +161,15 @@ class PopulationTables(Database):
         return {expert: _verdicts(vector) for expert, vector in counts.items()}
 
     def all_skill_counts(
-        self, family_ids: Sequence[str] | None = None, period: int | None = None
+        self, family_ids: Sequence[str] | None = None
     ) -> dict[str, dict[str, Skill]]:
-        """The counts of every expert, as `all_skills` and `skill_counts`."""
+        """The latest counts of every expert, as `all_skills` and `skill_counts`."""
         vectors: dict[str, dict[str, Skill]] = {
             row[0]: {} for row in self._all("SELECT id FROM experts ORDER BY generation, birth, id")
         }
         chosen = "?2 IS NULL OR family IN (SELECT value FROM json_each(?2))"
         wanted = None if family_ids is None else dump_json(list(family_ids))
-        for family, expert, passes, asked in self._skills(chosen, period, wanted):
+        for family, expert, passes, asked in self._skills(chosen, None, wanted):
             skill = self._skill(expert, family, passes, asked)
             with self._reading("skills", f"{expert} {family}"):
                 if expert not in vectors:

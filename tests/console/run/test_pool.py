@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
-from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import pytest
 
 from memory.store import RunStore
 from tests.console.conftest import Acdc, outcome_of
-from tests.console.moments import has_come, progress_of, wait_until
+from tests.console.moments import has_come, has_drafted, progress_of, wait_until
 
 WORKERS = ["--set", "cluster.kind=local", "--set", "cluster.workers=2", "--set", "cluster.chunk=3"]
 ACTORS = ["cluster.kind=ray", "cluster.workers=3", "cluster.cpus=0.1", "cluster.chunk=3"]
@@ -57,7 +55,7 @@ def test_a_run_that_drafts_beside_the_judge_goes_on_after_a_kill_to_the_same_arc
     assert {name.partition("-")[0] for name in beside} == {"g2", "g4"}, "both adaptations"
     assert not drafted_beside_the_judge(finished_run)
     process = acdc.fork("run", killed, *ahead, *WORKERS)
-    wait_until(process, partial(is_drafted, killed, "g2"))
+    wait_until(process, partial(has_drafted, killed, 2))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL, "the run ended before it was killed"
@@ -81,16 +79,6 @@ def drafted_beside_the_judge(folder: Path) -> set[str]:
             if before in ends and each.started_ns < ends[before]:
                 found.add(name)
     return found
-
-
-def is_drafted(folder: Path, generation: str) -> bool:
-    """Whether a scientist of an adaptation is done."""
-    with closing(sqlite3.connect(f"file:{folder}/run.db?mode=ro", uri=True)) as database:
-        found = database.execute(
-            "SELECT COUNT(*) FROM assignments WHERE id LIKE ? AND status != 'open'",
-            (f"{generation}-%",),
-        )
-        return bool(found.fetchone()[0])
 
 
 def workers_of(pid: int) -> list[psutil.Process]:
