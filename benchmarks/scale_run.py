@@ -2,7 +2,7 @@
 
 What `evolution.engines.pool` does with chunks, stragglers and lost workers is carried out by its
 own code. Around it stands a model of the graph: drafting, breeding, judging and selecting one after
-another as in `agents.graph`; in the judge all experts at once, graded while others answer. Prompts
+another as in `agents.graph`, or drafts beside the judge; in the judge all experts at once, graded while others answer. Prompts
 are handed out in blocks of as many as divide both an expert's prompts and a chunk, which changes
 nothing but the simulation's own time.
 """
@@ -245,7 +245,7 @@ class _Run:
             drafts = None
         with self._phase("evolution"):
             await self._process.use(costs.breed * self.scenario.children)
-        if work.ahead and (generation + 1) % work.adapt_every == 0:
+        if work.draft_ahead and (generation + 1) % work.adapt_every == 0:
             drafts = asyncio.create_task(self._draft())
         children = [self._expert() for _ in range(self.scenario.children)]
         with self._phase("judge"):
