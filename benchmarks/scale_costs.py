@@ -72,8 +72,8 @@ class Workload:
         panel: experts that are asked about each draft.
         trial: instances that they are asked, at each of several levels.
         kept: share of the children that enter the archive (`benchmarks.racing`: 60 % of 4).
-        draft_ahead: families are drafted beside the judge of the generation before, instead of after
-            it (`pool.draft_ahead`).
+        draft_ahead: families are drafted beside the judge of the generation before
+            (`pool.draft_ahead`), instead of after it.
     """
 
     children: int = 8

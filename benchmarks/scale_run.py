@@ -2,9 +2,9 @@
 
 What `evolution.engines.pool` does with chunks, stragglers and lost workers is carried out by its
 own code. Around it stands a model of the graph: drafting, breeding, judging and selecting one after
-another as in `agents.graph`, or drafts beside the judge; in the judge all experts at once, graded while others answer. Prompts
-are handed out in blocks of as many as divide both an expert's prompts and a chunk, which changes
-nothing but the simulation's own time.
+another as in `agents.graph`, or drafts beside the judge; in the judge all experts at once, graded
+while others answer. Prompts are handed out in blocks of as many as divide both an expert's prompts
+and a chunk, which changes nothing but the simulation's own time.
 """
 
 from __future__ import annotations
