@@ -90,8 +90,8 @@ class RunContext(ReadContext):
     def archive_skills(self) -> dict[str, dict[str, Skill]]:
         """Skill vectors of the archive's experts on the active pool, when it was selected."""
         latest = self.store.latest_archive()
-        vectors = self._active_skills(self.period_of(latest[0]) if latest else 0)
-        return {expert.id: vectors[expert.id] for expert in self.store.archive_experts()}
+        names = [expert.id for expert in self.store.archive_experts()]
+        return self._active_skills(names, self.period_of(latest[0]) if latest else 0)
 
     def candidates(self, experts: Sequence[Expert], period: int) -> list[Candidate]:
         """What selection needs to know of experts: skills on the active pool, and age.
@@ -100,7 +100,7 @@ class RunContext(ReadContext):
             experts: who is compared.
             period: on whose instances.
         """
-        vectors = self._active_skills(period)
+        vectors = self._active_skills([expert.id for expert in experts], period)
         return [
             Candidate(
                 id=expert.id,
@@ -116,6 +116,6 @@ class RunContext(ReadContext):
         active = self.store.families("active")
         return {family.id: family.chance for family in active if family.generative}
 
-    def _active_skills(self, period: int) -> dict[str, dict[str, Skill]]:
+    def _active_skills(self, experts: Sequence[str], period: int) -> dict[str, dict[str, Skill]]:
         active = [family.id for family in self.store.families("active")]
-        return self.store.all_skill_counts(active, period)
+        return self.store.skill_counts_of(experts, active, period)

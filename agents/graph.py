@@ -4,12 +4,14 @@
             -> (next generation | report)      no family has a new question left: judge -> report
     next generation = [curation -> scientists -> admission, every adapt_every generations]
                       -> evolution -> judge -> selection
+    with pool.draft_ahead: before such a generation, evolution -> assignments -> judge + scientists
 
 Scientists are a fan-out: one subgraph per open assignment, joined by `admission`, which decides
-novelty in assignment order. Base and seeds are loaded beside the first scientists; once there are
-families, the other founders are merged and bred from them by what they are right on. The state
-holds counters and ids only; what was decided lies in the run store, and every node may be run again
-after a crash without doing anything twice.
+novelty in assignment order. With `pool.draft_ahead` they work beside the judge of the generation
+before, on what was decided before it, and `admission` comes after its selection. Base and seeds are
+loaded beside the first scientists; once there are families, the other founders are merged and bred
+from them by what they are right on. The state holds counters and ids only; what was decided lies in
+the run store, and every node may be run again after a crash without doing anything twice.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ from agents.pool.assignments import (
     require_families,
 )
 from agents.pool.audience import audience_of
-from agents.pool.curation import curate
+from agents.pool.curation import assign_ahead, curate
 from agents.progress import ProgressEvent
 from agents.scientist.subgraph import ScientistContext, build_scientist
 from agents.task_force.report import summarise_run
@@ -93,6 +95,7 @@ def build_graph(
     graph.add_node("selection", _bound(selection, context))
     graph.add_node("curation", _bound(curation, context))
     graph.add_node("evolution", _bound(evolution, context))
+    graph.add_node("assignments", _bound(assignments, context))
     graph.add_node("report", _bound(report, context))
 
     def branch(source: str, choose: Callable[..., Any], targets: list[str]) -> None:
@@ -101,13 +104,14 @@ def build_graph(
     graph.add_edge(START, "opening")
     branch("opening", after_opening, ["founding", "scientist", "curation", "evolution", "report"])
     graph.add_edge("founding", "admission")
-    graph.add_edge("scientist", "admission")
+    branch("scientist", after_scientist, ["admission"])
     branch("admission", after_admission, ["opening", "evolution", "merging"])
     graph.add_edge("merging", "judge")
     branch("judge", after_judge, ["selection", "report"])
     branch("selection", after_selection, ["curation", "evolution", "report"])
-    branch("curation", to_scientists, ["scientist", "evolution"])
-    graph.add_edge("evolution", "judge")
+    branch("curation", to_scientists, ["scientist", "admission"])
+    branch("evolution", after_evolution, ["assignments", "judge"])
+    branch("assignments", after_assignments, ["judge", "scientist"])
     graph.add_edge("report", END)
     compiled = graph.compile(checkpointer=checkpointer, name="acdc")
     # It keeps no checkpoints, so LangGraph does not find it; drawings and Studio should show it.
@@ -203,6 +207,13 @@ async def evolution(state: RunState, runtime: Handles) -> None:
         await evolve(runtime.context, state["generation"])
 
 
+async def assignments(state: RunState, runtime: Handles) -> None:
+    """Write the assignments of the next adaptation, to be drafted while this one is judged."""
+    with phase(runtime.context, "assignments", state["generation"]):
+        audience = await audience_of(runtime.context)
+        assign_ahead(runtime.context, state["generation"] + 1, audience)
+
+
 async def report(state: RunState, runtime: Handles) -> None:
     """Choose task forces and sum up."""
     with phase(runtime.context, "report"):
@@ -213,12 +224,29 @@ def after_opening(state: RunState, runtime: Handles) -> list[Send] | str:
     """Founders are made while the first families are drafted; an old run goes on."""
     if state["generation"] > 0:
         return after_selection(state, runtime)
-    return [Send("founding", state), *_open_assignments(state, runtime)]
+    return [Send("founding", state), *_open_assignments(runtime, 0)]
 
 
 def to_scientists(state: RunState, runtime: Handles) -> list[Send] | str:
-    """One scientist per open assignment; with none, breeding goes on."""
-    return _open_assignments(state, runtime) or "evolution"
+    """One scientist per open assignment; none is open where they were drafted ahead."""
+    return _open_assignments(runtime, state["generation"]) or "admission"
+
+
+def after_scientist(state: RunState, runtime: Handles) -> list[str]:
+    """Admission, unless it is drafted ahead: then the run goes on from the judge."""
+    return ["admission"] if runtime.context.store.assignments(state["generation"]) else []
+
+
+def after_evolution(state: RunState, runtime: Handles) -> str:
+    """Assignments, where the families of the next adaptation are drafted beside the judge."""
+    config, following = runtime.context.config, state["generation"] + 1
+    adapts = following % config.pool.adapt_every == 0 and following <= config.generations
+    return "assignments" if config.pool.draft_ahead and adapts else "judge"
+
+
+def after_assignments(state: RunState, runtime: Handles) -> list[Send]:
+    """The judge, and beside it one scientist per open assignment."""
+    return [Send("judge", state), *_open_assignments(runtime, state["generation"] + 1)]
 
 
 def after_admission(state: RunState, runtime: Handles) -> str:
@@ -241,6 +269,6 @@ def after_selection(state: RunState, runtime: Handles) -> str:
     return "curation" if generation % runtime.context.config.pool.adapt_every == 0 else "evolution"
 
 
-def _open_assignments(state: RunState, runtime: Handles) -> list[Send]:
-    open_ones = runtime.context.store.assignments(state["generation"], "open")
+def _open_assignments(runtime: Handles, generation: int) -> list[Send]:
+    open_ones = runtime.context.store.assignments(generation, "open")
     return [Send("scientist", {"assignment": assignment.id}) for assignment in open_ones]

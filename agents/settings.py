@@ -41,6 +41,12 @@ class PoolSettings(Settings):
     )
     adapt_every: int = Field(default=2, ge=1, description="generations between two adaptations")
     adaptations: int = Field(default=8, ge=0, description="assignments of one adaptation")
+    draft_ahead: bool = Field(
+        default=False,
+        description="draft the families of an adaptation while the generation before it is judged, "
+        "so that engines and scientists do not wait for each other; needs adapt_every of at least "
+        "2 (docs/scaling.md)",
+    )
     inspirations: int = Field(default=3, ge=0, description="families shown for contrast")
     weak_spots: int = Field(default=5, ge=0, description="failing capabilities shown to scientists")
     lately_rejected: int = Field(default=5, ge=0, description="late rejections shown to scientists")
@@ -56,6 +62,15 @@ class PoolSettings(Settings):
     rescue: float = Field(
         default=0.25, ge=0, le=1, description="share of impossible families that get an easier one"
     )
+
+    @model_validator(mode="after")
+    def _judged_between(self) -> Self:
+        if self.draft_ahead and self.adapt_every < 2:
+            raise ValueError(
+                "draft_ahead needs adapt_every of at least 2: with 1 the archive is asked new "
+                "questions while scientists are shown what it answered"
+            )
+        return self
 
     def wave(self, free: int) -> int:
         """Assignments that are to fill so many free places of the founding pool."""

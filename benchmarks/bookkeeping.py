@@ -4,7 +4,9 @@
 
 A judge with 16 experts and 250 families that are graded already, and the summary of a run of 400
 experts and 1,100 families, of which 12 and 40 were in the finals: both only read the store and
-count. Beside the judge stands the way that asks the store once for each expert and family.
+count. Beside the judge stands the way that asks the store once for each expert and family. And the
+grades of an archive late in a run, of 250 generations of 64 children, beside what it takes to read
+those of all who ever lived.
 """
 
 from __future__ import annotations
@@ -43,16 +45,21 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a smoke test: tiny runs")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    found = measure((4, 10), (12, 20)) if options.quick else measure((16, 250), (400, 1100))
+    small, large = ((4, 10), (12, 20), (40, 4)), ((16, 250), (400, 1100), (16_000, 8))
+    found = measure(*(small if options.quick else large))
     print(json.dumps(found, indent=2) if options.json else table(found))
     return 0
 
 
-def measure(judged: tuple[int, int], reported: tuple[int, int]) -> dict[str, Any]:
+def measure(
+    judged: tuple[int, int], reported: tuple[int, int], ever: tuple[int, int]
+) -> dict[str, Any]:
     rows = [
         row("judge, nothing to do", judged, lambda run: asyncio.run(_judge(run))),
         row("the same, a query for each pair", judged, _judge_by_pairs),
         row("report", reported, _report),
+        row("grades of the archive", ever, lambda run: run.archive_skills()),
+        row("grades of all", ever, lambda run: run.store.all_skill_counts()),
     ]
     return {"bench": "bookkeeping", "machine": describe_machine(), "rows": rows, "goals": []}
 

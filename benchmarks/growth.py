@@ -1,11 +1,13 @@
 """What a long run keeps, and what that costs: bytes, memory and time by generation.
 
-    python -m benchmarks.growth [--generations 1000] [--children 64] [--quick] [--json]
+    python -m benchmarks.growth [--generations 1000] [--children 64] [--json]
+    python -m benchmarks.growth --quickstart        as many of everything as in the quickstart
 
 The graph of `acdc run` with its store, checkpoints, spans, novelty memory, chat client and
 breeding; experts, scientists and programs follow rules that cost next to nothing
 (`benchmarks.growth_run`). Seconds are of the processor, so that other work on the machine counts
-little. Grafts are off: each adds an anchor to the bank, which is a cost of its own.
+little. Grafts and merges of members are off: each adds an anchor to the bank, which is a cost of
+its own.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 from transformers import LlamaConfig
 
@@ -37,6 +40,8 @@ from tests.conftest import make_family
 ROWS = 10
 QUICKSTART = 1000 / 19
 """Milliseconds for an answer in the quickstart (docs/benchmarks.md: 19 a second)."""
+OVERHEAD = 0.05
+"""What they may take of a generation of the quickstart."""
 FLAT = 1.25
 """What the last part of a run may take to what the first takes, and still be called flat."""
 
@@ -72,11 +77,16 @@ def main() -> int:
     parser.add_argument("--children", type=int, default=64)
     parser.add_argument("--families", type=int, default=8, help="that are active")
     parser.add_argument("--instances", type=int, default=2, help="of each that experts are asked")
+    parser.add_argument("--adaptations", type=int, default=4, help="drafts every two generations")
+    parser.add_argument("--quickstart", action="store_true", help="its settings, 40 generations")
     parser.add_argument("--quick", action="store_true", help="a smoke test: 20 generations")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.quick:
         options.generations, options.children = 20, 4
+    if options.quickstart:
+        options.generations, options.children = 40, 4
+        options.families, options.instances, options.adaptations = 16, 4, 8
     report = measure(options)
     print(json.dumps(report, indent=2) if options.json else table(report))
     return 0
@@ -103,9 +113,9 @@ def config_of(models: Path, options: argparse.Namespace) -> RunConfig:
             "generations": options.generations,
             "models": {"base": str(family.base), "seeds": seeds},
             "population": {"children": options.children, "capacity": options.children},
-            "pool": {"capacity": options.families, "adaptations": 4},
+            "pool": {"capacity": options.families, "adaptations": options.adaptations},
             "judge": {"instances": options.instances},
-            "breeding": {"graft": {"every": 0}},
+            "breeding": {"graft": {"every": 0}, "regmean": {"adapting": False}},
         }
     )
 
@@ -183,6 +193,7 @@ def goals(rows: list[Row]) -> list[dict[str, Any]]:
     late = slope(middle, last, "run_db") / slope(first, middle, "run_db")
     return [
         goal("seconds of a generation, last to first", last.seconds / first.seconds, "x", FLAT),
+        goal("what 1,000 generations add to the seconds of one", trend(rows), "x", FLAT - 1),
         goal("run.db, bytes of a generation, second half to first", late, "x", FLAT),
         goal("graph.db, last to first", last.graph_db / first.graph_db, "x", FLAT),
         goal(
@@ -195,9 +206,26 @@ def goals(rows: list[Row]) -> list[dict[str, Any]]:
             "store, spans and checkpoints of an answer, to the quickstart's time for one",
             last.kept * last.per_answer / QUICKSTART,
             "x",
-            0.05,
+            OVERHEAD,
+        ),
+        goal(
+            "all but engine, sandbox and embedding, likewise",
+            last.per_answer / QUICKSTART,
+            "x",
+            OVERHEAD,
         ),
     ]
+
+
+def trend(rows: list[Row]) -> float:
+    """Slope of a line through the seconds of a generation, founding left out.
+
+    Returns:
+        What 1,000 generations add, in units of the mean.
+    """
+    seconds = np.array([row.seconds for row in rows[1:]])
+    slope, _ = np.polyfit([row.generation for row in rows[1:]], seconds, 1)
+    return float(1000 * slope / seconds.mean())
 
 
 def line(row: Row) -> str:

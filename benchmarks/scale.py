@@ -29,14 +29,14 @@ from evolution.engines.pool.settings import ClusterSettings
 ENGINES = (1, 8, 64, 256, 1024)
 CHILDREN = (2, 8, 32)
 GOAL_ENGINES, GOAL_CHILDREN, GOAL = 64, 8, 0.9
-MORE = {"guests": "16", "instances": "8"}
 SCHEDULES: dict[str, dict[str, str]] = {
     "as it is": {},
     "chunks of 256": {"chunk": "256"},
     "16 sandbox processes": {"guests": "16"},
-    "and 8 instances": MORE,
-    "and drafts ahead": {**MORE, "ahead": "true"},
-    "or adapts every 8": {**MORE, "adapt_every": "8"},
+    "8 instances": {"instances": "8"},
+    "8 instances, adapts every 8": {"instances": "8", "adapt_every": "8"},
+    "drafts ahead": {"draft_ahead": "true"},
+    "drafts ahead, 8 instances": {"draft_ahead": "true", "instances": "8"},
 }
 
 
@@ -159,8 +159,7 @@ def goals(rows: list[dict[str, Any]], engines: int) -> list[dict[str, Any]]:
     name = f"utilisation at {engines} engines with {GOAL_CHILDREN} children each"
     schedules = [row for row in rows if row["varied"] == "schedule"]
     plain = schedules[0]["utilisation"]
-    possible = [row for row in schedules if "ahead" not in SCHEDULES[row["value"]]]
-    best = max(possible, key=lambda row: float(row["utilisation"]))
+    best = max(schedules, key=lambda row: float(row["utilisation"]))
     goal = {"unit": "of the engines' time", "goal": GOAL}
     return [
         {"name": name, "value": plain, **goal, "met": plain >= GOAL},

@@ -72,8 +72,8 @@ class Workload:
         panel: experts that are asked about each draft.
         trial: instances that they are asked, at each of several levels.
         kept: share of the children that enter the archive (`benchmarks.racing`: 60 % of 4).
-        ahead: families are drafted beside the judge of the generation before, instead of after it;
-            `acdc run` does not do that.
+        draft_ahead: families are drafted beside the judge of the generation before
+            (`pool.draft_ahead`), instead of after it.
     """
 
     children: int = 8
@@ -87,7 +87,7 @@ class Workload:
     panel: int = 3
     trial: int = 4
     kept: float = 0.6
-    ahead: bool = False
+    draft_ahead: bool = False
 
     @property
     def prompts(self) -> int:

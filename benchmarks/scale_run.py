@@ -2,9 +2,9 @@
 
 What `evolution.engines.pool` does with chunks, stragglers and lost workers is carried out by its
 own code. Around it stands a model of the graph: drafting, breeding, judging and selecting one after
-another as in `agents.graph`; in the judge all experts at once, graded while others answer. Prompts
-are handed out in blocks of as many as divide both an expert's prompts and a chunk, which changes
-nothing but the simulation's own time.
+another as in `agents.graph`, or drafts beside the judge; in the judge all experts at once, graded
+while others answer. Prompts are handed out in blocks of as many as divide both an expert's prompts
+and a chunk, which changes nothing but the simulation's own time.
 """
 
 from __future__ import annotations
@@ -245,7 +245,7 @@ class _Run:
             drafts = None
         with self._phase("evolution"):
             await self._process.use(costs.breed * self.scenario.children)
-        if work.ahead and (generation + 1) % work.adapt_every == 0:
+        if work.draft_ahead and (generation + 1) % work.adapt_every == 0:
             drafts = asyncio.create_task(self._draft())
         children = [self._expert() for _ in range(self.scenario.children)]
         with self._phase("judge"):
@@ -270,7 +270,8 @@ class _Run:
             await self._endpoint.use(costs.call * noise(costs, self.rng))
             await self._sandbox.use(costs.gates)
             panel = self._archive[: work.panel]
-            await asyncio.gather(*(self._ask(expert, work.trial_prompts) for expert in panel))
+            prompts = work.trial_prompts
+            await asyncio.gather(*(self._ask(expert, prompts, urgent=True) for expert in panel))
             await self._endpoint.use(costs.call * noise(costs, self.rng))
 
     async def _examine(self, expert: Genome, prompts: int) -> None:
@@ -282,10 +283,11 @@ class _Run:
         scores = (self._sandbox.use(costs.score * families / parts) for _ in range(parts))
         await asyncio.gather(*scores)
 
-    async def _ask(self, expert: Genome, prompts: int) -> None:
+    async def _ask(self, expert: Genome, prompts: int, urgent: bool = False) -> None:
         whole, rest = divmod(prompts, self._block)
         chats = [_block(self._block)] * whole + [_block(rest)] * bool(rest)
-        ask = Ask(chats, Sampling(max_tokens=self.scenario.workload.max_tokens))
+        sampling = Sampling(max_tokens=self.scenario.workload.max_tokens)
+        ask = Ask(chats, sampling, urgent=urgent)
         name = str(int(expert.coefficients[0, 0]))
         try:
             await self._pool.answer(name, expert, ask)

@@ -468,6 +468,7 @@ class Assignment(Record):
         taken_names: names of families that there are, so that they are not written again.
         field: a field that the pool has few families of; "" if none is named.
         audience: who answers; None where that is not known.
+        panel: experts that answer its trials; None before there is an archive: the seeds.
         rng_seed: seeds the sampling of all calls for this assignment.
     """
 
@@ -482,6 +483,7 @@ class Assignment(Record):
     taken_names: tuple[str, ...] = ()
     field: str = ""
     audience: Audience | None = None
+    panel: tuple[str, ...] | None = None
     rng_seed: int
 
 

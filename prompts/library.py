@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
@@ -25,6 +25,8 @@ Message = tuple[MessageRole, str]
 OWN_FOLDER = Path(__file__).resolve().parent
 _EXAMPLES = OWN_FOLDER / "example"
 HASH_DIGITS = 16
+_FILLED = 4096
+"""Rendered prompts that are kept: a generation asks fewer questions."""
 _PARTS = re.compile(r"\A\+\+\+\n(?P<front>.*?)^\+\+\+\n(?P<body>.*)\Z", re.DOTALL | re.MULTILINE)
 _SECTION = re.compile(r"^=== (\w+) ===\n", re.MULTILINE)
 _FRONT_KEYS = {"role", "purpose", "variables", "schema"}
@@ -83,6 +85,8 @@ class PromptLibrary:
         self._environment = _environment()
         # To compile a template takes longer than all else that is done for an answer.
         self._template = cache(self._environment.from_string)
+        # Experts are asked the same questions, one expert after the other.
+        self._filled = lru_cache(_FILLED)(self._fill)
         self._loaded: dict[str, Prompt] = {}
         self._own_ones: dict[str, Prompt | None] = {}
 
@@ -109,15 +113,19 @@ class PromptLibrary:
         """
         prompt = self.prompt(name)
         _check_variables(self._own(name) or prompt, variables)
-        shown = {key: variables[key] for key in prompt.variables}
+        shown = tuple((key, variables[key]) for key in sorted(prompt.variables))
+        plain = all(isinstance(value, str) for _, value in shown)
         try:
-            messages = tuple(
-                (role, self._template(source).render(shown).strip("\n"))
-                for role, source in prompt.sections
-            )
+            messages = (self._filled if plain else self._fill)(name, shown)
         except TemplateError as error:
             raise PromptVariableError(f"prompt {name!r} cannot be rendered: {error}") from error
         return Rendered(messages, prompt.hash, prompt.role, prompt.purpose)
+
+    def _fill(self, name: str, shown: tuple[tuple[str, object], ...]) -> tuple[Message, ...]:
+        return tuple(
+            (role, self._template(source).render(dict(shown)).strip("\n"))
+            for role, source in self.prompt(name).sections
+        )
 
     def check(self) -> None:
         """Read all prompts, so that a bad file is known before any work is done.

@@ -9,7 +9,7 @@ from agents.context import RunContext
 from evolution.bank.bank import Bank
 from evolution.breeding.breed import breed, parents_needed
 from evolution.selection import Board
-from evolution.selection.parents import choose_parents
+from evolution.selection.parents import parents_of
 from memory.randomness import derive_seed, stream
 from memory.records import Expert
 from memory.spans import span
@@ -51,9 +51,8 @@ async def evolve(context: RunContext, generation: int) -> None:
     with context.store.once("evolution", generation) as due:
         if not due:
             return
-        archive = [
-            context.store.expert(entry.expert) for entry in context.store.archive(generation - 1)
-        ]
+        entries = context.store.archive(generation - 1)
+        archive = context.store.experts_named([entry.expert for entry in entries])
         # On the instances on which they were selected: in a new period nobody has answered yet.
         candidates = context.candidates(archive, context.period_of(generation - 1))
         chances = context.chances()
@@ -67,9 +66,7 @@ async def evolve(context: RunContext, generation: int) -> None:
             ):
                 continue
             rng = stream(context.config.seed, generation, "parents", birth)
-            chosen = choose_parents(
-                candidates, active, rng, context.config.selection, wanted, chances
-            )
+            chosen = parents_of(board, rng, context.config.selection, wanted)
             breed_child(context, bank, [by_id[name] for name in chosen], generation, birth)
 
 

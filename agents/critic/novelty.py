@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from agents.chat.client import ChatClient, Place
 from agents.context import RunContext
 from agents.errors import ContextLengthError, EndpointError
+from agents.families.lifecycle import condemned
 from agents.families.views import family_view
 from memory.records import Assignment, Family, Rejection
 from memory.spans import span
@@ -68,7 +69,8 @@ async def novelty_verdict(
 ) -> Rejection | None:
     """None for a new family, else why it is rejected.
 
-    A harder or easier family may resemble its parent, and other levels of its own program.
+    A harder or easier family may resemble its parent, and other levels of its own program. A
+    program that was condemned is not tried again at its level.
     """
     with span("decision", "novelty", assignment=assignment.id, input=family.name) as work:
         rejection = await _verdict(context, assignment, family)
@@ -79,13 +81,13 @@ async def novelty_verdict(
 async def _verdict(context: RunContext, assignment: Assignment, family: Family) -> Rejection | None:
     store, lineage = context.store, list[str]()
     of_parent = assignment.parent is not None and assignment.kind in ("harder", "easier")
-    for other in store.families() if family.generative else ():
-        if other.code_hash == family.code_hash:
-            if of_parent:
-                lineage.append(other.id)
-            if other.level == family.level and store.family_status(other.id) != "retired":
-                detail = f"{other.name} ({other.id}) is this program at this level"
-                return Rejection(reason="duplicate", detail=detail)
+    for other in store.families_of_program(family.code_hash) if family.generative else ():
+        if of_parent:
+            lineage.append(other.id)
+        there = store.family_status(other.id) != "retired" or other.id in condemned(store)
+        if other.level == family.level and there:
+            detail = f"{other.name} ({other.id}) is this program at this level"
+            return Rejection(reason="duplicate", detail=detail)
     if of_parent and assignment.parent is not None:
         parent = store.family(assignment.parent)
         if parent.instructions == family.instructions:

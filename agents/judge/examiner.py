@@ -83,6 +83,7 @@ class Examiner:
         known: scores that are not to be computed again.
         first: number of the first sample; answers of higher numbers are found after those of lower
             ones where one answer of an expert is wanted.
+        urgent: whether its questions go before those of others who are not urgent.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Examiner:
         rater: Rater | None = None,
         known: KnownScores | None = None,
         first: int = 0,
+        urgent: bool = False,
     ) -> None:
         self._store = store
         self._broker = broker
@@ -105,6 +107,7 @@ class Examiner:
         self._settings = settings
         self._seed = seed
         self._logprobs = logprobs
+        self._urgent = urgent
         self._samples = range(first, first + settings.samples)
 
     async def examine(self, genome_id: str, genome: Genome, items: Sequence[Item]) -> list[Result]:
@@ -171,6 +174,7 @@ class Examiner:
             sampling=self._settings.sampling,
             seeds=[question.seed for question in questions],
             logprobs=self._logprobs,
+            urgent=self._urgent,
         )
         try:
             replies = await self._broker.answer(genome_id, genome, ask)
@@ -266,7 +270,11 @@ def rater_of(context: ReadContext) -> Rater | None:
 
 
 async def examiner_of(
-    context: RunContext, settings: JudgeSettings | None = None, seed: int = 0, first: int = 0
+    context: RunContext,
+    settings: JudgeSettings | None = None,
+    seed: int = 0,
+    first: int = 0,
+    urgent: bool = False,
 ) -> Examiner:
     """An examiner in front of a run's engine.
 
@@ -275,6 +283,7 @@ async def examiner_of(
         settings: sampling, and how many samples per instance; the judge's if None.
         seed: root of the seeds of sampling.
         first: number of the first sample.
+        urgent: whether its questions go before those of others who are not urgent.
     """
     store, shared = context.store, context.shared_answers
     return Examiner(
@@ -287,4 +296,5 @@ async def examiner_of(
         rater=rater_of(context),
         known=context.known_scores,
         first=first,
+        urgent=urgent,
     )

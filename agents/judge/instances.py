@@ -129,11 +129,11 @@ def _questions(context: ReadContext, family: Family, period: int) -> set[str]:
     """
     store = context.store
     found = {instance.instructions for instance in store.learnt_instances()}
-    for each in store.families():
-        if each.code_hash == family.code_hash or is_learning(period):
-            found |= {instance.instructions for instance in store.instances(each.id)}
-            found |= set(each.instructions.values())
-            for draft in store.drafts_of(each.id):
-                found |= {answer.question for answer in draft.answers}
-                found |= set(draft.gates.instructions.values()) if draft.gates else set()
+    others = store.families_of_program(family.code_hash)
+    for each in store.families() if is_learning(period) else others:
+        found |= {instance.instructions for instance in store.instances(each.id)}
+        found |= set(each.instructions.values())
+        for draft in store.drafts_of(each.id):
+            found |= {answer.question for answer in draft.answers}
+            found |= set(draft.gates.instructions.values()) if draft.gates else set()
     return found

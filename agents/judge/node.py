@@ -86,7 +86,8 @@ def competitors(context: RunContext, generation: int) -> list[Expert]:
     store = context.store
     members: dict[str, Expert] = {}
     if generation > 0:
-        members = {e.expert: store.expert(e.expert) for e in store.archive(generation - 1)}
+        names = [entry.expert for entry in store.archive(generation - 1)]
+        members = {expert.id: expert for expert in store.experts_named(names)}
     members.update({expert.id: expert for expert in store.experts(generation)})
     out = store.eliminated()
     return [expert for name, expert in members.items() if name not in out]
@@ -98,8 +99,11 @@ async def _race(context: RunContext, generation: int, families: Sequence[Family]
     there = competitors(context, generation)
     children = [expert for expert in there if expert.generation == generation > 0]
     others = [expert for expert in there if expert not in children]
+    if not context.config.judge.racing:
+        await examine_experts(context, there, families, period, count)
+        return
     await examine_experts(context, others, families, period, count)
-    for asked in rungs(count) if context.config.judge.racing else [count]:
+    for asked in rungs(count):
         still = [e for e in competitors(context, generation) if e in children]
         await examine_experts(context, still, families, period, asked)
         if asked < count:

@@ -11,6 +11,7 @@ from agents.pool.fields import FIELDS, lacking_fields
 from agents.pool.rates import pass_rates
 from agents.pool.vain import explain
 from agents.progress import ProgressEvent
+from agents.trial.panel import choose_panel
 from memory.randomness import derive_seed, stream
 from memory.records import Assignment, AssignmentKind, Audience, FoundingInVain, FoundingWave
 
@@ -80,9 +81,8 @@ def _write_assignments(
     active = [family.id for family in store.families("active")]
     weak_spots = _weak_spots(context)
     rejected = _lately_rejected(context)
-    names = [family.name for family in store.families()]
-    taken = tuple(names[max(0, len(names) - pool.taken_names) :])
-    fields = _fields(context, generation, requests)
+    taken = tuple(store.newest_names(pool.taken_names))
+    fields, panel = _fields(context, generation, requests), choose_panel(context)
     for index, (kind, parent) in enumerate(requests, start=first):
         rng = stream(context.config.seed, generation, "inspirations", index)
         others = [family for family in active if family != parent]
@@ -101,6 +101,7 @@ def _write_assignments(
                 taken_names=taken,
                 field=fields[index - first],
                 audience=audience,
+                panel=panel,
                 rng_seed=derive_seed(context.config.seed, generation, "assignment", index),
             )
         )

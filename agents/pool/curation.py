@@ -22,6 +22,9 @@ from memory.randomness import stream
 from memory.records import AssignmentKind, Audience, Family
 from memory.spans import span
 
+AHEAD = "assignments"
+"""The step in which assignments are written ahead."""
+
 
 @dataclass(frozen=True, slots=True)
 class AdaptationPlan:
@@ -122,6 +125,8 @@ def _kind(rate: float, settings: PoolSettings, rng: np.random.Generator) -> Assi
 def curate(context: RunContext, generation: int, audience: Audience | None = None) -> None:
     """Retire and hold families, and write the assignments of an adaptation, in one transaction.
 
+    Where they were written ahead, parents are held for the harder children that were drafted.
+
     Args:
         context: of the run.
         generation: before which the pool adapts.
@@ -131,14 +136,10 @@ def curate(context: RunContext, generation: int, audience: Audience | None = Non
     with store.once("curation", generation) as due:
         if not due:
             return
-        active = store.families("active")
-        archive = context.archive_skills()
-        rates = pass_rates([family.id for family in active], archive)
-        rng = stream(context.config.seed, generation, "curation")
-        replaced = [family.id for family in active if held_parent(store, family) is not None]
-        with span("decision", "adaptation", families=len(active)) as work:
-            plan = plan_adaptation(active, rates, context.config.pool, rng, replaced)
-            work.set(retired=plan.retired, held=plan.held, requests=plan.requests)
+        plan = _plan(context, generation)
+        if store.step_done(AHEAD, generation):
+            held = _parents_of_drafted(context, generation, plan.retired)
+            plan = AdaptationPlan(retired=plan.retired, held=held)
         _apply(context, plan)
         _write_assignments(context, generation, plan.requests, audience)
     context.progress(
@@ -148,6 +149,51 @@ def curate(context: RunContext, generation: int, audience: Audience | None = Non
             f"harder child, {len(plan.requests)} assignments",
         )
     )
+
+
+def assign_ahead(context: RunContext, generation: int, audience: Audience | None = None) -> None:
+    """Write the assignments of an adaptation before the generation ahead of it is judged.
+
+    They follow the archive as it is now. Which families are retired or held is decided when the
+    pool adapts, so that until then all of them grade.
+
+    Args:
+        context: of the run.
+        generation: before which the pool adapts.
+        audience: who answers, as the scientists are told.
+    """
+    with context.store.once(AHEAD, generation) as due:
+        if not due:
+            return
+        requests = _plan(context, generation).requests
+        _write_assignments(context, generation, requests, audience)
+    context.progress(ProgressEvent("line", f"{len(requests)} assignments, drafted ahead"))
+
+
+def _plan(context: RunContext, generation: int) -> AdaptationPlan:
+    store = context.store
+    active = store.families("active")
+    rates = pass_rates([family.id for family in active], context.archive_skills())
+    rng = stream(context.config.seed, generation, "curation")
+    replaced = [family.id for family in active if held_parent(store, family) is not None]
+    with span("decision", "adaptation", families=len(active)) as work:
+        plan = plan_adaptation(active, rates, context.config.pool, rng, replaced)
+        work.set(retired=plan.retired, held=plan.held, requests=plan.requests)
+    return plan
+
+
+def _parents_of_drafted(
+    context: RunContext, generation: int, retired: Collection[str]
+) -> list[str]:
+    """The active families for which there is a harder draft."""
+    store = context.store
+    drafted = store.assignments(generation, "candidate")
+    parents = [each.parent for each in drafted if each.kind == "harder" and each.parent]
+    return [
+        parent
+        for parent in parents
+        if parent not in retired and store.family_status(parent) == "active"
+    ]
 
 
 def _apply(context: RunContext, plan: AdaptationPlan) -> None:

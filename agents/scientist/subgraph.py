@@ -103,7 +103,7 @@ class ScientistContext:
         ) -> Calibrated:
             with run.drafts.at("in the trial"):
                 parent = parent_of(run.store, assignment)
-                return await answer_trial(run, proposal, report, parent, assignment.kind)
+                return await answer_trial(run, proposal, report, parent, assignment)
 
         async def novelty(assignment: Assignment, family: Family) -> Rejection | None:
             return await novelty_verdict(run, assignment, family)

@@ -14,35 +14,38 @@ from agents.judge.examiner import Examiner, examiner_of
 from agents.trial.levels import Calibrated, Program, find_level, seeds_for
 from evolution.genome.genome import Genome
 from evolution.selection.coverage import task_force
-from memory.records import Family, GateReport, TrialAnswer
+from memory.records import Assignment, Family, GateReport, TrialAnswer
 
 
 async def answer_trial(
-    run: RunContext, proposal: Proposal, gates: GateReport, parent: Family | None, kind: str
+    run: RunContext,
+    proposal: Proposal,
+    gates: GateReport,
+    parent: Family | None,
+    assignment: Assignment,
 ) -> Calibrated:
-    """Let up to `trial_panel` experts answer a draft, at the levels where it may enter.
-
-    The panel is the archive's task force; before there is an archive, the seeds answer.
+    """Let the assignment's panel answer a draft, at the levels where it may enter.
 
     Args:
         run: the run.
         proposal: a draft that passed the gates.
         gates: the report that it passed.
         parent: the family that its assignment starts from.
-        kind: of the assignment; a harder form of the parent's own program enters above the
-            parent's level, an easier one below.
+        assignment: a harder form of the parent's own program enters above the parent's level, an
+            easier one below.
 
     Raises:
         FamilyFault: the family could not grade such an answer, twice, or its question is too long
             for the experts: the judge would condemn it.
         SandboxError: the sandbox failed.
     """
-    settings, drawn = run.config.calibration, None
+    settings, drawn, kind = run.config.calibration, None, assignment.kind
     if gates.seed is not None:
         seeds = range(gates.seed, gates.seed + 1 + seeds_for(settings.instances))
         drawn = (await run.sandbox.inspect(proposal.code, seeds)).first
-    examiner = await examiner_of(run)
-    panel = await _panel(run)
+    # A scientist waits for it, where a judge beside has other answers to go on with.
+    examiner = await examiner_of(run, urgent=True)
+    panel = await _panel(run, assignment.panel)
 
     async def ask(level: int, items: Sequence[Item]) -> list[TrialAnswer]:
         answered = await all_of(
@@ -109,19 +112,34 @@ async def _answers(
     ]
 
 
-async def _panel(run: RunContext) -> list[tuple[str, str, Genome]]:
-    """Name, genome id and genome of the experts that answer trials now.
+def choose_panel(run: RunContext) -> tuple[str, ...] | None:
+    """Up to `trial_panel` experts of the archive that are to answer trials; None without archive.
 
     Complementary experts rather than the fittest: a task is too hard only if all kinds of experts
     fail it.
     """
-    size = run.config.population.trial_panel
-    if run.store.latest_archive() is not None:
-        archive = {expert.id: expert for expert in run.store.archive_experts()}
-        pool = [family.id for family in run.store.families("active")]
-        chosen = [archive[name] for name in task_force(run.archive_skills(), pool, size).experts]
+    if run.store.latest_archive() is None:
+        return None
+    pool = [family.id for family in run.store.families("active")]
+    force = task_force(run.archive_skills(), pool, run.config.population.trial_panel)
+    return tuple(force.experts)
+
+
+async def _panel(
+    run: RunContext, named: Sequence[str] | None = None
+) -> list[tuple[str, str, Genome]]:
+    """Name, genome id and genome of the experts that answer a trial.
+
+    Args:
+        run: the run.
+        named: of the assignment; None in one that names nobody.
+    """
+    names = choose_panel(run) if named is None else named
+    if names is not None:
+        chosen = [run.store.expert(name) for name in names]
         return [(expert.id, expert.genome_id, run.genome(expert)) for expert in chosen]
     bank = await run.population.bank()
     trained = [name for name in bank.seed_names if name != bank.base_name] or bank.seed_names
+    size = run.config.population.trial_panel
     genomes = [(name, bank.seed_genome(name)) for name in trained[:size]]
     return [(name, bank.genome_id(genome), genome) for name, genome in genomes]

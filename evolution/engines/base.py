@@ -12,8 +12,8 @@ from memory.records import ChatMessage, Reply, Sampling
 
 Chat = Sequence[ChatMessage]
 """One prompt: a conversation that waits for the assistant's turn."""
-Manner = tuple[str, bool, bool, bool, str | None]
-"""Prompts of the same manner can be answered together."""
+Manner = tuple[bool, str, bool, bool, bool, str | None]
+"""Prompts of the same manner can be answered together; first, whether they are urgent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Ask:
         tokens: whether replies carry their tokens, each with its log-probability.
         json_schema: JSON schema, as a text, that replies are constrained to; None constrains
             nothing. Only the vLLM engine can.
+        urgent: whether it goes before what is not, where others wait for the engine too.
     """
 
     prompts: Sequence[Chat]
@@ -37,12 +38,14 @@ class Ask:
     logprobs: bool = False
     tokens: bool = False
     json_schema: str | None = None
+    urgent: bool = False
 
     @property
     def manner(self) -> Manner:
         """See `Manner`."""
         sampling = self.sampling.model_dump_json()
-        return (sampling, self.seeds is None, self.logprobs, self.tokens, self.json_schema)
+        alike = (self.seeds is None, self.logprobs, self.tokens, self.json_schema)
+        return (self.urgent, sampling, *alike)
 
 
 class Lease(Protocol):

@@ -103,15 +103,19 @@ class Broker:
                 return
 
     def _most_wanted(self) -> str | None:
-        """The expert with the most waiting prompts; of equals, the one asked first."""
+        """The expert with the most waiting prompts, or urgent ones; of equals, the one asked first.
+
+        What is urgent goes before all that is not.
+        """
         for genome_id in list(self._waiting):
             if not self._pending(genome_id):
                 del self._waiting[genome_id]
-        return max(
-            self._waiting,
-            key=lambda genome_id: sum(len(r.ask.prompts) for r in self._waiting[genome_id]),
-            default=None,
-        )
+
+        def rank(genome_id: str) -> tuple[bool, int]:
+            waiting = self._waiting[genome_id]
+            return any(r.ask.urgent for r in waiting), sum(len(r.ask.prompts) for r in waiting)
+
+        return max(self._waiting, key=rank, default=None)
 
     def _pending(self, genome_id: str) -> list[_Request]:
         """Requests for an expert whose callers still wait."""
@@ -193,7 +197,8 @@ def _alike(requests: list[_Request]) -> Iterator[list[_Request]]:
     together: dict[Manner, list[_Request]] = {}
     for request in requests:
         together.setdefault(request.ask.manner, []).append(request)
-    yield from together.values()
+    for manner in sorted(together, key=lambda manner: not manner[0]):  # what is urgent first
+        yield together[manner]
 
 
 def _fail(request: _Request, error: BaseException) -> None:

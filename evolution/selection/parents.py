@@ -30,9 +30,19 @@ def choose_parents(
 ) -> tuple[str, ...]:
     """Draw n parents; the draw depends on the set of candidates, not on their order.
 
+    `chances` are those of the generative families, see `Board.of`; the rest is as `parents_of`.
+    """
+    return parents_of(Board.of(candidates, families, chances), rng, settings, n)
+
+
+def parents_of(
+    board: Board, rng: np.random.Generator, settings: SelectionSettings, n: int = 2
+) -> tuple[str, ...]:
+    """Draw n parents from a board.
+
     The first two follow the configured rule, further ones (differential evolution) are uniform, as
     in the mutation of Storn and Price (1997). Parents differ from each other as long as there are
-    candidates left. `chances` are those of the generative families, see `Board.of`.
+    candidates left.
 
     Returns:
         Ids of the parents, in the order in which they were drawn.
@@ -41,9 +51,8 @@ def choose_parents(
         ValueError: if there is no candidate at all.
         OperatorError: a rule does not give one weight per candidate.
     """
-    if not candidates:
+    if not len(board):
         raise ValueError("no candidates to choose parents from")
-    board = Board.of(candidates, families, chances)
     rule = get_operator("mating", settings.mating)
     parameters = rule_parameters("mating", rule.name, settings, settings.mating_parameters)
     chosen: list[int] = []

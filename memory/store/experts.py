@@ -92,6 +92,16 @@ class PopulationTables(Database):
         where = "WHERE ?1 IS NULL OR generation = ?1 ORDER BY generation, birth, id"
         return self._records(_EXPERTS, where, (generation,))
 
+    def experts_named(self, expert_ids: Sequence[str]) -> list[Expert]:
+        """These experts, in this order.
+
+        Raises:
+            StoreError: as `expert`, if one is not recorded.
+        """
+        where, wanted = "WHERE id IN (SELECT value FROM json_each(?))", dump_json(list(expert_ids))
+        found = {each.id: each for each in self._records(_EXPERTS, where, (wanted,))}
+        return [found.get(name) or self.expert(name) for name in expert_ids]
+
     def set_skill(
         self, expert_id: str, family_id: str, skill: Skill | bool, period: int = FIXED
     ) -> None:
@@ -127,6 +137,21 @@ class PopulationTables(Database):
             for family, expert, passes, asked in self._skills("expert = ?2", period, expert_id)
         }
 
+    def skill_counts_of(
+        self, expert_ids: Sequence[str], family_ids: Sequence[str], period: int | None = None
+    ) -> dict[str, dict[str, Skill]]:
+        """The counts of these experts on these families, as `skill_counts`.
+
+        It takes time by how many these are, not by how many there are.
+        """
+        vectors: dict[str, dict[str, Skill]] = {expert: {} for expert in expert_ids}
+        wanted, asked_for = dump_json(list(vectors)), set(family_ids)
+        chosen = "expert IN (SELECT value FROM json_each(?2))"
+        for family, expert, passes, asked in self._skills(chosen, period, wanted):
+            if family in asked_for:
+                vectors[expert][family] = self._skill(expert, family, passes, asked)
+        return vectors
+
     def all_skills(self, family_ids: Sequence[str] | None = None) -> dict[str, dict[str, bool]]:
         """The verdicts on every expert, on all families or on the given ones only.
 
@@ -136,15 +161,15 @@ class PopulationTables(Database):
         return {expert: _verdicts(vector) for expert, vector in counts.items()}
 
     def all_skill_counts(
-        self, family_ids: Sequence[str] | None = None, period: int | None = None
+        self, family_ids: Sequence[str] | None = None
     ) -> dict[str, dict[str, Skill]]:
-        """The counts of every expert, as `all_skills` and `skill_counts`."""
+        """The latest counts of every expert, as `all_skills` and `skill_counts`."""
         vectors: dict[str, dict[str, Skill]] = {
             row[0]: {} for row in self._all("SELECT id FROM experts ORDER BY generation, birth, id")
         }
         chosen = "?2 IS NULL OR family IN (SELECT value FROM json_each(?2))"
         wanted = None if family_ids is None else dump_json(list(family_ids))
-        for family, expert, passes, asked in self._skills(chosen, period, wanted):
+        for family, expert, passes, asked in self._skills(chosen, None, wanted):
             skill = self._skill(expert, family, passes, asked)
             with self._reading("skills", f"{expert} {family}"):
                 if expert not in vectors:
@@ -229,7 +254,7 @@ class PopulationTables(Database):
         latest = self.latest_archive()
         if latest is None:
             return self.experts(0)
-        return [self.expert(entry.expert) for entry in latest[1]]
+        return self.experts_named([entry.expert for entry in latest[1]])
 
 
 def _verdicts(counts: Mapping[str, Skill]) -> dict[str, bool]:

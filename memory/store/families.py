@@ -76,6 +76,22 @@ class PoolTables(Database):
         where = "WHERE ?1 IS NULL OR status = ?1 ORDER BY seq"
         return [self._with_own_code(each) for each in self._records(_FAMILIES, where, (status,))]
 
+    def families_of_program(self, code_hash: str) -> list[Family]:
+        """The families of one program, at whatever level, in the order of their acceptance."""
+        where = "WHERE json_extract(record, '$.code_hash') = ? ORDER BY seq"
+        return [self._with_own_code(each) for each in self._records(_FAMILIES, where, (code_hash,))]
+
+    def newest_names(self, most: int) -> list[str]:
+        """Names of the families that were accepted last, so many at most, the oldest first."""
+        sql = "SELECT id, json_extract(record, '$.name') FROM families ORDER BY seq DESC LIMIT ?"
+        found = []
+        for family, name in self._all(sql, (most,)):
+            with self._reading("families", family):
+                if not isinstance(name, str):
+                    raise ValueError(f"name is {name!r}")
+            found.append(name)
+        return found[::-1]
+
     def family_status(self, family_id: str) -> FamilyStatus:
         """The present status of a family.
 

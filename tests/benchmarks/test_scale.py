@@ -115,7 +115,7 @@ def test_drafting_ahead_leaves_engines_less_idle() -> None:
     work = replace(PLAIN, children=4, assignments=4, max_tokens=40)
     costs = replace(FREE, call=20.0, gates=2.0)
     behind = run(Scenario(4, costs, work, generations=4))
-    ahead = run(Scenario(4, costs, replace(work, ahead=True), generations=4))
+    ahead = run(Scenario(4, costs, replace(work, draft_ahead=True), generations=4))
     assert ahead.seconds < behind.seconds
     assert behind.bottleneck == "idle: draft"
 

@@ -37,6 +37,12 @@ def last_step(folder: Path) -> str | None:
     return None if step is None else str(step)
 
 
+def has_drafted(folder: Path, generation: int) -> bool:
+    """Whether a scientist of an adaptation is done."""
+    sql = f"SELECT COUNT(*) FROM assignments WHERE generation = {generation} AND status != 'open'"
+    return _counted(folder, sql) > 0
+
+
 def wait_until(process: Process, happened: Callable[[], bool]) -> None:
     """Wait for a moment of a run that goes on."""
     deadline = time.monotonic() + 300

@@ -124,6 +124,16 @@ def test_a_missing_or_undeclared_variable_is_named() -> None:
         library.render("answer", instructions="x", tone="kind")
 
 
+def test_each_question_is_rendered_as_itself_however_often() -> None:
+    library = PromptLibrary()
+    questions = ["Add 1 and 2.", "Add 2 and 1."] * 2
+    shown = [library.render("answer", instructions=each).messages for each in questions]
+    assert shown == [
+        PromptLibrary().render("answer", instructions=each).messages for each in questions
+    ]
+    assert shown[0] != shown[1]
+
+
 def test_a_field_that_the_data_lacks_is_an_error() -> None:
     with pytest.raises(PromptVariableError, match="kind"):
         PromptLibrary().render("propose", **(VARIABLES["propose"] | {"assignment": {}}))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from evolution.engines.base import Ask, Lease
@@ -78,7 +79,7 @@ class Pool:
         self._settings = settings
         self._close = close
         self._queue = WorkQueue(settings.chunk, settings.reissue_after)
-        self._changed = asyncio.Event()
+        self._free = deque[asyncio.Event]()
         self._tasks: list[asyncio.Task[None]] = []
         self._left = len(self._workers)
         self._profile: str | None = None
@@ -144,7 +145,7 @@ class Pool:
             return []
         replies: asyncio.Future[list[Reply]] = asyncio.get_running_loop().create_future()
         self._queue.put(Request(genome_id, genome, ask, replies))
-        self._notify()
+        self._wake(-(-len(ask.prompts) // self._settings.chunk))
         return await replies
 
     async def close(self) -> None:
@@ -153,7 +154,7 @@ class Pool:
         They are closed as well where the work was cancelled, as by a signal.
         """
         self._closing = True
-        self._notify()
+        self._wake_all()
         try:
             await asyncio.gather(*self._tasks)
         finally:
@@ -197,7 +198,10 @@ class Pool:
             except WorkerLostError as error:
                 _log.warning("%s is replaced: %s", worker.name, error)
                 missing = error
-            self._notify()
+            # What is free has found nothing; only what came back is new to it.
+            self._wake(self._queue.returned)
+            if self._closing and self._queue.idle:
+                self._wake_all()
 
     async def _replaced(self, worker: Replaceable) -> EvolutionError | None:
         """Start a worker again; returns why it could not be."""
@@ -224,7 +228,7 @@ class Pool:
         """Nobody can answer any more."""
         self._end = reason
         self._queue.fail_all(reason)
-        self._notify()
+        self._wake_all()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Whatever is waiting fails if the task that serves it has failed."""
@@ -235,14 +239,21 @@ class Pool:
         """The next chunk for a worker; None if the pool is closed and nothing is left."""
         await asyncio.sleep(_GATHER_SECONDS)
         while True:
-            changed, now = self._changed, asyncio.get_running_loop().time()
+            now = asyncio.get_running_loop().time()
             job = self._queue.take(worker, holds, now)
             if job is not None:
                 return job
             if self._closing and self._queue.idle:
                 return None
-            with suppress(TimeoutError):
-                await asyncio.wait_for(changed.wait(), self._queue.wait(worker, now))
+            woken = asyncio.Event()
+            self._free.append(woken)
+            # What begins from now on is late no sooner than that.
+            late = self._queue.wait(worker, now)
+            patience = self._settings.reissue_after if late is None else late
+            try:
+                await asyncio.wait_for(woken.wait(), patience)
+            except TimeoutError:
+                self._free = deque(each for each in self._free if each is not woken)
 
     async def _carry_out(self, worker: Replaceable, job: Job) -> bool:
         """Let a worker answer a chunk.
@@ -273,10 +284,16 @@ class Pool:
         self._queue.fail(job, worker.name, error)
         return True
 
-    def _notify(self) -> None:
-        """Let workers that are free look for work."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def _wake(self, count: int) -> None:
+        """Let so many workers that are free look for work, those first that have waited longest.
+
+        Not all of them: a thousand would look for each chunk in vain.
+        """
+        for _ in range(min(count, len(self._free))):
+            self._free.popleft().set()
+
+    def _wake_all(self) -> None:
+        self._wake(len(self._free))
 
 
 async def _start_error(worker: Replaceable) -> EvolutionError | None:

@@ -104,6 +104,11 @@ class WorkQueue:
         self._drop_unwanted()
         return not (self._waiting or self._again or self._running)
 
+    @property
+    def returned(self) -> int:
+        """How many chunks wait that are to be answered again."""
+        return len(self._again)
+
     def take(self, worker: str, holds: str | None, now: float) -> Job | None:
         """The next chunk for a worker that is free; None if there is nothing for it.
 

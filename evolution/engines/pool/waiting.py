@@ -14,6 +14,8 @@ from evolution.engines.base import Ask, Manner
 from evolution.genome.genome import Genome
 from memory.records import Reply
 
+_Rank = tuple[bool, int, int, str]
+
 
 @dataclass(eq=False)
 class Request:
@@ -59,6 +61,11 @@ class _Line:
     size: int = 0
     places: dict[Manner, deque[Place]] = field(default_factory=dict)
 
+    @property
+    def manner(self) -> Manner:
+        """Of what is to be answered first."""
+        return next((manner for manner in self.places if manner[0]), next(iter(self.places)))
+
 
 class WaitingPrompts:
     """What waits, and how many chunks of each expert are being answered.
@@ -71,9 +78,9 @@ class WaitingPrompts:
         self._lines: dict[str, _Line] = {}
         self._arrivals = itertools.count()
         self._served = Counter[str]()
-        # Heaps of (-prompts, arrival, expert), for experts that are served and that are not. What
-        # is out of date stays in them until it comes to the top.
-        self._longest: dict[bool, list[tuple[int, int, str]]] = {False: [], True: []}
+        # Heaps of (not urgent, -prompts, arrival, expert), for experts that are served and that are
+        # not. What is out of date stays in them until it comes to the top.
+        self._longest: dict[bool, list[_Rank]] = {False: [], True: []}
         self._unwanted = False
 
     def __contains__(self, expert: str | None) -> bool:
@@ -100,9 +107,10 @@ class WaitingPrompts:
         request.replies.add_done_callback(self._note_unwanted)
 
     def cut(self, expert: str, size: int) -> list[Place]:
-        """Take the first prompts of an expert, of one manner, and at most so many."""
+        """Take the first prompts of an expert, of one manner, and at most so many; urgent first."""
         line = self._lines[expert]
-        manner, places = next(iter(line.places.items()))
+        manner = line.manner
+        places = line.places[manner]
         cut = [places.popleft() for _ in range(min(size, len(places)))]
         line.size -= len(cut)
         if not places:
@@ -120,7 +128,10 @@ class WaitingPrompts:
             self._rank(expert)
 
     def longest(self, *, served: bool, besides: str | None = None) -> str | None:
-        """The expert for whom the most waits, of those that are served, or of the others."""
+        """The expert for whom the most waits, of those that are served, or of the others.
+
+        One for whom something urgent waits goes before all others.
+        """
         heap, passed, found = self._longest[served], None, None
         while heap and found is None:
             entry = heap[0]
@@ -160,15 +171,15 @@ class WaitingPrompts:
         if not line.size:
             del self._lines[expert]
             return
-        entry = (-line.size, line.arrival, expert)
+        entry = (not line.manner[0], -line.size, line.arrival, expert)
         heapq.heappush(self._longest[expert in self._served], entry)
 
-    def _is_so(self, entry: tuple[int, int, str], served: bool) -> bool:
-        size, arrival, expert = entry
+    def _is_so(self, entry: _Rank, served: bool) -> bool:
+        *rank, expert = entry
         line = self._lines.get(expert)
         if line is None or (expert in self._served) is not served:
             return False
-        return (-line.size, line.arrival) == (size, arrival)
+        return [not line.manner[0], -line.size, line.arrival] == rank
 
     def _note_unwanted(self, replies: asyncio.Future[list[Reply]]) -> None:
         """What was not answered as a whole may still wait in part."""

@@ -13,16 +13,26 @@ import pytest
 from agents.config import RunConfig
 from agents.context import RunContext
 from agents.errors import ContextLengthError, EndpointError, JudgingError
+from agents.families.lifecycle import move
 from agents.pool.admission import admit
 from agents.pool.assignments import open_founding_wave, report_finished, require_families
-from agents.pool.curation import curate
+from agents.pool.curation import assign_ahead, curate
 from agents.progress import DraftProgress, ProgressEvent
 from agents.settings import (
     PoolSettings,
 )
 from memory.novelty.embedding import Vectors, unit_rows
 from memory.novelty.memory import NoveltyMemory
-from memory.records import Assignment, AssignmentKind, Draft, GateReport, Rejection, RejectionReason
+from memory.records import (
+    ArchiveEntry,
+    Assignment,
+    AssignmentKind,
+    Draft,
+    Expert,
+    GateReport,
+    Rejection,
+    RejectionReason,
+)
 from memory.settings import NoveltySettings
 from memory.store import RunStore
 from prompts import worked_example
@@ -220,6 +230,56 @@ def test_curation_is_one_decision_that_a_replay_does_not_repeat(run: RunContext)
     assert [assignment.kind for assignment in written] == ["novel"] * 3, "nothing is graded yet"
     curate(run, 2)
     assert run.store.assignments(2) == written
+
+
+async def test_parents_of_what_was_drafted_ahead_grade_until_the_pool_adapts(
+    run: RunContext,
+) -> None:
+    settings = PoolSettings(capacity=4, adaptations=2, rescue=0.0, draft_ahead=True)
+    run.config = RunConfig(pool=settings)
+    for number in range(3):
+        run.store.put_family(family(number))
+    put_archive(run, 1, "110")
+    assign_ahead(run, 2)
+    written = run.store.assignments(2)
+    assert [each.kind for each in written] == ["harder", "harder"]
+    assert all(each.panel == ("e1",) for each in written)
+    assert len(run.store.families("active")) == 3, "neither held nor retired yet"
+    put_archive(run, 2, "110")
+    run.store.finish_assignment(written[0].id, "candidate")
+    run.store.finish_assignment(written[1].id, "rejected", Rejection(reason="leaked"))
+    assign_ahead(run, 2)
+    curate(run, 2)
+    assert run.store.assignments(2) == written
+    statuses = {each.id: run.store.family_status(each.id) for each in run.store.families()}
+    assert statuses[str(written[0].parent)] == "held"
+    assert statuses[str(written[1].parent)] == "active", "its draft was rejected"
+    assert statuses["f2"] == "retired", "nobody passes it"
+
+
+def put_archive(run: RunContext, generation: int, passes: str) -> None:
+    """An archive of one expert, who passes these families."""
+    name = f"e{generation}"
+    run.store.put_genome(name, name.encode())
+    run.store.put_expert(
+        Expert(id=name, genome_id=name, generation=generation, birth=0, operator="slerp")
+    )
+    for number, passed in enumerate(passes):
+        run.store.set_skill(name, f"f{number}", passed == "1")
+    run.store.put_archive(generation, [ArchiveEntry(expert=name, rank=0, fitness=1, novelty=1)])
+
+
+async def test_a_program_that_was_condemned_is_not_tried_again_at_its_level(
+    run: RunContext,
+) -> None:
+    drawn = {"levels": 2, "level": 1, "seed": 1}
+    candidate(run, 0, **drawn)
+    await admit(run, 1)
+    (flawed,) = run.store.families()
+    move(run.store, flawed, "condemned", detail="timeout")
+    candidate(run, 1, **drawn, second="How many in the end?")
+    await admit(run, 1)
+    assert outcome(run, 1) == "duplicate"
 
 
 def test_each_finished_draft_moves_the_bar(run: RunContext) -> None:

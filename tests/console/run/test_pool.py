@@ -10,8 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from memory.store import RunStore
 from tests.console.conftest import Acdc, outcome_of
-from tests.console.moments import has_come, progress_of, wait_until
+from tests.console.moments import has_come, has_drafted, progress_of, wait_until
 
 WORKERS = ["--set", "cluster.kind=local", "--set", "cluster.workers=2", "--set", "cluster.chunk=3"]
 ACTORS = ["cluster.kind=ray", "cluster.workers=3", "cluster.cpus=0.1", "cluster.chunk=3"]
@@ -42,6 +43,42 @@ def test_a_run_whose_worker_and_then_itself_is_killed_goes_on_to_the_same_archiv
     assert psutil.wait_procs(workers, 60)[1] == [], "its workers end with it"
     acdc("run", folder, "--config", tiny_config)
     assert outcome_of(folder) == outcome_of(finished_run)
+
+
+def test_a_run_that_drafts_beside_the_judge_goes_on_after_a_kill_to_the_same_archive(
+    acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path
+) -> None:
+    ahead = ["--config", tiny_config, "--set", "pool.draft_ahead=true"]
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    acdc("run", undisturbed, *ahead)
+    beside = drafted_beside_the_judge(undisturbed)
+    assert {name.partition("-")[0] for name in beside} == {"g2", "g4"}, "both adaptations"
+    assert not drafted_beside_the_judge(finished_run)
+    process = acdc.fork("run", killed, *ahead, *WORKERS)
+    wait_until(process, partial(has_drafted, killed, 2))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL, "the run ended before it was killed"
+    (killed / "graph.db").unlink()
+    acdc("run", killed, *ahead, *WORKERS)
+    assert outcome_of(killed) == outcome_of(undisturbed)
+
+
+def drafted_beside_the_judge(folder: Path) -> set[str]:
+    """Assignments whose scientist began before the judge of the generation before ended."""
+    with RunStore.open(folder, read_only=True) as store:
+        spans = list(store.spans())
+    ends = {
+        each.attributes["acdc.generation"]: each.ended_ns for each in spans if each.name == "judge"
+    }
+    found = set()
+    for each in spans:
+        if each.name == "scientist":
+            name = str(each.attributes["acdc.assignment"])
+            before = int(name[1:].partition("-")[0]) - 1
+            if before in ends and each.started_ns < ends[before]:
+                found.add(name)
+    return found
 
 
 def workers_of(pid: int) -> list[psutil.Process]:

@@ -70,6 +70,14 @@ async def test_the_expert_with_most_waiting_goes_first(
     assert engine.batches == [["b", "c", "d"], ["a", "e"]]
 
 
+async def test_what_is_urgent_goes_before_what_is_more(
+    broker: Broker | Pool, engine: RecordingEngine
+) -> None:
+    urgent = broker.answer("1", ALPHA, Ask(chats("a"), GREEDY, urgent=True))
+    await asyncio.gather(texts(broker, BETA, "b", "c", "d"), urgent)
+    assert engine.batches == [["a"], ["b", "c", "d"]]
+
+
 async def test_work_for_the_expert_at_hand_comes_before_a_swap(
     broker: Broker | Pool, engine: RecordingEngine
 ) -> None:

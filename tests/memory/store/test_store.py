@@ -131,8 +131,51 @@ def test_skills_are_counts_and_read_as_verdicts(
     }
     assert store.skill_counts("g1-0") == counts
     assert store.all_skill_counts(["f2"]) == {"g1-0": {"f2": counts["f2"]}}
+    assert store.skill_counts_of(["g1-0"], ["f2", "f4"]) == {"g1-0": {"f2": counts["f2"]}}
+    assert store.skill_counts_of([], ["f2"]) == {}
     assert store.skills("g1-0") == {"f1": True, "f2": False, "f3": True}
     assert store.all_skills(["f3"]) == {"g1-0": {"f3": True}}
+
+
+def test_skills_of_a_period_are_those_and_what_never_changes(
+    store: RunStore, make_family: MakeFamily, make_expert: MakeExpert
+) -> None:
+    for name in ("f1", "f2"):
+        store.put_family(make_family(name))
+    for name in ("g1-0", "g1-1"):
+        store.put_expert(make_expert(name))
+    store.set_skill("g1-0", "f1", Skill(passes=1, asked=2), 3)
+    store.set_skill("g1-0", "f1", Skill(passes=2, asked=2), 4)
+    store.set_skill("g1-0", "f2", True)
+    store.set_skill("g1-1", "f1", Skill(passes=2, asked=2), 4)
+    assert store.skill_counts_of(["g1-1", "g1-0"], ["f1", "f2"], 3) == {
+        "g1-1": {},
+        "g1-0": {"f1": Skill(passes=1, asked=2), "f2": Skill(passes=1, asked=1)},
+    }
+
+
+def test_families_are_found_by_their_program_and_the_newest_by_name(
+    store: RunStore, make_family: MakeFamily
+) -> None:
+    for name in ("f1", "f2", "f3"):
+        store.put_family(make_family(name))
+    families = store.families()
+    same = [each for each in families if each.code_hash == families[0].code_hash]
+    assert store.families_of_program(families[0].code_hash) == same
+    assert store.families_of_program("no such hash") == []
+    assert store.newest_names(2) == [each.name for each in families[1:]]
+    assert store.newest_names(0) == []
+
+
+def test_experts_are_read_in_the_order_in_which_they_are_named(
+    store: RunStore, make_expert: MakeExpert
+) -> None:
+    made = {name: make_expert(name) for name in ("g1-0", "g1-1", "g1-2")}
+    for expert in made.values():
+        store.put_expert(expert)
+    assert store.experts_named(["g1-2", "g1-0"]) == [made["g1-2"], made["g1-0"]]
+    with pytest.raises(StoreError, match="g1-7"):
+        store.experts_named(["g1-2", "g1-7"])
 
 
 @pytest.mark.parametrize(("passes", "asked"), [(2, 1), (-1, 1), (0, 0), (0.5, 1)])

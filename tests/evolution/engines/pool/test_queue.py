@@ -23,14 +23,15 @@ WHO = [f"expert {number}" for number in range(4)]
 WORKERS = ["one", "two", "three"]
 GENOME = Genome(np.ones((1, 1), np.float32), {})
 
-PUT = st.tuples(st.just("put"), st.sampled_from(WHO), st.integers(1, 8))
+PUT = st.tuples(st.sampled_from(["put", "urge"]), st.sampled_from(WHO), st.integers(1, 8))
 TURN = st.tuples(st.just("turn"), st.sampled_from(WORKERS), st.just(0))
 GONE = st.tuples(st.just("gone"), st.sampled_from(WHO), st.just(0))
 
 
-def request(expert: str, prompts: int, max_tokens: int = 8) -> Request:
+def request(expert: str, prompts: int, max_tokens: int = 8, urgent: bool = False) -> Request:
     replies = asyncio.get_running_loop().create_future()
-    ask = Ask(chats(*map(str, range(prompts))), Sampling(max_tokens=max_tokens))
+    sampling = Sampling(max_tokens=max_tokens)
+    ask = Ask(chats(*map(str, range(prompts))), sampling, urgent=urgent)
     return Request(expert, GENOME, ask, replies)
 
 
@@ -42,7 +43,10 @@ class Plain:
     turns: dict[str, int] = field(default_factory=dict)
 
     def choose(self, worker: str, holds: str | None, served: Sequence[str]) -> str | None:
-        sizes = {expert: len(prompts) for expert, prompts in self.waiting.items() if prompts}
+        sizes = {
+            expert: (any(each.ask.urgent for each in prompts), len(prompts))
+            for expert, prompts in self.waiting.items()
+        }
         unserved = {expert: size for expert, size in sizes.items() if expert not in served}
         others = unserved.keys() - {holds}
         chosen: str | None
@@ -53,7 +57,10 @@ class Plain:
             chosen = max(pool, key=pool.__getitem__, default=None)
         if chosen is not None:
             self.turns[worker] = self.turns.get(worker, 0) + 1 if chosen == holds else 0
-            del self.waiting[chosen][:CHUNK]
+            waiting = self.waiting[chosen]
+            first = [each for each in waiting if each.ask.urgent] or waiting
+            for each in first[:CHUNK]:
+                waiting.remove(each)
             if not self.waiting[chosen]:
                 del self.waiting[chosen]
         return chosen
@@ -73,8 +80,8 @@ async def _compare(steps: list[tuple[str, str, int]]) -> None:
     holds: dict[str, str] = {}
     asked: list[Request] = []
     for number, (what, who, count) in enumerate(steps):
-        if what == "put":
-            asked.append(request(who, count))
+        if what in ("put", "urge"):
+            asked.append(request(who, count, urgent=what == "urge"))
             queue.put(asked[-1])
             plain.waiting.setdefault(who, []).extend([asked[-1]] * count)
         elif what == "gone":
