@@ -7,7 +7,7 @@ from typing import NamedTuple, get_args
 from memory.errors import ConflictError, StoreError
 from memory.records import Assignment, AssignmentStatus, Draft, Rejection
 from memory.store.codec import Table, dump
-from memory.store.database import Database
+from memory.store.database import Database, matching
 
 _ASSIGNMENTS = Table(
     "assignments", Assignment, {"id": "id", "generation": "generation", "position": "index"}
@@ -62,11 +62,8 @@ class AssignmentTables(Database):
     ) -> list[Assignment]:
         """Assignments of a generation and a status (or of any), by generation and index."""
         self._check_column("assignments", "status", _STATUSES)
-        where = (
-            "WHERE (?1 IS NULL OR generation = ?1) AND (?2 IS NULL OR status = ?2) "
-            "ORDER BY generation, position, id"
-        )
-        return self._records(_ASSIGNMENTS, where, (generation, status))
+        where, values = matching(generation=generation, status=status)
+        return self._records(_ASSIGNMENTS, where + "ORDER BY generation, position, id", values)
 
     def assignment_status(self, assignment_id: str) -> AssignmentOutcome:
         """What became of an assignment: (status, rejection, family id).

@@ -7,7 +7,7 @@ from typing import TypedDict, cast, get_args
 
 from memory.records import Call, ChatMessage, Role
 from memory.store.codec import dump, load, load_json
-from memory.store.database import Database, SqlRow
+from memory.store.database import Database, SqlRow, matching
 
 
 class RoleTotals(TypedDict):
@@ -64,11 +64,9 @@ class TranscriptTables(Database):
 
     def calls(self, role: Role | None = None, assignment: str | None = None) -> list[Call]:
         """All calls, or those of one role or assignment, in the order in which they ended."""
-        where = (
-            "WHERE (?1 IS NULL OR calls.role = ?1) AND (?2 IS NULL OR calls.assignment = ?2) "
-            "ORDER BY calls.seq, call_messages.position"
-        )
-        return self._group(self._all(_SELECT + where, (role, assignment)))
+        where, values = matching(role=role, assignment=assignment)
+        order = "ORDER BY calls.seq, call_messages.position"
+        return self._group(self._all(_SELECT + where + order, values))
 
     def count_cached(self, key: str) -> None:
         """Count one more use of a stored response."""

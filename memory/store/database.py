@@ -313,6 +313,16 @@ class Database:
         return rows[0] if rows else None
 
 
+def matching(**wanted: object) -> tuple[str, tuple[object, ...]]:
+    """A WHERE clause for the columns that are given, and its values; None is any value.
+
+    Of one clause for all cases SQLite would use no index, and read the whole table.
+    """
+    given = {column: value for column, value in wanted.items() if value is not None}
+    clause = " AND ".join(f"{column} = ?" for column in given) or "1"
+    return f"WHERE {clause} ", tuple(given.values())
+
+
 def _current_task() -> object:
     """What may write inside an open transaction: this asyncio task, or this thread outside one."""
     try:

@@ -10,7 +10,7 @@ from memory.messages import did_you_mean
 from memory.records import FIXED, ArchiveEntry, Expert, Outcome, Skill
 from memory.store import schema
 from memory.store.codec import Table, dump, dump_json
-from memory.store.database import Database, SqlRow
+from memory.store.database import Database, SqlRow, matching
 
 _FINALS = Table(
     "finals",
@@ -89,8 +89,8 @@ class PopulationTables(Database):
 
     def experts(self, generation: int | None = None) -> list[Expert]:
         """All experts ever kept, or those born in one generation, the oldest first."""
-        where = "WHERE ?1 IS NULL OR generation = ?1 ORDER BY generation, birth, id"
-        return self._records(_EXPERTS, where, (generation,))
+        where, values = matching(generation=generation)
+        return self._records(_EXPERTS, where + "ORDER BY generation, birth, id", values)
 
     def experts_named(self, expert_ids: Sequence[str]) -> list[Expert]:
         """These experts, in this order.

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from memory.records import Eliminated, EventKind, Happened, Json, Record
 from memory.store.codec import dump_json, load_json
-from memory.store.database import Database, SqlRow
+from memory.store.database import Database, SqlRow, matching
 from memory.store.facts import check_fact
 
 _HAPPENED: dict[str, type[Record]] = {each.kind: each for each in get_args(Happened)}
@@ -105,12 +105,10 @@ class JournalTables(Database):
 
     def events(self, kind: EventKind | None = None) -> list[Event]:
         """All events, or those of one kind, in order."""
-        sql = (
-            "SELECT seq, kind, payload, generation, at FROM events "
-            "WHERE ?1 IS NULL OR kind = ?1 ORDER BY seq"
-        )
+        where, values = matching(kind=kind)
+        sql = f"SELECT seq, kind, payload, generation, at FROM events {where}ORDER BY seq"
         found = []
-        for seq, name, text, generation, at in self._all(sql, (kind,)):
+        for seq, name, text, generation, at in self._all(sql, values):
             with self._reading("events", seq):
                 payload = load_json(text)
                 if name in _HAPPENED:
@@ -121,12 +119,12 @@ class JournalTables(Database):
 
     def spans(self, kind: str | None = None, name: str | None = None) -> list[StoredSpan]:
         """Ended spans of a kind and a name (or of any), by their start."""
+        where, values = matching(kind=kind, name=name)
         sql = (
             "SELECT id, trace, parent, kind, name, started_ns, ended_ns, error, attributes "
-            "FROM spans WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR name = ?2) "
-            "ORDER BY started_ns, id"
+            f"FROM spans {where}ORDER BY started_ns, id"
         )
-        return [self._span(row) for row in self._all(sql, (kind, name))]
+        return [self._span(row) for row in self._all(sql, values)]
 
     def _span(self, row: SqlRow) -> StoredSpan:
         with self._reading("spans", row[0]):

@@ -169,7 +169,11 @@ CREATE TABLE emissions (
 );
 """
 
-MIGRATIONS: tuple[str, ...] = (_FIRST, _EMBEDDINGS, _MEASURE, _EMITTERS)
+_INDICES = """
+CREATE INDEX IF NOT EXISTS assignments_by_status ON assignments (status, id);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_FIRST, _EMBEDDINGS, _MEASURE, _EMITTERS, _INDICES)
 """SQL scripts; the one at index i leads from schema i to schema i + 1."""
 WITH_EMBEDDINGS = 2
 WITH_PERIODS = 3

@@ -272,7 +272,7 @@ def put_archive(run: RunContext, generation: int, passes: str) -> None:
 async def test_a_program_that_was_condemned_is_not_tried_again_at_its_level(
     run: RunContext,
 ) -> None:
-    drawn = {"levels": 2, "level": 1, "seed": 1}
+    drawn: dict[str, Any] = {"levels": 2, "level": 1, "seed": 1}
     candidate(run, 0, **drawn)
     await admit(run, 1)
     (flawed,) = run.store.families()

@@ -48,7 +48,7 @@ def test_a_run_whose_worker_and_then_itself_is_killed_goes_on_to_the_same_archiv
 def test_a_run_that_drafts_beside_the_judge_goes_on_after_a_kill_to_the_same_archive(
     acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path
 ) -> None:
-    ahead = ["--config", tiny_config, "--set", "pool.draft_ahead=true"]
+    ahead: list[str | Path] = ["--config", tiny_config, "--set", "pool.draft_ahead=true"]
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     acdc("run", undisturbed, *ahead)
     beside = drafted_beside_the_judge(undisturbed)
