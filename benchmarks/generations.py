@@ -140,8 +140,8 @@ def standing(
         archives[f"generation {generation}"] = (generation, members)
     forces, operators = {}, {}
     for name, (generation, members) in archives.items():
-        vectors = store.all_skill_counts(period=context.period_of(generation))
-        known = {expert.id: vectors[expert.id] for expert in members}
+        period = context.period_of(generation)
+        known = {expert.id: store.skill_counts(expert.id, period) for expert in members}
         families = sorted(set[str]().union(*known.values()))
         for n in SIZES:
             if n == 1 or n <= len(members):

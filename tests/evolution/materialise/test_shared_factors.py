@@ -15,11 +15,11 @@ from evolution.bank.bank import Bank
 from evolution.bank.task_vectors import Dense, LowRank
 from evolution.genome.genome import Genome
 from evolution.materialise.weights import (
-    _sums,
     checksum,
     expected_checksum,
     materialise,
     rounded,
+    sums_of,
     weigh,
 )
 from tests.evolution.merging.regmean_cases import anybody, bank_with_adapters
@@ -103,13 +103,15 @@ def test_the_product_has_the_rank_of_the_roots(shared: Bank) -> None:
     """Merges of merges take no longer to make than their seeds together."""
     genome = anybody(shared, 5, LOW, rank=True, noise=False)
     ranks = {
-        name: total.factors[0].shape[1] for name, total in _sums(shared, genome) if total.factors
+        name: total.factors[0].shape[1] for name, total in sums_of(shared, genome) if total.factors
     }
     q_proj = "model.layers.0.self_attn.q_proj.weight"
     assert ranks[q_proj] == 4 + 4 + 4, "delta, epsilon, singular vectors"
     assert ranks["model.layers.0.self_attn.k_proj.weight"] == 4, "singular vectors alone"
     one = anybody(shared, 5, ("gated", "gated.again", "delta"), rank=False, noise=False)
-    ranks = {name: total.factors[0].shape[1] for name, total in _sums(shared, one) if total.factors}
+    ranks = {
+        name: total.factors[0].shape[1] for name, total in sums_of(shared, one) if total.factors
+    }
     assert ranks[q_proj] == 4
 
 
