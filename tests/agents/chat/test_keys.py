@@ -28,7 +28,7 @@ from tests.agents.cases import ScriptedSandbox, family, unlike_all
 
 KEYS = [
     ("scientist", "propose", 0, "04674bf43a9bb4e86215d374ea05fc85"),
-    ("critic", "critique", 0, "00cbd4b2ebe8d555cec83aec960b82ec"),
+    ("critic", "critique", 0, "292915e92ea690b1d58dc8488f457683"),
     ("scientist", "refine", 1, "5e9cae8750bbb53f0c85b3cd39bbcc96"),
     ("critic", "critique", 1, "16491a91a5b522c261d6bacf3ada8c39"),
     ("critic", "novelty", 0, "55c972cbc100a96536212271cd39e894"),
