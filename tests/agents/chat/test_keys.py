@@ -30,7 +30,7 @@ KEYS = [
     ("scientist", "propose", 0, "04674bf43a9bb4e86215d374ea05fc85"),
     ("critic", "critique", 0, "292915e92ea690b1d58dc8488f457683"),
     ("scientist", "refine", 1, "5e9cae8750bbb53f0c85b3cd39bbcc96"),
-    ("critic", "critique", 1, "16491a91a5b522c261d6bacf3ada8c39"),
+    ("critic", "critique", 1, "c2aed58e35d700ac9314f4613a17d3d2"),
     ("critic", "novelty", 0, "55c972cbc100a96536212271cd39e894"),
     ("rater", "rate", 0, "138941638d39ee9fe864cbe6c79f7f8b"),
     ("rater", "gibberish", 0, "25e23b285f461dc3538dd5e5b4887359"),
