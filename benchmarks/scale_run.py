@@ -217,7 +217,8 @@ class _Run:
         drafts: asyncio.Task[None] | None = None
         for generation in range(1, scenario.generations + 1):
             drafts = await self._generation(generation, drafts)
-        seconds = _now() - begun
+        # What is still under way ends after all that was waited for.
+        seconds, spent = _now() - begun, dict(self.spent)
         if drafts is not None:
             drafts.cancel()
         await self._pool.close()
@@ -226,7 +227,7 @@ class _Run:
             scenario=scenario,
             seconds=seconds,
             phases=dict(self._phases),
-            spent=dict(self.spent),
+            spent=spent,
             answered=self._answered,
             missing=self._missing,
             held=held,

@@ -33,7 +33,7 @@ async def generation_in(file: Path) -> tuple[int | None, list[str]]:
 async def write(file: Path, generation: int = 3) -> None:
     async with open_checkpoints(file, lambda event: None) as saver:
         await build_graph(saver).aupdate_state(
-            THREAD, {"generation": generation}, as_node="evolution"
+            THREAD, {"generation": generation}, as_node="merging"
         )
 
 
@@ -48,7 +48,7 @@ async def test_only_the_last_checkpoint_is_kept_and_the_file_does_not_grow(tmp_p
     async with open_checkpoints(file, lambda event: None) as saver:
         graph = build_graph(saver)
         for number in range(60):
-            place = await graph.aupdate_state(THREAD, {"generation": number}, as_node="evolution")
+            place = await graph.aupdate_state(THREAD, {"generation": number}, as_node="merging")
             await saver.aput_writes(place, [("generation", number)], f"task {number}")
             if number % 20 == 19:
                 await saver.conn.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -65,7 +65,7 @@ async def test_what_earlier_versions_kept_is_removed_with_the_next_step(tmp_path
     async with aiosqlite.connect(file) as connection:
         graph = build_graph(AsyncSqliteSaver(connection, serde=SERIALIZER))
         for number in range(5):
-            await graph.aupdate_state(THREAD, {"generation": number}, as_node="evolution")
+            await graph.aupdate_state(THREAD, {"generation": number}, as_node="merging")
     assert len(rows_of(file, "checkpoints")) == 5
     assert await generation_in(file) == (4, [])
     await write(file, 5)
@@ -196,7 +196,7 @@ async def test_a_log_that_was_not_written_back_is_read_and_set_aside_with_its_da
     await write(live, 2)
     places = [tmp_path / name for name in ("sound", "broken")]
     async with open_checkpoints(live, lambda event: None) as saver:
-        await build_graph(saver).aupdate_state(THREAD, {"generation": 3}, as_node="evolution")
+        await build_graph(saver).aupdate_state(THREAD, {"generation": 3}, as_node="merging")
         for place in places:
             place.mkdir()
             for name in ("graph.db", "graph.db-wal"):
