@@ -22,6 +22,7 @@ from uvicorn.server import ServerState
 from agents.chat.connection import Connection
 from agents.chat.endpoints import EndpointSettings
 from agents.chat.failures import RefusedRequest, TransientFailure
+from agents.config import RunConfig
 from agents.context import RunContext
 from agents.task_force.ballot import CandidateAnswer
 from agents.task_force.collective import Collective, CollectiveAnswer, Manner
@@ -38,6 +39,7 @@ from console.view import routes as viewing
 from console.view.guard import ViewGuard
 from console.view.render import Renderer
 from console.view.source import find_runs
+from evolution.engines.settings import EngineSettings
 from memory.records import ChatMessage, Token
 from tests.conftest import make_tokenizer
 from tests.fuzz.harness import Parser
@@ -128,7 +130,9 @@ class Bank:
 
 
 class Context:
-    """As much of a run as the routes look at."""
+    """As much of a run as the routes look at, of an engine that constrains replies."""
+
+    config = RunConfig(engine=EngineSettings(kind="vllm"))
 
     @property
     def population(self) -> Context:
@@ -169,11 +173,20 @@ STREAMED: dict[str, Any] = {
         {"role": "user", "content": "And?"},
     ],
 }
+FORMATTED: dict[str, Any] = {
+    "model": "acdc",
+    "messages": [{"role": "user", "content": "2 + 2?"}],
+    "response_format": {
+        "type": "json_schema",
+        "json_schema": {"name": "sum", "strict": True, "schema": {"type": "object"}},
+    },
+}
 TEXTS = {"model": "acdc", "prompt": ["2 + 2?", "3 + 3?"], "logprobs": 0, "echo": False}
 TOKENS = {"model": "acdc", "prompt": [[40, 41], [42]], "stop": "x", "suffix": ""}
 BODIES: tuple[tuple[str, bytes], ...] = (
     ("/v1/chat/completions", json.dumps(ASKED).encode()),
     ("/v1/chat/completions", json.dumps(STREAMED).encode()),
+    ("/v1/chat/completions", json.dumps(FORMATTED).encode()),
     ("/v1/completions", json.dumps(TEXTS).encode()),
     ("/v1/completions", json.dumps(TOKENS).encode()),
 )
