@@ -127,14 +127,17 @@ def restore(store: RunStore, folder: Path, most: int, bank: Bank) -> None:
     Raises:
         BankError: a difference is missing from the run folder, or damaged.
     """
+    found: list[Anchor] = []
     for kept in _grafts(store, folder):
-        anchor = bank.stored_anchor(kept.anchor, folder / kept.path)
+        anchor = bank.stored_anchor(kept.anchor, folder / kept.path, found)
         if anchor is None or anchor.content_hash != kept.content_hash:
             raise BankError(
                 f"{folder / kept.path} is missing or damaged, and experts of this run are made of "
                 "it: restore the run folder from a copy"
             )
-        bank.append(anchor)
+        found.append(anchor)
+    # All at once: the geometry of these is known since the last graft, that of fewer may not be.
+    bank.append(*found)
     keep_most_used(store, folder, most, bank)
 
 

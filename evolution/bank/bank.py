@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -285,20 +286,27 @@ class Bank:
         check_compatible(checkpoint, self._source)
         return full_anchor(name, checkpoint, self.base)
 
-    def stored_anchor(self, name: str, path: Path) -> Anchor | None:
-        """An anchor that `save_anchor` kept, not part of the bank yet; None if it is damaged."""
-        return load_anchor(name, path, self.device, self.left_factors)
+    def stored_anchor(self, name: str, path: Path, others: Sequence[Anchor] = ()) -> Anchor | None:
+        """An anchor that `save_anchor` kept, not part of the bank yet; None if it is damaged.
+
+        Args:
+            name: what it is called.
+            path: of the file.
+            others: anchors besides those of the bank whose left factors it may share.
+        """
+        left = partial(self.left_factors, others=others)
+        return load_anchor(name, path, self.device, left)
 
     @property
     def spectral_root(self) -> str:
         """Stands for the left singular vectors of the spectral bases, see `Anchor.root`."""
         return json_hash(self.recipe, 32)
 
-    def left_factors(self, root: str) -> Mapping[str, Tensor] | None:
-        """Tensor name -> left factors of a root; None if this bank has no such root."""
+    def left_factors(self, root: str, others: Sequence[Anchor] = ()) -> Mapping[str, Tensor] | None:
+        """Tensor name -> left factors of a root; None if neither bank nor others are one."""
         if root == self.spectral_root:
             return {name: basis.left for name, basis in self.bases.items()}
-        for anchor in self._anchors:
+        for anchor in (*self._anchors, *others):
             if anchor.content_hash == root and not anchor.root:
                 vectors = anchor.vectors.items()
                 return {name: each.up for name, each in vectors if isinstance(each, LowRank)}

@@ -80,12 +80,7 @@ class Host(Service):
     def _append(self, bank: Bank, names: Sequence[str]) -> None:
         new: list[Anchor] = []
         for name in names:
-            anchor = bank.stored_anchor(name, self._files[name])
-            if anchor is None and new:
-                # Its left factors may be those of one that comes along with it.
-                bank.append(*new)
-                new.clear()
-                anchor = bank.stored_anchor(name, self._files[name])
+            anchor = bank.stored_anchor(name, self._files[name], new)
             if anchor is None:
                 raise EngineError(f"anchor {name!r} cannot be read from {self._files[name]}")
             new.append(anchor)

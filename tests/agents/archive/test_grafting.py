@@ -372,7 +372,11 @@ async def test_merges_beyond_the_cap_stay_in_their_files_the_least_used_first(
     expert = run.store.expert("g2-4")
     assert bank.genome_id(run.genome(expert)) == expert.genome_id
     fresh = load_bank(run.config.models, run.config.spectral, bank.origin.cache_dir)
+    measured = sorted((bank.origin.cache_dir / "gram").iterdir())
     restore(run.store, run.folder, 9, fresh)
+    assert sorted((bank.origin.cache_dir / "gram").iterdir()) == measured, (
+        "nothing is measured anew"
+    )
     assert [each.content_hash for each in fresh.anchors] == [e.content_hash for e in bank.anchors]
     assert not [each for each in fresh.anchors if isinstance(each.vectors, StoredVectors)]
     for each in run.store.experts():
