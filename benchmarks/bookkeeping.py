@@ -1,12 +1,15 @@
-"""How long a run's bookkeeping takes where nothing is left to answer.
+"""How long a run's bookkeeping takes where nothing is left to answer, and what its spans cost.
 
-    python -m benchmarks.bookkeeping [--quick] [--json]
+    python -m benchmarks.bookkeeping [--run DIR] [--quick] [--json]
 
 A judge with 16 experts and 250 families that are graded already, and the summary of a run of 400
 experts and 1,100 families, of which 12 and 40 were in the finals: both only read the store and
 count. Beside the judge stands the way that asks the store once for each expert and family. And the
 grades of an archive late in a run, of 250 generations of 64 children, beside what it takes to read
 those of all who ever lived.
+
+A span: processor time of this process, by where spans go; a collector has one of its own. With
+the folder of a finished run, what the spans that it kept cost of its time at work.
 """
 
 from __future__ import annotations
@@ -14,13 +17,16 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import multiprocessing
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -29,24 +35,51 @@ from agents.context import RunContext
 from agents.judge.node import examine_experts
 from agents.task_force.report import summarise
 from benchmarks.machine import describe_machine
-from benchmarks.reporting import heading
+from benchmarks.reporting import goal_lines, heading
+from console.view.pages.progress import Work
+from console.view.source import find_runs
 from memory.hashing import text_hash
-from memory.records import OWN, ArchiveEntry, Expert, Family, Outcome
+from memory.openinference import SpanKind
+from memory.records import OWN, ArchiveEntry, ChatMessage, Expert, Family, Outcome
+from memory.spans import span, tracing
 from memory.store import RunStore
 from prompts import PromptLibrary
+from tests.otlp_receiver import Receiver
 
 ARCHIVE = 32
 FINALISTS, ASKED = 12, 40
 """Experts and families in the finals."""
+SPANS: dict[str, tuple[SpanKind, dict[str, Any]]] = {
+    "step": ("sandbox", {"family": "g1-a03-words-backwards", "worker": "guest 1"}),
+    "call": (
+        "llm",
+        {
+            "model": "some/model",
+            "role": "scientist",
+            "input_messages": [ChatMessage(role="user", content="A family of tasks. " * 400)],
+            "output_messages": [ChatMessage(role="assistant", content="class TaskFamily:" * 200)],
+            "tokens_in": 1900,
+            "tokens_out": 900,
+        },
+    ),
+}
+"""A small span, and a call of a model with a prompt of 7,600 and a reply of 3,400 characters."""
+PROTOCOL = {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
+MOST = 0.01
+"""The share of a run that its spans may cost."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--run", type=Path, help="a finished run, for the share of its spans")
     parser.add_argument("--quick", action="store_true", help="a smoke test: tiny runs")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     small, large = ((4, 10), (12, 20), (40, 4)), ((16, 250), (400, 1100), (16_000, 8))
     found = measure(*(small if options.quick else large))
+    found["spans"] = spans = span_rows(100 if options.quick else 2000)
+    if options.run is not None:
+        found["run"], found["goals"] = share_in(options.run, spans)
     print(json.dumps(found, indent=2) if options.json else table(found))
     return 0
 
@@ -62,6 +95,81 @@ def measure(
         row("grades of all", ever, lambda run: run.store.all_skill_counts()),
     ]
     return {"bench": "bookkeeping", "machine": describe_machine(), "rows": rows, "goals": []}
+
+
+def span_rows(count: int) -> list[dict[str, Any]]:
+    """Microseconds of a small span and of a call with its texts, by where they go.
+
+    Args:
+        count: of each; fewer than the exporter's queue holds (2,048), or some would be dropped.
+    """
+    with _collector() as url:
+        places = {"nowhere": None, "run.db": "", "run.db and OTLP": url}
+        return [
+            {"to": name, **{what: span_cost(to, what, count) for what in SPANS}}
+            for name, to in places.items()
+        ]
+
+
+def span_cost(to: str | None, what: str, count: int) -> float:
+    """Microseconds of the processor for one span.
+
+    Args:
+        to: None for nowhere, "" for run.db, a URL for a collector beside it.
+        what: a key of `SPANS`.
+    """
+    kind, attributes = SPANS[what]
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as within:
+        changed = {"OTEL_EXPORTER_OTLP_ENDPOINT": to or "", **PROTOCOL}
+        within.enter_context(mock.patch.dict(os.environ, changed))
+        within.enter_context(RunStore.open(Path(folder)))
+        begun = time.process_time()
+        # What is still queued is sent at the end of the block.
+        with tracing(Path(folder)) if to is not None else nullcontext():
+            for _ in range(count):
+                with span(kind, what, **attributes):
+                    pass
+        return round(1e6 * (time.process_time() - begun) / count, 1)
+
+
+def share_in(
+    folder: Path, spans: list[dict[str, Any]]
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """What the spans of a run cost, of all the time that it was at work."""
+    [source] = find_runs([folder])
+    with source.open() as run:
+        kinds = run.rows("SELECT kind = 'llm' AS call, COUNT(*) AS n FROM spans GROUP BY 1")
+        generations = run.value("SELECT COUNT(*) FROM archives")
+        seconds = Work.of(run).seconds
+    numbers = {bool(row["call"]): row["n"] for row in kinds}
+    calls, others = numbers.get(True, 0), numbers.get(False, 0)
+    shares = {
+        row["to"]: (calls * row["call"] + others * row["step"]) / 1e6 / seconds for row in spans
+    }
+    found = {
+        "folder": str(folder),
+        "spans": calls + others,
+        "calls": calls,
+        "generations": generations,
+        "seconds": round(seconds, 1),
+        "shares": shares,
+    }
+    goal = {"name": "share of spans", "value": round(shares["run.db and OTLP"], 5), "unit": "1"}
+    return found, [goal | {"goal": f"<= {MOST}", "met": shares["run.db and OTLP"] <= MOST}]
+
+
+@contextmanager
+def _collector() -> Iterator[str]:
+    """The URL of a real OTLP receiver in a process of its own."""
+    server = Receiver()
+    process = multiprocessing.get_context("fork").Process(target=server.serve_forever)
+    process.start()
+    try:
+        yield server.url
+    finally:
+        process.kill()
+        process.join()
+        server.server_close()
 
 
 def row(name: str, size: tuple[int, int], work: Any) -> dict[str, Any]:
@@ -171,7 +279,15 @@ def table(report: dict[str, Any]) -> str:
         f"{row['name']:34}{row['experts']:8}{row['families']:9}{row['seconds']:10.4f}"
         for row in report["rows"]
     ]
-    return "\n".join(lines)
+    lines += ["", f"{'microseconds of a span that goes to':38}{'a step':>10}{'a call':>10}"]
+    lines += [f"{row['to']:38}{row['step']:10.1f}{row['call']:10.1f}" for row in report["spans"]]
+    if run := report.get("run"):
+        lines.append(
+            f"{run['spans']:,} spans, {run['calls']:,} of them calls, in {run['generations']} "
+            f"generations and {run['seconds']:,.0f} s of work"
+        )
+        lines += [f"  to {to}: {share:.3%} of it" for to, share in run["shares"].items()]
+    return "\n".join([*lines, *goal_lines(report)])
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 
 from console.view.matrix import SkillMatrix
+from console.view.site import page_of
 from console.view.source import Source
 from memory.errors import AcdcError
 
@@ -23,3 +24,5 @@ def _read(sources: Sequence[Source]) -> None:
         # What is wrong with a run is said to whom opens its page.
         with contextlib.suppress(AcdcError), source.open() as run:
             _ = run.ledger, SkillMatrix.of(run)
+            # Intervals of operators are kept as well.
+            page_of(run, "operators")
