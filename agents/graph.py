@@ -47,7 +47,7 @@ from agents.pool.curation import assign_ahead, curate
 from agents.progress import ProgressEvent
 from agents.scientist.subgraph import ScientistContext, build_scientist
 from agents.task_force.report import summarise_run
-from memory.spans import span
+from memory.spans import OpenSpan, span
 
 
 class RunState(TypedDict):
@@ -66,11 +66,13 @@ Handles = Runtime[RunContext]
 
 
 @contextmanager
-def phase(context: RunContext, name: str, generation: int | None = None) -> Iterator[None]:
+def phase(context: RunContext, name: str, generation: int | None = None) -> Iterator[OpenSpan]:
     """Time a phase of the run under its name, and announce it."""
     context.progress(ProgressEvent("phase", name))
-    with span("phase", name, generation=generation):
-        yield
+    # A phase is the root of its tree: viewers of traces list it by what went in and came out.
+    about = None if generation is None else f"generation {generation}"
+    with span("phase", name, generation=generation, input=about) as work:
+        yield work
 
 
 def build_graph(
@@ -159,12 +161,18 @@ async def founding(state: RunState, runtime: Handles) -> None:
 async def scientist(state: AssignmentState, runtime: Handles) -> None:
     """Run one scientist on one assignment: propose, trial, critique, refine."""
     context, name = runtime.context, state["assignment"]
-    with phase(context, "draft"), span("agent", "scientist", assignment=name) as work:
+    with (
+        phase(context, "draft") as draft,
+        span("agent", "scientist", assignment=name, input=name) as work,
+    ):
+        draft.set(input=name)
         expect_drafts(context, name)
         await build_scientist().ainvoke(
             {"assignment": name, "round": 0}, context=ScientistContext.of_run(context)
         )
-        work.set(output=report_finished(context, name))
+        became = report_finished(context, name)
+        draft.set(output=became)
+        work.set(output=became)
 
 
 async def admission(state: RunState, runtime: Handles) -> None:

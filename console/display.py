@@ -135,7 +135,8 @@ class Display:
         self._spoken = time.monotonic()
         style = "bold" if event.kind == "pulse" else "none"
         line = Text.assemble((self._clock(), "dim"), " ", (event.text, style))
-        self._console.print(line, soft_wrap=True)
+        # In a terminal words stay whole; a line of a file stays one line.
+        self._console.print(line, soft_wrap=self._screen is None)
 
     def _plain_step(self, event: ProgressEvent) -> None:
         """A stage that cannot be counted is shown when it begins, the others now and then."""

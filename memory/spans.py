@@ -15,7 +15,6 @@ Names, kinds and lengths: `memory.openinference`.
 
 from __future__ import annotations
 
-import importlib
 import os
 import sqlite3
 import threading
@@ -24,7 +23,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -37,7 +35,7 @@ from opentelemetry.sdk.trace.export import (
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import INVALID_SPAN, Span, SpanContext, Status, StatusCode, Tracer
 
-from memory.errors import TracingError
+from memory.collector import otlp_exporter
 from memory.openinference import (
     KIND,
     KINDS,
@@ -84,6 +82,7 @@ class OpenSpan:
         """Wrap an OpenTelemetry span; without one, everything is dropped."""
         self._span = span
         self._within = within
+        self._failed = False
 
     def set(self, **attributes: object) -> None:
         """Add attributes: those of `span`, or any other name; None is left out."""
@@ -93,9 +92,15 @@ class OpenSpan:
             said = self._within.said(value) if isinstance(value, str) else value
             self._span.set_attribute(key, said)
 
+    def succeed(self) -> None:
+        """Note that the work went well, unless it is noted what ended it early."""
+        if self._within is not None and not self._failed:
+            self._span.set_status(Status(StatusCode.OK))
+
     def fail(self, error: BaseException) -> None:
         """Note what ended the work early."""
         if self._within is not None:
+            self._failed = True
             why = self._within.said(f"{type(error).__name__}: {error}")
             self._span.set_status(Status(StatusCode.ERROR, why))
 
@@ -126,6 +131,7 @@ def span(kind: SpanKind, name: str, **attributes: object) -> Iterator[OpenSpan]:
         within.waits.begin(own, what, None if around is None else _id(around))
         try:
             yield work
+            work.succeed()
         except BaseException as error:
             work.fail(error)
             raise
@@ -153,11 +159,15 @@ def tracing(
         TracingError: if export is asked for and its package is not installed.
     """
     folder = run_folder(folder)
-    otlp = _otlp_exporter(os.environ)
+    otlp = otlp_exporter(os.environ)
+    name = run or folder.name
     provider = TracerProvider(
         # Not what OTEL_TRACES_SAMPLER says: the seconds of the phases are summed from spans.
         sampler=ALWAYS_ON,
-        resource=Resource.create({"service.name": "acdc", "acdc.run": run or folder.name}),
+        resource=Resource.create(
+            # The last is where Phoenix shows them: one project for each run.
+            {"service.name": "acdc", "acdc.run": name, "openinference.project.name": name}
+        ),
         # The caller shuts it down; a handler at exit would keep it alive for good.
         shutdown_on_exit=False,
     )
@@ -238,27 +248,3 @@ def _stored(span: ReadableSpan) -> StoredSpan:
             for key, value in attributes.items()
         },
     )
-
-
-def _otlp_exporter(environment: Mapping[str, str]) -> SpanExporter | None:
-    """The exporter that the standard OTEL_* variables ask for, None if they ask for none."""
-    general = "OTEL_EXPORTER_OTLP_"
-    endpoint = environment.get(f"{general}TRACES_ENDPOINT") or environment.get(f"{general}ENDPOINT")
-    if not endpoint:
-        return None
-    stated = environment.get(f"{general}TRACES_PROTOCOL") or environment.get(f"{general}PROTOCOL")
-    # 4318 is the registered port of OTLP over HTTP, 4317 that of gRPC.
-    protocol = stated or ("http/protobuf" if urlsplit(endpoint).port == 4318 else "grpc")
-    short = {"http/protobuf": "http", "grpc": "grpc"}.get(protocol)
-    if short is None:
-        raise TracingError(f"{general}PROTOCOL is {protocol}: use http/protobuf or grpc")
-    module = f"opentelemetry.exporter.otlp.proto.{short}"
-    try:
-        exporters = importlib.import_module(f"{module}.trace_exporter")
-    except ModuleNotFoundError as error:
-        raise TracingError(
-            f"{general}ENDPOINT is set, and the exporter is not installed: pip install -e "
-            "'.[otlp]', or unset it"
-        ) from error
-    exporter: SpanExporter = exporters.OTLPSpanExporter()
-    return exporter

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
+from opentelemetry.proto.trace.v1 import trace_pb2
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Received:
     began: int
     ended: int
     error: str
+    succeeded: bool
     attributes: dict[str, Any] = field(hash=False)
 
     @property
@@ -64,6 +66,7 @@ def _received(span: Any) -> Received:
         began=span.start_time_unix_nano,
         ended=span.end_time_unix_nano,
         error=span.status.message,
+        succeeded=span.status.code == trace_pb2.Status.STATUS_CODE_OK,
         attributes={key: getattr(v, v.WhichOneof("value")) for key, v in values.items()},
     )
 

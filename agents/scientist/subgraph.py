@@ -92,7 +92,7 @@ class ScientistContext:
         """The context of a scientist in a run."""
 
         async def gates(assignment: Assignment, proposal: Proposal) -> GateReport:
-            with run.drafts.at("in the gates"):
+            with run.drafts.at("at gates"):
                 seed = derive_seed(assignment.rng_seed, 0, "instances", 0) % SEED_RANGE
                 return await run_gates(
                     run.sandbox, proposal, run.config.gates, rater_of(run), seed=seed
@@ -101,7 +101,7 @@ class ScientistContext:
         async def trial(
             assignment: Assignment, proposal: Proposal, report: GateReport
         ) -> Calibrated:
-            with run.drafts.at("in the trial"):
+            with run.drafts.at("in trial"):
                 parent = parent_of(run.store, assignment)
                 return await answer_trial(run, proposal, report, parent, assignment)
 

@@ -155,5 +155,10 @@ def _next_steps(folder: RunFolder, console: Console) -> None:
         f"{calling.line('status', folder.path)} --json": "the same for programs",
     }
     width = max(map(len, steps))
-    lines = (f"  {typed:{width}}   {what}" for typed, what in steps.items())
+    beside = width + 5 + max(map(len, steps.values())) <= console.width
+    lines = (
+        f"  {typed:{width}}   {what}" if beside else f"  {what}:\n    {typed}"
+        for typed, what in steps.items()
+    )
+    # Not wrapped: what is typed can be copied.
     console.print(Text("\nnext:\n" + "\n".join(lines)), soft_wrap=True)

@@ -306,11 +306,11 @@ def on_what(coverage_: dict[str, Any]) -> str:
     if coverage_["on"] == "history":
         return "history (all families that were ever accepted)"
     instances, fresh = coverage_["instances"], coverage_["fresh"]
-    unseen = "all" if fresh == instances else fresh or "none"
-    return (
-        f"finals ({instances} instances of {coverage_['families']} families, {unseen} of them "
-        "never seen by selection)"
-    )
+    shown = f"finals ({instances} instances of {coverage_['families']} families"
+    if not fresh:
+        return f"{shown}, all of which selection has seen)"
+    new = "all" if fresh == instances else fresh
+    return f"{shown}, {new} of them never seen by selection)"
 
 
 def label_of(row: dict[str, Any]) -> str:

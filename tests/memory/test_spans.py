@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
@@ -202,6 +203,7 @@ def test_an_export_that_cannot_work_is_refused_at_the_start(
     monkeypatch.setenv(f"{OTLP}ENDPOINT", "http://127.0.0.1:4318")
     monkeypatch.setenv(f"{OTLP}PROTOCOL", protocol)
     # As if the package were not installed, whether it is or not.
-    monkeypatch.setitem(__import__("sys").modules, "opentelemetry.exporter.otlp.proto.http", None)
+    missing = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+    monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(TracingError, match=message), tracing(folder):
         pass
