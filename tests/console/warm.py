@@ -1,6 +1,7 @@
 """What a run imports, for `forked` to fork from: loading it takes seconds of every process."""
 
 import contextlib
+import gc
 import os
 
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -23,3 +24,6 @@ import console.commands.export
 import console.run.coevolution
 import console.run.reading
 import console.serving.server  # noqa: F401
+
+gc.freeze()
+"""No process that is forked from here looks for garbage among what is loaded."""
