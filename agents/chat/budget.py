@@ -16,9 +16,9 @@ from memory.store import RunStore
 class Budget:
     """Calls, tokens and seconds of one role, checked before each attempt of each call.
 
-    Each attempt counts as a call, so a server that fails cannot be asked without end. A request that
-    is under way is never cut off, so tokens and seconds may end above their limits by what the calls
-    under way use; the number of calls is exact.
+    Each attempt counts as a call, so a server that fails cannot be asked without end. A request
+    that is under way is never cut off, so tokens and seconds may end above their limits by what the
+    calls under way use; the number of calls is exact.
     """
 
     def __init__(
