@@ -136,9 +136,10 @@ class BudgetExhausted(ChatError):
         role: whose budget.
         which: `calls`, `tokens` or `seconds`.
         limit: the configured limit that was reached.
+        attempts: of the call that it ended; 0 where none was begun.
     """
 
-    def __init__(self, role: Role, which: str, limit: float) -> None:
+    def __init__(self, role: Role, which: str, limit: float, attempts: int = 0) -> None:
         super().__init__(
             f"the {role}'s budget of {limit:g} {which} is used up; raise "
             f"endpoints.{role}.budget.{which} and run the same command to go on"
@@ -146,3 +147,4 @@ class BudgetExhausted(ChatError):
         self.role = role
         self.which = which
         self.limit = limit
+        self.attempts = attempts

@@ -34,14 +34,15 @@ Moment = Literal["time", "step"]
 
 @dataclass(frozen=True)
 class Kill:
-    """A signal that ended a run.
+    """A signal that ended a run, or was to end it.
 
     Attributes:
         signal: its name.
         moment: whether it fell at a time, or right after a step was committed.
         phase: the last step that the run had committed, without its number.
         left: processes of the run that were still there a minute later.
-        strange: what the run said where it ended as no run should; "" if it did not.
+        strange: what the run said where it ended as no run should, before the signal or by it; ""
+            if it did not.
     """
 
     signal: str
@@ -101,15 +102,14 @@ def _killed(
 ) -> Kill | None:
     """Go on with a run, and end it at a moment; None if it had finished by itself."""
     has_come = _moment(lab, folder, moment, draw)
-    process = lab.start(folder)
-    while not has_come():
-        if process.poll() is not None:
-            process.communicate()
-            return None
+    process, started = lab.start(folder), list[psutil.Process]()
+    while not has_come() and process.poll() is None:
         time.sleep(0.002)
-    phase, started = last_step(folder) or "nothing yet", descendants(process)
-    process.send_signal(number)
-    return _ended(process, number, moment, phase.rstrip("-0123456789"), started)
+    phase = (last_step(folder) or "nothing yet").rstrip("-0123456789")
+    if process.poll() is None:
+        started = descendants(process)
+        process.send_signal(number)
+    return _ended(process, number, moment, phase, started)
 
 
 def _moment(lab: Lab, folder: Path, moment: Moment, draw: random.Random) -> Callable[[], bool]:
@@ -134,7 +134,7 @@ def _ended(
         process.communicate()
         return Kill(number.name, moment, phase, strange=f"did not end in {ENDING_SECONDS:g} s")
     code = process.returncode
-    if code == 0:  # it was past its last line
+    if code == 0:  # it was finished before, or past its last line
         return None
     strange = "" if code in _ENDS[number] else f"exit code {code}: {said.strip()[-500:]}"
     _, left = psutil.wait_procs(started, 60)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from weakref import WeakSet
@@ -90,14 +90,17 @@ def under_way() -> list[Wait]:
 
 @contextmanager
 def watched(
-    waits: Waits, report: Callable[[Wait, bool], None], long: float = LONG_S, every: float = EVERY_S
+    waits: Waits,
+    report: Callable[[Sequence[Wait], Sequence[Wait]], None],
+    long: float = LONG_S,
+    every: float = EVERY_S,
 ) -> Iterator[None]:
     """Report what takes long, from a thread of its own, so that it speaks whatever is blocked.
 
     Args:
         waits: of a run.
-        report: called for everything that is waited for at each look, and with False once it has
-            ended, with the seconds that were last seen.
+        report: called at each look that finds something: with what is waited for, the longest
+            first, and with what no longer is, with the seconds that were last seen.
         long: seconds from which on a wait is reported.
         every: seconds between looks.
     """
@@ -105,12 +108,11 @@ def watched(
     last: dict[str, Wait] = {}
 
     def look() -> None:
+        nonlocal last
         found = {wait.span: wait for wait in waits.now(long)}
-        for wait in found.values():
-            report(wait, True)
-        for span in last.keys() - found.keys():
-            report(last.pop(span), False)
-        last.update(found)
+        if found or last:
+            report(list(found.values()), [wait for span, wait in last.items() if span not in found])
+        last = found
 
     def watch() -> None:
         while not over.wait(every):
@@ -123,5 +125,5 @@ def watched(
     finally:
         over.set()
         watchdog.join()
-        for wait in last.values():
-            report(wait, False)
+        if last:
+            report([], list(last.values()))

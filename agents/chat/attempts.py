@@ -13,6 +13,7 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
+from agents.chat.budget import Budget
 from agents.chat.connection import Connection
 from agents.chat.dialect import Dialect, EndpointRequest
 from agents.chat.endpoints import EndpointSettings
@@ -42,11 +43,16 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A role's way to its model: the shared connection and the role's own settings."""
+    """A role's way to its model: the shared connection and the role's own settings.
+
+    Attributes:
+        budget: that attempts beyond the first are counted in; None counts none.
+    """
 
     role: Role
     settings: EndpointSettings
     connection: Connection
+    budget: Budget | None = None
 
     def refuse_if_down(self) -> None:
         """Send nothing to a server that is known to be down.
@@ -69,6 +75,7 @@ class Endpoint:
         Raises:
             EndpointError: if the server refuses, or fails in all attempts.
             ContextLengthError: if the conversation is too long for the model.
+            BudgetExhausted: if the budget leaves no other attempt.
         """
         retrying = self._retrying()
         try:
@@ -110,13 +117,17 @@ class Endpoint:
         Raises:
             EndpointError: the server failed in all attempts.
             RefusedRequest: no plainer request helps.
+            BudgetExhausted: as `ask`.
         """
-        dialect = self.connection.dialect
+        dialect, sent = self.connection.dialect, 0
 
         async def negotiate() -> ModelReply:
-            nonlocal dialect
+            nonlocal dialect, sent
             if (error := self.connection.circuit.error) is not None:
                 raise TransientFailure(error.detail)
+            if sent and self.budget is not None:
+                self.budget.admit(sent)
+            sent += 1
             while True:
                 payload = dialect.payload(request)
                 try:
@@ -132,11 +143,10 @@ class Endpoint:
         try:
             reply: ModelReply = await retrying(negotiate)
         except TransientFailure as failure:
-            attempts = _attempts(retrying)
             advice = "check that the server is up and that base_url is right, then run again"
-            raise self._error(failure.detail, advice, attempts, transient=True) from None
+            raise self._error(failure.detail, advice, sent, transient=True) from None
         self._remember(dialect)
-        return Answered(reply, _attempts(retrying), dialect.changed(request))
+        return Answered(reply, sent, dialect.changed(request))
 
     def _remember(self, dialect: Dialect) -> None:
         """Ask all that comes in this dialect, beside what other calls found out meanwhile."""

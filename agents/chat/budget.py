@@ -14,10 +14,11 @@ from memory.store import RunStore
 
 
 class Budget:
-    """Calls, tokens and seconds of one role, checked before each call.
+    """Calls, tokens and seconds of one role, checked before each attempt of each call.
 
-    A call that is under way is never cut off, so tokens and seconds may end above their limits by
-    what the calls under way use; the number of calls is exact.
+    Each attempt counts as a call, so a server that fails cannot be asked without end. A request
+    that is under way is never cut off, so tokens and seconds may end above their limits by what the
+    calls under way use; the number of calls is exact.
     """
 
     def __init__(
@@ -40,22 +41,25 @@ class Budget:
         return cls(
             role,
             limits,
-            calls=totals["calls"],
+            calls=totals["attempts"],
             tokens=totals["tokens_in"] + totals["tokens_out"],
             seconds=sum(call.seconds for call in recorded),
         )
 
-    def admit(self) -> None:
-        """Count one more call, at its beginning.
+    def admit(self, attempts: int = 0) -> None:
+        """Count one more attempt, before it.
+
+        Args:
+            attempts: those before it of the same call.
 
         Raises:
-            BudgetExhausted: if a limit is reached; the call must not be made.
+            BudgetExhausted: if a limit is reached; the attempt must not be made.
         """
         used = {"calls": self._calls, "tokens": self._tokens, "seconds": self._seconds}
         for which, amount in used.items():
             limit = getattr(self._limits, which)
             if limit is not None and amount >= limit:
-                raise BudgetExhausted(self._role, which, limit)
+                raise BudgetExhausted(self._role, which, limit, attempts)
         self._calls += 1
 
     def spend(self, tokens: int, seconds: float) -> None:

@@ -235,18 +235,23 @@ class ChatClient:
     async def _run(self, blank: Call, request: EndpointRequest) -> Call:
         """Make the call, within its budget and its endpoint's limit, and record it."""
         role, settings = blank.role, self._settings.of(blank.role)
-        endpoint = Endpoint(role, settings, self._connections.get(role, settings))
-        async with endpoint.connection.slots:
+        connection, budget = self._connections.get(role, settings), self._budget(role)
+        endpoint = Endpoint(role, settings, connection, budget)
+        async with connection.slots:
             endpoint.refuse_if_down()
-            await self._admit(role)
             try:
+                budget.admit()
                 with self._under_way.one_more():
                     call = await self._send(endpoint, blank, request)
+            except BudgetExhausted:
+                # The caller cancels the other agents: what their calls cost would not be recorded.
+                await self._under_way.ended()
+                raise
             except EndpointError as error:
                 # In its place among the calls, so that no other begins before this is known.
                 await self._look(endpoint, error)
                 raise
-            endpoint.connection.circuit.close()
+            connection.circuit.close()
             return call
 
     async def _look(self, endpoint: Endpoint, error: EndpointError) -> None:
@@ -266,24 +271,11 @@ class ChatClient:
             return False
         return True
 
-    async def _admit(self, role: Role) -> None:
-        """Count a call, or end the run, but not before the calls under way are on record.
-
-        Raises:
-            BudgetExhausted: the budget of the role is used up. The caller cancels the other
-                agents, and what their calls have cost already would be lost.
-        """
-        try:
-            self._budget(role).admit()
-        except BudgetExhausted:
-            await self._under_way.ended()
-            raise
-
     async def _send(self, endpoint: Endpoint, blank: Call, request: EndpointRequest) -> Call:
         begun = time.monotonic()
         try:
             answered = await _traced(endpoint, blank, request)
-        except (EndpointError, ContextLengthError) as error:
+        except (EndpointError, ContextLengthError, BudgetExhausted) as error:
             self._record(self._failed(blank, error), time.monotonic() - begun)
             raise
         reply = answered.reply
@@ -298,7 +290,9 @@ class ChatClient:
         }
         return self._record(blank.model_copy(update=replied), time.monotonic() - begun)
 
-    def _failed(self, blank: Call, error: EndpointError | ContextLengthError) -> Call:
+    def _failed(
+        self, blank: Call, error: EndpointError | ContextLengthError | BudgetExhausted
+    ) -> Call:
         """Failures get keys of their own: the next run tries again, and each one is kept."""
         number = 1
         while self._store.call(f"{blank.key}-failed-{number}") is not None:

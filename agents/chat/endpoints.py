@@ -42,7 +42,9 @@ OfRole = int | float | str | None
 class BudgetSettings(Settings):
     """What one role may use in the whole run, resumed parts included; a limit left out is none."""
 
-    calls: int | None = Field(default=None, ge=1, description="calls; failed ones count")
+    calls: int | None = Field(
+        default=None, ge=1, description="calls; every attempt counts, failed ones too"
+    )
     tokens: int | None = Field(default=None, ge=1, description="prompt and completion tokens")
     seconds: float | None = Field(
         default=None, gt=0, description="duration of all calls added up, retries included"

@@ -69,7 +69,7 @@ def _share(endpoints: Mapping[str, Any], role: str, used_up: RoleTotals) -> floa
     except ValidationError:
         return 0.0
     tokens = used_up["tokens_in"] + used_up["tokens_out"]
-    shares = [used_up["calls"] / budget.calls] if budget.calls else []
+    shares = [used_up["attempts"] / budget.calls] if budget.calls else []
     shares += [tokens / budget.tokens] if budget.tokens else []
     return max(shares, default=0.0)
 

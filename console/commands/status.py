@@ -18,7 +18,9 @@ from agents.lessons.record import lessons_about, lessons_of
 from agents.task_force.field import field_of, resampled_seeds, standing_of
 from console.commands.frame import AsJson, Debug, RunDir, app, finish, out, print_json
 from console.commands.spending import costs
+from console.live import waiting_line
 from console.run.folder import RunFolder
+from console.run.now import waits_of
 from console.stories.families import read_families
 from evolution.merging.settings import REGMEAN
 from evolution.selection import Standing, coverage
@@ -69,6 +71,7 @@ def collect(folder: RunFolder) -> dict[str, Any]:
             "generation": generation,
             "generations": manifest["config"].get("generations"),
             "finished": bool(store.meta("finished")),
+            "waiting": {what: round(seconds) for what, seconds in waits_of(store).items()},
             "compute": manifest["config"].get("engine", {}).get("compute"),
             "archive": _archive(store),
             "pool": _pool(store),
@@ -275,10 +278,10 @@ def _headline(status: dict[str, Any]) -> Text:
     done, asked = status["generation"], status["generations"]
     # A run that has gone on may be asked for fewer generations than it has.
     of = f"({asked} were asked for)" if asked is not None and done > asked else f"of {asked}"
-    return Text(
-        f"{status['run']}: {state}, generation {done} {of}"
-        + (f", computed in {status['compute']}" if status["compute"] else ""),
-        style="bold",
+    computed = f", computed in {status['compute']}" if status["compute"] else ""
+    waiting = f"\n{waiting_line(status['waiting'])}" if status["waiting"] else ""
+    return Text.assemble(
+        (f"{status['run']}: {state}, generation {done} {of}{computed}", "bold"), (waiting, "yellow")
     )
 
 

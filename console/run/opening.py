@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import get_args
@@ -18,6 +18,7 @@ from agents.offline import OfflineTransport, wrote
 from agents.progress import Progress, ProgressEvent, silent
 from agents.sandbox import open_sandbox
 from console.run.folder import RunFolder
+from console.run.now import put_waits
 from console.run.permissions import machine_key
 from console.run.reading import (
     PROMPTS_IN_KEYS,
@@ -62,7 +63,7 @@ async def open_context(
     async with AsyncExitStack() as stack:
         store = stack.enter_context(RunStore.open(folder.path))
         waits = stack.enter_context(tracing(store.path, secrets=_keys(config)))
-        stack.enter_context(watched(waits, _reported(store, progress)))
+        stack.enter_context(watched(waits, reported(store, progress)))
         check_prompts(store, prompts, folder.path)
         if store.meta(PROMPTS_KEY) is None:
             hashes = {name: prompts.prompt(name).hash for name in PROMPTS_IN_KEYS}
@@ -110,17 +111,24 @@ async def _closing(what: str, close: Callable[[], Awaitable[None]]) -> None:
         await close()
 
 
-def _reported(store: RunStore, progress: Progress) -> Callable[[Wait, bool], None]:
-    """Tells the display of a long wait, and keeps it once among the events of the run."""
+def reported(
+    store: RunStore, progress: Progress
+) -> Callable[[Sequence[Wait], Sequence[Wait]], None]:
+    """Passes long waits on: to the display, to `acdc status`, and once to the run's events."""
     kept: set[str] = set()
 
-    def report(wait: Wait, goes_on: bool) -> None:
-        progress(ProgressEvent("waiting", wait.what, int(wait.seconds) if goes_on else 0))
-        if goes_on and wait.span not in kept:
-            kept.add(wait.span)
-            event = LongWait(span=wait.span, what=wait.what, seconds=round(wait.seconds, 1))
-            with suppress(StoreError):  # the run itself reports what is wrong with its store
-                store.add_event(event)
+    def report(found: Sequence[Wait], ended: Sequence[Wait]) -> None:
+        for wait in ended:
+            progress(ProgressEvent("waiting", wait.what, 0))
+        for wait in found:
+            progress(ProgressEvent("waiting", wait.what, int(wait.seconds)))
+        new = [wait for wait in found if wait.span not in kept]
+        kept.update(wait.span for wait in new)
+        with suppress(StoreError):  # the run itself reports what is wrong with its store
+            for wait in new:
+                seconds = round(wait.seconds, 1)
+                store.add_event(LongWait(span=wait.span, what=wait.what, seconds=seconds))
+            put_waits(store, found)
 
     return report
 

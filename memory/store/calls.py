@@ -11,9 +11,10 @@ from memory.store.database import Database, SqlRow, matching
 
 
 class RoleTotals(TypedDict):
-    """What one role has used up so far."""
+    """What one role has used up so far; `attempts` counts the requests of all its calls."""
 
     calls: int
+    attempts: int
     tokens_in: int
     tokens_out: int
     cached: int
@@ -73,12 +74,14 @@ class TranscriptTables(Database):
         self._write("UPDATE calls SET cached = cached + 1 WHERE key = ?", (key,))
 
     def call_totals(self) -> dict[str, RoleTotals]:
-        """Calls, tokens, cached uses and failures of every role that has called."""
+        """Calls, attempts, tokens, cached uses and failures of every role that has called."""
+        # A record that is damaged is one attempt here; whoever reads the call itself is told.
+        attempts = "IIF(JSON_VALID(record), COALESCE(JSON_EXTRACT(record, '$.attempts'), 1), 1)"
         sql = (
-            "SELECT role, COUNT(*), SUM(tokens_in), SUM(tokens_out), SUM(cached), SUM(failed) "
-            "FROM calls GROUP BY role ORDER BY role"
+            f"SELECT role, COUNT(*), SUM({attempts}), SUM(tokens_in), SUM(tokens_out), "
+            "SUM(cached), SUM(failed) FROM calls GROUP BY role ORDER BY role"
         )
-        names = ("calls", "tokens_in", "tokens_out", "cached", "failed")
+        names = ("calls", "attempts", "tokens_in", "tokens_out", "cached", "failed")
         totals = {}
         for role, *numbers in self._all(sql):
             with self._reading("calls", f"of role {role!r}"):

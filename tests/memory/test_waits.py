@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -69,34 +70,34 @@ def test_whatever_begins_and_ends_no_wait_is_left_over(data: st.DataObject, size
 
 
 def test_a_long_wait_is_reported_until_it_ends() -> None:
-    waits, told = Waits(), list[tuple[str, bool]]()
+    waits, told = Waits(), list[tuple[list[str], list[str]]]()
     begun, ended = threading.Event(), threading.Event()
 
-    def report(wait: Wait, goes_on: bool) -> None:
-        told.append((wait.what, goes_on))
-        (begun if goes_on else ended).set()
+    def report(found: Sequence[Wait], over: Sequence[Wait]) -> None:
+        told.append(([wait.what for wait in found], [wait.what for wait in over]))
+        (begun if found else ended).set()
 
     with watched(waits, report, long=0.0, every=0.01):
         waits.begin("a", "a lock", None)
         assert begun.wait(30)
         waits.end("a")
         assert ended.wait(30)
-    assert told[-1] == ("a lock", False)
-    assert set(told[:-1]) == {("a lock", True)}
+    assert told[-1] == ([], ["a lock"])
+    assert all(each == (["a lock"], []) for each in told[:-1])
 
 
 def test_what_still_lasts_at_the_end_is_cleared_and_the_watchdog_gone() -> None:
-    waits, told = Waits(), list[bool]()
+    waits, told = Waits(), list[tuple[int, int]]()
     begun = threading.Event()
 
-    def report(wait: Wait, goes_on: bool) -> None:
-        told.append(goes_on)
+    def report(found: Sequence[Wait], over: Sequence[Wait]) -> None:
+        told.append((len(found), len(over)))
         begun.set()
 
     waits.begin("a", "a lock", None)
     with watched(waits, report, long=0.0, every=0.01):
         assert begun.wait(30)
-    assert told[-1] is False
+    assert told[-1] == (0, 1)
     assert "acdc-waits" not in {thread.name for thread in threading.enumerate()}
 
 

@@ -102,7 +102,7 @@ def _budgets(run: Run) -> list[Fact]:
     for role, used in totals.items():
         own = (endpoints.get(role) or {}).get("budget")
         limits = own or (endpoints.get("scientist") or {}).get("budget") or {}
-        amounts = {"calls": used["calls"], "tokens": used["tokens_in"] + used["tokens_out"]}
+        amounts = {"calls": used["attempts"], "tokens": used["tokens_in"] + used["tokens_out"]}
         facts += [
             Fact(f"{what} of the {role}", f"{amount:,} of {limits[what]:,}", to="agents")
             for what, amount in amounts.items()

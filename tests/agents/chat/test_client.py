@@ -457,6 +457,40 @@ async def test_budget_of_calls_is_exact_under_concurrency(store: RunStore, serve
     assert sum(isinstance(result, BudgetExhausted) for result in results) == 5
 
 
+async def test_every_attempt_is_a_call_of_the_budget(store: RunStore, serve: Serve) -> None:
+    server = serve([Fail(503), Fail(503), Say(GOOD), Fail(503), Fail(503), Say(GOOD)])
+    async with opened(store, server.url, budget={"calls": 4}) as client:
+        assert (await critique(client)).parsed is not None
+        with pytest.raises(BudgetExhausted, match=r"budget\.calls"):
+            await critique(client, sample=1)
+    assert len(server.requests) == 4, "three attempts of the first call, one of the second"
+    assert [(call.attempts, call.error is None) for call in store.calls()] == [
+        (3, True),
+        (1, False),
+    ]
+    async with opened(store, server.url, budget={"calls": 4}) as client:
+        with pytest.raises(BudgetExhausted):
+            await critique(client, sample=1)
+    assert len(server.requests) == 4, "earlier sessions count"
+    async with opened(store, server.url, budget={"calls": 6}) as client:
+        assert (await critique(client, sample=1)).parsed is not None
+    totals = store.call_totals()["critic"]
+    assert (totals["calls"], totals["attempts"], totals["failed"]) == (3, 6, 1)
+
+
+async def test_attempts_at_the_same_time_do_not_exceed_the_budget(
+    store: RunStore, serve: Serve
+) -> None:
+    server = serve(lambda body: Fail(503))
+    limits = {"budget": {"calls": 7}, "concurrency": 4}
+    async with opened(store, server.url, **limits) as client:
+        await asyncio.gather(
+            *(critique(client, sample=sample) for sample in range(8)), return_exceptions=True
+        )
+    asked = [body for body in server.requests if "Say yes." not in str(body)]
+    assert len(asked) == store.call_totals()["critic"]["attempts"] == 7
+
+
 async def test_a_budget_that_ends_lets_the_calls_under_way_come_to_their_record(
     store: RunStore, serve: Serve
 ) -> None:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from agents.progress import ProgressEvent
 from console.commands.ask import fewer_than
 from console.commands.frame import note_unfinished
 from console.commands.run import show as show_end
 from console.commands.status import collect, show
 from console.run.folder import RunFolder
+from console.run.now import put_waits, waits_of
+from console.run.opening import reported
 from memory.records import (
     ArchiveEntry,
     Assignment,
@@ -22,9 +26,11 @@ from memory.records import (
     Expert,
     GraftRefused,
     Json,
+    LongWait,
     Rejection,
 )
 from memory.store import RunStore
+from memory.waits import Wait
 from tests.agents.cases import family
 
 SKILLS = {"kept": "10", "best": "11", "twin": "11"}
@@ -94,6 +100,50 @@ def test_a_run_that_goes_on_is_read_from_its_store(folder: RunFolder) -> None:
     assert status["calls"]["scientist"]["tokens_in"] == 7
     assert status["offline"] == ["scientist"]
     assert status["compute"] == "float32"
+
+
+def test_a_live_run_says_what_it_waits_for_and_a_killed_one_does_not(
+    folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waits = [Wait("b", "model call propose (scientist)", 75.0), Wait("a", "sandbox: score", 61.0)]
+    with RunStore.open(folder.path) as store:
+        put_waits(store, waits)
+        status = collect(folder)
+        assert list(status["waiting"]) == ["model call propose (scientist)", "sandbox: score"]
+        show(status, Console(width=100))
+        said = capsys.readouterr().out
+        assert "waiting for model call propose (scientist), 75 s, and 1 more" in said
+        put_waits(store, [])
+        assert collect(folder)["waiting"] == {}
+        put_waits(store, waits)
+    later = time.time() + 3600
+    monkeypatch.setattr("console.run.now.time.time", lambda: later)
+    assert collect(folder)["waiting"] == {}, "nobody has written for an hour"
+
+
+def test_what_a_run_waits_for_is_passed_on_by_its_watchdog(folder: RunFolder) -> None:
+    events: list[ProgressEvent] = []
+    with RunStore.open(folder.path) as store:
+        report = reported(store, events.append)
+        lock, call = Wait("a", "a lock", 61.0), Wait("b", "a call", 70.0)
+        report([lock], [])
+        report([call, lock], [])
+        assert set(waits_of(store)) == {"a lock", "a call"}
+        report([call], [lock])
+        assert set(waits_of(store)) == {"a call"}
+        report([], [call])
+        assert waits_of(store) == {}
+        assert [
+            LongWait.model_validate(event.payload).what for event in store.events("waiting")
+        ] == ["a lock", "a call"]
+    assert [(event.text, event.done) for event in events] == [
+        ("a lock", 61),
+        ("a call", 70),
+        ("a lock", 61),
+        ("a lock", 0),
+        ("a call", 70),
+        ("a call", 0),
+    ]
 
 
 def test_operators_are_counted_by_who_survived_and_emitters_by_what_they_found(

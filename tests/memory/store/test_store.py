@@ -356,7 +356,14 @@ def test_a_success_replaces_a_failed_call_but_nothing_replaces_a_success(
     store.put_call(good)
     assert store.call("call") == good.model_copy(update={"cached": 2})
     assert store.call_totals() == {
-        "scientist": {"calls": 1, "tokens_in": 10, "tokens_out": 2, "cached": 2, "failed": 0}
+        "scientist": {
+            "calls": 1,
+            "attempts": 1,
+            "tokens_in": 10,
+            "tokens_out": 2,
+            "cached": 2,
+            "failed": 0,
+        }
     }
 
 
