@@ -258,16 +258,36 @@ async def test_a_database_that_another_program_holds_is_not_taken_for_damaged(
     assert await generation_in(file) == (3, [])
 
 
+ONE_MORE = ("--set", "generations=5")
+
+
+@pytest.fixture(scope="module")
+def whole(acdc: Acdc, finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished run, one generation later, with its checkpoints."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    shutil.copytree(finished_run, folder)
+    acdc("run", folder, *ONE_MORE)
+    return folder
+
+
 def test_a_run_goes_on_without_its_checkpoints(
-    acdc: Acdc, finished_run: Path, tmp_path: Path
+    acdc: Acdc, finished_run: Path, whole: Path, tmp_path: Path
 ) -> None:
-    run, whole = tmp_path / "run", tmp_path / "whole"
-    for place in (run, whole):
-        shutil.copytree(finished_run, place)
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
     (run / "graph.db").write_bytes(b"garbage" * 1000)
-    words = ("--set", "generations=5")
-    said = acdc("run", run, *words).stdout
+    said = acdc("run", run, *ONE_MORE).stdout
     assert "graph.db is damaged; kept as graph.db.damaged-1" in said
     assert (run / "graph.db.damaged-1").read_bytes() == b"garbage" * 1000
-    acdc("run", whole, *words)
+    assert outcome_of(run) == outcome_of(whole)
+
+
+async def test_a_generation_that_is_over_is_not_judged_again_where_checkpoints_lie_behind(
+    acdc: Acdc, finished_run: Path, whole: Path, tmp_path: Path
+) -> None:
+    """As a torn log leaves them, or a copy of an older graph.db beside a newer run.db."""
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    await write(run / "graph.db", 2)  # the children of generation 2 would be judged next
+    acdc("run", run, *ONE_MORE)
     assert outcome_of(run) == outcome_of(whole)
