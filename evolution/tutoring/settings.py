@@ -48,7 +48,7 @@ class TutorSettings(Settings):
     batch: int = Field(default=8, ge=1, description="examples in one step")
     rank: int = Field(default=16, ge=1, description="of the factors that a lesson adds")
     learning_rate: float = Field(
-        default=1e-3,
+        default=3e-3,
         gt=0.0,
         description="highest one: it rises for a tenth of the steps, and falls",
     )
