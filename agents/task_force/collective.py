@@ -21,6 +21,7 @@ from agents.task_force.methods import (
     UNROUTED,
     Aids,
     Method,
+    is_unanimous,
     lacking,
     method_named,
     select,
@@ -33,6 +34,8 @@ from memory.records import ChatMessage, Expert, Json, Reply, Sampling, Token, Vo
 
 JUDGES: Final[tuple[Literal["chooser", "rater"], ...]] = ("chooser", "rater")
 """Roles that methods of best-of-N ask."""
+UNANIMOUS = "1, as all that was said is the same"
+"""What stands for a unit where no method had to choose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +242,8 @@ class Collective:
         name, unit = AGREEMENT, "votes"
         if choice is None:
             choice = await self._chosen(chosen_by, ballot, patience)
-            name, unit = chosen_by.name, chosen_by.unit
+            name = chosen_by.name
+            unit = UNANIMOUS if is_unanimous(ballot) else chosen_by.unit
         heard = [answer.voice for answer in answers]
         return CollectiveAnswer(
             answer=answers[choice.winner].extracted,
@@ -265,7 +269,7 @@ class Collective:
             ChatError: it cannot be reached.
         """
         role = next((role for role in JUDGES if role in method.needs), None)
-        if role is None or len(ballot.distinct) == 1:
+        if role is None or is_unanimous(ballot):
             return await select(method, ballot, self.aids)
         host = urlsplit(self.context.config.endpoints.of(role).base_url).netloc
         self.context.progress(ProgressEvent("step", f"waiting for the {role} at {host}"))

@@ -194,11 +194,16 @@ async def select(chosen: Method, ballot: Ballot, aids: Aids) -> Choice:
     problem = lacking(chosen, aids, narrowed)
     if problem is not None:
         raise AnsweringError(problem)
-    if len(narrowed.distinct) == 1:
+    if is_unanimous(ballot):
         choice = _unanimous(narrowed)
     else:
         choice = await chosen.choose(narrowed, aids)
     return _widened(choice, places, len(ballot.candidates))
+
+
+def is_unanimous(ballot: Ballot) -> bool:
+    """Whether all that was said is equal, so that there is nothing to choose."""
+    return len(ballot.narrowed(ballot.spoken).distinct) == 1
 
 
 def _unanimous(ballot: Ballot) -> Choice:

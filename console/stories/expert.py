@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from rich.console import Console
@@ -124,7 +125,8 @@ def tell_expert(
         say(console, f"children: {', '.join(found['children'])}")
     say(console, f"made of: {found['recipe']}")
     for operator, given in expert["parameters"].items():
-        say(console, f"{operator}: {_listed(given)}")
+        what = "bounds, scaled down" if operator == "bounds" else operator
+        say(console, f"{what}: {_listed(given)}")
     say(console, f"genome: {expert['genome_id']}", style="dim")
     say(console, _standing(found["archive"]))
     _tell_skills(found, names, console)
@@ -152,7 +154,8 @@ def _standing(archive: dict[str, Any]) -> str:
         if archive["latest"]
         else f"left the archive after generation {archive['generation']}"
     )
-    voices = ", ".join(archive["voices"])
+    often = Counter(archive["voices"])
+    voices = ", ".join(f"{who} ({n} voices)" if n > 1 else who for who, n in often.items())
     force = f"; in the task force as {voices}" if voices else "; not in the task force"
     return (
         f"fitness {archive['fitness']:.2f} (mean pass rate, shrunk and chance taken off, as in "
@@ -163,12 +166,12 @@ def _standing(archive: dict[str, Any]) -> str:
 def _tell_skills(found: dict[str, Any], names: dict[str, str], console: Console) -> None:
     skills = sorted(found["skills"].items(), key=lambda item: (-item[1][0] / item[1][1], item[0]))
     mean = sum(passes / asked for _, (passes, asked) in skills) / max(len(skills), 1)
-    rates = ", ".join(f"{names.get(family, family)} {fraction(c)}" for family, c in skills)
+    rates = "; ".join(f"{names.get(family, family)}: {fraction(c)}" for family, c in skills)
     say(console, f"passes {mean:.0%} as it is (mean over {len(skills)} families): {rates}")
     for what, style in (("gained", "green"), ("lost", "red")):
         rows = found["against_parents"][what]
         if rows:
-            told = "; ".join(f"{names.get(r['family'], r['family'])} {_versus(r)}" for r in rows)
+            told = "; ".join(f"{names.get(r['family'], r['family'])}: {_versus(r)}" for r in rows)
             say(console, Text(f"{what} against its parents: ", style), told)
 
 
@@ -182,6 +185,10 @@ def _listed(given: Any) -> str:
     if not isinstance(given, dict):
         return str(given)
     return "; ".join(
-        f"{name} {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        f"{name} {', '.join(map(_shown, value)) if isinstance(value, list) else _shown(value)}"
         for name, value in given.items()
     )
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

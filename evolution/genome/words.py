@@ -39,10 +39,15 @@ def shares_of(genome: Genome, anchors: Sequence[str]) -> list[Share]:
 
 
 def in_words(genome: Genome, anchors: Sequence[str]) -> str:
-    """As a person reads it: `0.76 towards words, 0.24 towards numbers`, the largest first."""
+    """As a person reads it: `0.76 towards words, 0.24 towards numbers`, the largest first.
+
+    What rounds to nothing in every layer is left out.
+    """
     shares = sorted(shares_of(genome, anchors), key=lambda share: -abs(share.mean))
     parts = []
     for share in shares:
+        if max(abs(share.low), abs(share.high)) < 0.005:
+            continue
         even = share.high - share.low < 0.005
         spread = "" if even else f" ({share.low:.2f} to {share.high:.2f} over the layers)"
         parts.append(f"{share.mean:.2f} towards {share.anchor}{spread}")
@@ -50,4 +55,4 @@ def in_words(genome: Genome, anchors: Sequence[str]) -> str:
         parts.append(f"singular values of {len(genome.displacements)} matrices changed")
     if genome.noise:
         parts.append("gaussian noise")
-    return ", ".join(parts) or "the base, unchanged"
+    return ", ".join(parts) or f"the base, {'nearly ' if shares else ''}unchanged"

@@ -17,7 +17,7 @@ from agents.config import RunConfig
 from agents.errors import AnsweringError
 from agents.task_force.agreement import agreed, asked_of, still_to_ask
 from agents.task_force.ballot import Ballot, CandidateAnswer, normalise
-from agents.task_force.collective import Collective, CollectiveAnswer, Manner, Member
+from agents.task_force.collective import UNANIMOUS, Collective, CollectiveAnswer, Manner, Member
 from agents.task_force.methods import Aids, method_named
 from evolution.engines.base import Ask
 from evolution.genome.genome import Genome
@@ -155,3 +155,10 @@ def test_a_number_that_cannot_agree_is_refused(until: int, voices: int) -> None:
     with pytest.raises(AnsweringError, match=f"has {voices} voice"):
         asked(force(broker, *EIGHT[:voices]), Manner(8, until_agree=until))
     assert broker.asked == []
+
+
+def test_scores_say_where_nothing_had_to_be_chosen() -> None:
+    found = asked(force(Fixed(*"77"), ("a", 0.0), ("b", 0.0)), Manner(2))
+    assert (found.unit, found.scores) == (UNANIMOUS, (1.0, 1.0))
+    split = asked(force(Fixed(*"78"), ("a", 0.0), ("b", 0.0)), Manner(2))
+    assert split.unit == method_named("majority").unit

@@ -24,3 +24,10 @@ def test_mutations_are_told_and_the_base_is_called_so() -> None:
     mutated = Genome(coefficients, {"q": np.ones(2, np.float32)})
     assert in_words(mutated, ["a"]) == "singular values of 1 matrices changed"
     assert in_words(Genome(coefficients), ["a"]) == "the base, unchanged"
+
+
+def test_what_rounds_to_nothing_is_left_out() -> None:
+    genome = Genome(np.array([[0.5, 0.001], [0.5, -0.004]], np.float32))
+    assert in_words(genome, ["a", "b"]) == "0.50 towards a"
+    nearly = Genome(np.full((2, 1), 0.001, np.float32))
+    assert in_words(nearly, ["a"]) == "the base, nearly unchanged"
