@@ -23,13 +23,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from cmaes import SepCMA
 
 from evolution.genome.genome import Genome
 from evolution.genome.geometry import Geometry
+
+if TYPE_CHECKING:
+    from cmaes import SepCMA
 
 BANDS = 4
 """Of neighbouring blocks, which share coefficients."""
@@ -113,6 +115,8 @@ class Search:
         return len(last) > 0 and float(np.sqrt(last.var(axis=0).mean())) < COLLAPSED
 
     def _optimiser(self) -> SepCMA:
+        from cmaes import SepCMA  # which loads scipy.stats, a second of every start
+
         return SepCMA(mean=np.zeros(self.dimensions), sigma=self.sigma)
 
 
