@@ -1,4 +1,4 @@
-"""Which families a lesson is about: some that the archive fails or half solves, and that are alike.
+"""Which families a lesson is about: some that the archive fails, and that are alike.
 
 Lessons on families that belong together teach more than on random ones (arXiv 2602.12323); here
 those are alike that are of one field, and that the same experts pass.
@@ -16,8 +16,10 @@ from evolution.selection import Board
 from evolution.selection.rates import GRID
 from memory.records import Expert, Family, rate_of
 
-SOLVED = 0.75
-"""Pass rate, shrunk and beyond chance, from which a family needs no lesson."""
+HALF_SOLVED = 0.5
+"""Pass rate, shrunk and beyond chance, from which on a lesson has added nothing."""
+REPEATED = 0.25
+"""What each lesson about a family counts for beside its pass rate, when the next one is chosen."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ def choose_cluster(
     Args:
         context: of the run; its archive is that of the generation before.
         generation: in which the lesson is given.
-        taught: family -> lessons that were about it. Those with the fewest come first, so that what
-            cannot be learnt does not take every lesson.
+        taught: family -> lessons that were about it. Each of them counts like `REPEATED` passed, so
+            that what cannot be learnt does not take every lesson.
     """
     store = context.store
     archive = {e.expert: store.expert(e.expert) for e in store.archive(generation - 1)}
@@ -61,12 +63,16 @@ def choose_cluster(
         for place, name in enumerate(names)
         if families[name].generative
         and board.graded[:, place].any()
-        and best[place] < SOLVED * GRID
+        and best[place] < HALF_SOLVED * GRID
     ]
     if not wanted:
         return None
-    # Of equals the one that was accepted first.
-    target = min(wanted, key=lambda place: (taught.get(names[place], 0), best[place], place))
+
+    def need(place: int) -> tuple[float, int]:
+        repeated = REPEATED * GRID * taught.get(names[place], 0)
+        return best[place] + repeated, place  # of equals the one that was accepted first
+
+    target = min(wanted, key=need)
 
     def apart(place: int) -> tuple[bool, int, int]:
         other_field = families[names[place]].field != families[names[target]].field

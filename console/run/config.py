@@ -29,6 +29,7 @@ MAY_CHANGE = (
     "endpoints",
     "sandbox",
     "answering",
+    "breeding.tutor",
     "prompts.folder",
     "novelty.chroma_url",
     "novelty.embedder_url",

@@ -30,9 +30,9 @@ class TutorSettings(Settings):
         description="generations between two lessons; the first is given in the one before the "
         "generation of this number",
     )
-    families: int = Field(default=4, ge=1, description="generative families in one lesson, at most")
+    families: int = Field(default=2, ge=1, description="generative families in one lesson, at most")
     instances: int = Field(
-        default=24, ge=1, description="fresh instances of each family that are learnt from"
+        default=96, ge=1, description="fresh instances of each family that are learnt from"
     )
     labels: Literal["reference", "archive"] = Field(
         default="archive",
@@ -45,10 +45,10 @@ class TutorSettings(Settings):
         lt=1.0,
         description="share of each batch that the parent passes already, with its own replies",
     )
-    batch: int = Field(default=8, ge=1, description="examples in one step")
+    batch: int = Field(default=16, ge=1, description="examples in one step")
     rank: int = Field(default=16, ge=1, description="of the factors that a lesson adds")
     learning_rate: float = Field(
-        default=3e-3,
+        default=1e-3,
         gt=0.0,
         description="highest one: it rises for a tenth of the steps, and falls",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,16 @@ def test_status_tells_of_lessons_and_the_taught_expert_was_judged(
     assert lesson.losses[1] < 0.5 * lesson.losses[0]
     shown = acdc("trace", taught_run, "--expert", expert.id).stdout
     assert "tutor" in shown
+
+
+def test_a_run_goes_on_with_other_lessons(acdc: Acdc, taught_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(taught_run, run)
+    rate = "breeding.tutor.learning_rate=0.02"
+    acdc("run", run, "--set", "generations=4", "--set", rate)
+    with RunStore.open(run, read_only=True) as store:
+        rates = {lesson.generation: lesson.learning_rate for lesson in lessons_of(store)}
+    assert rates == {1: 0.01, 3: 0.02}
 
 
 def test_what_a_lesson_learnt_from_is_named_so_in_the_table_of_tasks(taught_run: Path) -> None:
