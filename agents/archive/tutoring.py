@@ -97,7 +97,7 @@ async def _prepared(context: RunContext, generation: int, steps: int) -> _Materi
     settings, store = context.config.breeding.tutor, context.store
     cluster = choose_cluster(context, generation, lessons_about(store))
     if cluster is None:
-        raise TutorError("the archive passes half of every generative family")
+        raise TutorError("the archive solves every generative family")
     period = learning(generation)
     families = await draw_instances(context, cluster.families, period, settings.instances)
     tutors = {

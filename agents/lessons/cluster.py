@@ -1,4 +1,4 @@
-"""Which families a lesson is about: some that the archive fails, and that are alike.
+"""Which families a lesson is about: some that the archive fails or half solves, and that are alike.
 
 Lessons on families that belong together teach more than on random ones (arXiv 2602.12323); here
 those are alike that are of one field, and that the same experts pass.
@@ -16,8 +16,8 @@ from evolution.selection import Board
 from evolution.selection.rates import GRID
 from memory.records import Expert, Family, rate_of
 
-HALF_SOLVED = 0.5
-"""Pass rate, shrunk and beyond chance, from which on a lesson has added nothing."""
+SOLVED = 0.75
+"""Pass rate, shrunk and beyond chance, from which a family needs no lesson."""
 REPEATED = 0.25
 """What each lesson about a family counts for beside its pass rate, when the next one is chosen."""
 
@@ -63,7 +63,7 @@ def choose_cluster(
         for place, name in enumerate(names)
         if families[name].generative
         and board.graded[:, place].any()
-        and best[place] < HALF_SOLVED * GRID
+        and best[place] < SOLVED * GRID
     ]
     if not wanted:
         return None
