@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +74,16 @@ def _as_inspect(log: Log) -> Any:
     for each in samples:
         for model, tokens in each.model_usage.items():
             usage[model] = usage[model] + tokens if model in usage else tokens
+    # When an answer was given is not on record, but how long it took: that is what is shown.
+    written = datetime.now(UTC)
+    begun = written - timedelta(seconds=sum(each.answer.reply.seconds for each in log.samples))
     return EvalLog(
         status="success",
         eval=EvalSpec(
             eval_id=log.id,
             run_id=log.run_id,
             task_id=log.id,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            created=written.isoformat(timespec="seconds"),
             task=log.task,
             dataset=EvalDataset(name=log.run, samples=len(epochs), sample_ids=list(epochs)),
             model=log.model,
@@ -90,7 +93,9 @@ def _as_inspect(log: Log) -> Any:
             metadata=dict(log.metadata),
             scorers=[{"name": name, "metrics": metrics} for name in log.scores],
         ),
-        stats=EvalStats(model_usage=usage),
+        stats=EvalStats(
+            started_at=begun.isoformat(), completed_at=written.isoformat(), model_usage=usage
+        ),
         samples=samples,
     )
 

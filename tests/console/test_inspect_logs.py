@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,9 @@ def test_inspect_reads_what_a_run_wrote(acdc: Acdc, finished_run: Path, tmp_path
         assert found.eval.config.epochs_reducer == ["mean"]
         assert found.eval.model_generate_config.temperature == log.sampling["temperature"]
         assert len(found.samples) == len(log.samples)
+        begun, ended = found.stats.started_at, found.stats.completed_at
+        took = (datetime.fromisoformat(ended) - datetime.fromisoformat(begun)).total_seconds()
+        assert took == pytest.approx(sum(s.answer.reply.seconds for s in log.samples), abs=1.0)
         replies = {sample.answer.key: sample for sample in log.samples}
         for sample in found.samples:
             ours = replies[sample.metadata["answer"]]
