@@ -100,7 +100,6 @@ def show(folder: RunFolder, console: Console) -> None:
     status.show(found, console)
     if not summary:
         return
-    _forces(found["coverage"], console)
     if not any(row["coverage"] for row in summary["coverage"]["task_force"]):
         console.print(
             "no expert passed anything: were answers cut off (judge.max_tokens), or are the tasks "
@@ -111,23 +110,6 @@ def show(folder: RunFolder, console: Console) -> None:
     if summary["example"]:
         _example(summary["example"], "instances" in summary, console)
     _next_steps(folder, console)
-
-
-def _forces(coverage: dict[str, Any], console: Console) -> None:
-    from console.commands import status
-
-    # Of a run of a version that held no finals: the greedy force of its seeds.
-    rows = coverage.get("experts") or coverage.get("seed_force", [])
-    seeds = {row["n"]: row["coverage"] for row in rows}
-    resampled = "seeds resampled" if coverage.get("experts") else "seeds"
-    lines = [
-        f"  N = {row['n']}: {row['coverage']:.3f}"
-        + (f"   {resampled} {seeds[row['n']]:.3f}" if row["n"] in seeds else "")
-        + f"   {status.label_of(row)}"
-        for row in coverage["task_force"]
-    ]
-    title = f"\nCoverage of task forces on the {status.on_what(coverage)}\n"
-    console.print(Text(title + "\n".join(lines)))
 
 
 def _example(example: dict[str, Any], finals: bool, console: Console) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich.console import Console, Group
@@ -34,15 +34,22 @@ acdc status runs/quickstart    one screen
 
 acdc status runs/quickstart --json    the same for programs (docs/status.md)
 """
-ASKED, _NAMED = 3, 4
-"""Voices of a force, and families, that are listed by name at most."""
+_NAMED = 4
+"""Families that are listed by name at most."""
+_ALL, _DOUBLED = 8, 2
+"""Forces that are all shown; of the larger ones those of twice the size of the one before."""
 _LEGEND = (
     "fitness: mean pass rate on the pool, shrunk and chance taken off. novelty: how far it can do "
     "what the nearest fitter experts cannot, 0 to 100; undominated: nobody is fitter. held: a "
-    "family that waits while a harder child is tried. voice: an expert at a temperature. task "
-    "force: the N voices that together solve most; it may cover more than the archive, as its "
-    "voices may be sampled and come from everybody who was judged. rater: a model that grades by a "
-    "rubric. chooser: one that chooses among answers."
+    "family that waits while a harder child is tried. voice: an expert at a temperature (none: "
+    "greedy). task force: the N voices that together solve most{chosen}. seeds resampled: as many "
+    "answers by the seeds in turn, each greedily first, then sampled. founding merge: of the "
+    "seeds, before any evolution. rater: a model that grades by a rubric. chooser: one that "
+    "chooses among answers."
+)
+_CHOSEN = (
+    "; it is chosen on these very finals, so its lead over the seeds is flattered here: `evaluate "
+    "DIR TASKS --baselines` measures it on other tasks"
 )
 
 
@@ -155,12 +162,12 @@ def _coverage(store: RunStore) -> dict[str, Any]:
         found: dict[str, Any] = dict(summary["coverage"])
         if "instances" not in summary:
             # A run of a version that held no finals.
-            return {**found, "on": "history"}
+            return {**found, "voices": None, "on": "history"}
         counts = {key: summary[key] for key in ("families", "instances", "fresh")}
-        return {**found, **counts, "on": "finals"}
+        return {**found, **counts, "voices": _finalists(store), "on": "finals"}
     latest = store.latest_archive()
     if latest is None:
-        return {"archive": None, "seeds": None, "task_force": [], "on": "pool"}
+        return {"archive": None, "seeds": None, "task_force": [], "voices": None, "on": "pool"}
     active = [family.id for family in store.families("active")]
     archive = [entry.expert for entry in latest[1]]
     seeds = [expert.id for expert in store.experts(0) if expert.is_seed]
@@ -172,15 +179,29 @@ def _coverage(store: RunStore) -> dict[str, Any]:
     ]
     asked = dict.fromkeys([*archive, *seeds, *(name for force in forces for name in force)])
     skills = {name: store.skill_counts(name) for name in asked}
+    # What no seed was ever asked is no failure of theirs.
+    theirs = [name for name in active if any(name in skills[seed] for seed in seeds)]
     return {
         "archive": coverage(skills, archive, active),
-        "seeds": coverage(skills, seeds, active),
+        "seeds": coverage(skills, seeds, theirs),
+        "families": len(active),
+        "families_of_seeds": len(theirs),
+        "voices": {"archive": len(archive), "seeds": len(seeds)},
         "task_force": [
             {"n": len(force), "coverage": coverage(skills, force, active), "experts": force}
             for n, force in enumerate(forces, start=1)
             if len(force) == n
         ],
         "on": "pool",
+    }
+
+
+def _finalists(store: RunStore) -> dict[str, int]:
+    """How many of the archive and of base and seeds answered in the finals."""
+    greedy = {voice.expert for voice in standing_of(store).greedy}
+    return {
+        "archive": sum(expert.id in greedy for expert in store.archive_experts()),
+        "seeds": sum(expert.is_seed and expert.id in greedy for expert in store.experts(0)),
     }
 
 
@@ -270,7 +291,12 @@ def _emitters(store: RunStore) -> list[dict[str, Any]]:
 def show(status: dict[str, Any], console: Console) -> None:
     """Print a status for a person."""
     console.print(Group(_headline(status), _archive_table(status), _pool_text(status)))
-    console.print(Text(f"\n{_LEGEND}", "dim"))
+    if status["coverage"]["task_force"]:
+        console.print(Group(*_coverage_lines(status["coverage"], status["alone"])))
+    console.print(_work_text(status))
+    finals = status["coverage"]["on"] == "finals"
+    legend = _LEGEND.format(chosen=_CHOSEN if finals else "")
+    console.print(Text(f"\n{legend}", "dim"))
 
 
 def _headline(status: dict[str, Any]) -> Text:
@@ -316,17 +342,17 @@ def on_what(coverage_: dict[str, Any]) -> str:
     return f"{shown}, {new} of them never seen by selection)"
 
 
-def label_of(row: dict[str, Any]) -> str:
+def label_of(row: dict[str, Any]) -> list[str]:
     """Who is in a force, as a person reads it."""
     temperatures = row.get("temperatures") or [0.0] * len(row["experts"])
-    return ", ".join(
+    return [
         Voice(expert, temperature).label
         for expert, temperature in zip(row["experts"], temperatures, strict=True)
-    )
+    ]
 
 
 def _pool_text(status: dict[str, Any]) -> Text:
-    pool, coverage_ = status["pool"], status["coverage"]
+    pool = status["pool"]
     rejected = ", ".join(f"{reason} {n}" for reason, n in sorted(pool["rejected"].items()))
     lines = [
         f"\npool: {pool['active']} active, {pool['held']} held while a harder child is tried, "
@@ -335,17 +361,60 @@ def _pool_text(status: dict[str, Any]) -> Text:
         f"rejected: {rejected or 'none'}",
         f"solved by nobody: {_nobody(pool['solved_by_nobody'])}",
     ]
-    if coverage_["task_force"]:
-        lines.append(
-            f"Coverage on the {on_what(coverage_)}: archive {coverage_['archive']:.2f}, seeds "
-            f"{coverage_['seeds']:.2f}; task force of {_sizes(coverage_['task_force'])}"
-        )
-        # A few voices are asked unless somebody says otherwise.
-        force = coverage_["task_force"][min(ASKED, len(coverage_["task_force"])) - 1]
-        lines.append(f"task force of {force['n']}: {label_of(force)}")
-    if coverage_.get("experts"):
-        lines.append(f"the seeds resampled, equally many answers: {_sizes(coverage_['experts'])}")
-    lines += _alone_lines(status["alone"], coverage_["on"])
+    return Text("\n".join(lines))
+
+
+def _coverage_lines(coverage_: dict[str, Any], alone: dict[str, Any]) -> Iterator[Text | Table]:
+    """A table of forces beside the seeds resampled, and below it what one answer each does."""
+    yield Text(
+        f"\nCoverage on the {on_what(coverage_)}\nshare that at least one of N answers solves"
+    )
+    # Of a run of a version that held no finals: the greedy force of its seeds.
+    other = coverage_.get("experts") or coverage_.get("seed_force") or []
+    beside = {row["n"]: row["coverage"] for row in other}
+    title = "seeds resampled" if coverage_.get("experts") else "seeds"
+    table = Table(box=None, pad_edge=False)
+    for column in ("N", "task force", *((title, "lead") if beside else ())):
+        table.add_column(column, justify="right")
+    table.add_column("who")
+    before: list[str] = []
+    for row in _shown(coverage_["task_force"]):
+        labels = label_of(row)
+        own, theirs = row["coverage"], beside.get(row["n"])
+        against = ("", "") if theirs is None else (f"{theirs:.2f}", f"{own - theirs:+.2f}")
+        more = labels[len(before) :] if before and labels[: len(before)] == before else None
+        who = ", ".join(labels) if more is None else f"and {', '.join(more)}"
+        table.add_row(str(row["n"]), f"{own:.2f}", *(against if beside else ()), Text(who))
+        before = labels
+    yield table
+    yield Text("\n".join(_together_lines(coverage_) + _alone_lines(alone)))
+
+
+def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The small forces, of the larger ones those of doubled sizes, and the largest."""
+    found: list[dict[str, Any]] = []
+    for row in rows:
+        if row["n"] <= _ALL or row["n"] >= _DOUBLED * found[-1]["n"] or row is rows[-1]:
+            found.append(row)
+    return found
+
+
+def _together_lines(coverage_: dict[str, Any]) -> list[str]:
+    """What archive and seeds solve together, where each of them answers once, greedily."""
+    voices = coverage_["voices"]
+    rows = []
+    for key, what in (("archive", "of the archive"), ("seeds", "seeds with the base")):
+        who = what if voices is None else f"{voices[key]} {what}"
+        rows.append(f"  {who:<21}  {coverage_[key]:.2f}")
+    theirs = coverage_.get("families_of_seeds")
+    if theirs is not None and theirs < coverage_["families"]:
+        rows[-1] += f"  on the {theirs} of {coverage_['families']} families that they were asked"
+    return ["together, each with one greedy answer:", *rows]
+
+
+def _work_text(status: dict[str, Any]) -> Text:
+    """How experts were made, what was asked of models, and where the time went."""
+    lines = [""]
     lines += _merge_lines(status["merges"])
     lines += _operator_lines(status["operators"], status["emitters"])
     lines += _lesson_lines(status["lessons"])
@@ -373,22 +442,18 @@ def _nobody(names: list[str]) -> str:
     if not names:
         return "none of the active families"
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{len(names)} active families: {', '.join(names[:_NAMED])}{more}"
+    return f"{len(names)} active families: {'; '.join(names[:_NAMED])}{more}"
 
 
 def _costs(cost: dict[str, float]) -> str:
     return ", ".join(f"{role} {usd:.2f}" for role, usd in sorted(cost.items()))
 
 
-def _sizes(rows: list[dict[str, Any]]) -> str:
-    return "  ".join(f"{row['n']}: {row['coverage']:.2f}" for row in rows)
-
-
-def _alone_lines(alone: dict[str, Any], on: str) -> list[str]:
+def _alone_lines(alone: dict[str, Any]) -> list[str]:
     """What one expert can do, beside the best seed."""
     if alone["best"] is None:
         return []
-    lines = [f"what one expert does alone: Coverage on the {on}"]
+    lines = ["alone, with one greedy answer:"]
     for key, what in (
         ("best", "best expert"),
         ("founding_merge", "founding merge"),
@@ -396,7 +461,7 @@ def _alone_lines(alone: dict[str, Any], on: str) -> list[str]:
     ):
         found = alone[key]
         if found is not None:
-            lines.append(f"  {what:<14}  {found['coverage']:.2f}  {_bred(found)}")
+            lines.append(f"  {what:<21}  {found['coverage']:.2f}  {_bred(found)}")
     return lines
 
 

@@ -99,7 +99,7 @@ def _asked_for(assignment: Assignment, names: dict[str, str]) -> list[str]:
     )
     lines = [f"asked for: a {assignment.kind} family{field}{parent}"]
     if assignment.inspirations:
-        shown = ", ".join(names.get(each, each) for each in assignment.inspirations)
+        shown = "; ".join(names.get(each, each) for each in assignment.inspirations)
         lines.append(f"shown beside: {shown}")
     return lines
 

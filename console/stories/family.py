@@ -102,7 +102,7 @@ def _lines(family: dict[str, Any], names: dict[str, str]) -> list[str]:
         who_passes(family),
     ]
     if family["neighbours"]:
-        near = ", ".join(
+        near = "; ".join(
             f"{names.get(each['family'], each['family'])} ({each['similarity']:.2f})"
             for each in family["neighbours"]
         )
@@ -110,7 +110,7 @@ def _lines(family: dict[str, Any], names: dict[str, str]) -> list[str]:
     for what, key in (("made from", "parents"), ("children", "children")):
         others = [each if isinstance(each, str) else each["family"] for each in family[key]]
         if others:
-            lines.append(f"{what}: {', '.join(names.get(each, each) for each in others)}")
+            lines.append(f"{what}: {'; '.join(names.get(each, each) for each in others)}")
     return lines
 
 

@@ -75,7 +75,7 @@ def test_who_solves_what_agrees_with_the_grades(finished_run: Path) -> None:
     out = io.StringIO()
     tell_families(found, Terminal(file=out, width=80))
     assert max(map(len, out.getvalue().splitlines())) <= 80 or "nobody" in out.getvalue()
-    assert "the hardest: " in out.getvalue()
+    assert "the hardest active family: " in out.getvalue()
 
 
 def test_sole_solvers_and_what_nobody_solves_are_counted() -> None:
@@ -88,8 +88,8 @@ def test_sole_solvers_and_what_nobody_solves_are_counted() -> None:
     rows = [row("hard"), row("one", "a"), row("two", "a"), row("both", "a", "b")]
     assert summary_lines([*rows, row("old", state="retired")]) == [
         "1 of 4 active families are solved by nobody",
-        "the hardest: hard, passed 0% of the time",
-        "sole solvers: a of 2",
+        "the hardest active family: hard, passed 0% of the time",
+        "solve an active family alone: a of 2",
     ]
 
 
