@@ -10,7 +10,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from agents.config import RunConfig
 from console import calling
+from console.commands.forecast import hours_here, in_words
 from console.commands.frame import (
     AllowUnsafe,
     AsJson,
@@ -27,6 +29,7 @@ from console.commands.frame import (
 )
 from console.commands.spending import used
 from console.display import Display
+from console.run.config import cache_folder
 from console.run.folder import ALLOW_UNSAFE, RunFolder
 from console.run.unborn import undone_if_unborn
 from memory.records import Voice
@@ -71,8 +74,11 @@ def run(
             costs=partial(used, place),
             quiet=quiet,
         )
+        new = not place.database.is_file()
         with undone_if_unborn(place), live as display:
             settings = place.begin_as(wanted)
+            if new:
+                _expect(settings, display)
             # Only now: loading what runs takes seconds, and a bad word should fail before.
             from console.run.coevolution import coevolve
             from console.run.tracking import tracked
@@ -87,6 +93,18 @@ def run(
             show(place, out)
 
     finish(action, debug)
+
+
+def _expect(config: RunConfig, display: Display) -> None:
+    """Say how long a run will take here, where one machine computes it."""
+    if config.cluster.kind != "none":
+        return
+    hours = hours_here(config, cache_folder())
+    if hours is not None:
+        live = config.endpoints.is_live("scientist")
+        more = "; the scientists' endpoint comes on top" if live else ""
+        line = f"{config.generations} generations, in all about {in_words(hours)} on this machine"
+        display.expect(3600 * hours, f"{line} (an estimate from the settings{more})")
 
 
 def show(folder: RunFolder, console: Console) -> None:

@@ -16,6 +16,7 @@ from agents.families.lifecycle import condemned
 from agents.judge.votes import agreement
 from agents.lessons.record import lessons_about, lessons_of
 from agents.task_force.field import field_of, resampled_seeds, standing_of
+from console import calling
 from console.commands.frame import AsJson, Debug, RunDir, app, finish, out, print_json
 from console.commands.spending import costs
 from console.live import waiting_line
@@ -78,8 +79,10 @@ def collect(folder: RunFolder) -> dict[str, Any]:
             "generation": generation,
             "generations": manifest["config"].get("generations"),
             "finished": bool(store.meta("finished")),
+            "go_on": None if store.meta("finished") else calling.line("run", folder.path),
             "waiting": {what: round(seconds) for what, seconds in waits_of(store).items()},
             "compute": manifest["config"].get("engine", {}).get("compute"),
+            "drafts": _drafts(store),
             "archive": _archive(store),
             "pool": _pool(store),
             "coverage": _coverage(store),
@@ -104,6 +107,12 @@ def _offline(endpoints: dict[str, Any], roles: Iterable[str]) -> list[str]:
         if ((endpoints.get(role) or {}).get("base_url") or endpoints["scientist"]["base_url"])
         == OFFLINE
     ]
+
+
+def _drafts(store: RunStore) -> dict[str, int]:
+    """Assignments of scientists, and how many of them are finished: accepted, rejected or ready."""
+    everything = store.assignments()
+    return {"asked": len(everything), "open": len(store.assignments(status="open"))}
 
 
 def _archive(store: RunStore) -> list[dict[str, Any]]:
@@ -290,7 +299,9 @@ def _emitters(store: RunStore) -> list[dict[str, Any]]:
 
 def show(status: dict[str, Any], console: Console) -> None:
     """Print a status for a person."""
-    console.print(Group(_headline(status), _archive_table(status), _pool_text(status)))
+    nobody = Text("no archive yet: the first generation is not selected")
+    archive = _archive_table(status) if status["archive"] else nobody
+    console.print(Group(_headline(status), archive, _pool_text(status)))
     if status["coverage"]["task_force"]:
         console.print(Group(*_coverage_lines(status["coverage"], status["alone"])))
     console.print(_work_text(status))
@@ -306,8 +317,16 @@ def _headline(status: dict[str, Any]) -> Text:
     of = f"({asked} were asked for)" if asked is not None and done > asked else f"of {asked}"
     computed = f", computed in {status['compute']}" if status["compute"] else ""
     waiting = f"\n{waiting_line(status['waiting'])}" if status["waiting"] else ""
+    drafts, following = status["drafts"], ""
+    if status["go_on"] is not None:
+        following = f"\nto go on, if no process is at work on it: {status['go_on']}"
+        if drafts["open"]:
+            ended = drafts["asked"] - drafts["open"]
+            following = f"\ndrafts of scientists: {ended} of {drafts['asked']}{following}"
     return Text.assemble(
-        (f"{status['run']}: {state}, generation {done} {of}{computed}", "bold"), (waiting, "yellow")
+        (f"{status['run']}: {state}, generation {done} {of}{computed}", "bold"),
+        following,
+        (waiting, "yellow"),
     )
 
 
@@ -359,8 +378,9 @@ def _pool_text(status: dict[str, Any]) -> Text:
         f"{pool['history'] - pool['active'] - pool['held']} retired",
         f"{pool['generators']} generators; {pool['revised']} families revised before acceptance",
         f"rejected: {rejected or 'none'}",
-        f"solved by nobody: {_nobody(pool['solved_by_nobody'])}",
     ]
+    if status["archive"]:
+        lines.append(f"solved by nobody: {_nobody(pool['solved_by_nobody'])}")
     return Text("\n".join(lines))
 
 

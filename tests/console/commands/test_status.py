@@ -212,6 +212,29 @@ def test_the_fittest_come_first_and_coverage_says_on_what(
     assert any(f"Coverage on the {on} (" in line for line in lines)
 
 
+def test_a_run_that_was_stopped_in_its_first_draft_says_how_far_it_came_and_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config: Json = {"generations": 4, "endpoints": {"scientist": {"base_url": "offline"}}}
+    (tmp_path / "config.json").write_text(json.dumps({"config": config}))
+    with RunStore.open(tmp_path) as store:
+        for index in range(3):
+            store.put_assignment(
+                Assignment(id=f"g0-a0{index}", generation=0, index=index, kind="novel", rng_seed=1)
+            )
+        store.finish_assignment("g0-a01", "rejected", Rejection(reason="leaked"))
+    status = collect(RunFolder(tmp_path))
+    assert status["drafts"] == {"asked": 3, "open": 2}
+    show(status, Console(width=200))
+    said = capsys.readouterr().out
+    assert "drafts of scientists: 1 of 3\n" in said
+    assert status["go_on"].endswith(f" run {tmp_path}")
+    assert f"to go on, if no process is at work on it: {status['go_on']}\n" in said
+    assert "no archive yet" in said
+    assert "solved by nobody" not in said
+    assert "fittest first" not in said
+
+
 def test_what_no_seed_was_asked_is_no_failure_of_the_seeds(
     folder: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
