@@ -85,7 +85,7 @@ def tell_family(family: dict[str, Any], names: dict[str, str], console: Console)
     of = "" if family["family"] in name else f"  {family['family']}"
     say(console, Text(name, "bold"), Text(of, "dim"))
     say(console, f"question: {family['question']}")
-    say(console, f"right answer: {family['reference']}")
+    say(console, f"a right answer: {family['reference']}")
     for line in _lines(family, names):
         say(console, line)
 
