@@ -90,17 +90,17 @@ def show_items(items: list[dict[str, Any]], console: Console) -> None:
         solved = [made[row["name"], row["n"]]["solved"] for row in letters.values()]
         cells: list[str | Text] = [Text(item["task"]), Text(" ").join(map(mark, solved))]
         if known:
-            said = _said(made[force["name"], force["n"]]["answers"])
             cells += [Text(one_line(item["question"], _QUESTION))]
-            cells += [Text(one_line(item["reference"], _ANSWER)), said]
+            cells += [Text(one_line(item["reference"], _ANSWER))]
+            cells += [_said(made[force["name"], force["n"]]["answers"])]
         table.add_row(*cells)
     console.print()
     console.print(table)
     named = ", ".join(f"{letter} {_called(row)}" for letter, row in letters.items())
     left = len(rows) - len(letters)
     more = f", and {left} more rows" if left else ""
-    line = f"✓ solved by at least one answer, ✗ not; {named}{more}. All answers: {_JSON}"
-    console.print(Text(line, "dim"))
+    legend = f"✓ solved by at least one answer, ✗ not; {named}{more}. All answers: {_JSON}"
+    console.print(Text(legend, "dim"))
 
 
 def _size(row: dict[str, Any]) -> int:

@@ -109,13 +109,14 @@ def _expect(config: RunConfig, display: Display) -> None:
 
 def show(folder: RunFolder, console: Console) -> None:
     """Print the summary of a finished run."""
-    from console.commands import status
+    from console.commands.status import collect
+    from console.commands.status_shown import show as show_status
 
     with RunStore.open(folder.path, read_only=True) as store:
         summary: Any = store.meta("summary")
-    found = status.collect(folder)
+    found = collect(folder)
     console.print()
-    status.show(found, console)
+    show_status(found, console)
     if not summary:
         return
     if not any(row["coverage"] for row in summary["coverage"]["task_force"]):

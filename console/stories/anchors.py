@@ -40,10 +40,8 @@ def anchor_in_words(anchor: str) -> str:
 
 def anchors_explained(store: RunStore, anchors: list[str]) -> list[str]:
     """A line for each merge or lesson that some anchors come from: of whom it is, and how made."""
-    grafts = {}
-    for event in store.events(Graft.kind):
-        graft = Graft.model_validate(event.payload)
-        grafts[graft.anchor] = graft
+    kept = [Graft.model_validate(event.payload) for event in store.events(Graft.kind)]
+    grafts = {graft.anchor: graft for graft in kept}
     lines = dict[str, None]()
     for anchor in anchors:
         made, graft = _MADE.fullmatch(anchor), grafts.get(anchor)

@@ -433,11 +433,11 @@ def test_each_task_is_shown_with_what_was_said_where_tasks_are_few(
     show(found, Console(width=80))
     lines = capsys.readouterr().out.splitlines()
     assert all(len(line) <= 80 for line in lines)
-    said = "\n".join(" ".join(line.split()) for line in lines)
-    assert ("task-0 ✗ ✓ What is 0 + 0? 0 ✗ 7 (2 times)\n✓ 0" in said) == each
-    assert "--json (`items` of `runs`)" in said
+    text = "\n".join(" ".join(line.split()) for line in lines)
+    assert ("task-0 ✗ ✓ What is 0 + 0? 0 ✗ 7 (2 times)\n✓ 0" in text) == each
+    assert "--json (`items` of `runs`)" in text
     assert found["tasks"] == count
-    assert f"{count} tasks of {count} generators, 1 run;" in said
+    assert f"{count} tasks of {count} generators, 1 run;" in text
 
 
 def _outcome(text: str, passed: bool) -> TaskOutcome:

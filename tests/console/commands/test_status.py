@@ -14,7 +14,8 @@ from agents.progress import ProgressEvent
 from console.commands.ask import fewer_than
 from console.commands.frame import note_unfinished
 from console.commands.run import show as show_end
-from console.commands.status import collect, show
+from console.commands.status import collect
+from console.commands.status_shown import show
 from console.run.folder import RunFolder
 from console.run.now import put_waits, waits_of
 from console.run.opening import reported
