@@ -12,8 +12,12 @@ from console.commands import trace
 from console.display import Terminal
 from console.errors import UsageError
 from console.run.folder import RunFolder
+from console.stories.anchors import anchor_in_words, anchors_explained
+from console.stories.assignment import read_assignment, tell_assignment
+from console.stories.expert import standing, standing_in_words
 from console.stories.families import read_families, summary_lines, tell_families
 from console.stories.names import family_meant, labels
+from memory.records import ArchiveEntry, Assignment, Draft, Expert, Graft
 from memory.store import RunStore
 from tests.agents.cases import family
 from tests.console.conftest import Acdc
@@ -37,6 +41,55 @@ def test_a_family_is_found_by_its_name_and_told_in_short(acdc: Acdc, finished_ru
     whole = acdc("trace", finished_run, "--family", wanted.id, "--full").stdout
     assert "class TaskFamily" in whole
     assert "scientist · propose" in whole
+
+
+def test_a_trial_shows_each_question_with_a_right_answer_and_what_was_said(
+    finished_run: Path,
+) -> None:
+    found = trace.collect(RunFolder(finished_run))
+    told = next(each for each in found["assignments"] if each["rounds"][-1]["answers"])
+    answers = told["rounds"][-1]["answers"]
+    questions = list(dict.fromkeys(each["question"] for each in answers))
+    said = " ".join(_told({**found, "assignments": [told]}, width=1000).split())
+    for question in questions[:2]:
+        assert f"level {answers[0]['level']}: {' '.join(question.split())}"[:80] in said
+    if len(questions) > 2:
+        assert f"and {len(questions) - 2} more questions" in said
+    assert f"a right answer: {answers[0]['reference']}"[:40] in said
+    whole = " ".join(_told({**found, "assignments": [told]}, width=1000, full=True).split())
+    for each in answers:
+        assert " ".join(each["question"].split()) in whole
+        mark = {True: "✓", False: "✗", None: "·"}[each["passed"]]
+        assert f"{mark} {each['expert']}: " in whole
+
+
+def test_a_family_of_another_field_and_a_parents_own_program_are_told(
+    tmp_path: Path,
+) -> None:
+    parent = family(0)
+    asked = Assignment(
+        id="g1-a00",
+        generation=1,
+        index=0,
+        kind="harder",
+        rng_seed=1,
+        field="word meaning",
+        parent=parent.id,
+    )
+    with RunStore.open(tmp_path) as store:
+        store.put_family(parent)
+        store.put_assignment(asked)
+        store.put_draft(
+            Draft(assignment=asked.id, round=0, proposal={"name": "x", "code": parent.code})
+        )
+        child = family(1).model_copy(update={"field": "letters", "scientist": "offline"})
+        store.put_family(child)
+        store.finish_assignment(asked.id, "accepted", family_id=child.id)
+        story = read_assignment(store, asked, None)
+    out = io.StringIO()
+    tell_assignment(story, {}, Terminal(file=out, width=1000))
+    assert "the parent's own program at another level: no model was asked" in out.getvalue()
+    assert "a family of the field 'letters': the offline scientist follows" in out.getvalue()
 
 
 def test_equal_names_are_told_apart_and_refused_where_one_is_meant(tmp_path: Path) -> None:
@@ -72,7 +125,7 @@ def test_who_solves_what_agrees_with_the_grades(finished_run: Path) -> None:
     out = io.StringIO()
     tell_families(found, Terminal(file=out, width=80))
     assert max(map(len, out.getvalue().splitlines())) <= 80 or "nobody" in out.getvalue()
-    assert "the hardest: " in out.getvalue()
+    assert "the hardest active family: " in out.getvalue()
 
 
 def test_sole_solvers_and_what_nobody_solves_are_counted() -> None:
@@ -85,8 +138,8 @@ def test_sole_solvers_and_what_nobody_solves_are_counted() -> None:
     rows = [row("hard"), row("one", "a"), row("two", "a"), row("both", "a", "b")]
     assert summary_lines([*rows, row("old", state="retired")]) == [
         "1 of 4 active families are solved by nobody",
-        "the hardest: hard, passed 0% of the time",
-        "sole solvers: a of 2",
+        "the hardest active family: hard, passed 0% of the time",
+        "solve an active family alone: a of 2",
     ]
 
 
@@ -95,7 +148,13 @@ def test_an_expert_tells_its_recipe_fitness_and_answers(acdc: Acdc, finished_run
     bred = next(row for row in status["archive"] if row["operator"] not in ("seed", "base"))
     found = acdc.json("trace", finished_run, "--expert", bred["expert"])["experts"][0]
     assert found["archive"]["fitness"] == bred["fitness"], "as `status` has it"
-    assert " towards " in found["recipe"]
+    assert " towards " in found["recipe"][0]
+    archives = found["archive"]["generations"]
+    assert archives[-1] == found["archive"]["generation"] == status["generation"]
+    assert (
+        f"since generation {archives[0]}"
+        in acdc("trace", finished_run, "--expert", bred["expert"]).stdout
+    )
     with RunStore.open(finished_run, read_only=True) as store:
         own = store.skill_counts(bred["expert"])
         parents = {name: store.skill_counts(name) for name in bred["parents"]}
@@ -111,6 +170,67 @@ def test_an_expert_tells_its_recipe_fitness_and_answers(acdc: Acdc, finished_run
     assert found["answers"]
     said = acdc("trace", finished_run, "--expert", bred["expert"], "--limit", "2").stdout
     assert f"answers 1 to 2 of {sum(not row['sample'] for row in found['answers'])}" in said
+
+
+def test_the_archives_that_held_an_expert_are_told_from_the_first(tmp_path: Path) -> None:
+    with RunStore.open(tmp_path) as store:
+        stays = {"a": (0, 1, 2, 3), "b": (0, 2, 3), "c": (1, 2), "d": (3,)}
+        for number, name in enumerate(stays):
+            store.put_genome(name, name.encode())
+            store.put_expert(
+                Expert(
+                    id=name,
+                    genome_id=name,
+                    generation=0,
+                    birth=number,
+                    operator="linear",
+                    rng_seed=0,
+                )
+            )
+        for generation in range(4):
+            store.put_archive(
+                generation,
+                [
+                    ArchiveEntry(expert=name, rank=rank, fitness=0.5, novelty=1.0)
+                    for rank, (name, held) in enumerate(stays.items())
+                    if generation in held
+                ],
+            )
+        assert standing(store, "b")["generations"] == [0, 2, 3]
+        told = {name: standing_in_words(standing(store, name)) for name in (*stays, "e")}
+    assert "; in the archive since generation 0;" in told["a"]
+    assert "; in the archive since generation 2 and in generation 0;" in told["b"]
+    assert "; left the archive, in which it was in generations 1 to 2;" in told["c"]
+    assert "; in the archive since generation 3;" in told["d"]
+    assert told["e"] == "never in the archive"
+
+
+def test_what_a_run_merged_and_taught_is_told_in_words(tmp_path: Path) -> None:
+    assert anchor_in_words("numbers") == "numbers"
+    assert (
+        anchor_in_words("regmean-g4.numbers") == "the part of numbers in the merge of generation 4"
+    )
+    assert anchor_in_words("regmean-g4+spectral") == "the mutations in the merge of generation 4"
+    assert anchor_in_words("tutor-g2") == "the lesson of generation 2"
+    assert (
+        anchor_in_words("regmean-g4.tutor-g2")
+        == "the part of the lesson of generation 2 in the merge of generation 4"
+    )
+    assert anchor_in_words("graft-g3") == "the graft of generation 3"
+    with RunStore.open(tmp_path) as store:
+        for part in (".numbers", ".words"):
+            store.add_event(
+                Graft(
+                    anchor=f"regmean-g4{part}",
+                    content_hash=part,
+                    path="p",
+                    parents=("g2-2", "g3-1"),
+                    method="regmean",
+                )
+            )
+        used = ["words", "regmean-g4.words", "regmean-g4.numbers"]
+        [line] = anchors_explained(store, used)
+    assert line.startswith("the merge of generation 4: regmean of g2-2, g3-1;")
 
 
 def test_one_answer_tells_its_question_its_grades_and_what_others_said(
