@@ -87,9 +87,15 @@ class SkillMatrix:
         """(families,) mean rate of some experts over those that are graded; NaN where none is."""
         return mean_of(self.rates[list(rows)], axis=0)
 
-    def coverage(self, rows: Sequence[int], columns: Sequence[int]) -> float | None:
-        """Share of families that at least one of some experts passes, as if independently.
+    def asked_of_all(self, rows: Sequence[int], columns: Sequence[int]) -> list[int]:
+        """Those of some families on which every one of some experts was graded."""
+        return [place for place in columns if rows and (self.asked[list(rows), place] > 0).all()]
 
+    def coverage(self, rows: Sequence[int], columns: Sequence[int]) -> float | None:
+        """How likely one of some experts solves an instance, mean over families.
+
+        Of a family 1 - product(1 - pass rate), as if experts were right independently. An expert
+        that was not asked solves nothing, so experts are compared on what all of them were asked.
         Families on which nobody at all was graded do not count.
         """
         graded = [place for place in columns if self.graded[place]]

@@ -47,12 +47,16 @@ class Column:
         to: page to which the value is a link, with keys of the row in it, as in `tasks/{id}`; of
             `names`, `{}` stands for each of them. A page of another run begins with "/". "" for
             none.
+        called: of ids, alone or as `names`: id -> what a person reads in its place.
+        apart: whether it stands in CSV and JSON alone.
     """
 
     key: str
     label: str
     kind: Kind = "text"
     to: str = ""
+    called: Mapping[str, str] = field(default_factory=dict)
+    apart: bool = False
 
     @property
     def numeric(self) -> bool:
@@ -113,6 +117,7 @@ class Facts:
 
     title: str
     items: Sequence[Fact]
+    note: str = ""
     section: str = "facts"
 
 
@@ -146,12 +151,13 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One field of a form: a list of options, or a text if there are none."""
+    """One field of a form: a list of options, or a text if there are none; `long` has lines."""
 
     name: str
     label: str
     value: str
     options: Sequence[tuple[str, str]] = ()
+    long: bool = False
 
 
 @dataclass(frozen=True)

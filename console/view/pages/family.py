@@ -98,7 +98,7 @@ def _curve(family: Family) -> Figure:
     ]
     return Figure(
         "What the trial panel got right",
-        bar_chart("Right answers of the trial panel by level", bars, names=70),
+        bar_chart("Right answers of the trial panel by level", bars),
         key=[("c0", "the level at which it asks"), ("cx", "other levels that were tried")],
     )
 

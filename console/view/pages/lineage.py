@@ -206,7 +206,7 @@ def lineage_page(run: Run, query: Query, rest: str) -> Page:
                 "Show",
                 query.get("show", "kept"),
                 [
-                    ("kept", "who was ever in an archive, and their parents"),
+                    ("kept", "ever in an archive, and parents"),
                     ("ancestors", "only its ancestors"),
                     ("all", "everybody"),
                 ],

@@ -237,7 +237,9 @@ def pictures() -> dict[str, str]:
                 Node(EVIL, 3, ["a", "b"], mix, EVIL, True, True),
             ],
         ),
-        "scatter": scatter(EVIL, [Point(0, 0, "c0", EVIL, EVIL), Point(0, 0, "cx", "x", "")]),
+        "scatter": scatter(
+            EVIL, [Point(0, 0, "c0", EVIL, EVIL, EVIL), Point(0, 0, "cx", "x", "x", "")]
+        ),
         "empty map": heat_map("none", [], [], []),
         "empty lineage": lineage("none", []),
         "no points": scatter("none", []),
