@@ -458,11 +458,13 @@ class Run:
         asyncio.run(serve(self._place, settings, lambda *_: None))
 
     def _with_skills(self, store: RunStore, experts: Sequence[Expert]) -> list[RunExpert]:
-        counts = {expert.id: store.skill_counts(expert.id) for expert in experts}
-        return [
-            RunExpert(self, expert, {name: skill.rate for name, skill in counts[expert.id].items()})
-            for expert in experts
-        ]
+        from console.tables import last_fitness
+
+        fitness, found = last_fitness(store), list[RunExpert]()
+        for expert in experts:
+            skills = {name: skill.rate for name, skill in store.skill_counts(expert.id).items()}
+            found.append(RunExpert(self, expert, skills, fitness.get(expert.id)))
+        return found
 
 
 @dataclass(frozen=True)
@@ -474,11 +476,14 @@ class RunExpert:
         record: its id, genome id, parents, operator, parameters and RNG seed.
         skills: family -> share of its latest instances that it passes; families that are absent are
             not graded.
+        fitness: by which it was selected, as `acdc status` shows it: that of the last archive that
+            held it, None for one that never was in an archive.
     """
 
     run: Run
     record: Expert
     skills: dict[str, float]
+    fitness: float | None
 
     def __hash__(self) -> int:
         return hash(self.record.id)
@@ -499,8 +504,8 @@ class RunExpert:
         return self.record.parents
 
     @property
-    def fitness(self) -> float:
-        """Mean pass rate over the families on which it is graded."""
+    def pass_rate(self) -> float:
+        """Mean pass rate over the families on which it is graded, which differ between experts."""
         return sum(self.skills.values()) / max(len(self.skills), 1)
 
     def answers(self) -> list[Answer]:

@@ -79,9 +79,20 @@ def _runs(store: RunStore) -> Iterator[Row]:
     )
 
 
+def last_fitness(store: RunStore) -> dict[str, float]:
+    """Expert -> fitness by which it was selected last, of all that were ever in an archive."""
+    latest = store.latest_archive()
+    return {
+        entry.expert: entry.fitness
+        for generation in range(latest[0] + 1 if latest else 0)
+        for entry in store.archive(generation)
+    }
+
+
 def _experts(store: RunStore) -> Iterator[Row]:
     latest = store.latest_archive()
     ranks = {entry.expert: entry.rank for entry in latest[1]} if latest else {}
+    fitness = last_fitness(store)
     for expert in store.experts():
         skills = store.skill_counts(expert.id)
         rates = [skill.rate for skill in skills.values()]
@@ -92,6 +103,7 @@ def _experts(store: RunStore) -> Iterator[Row]:
             expert.birth,
             expert.operator,
             list(expert.parents),
+            fitness.get(expert.id),
             sum(rates) / len(rates) if rates else None,
             len(rates),
             ranks.get(expert.id),
@@ -229,11 +241,12 @@ TABLES = {
         _runs,
     ),
     "experts": Table(
-        "an expert that was ever kept; `fitness` is its mean pass rate on the latest instances of "
-        "`graded` families, `rank` its place in the latest archive",
+        "an expert that was ever kept; `fitness` is that by which it was selected last, as `acdc "
+        "status` has it, `pass_rate` the mean on the latest instances of `graded` families, which "
+        "differ between experts, `rank` its place in the latest archive",
         dict.fromkeys(("expert", "genome"), "string")
         | dict.fromkeys(("generation", "birth"), "int64")
-        | {"operator": "string", "parents": "list", "fitness": "double"}
+        | {"operator": "string", "parents": "list", "fitness": "double", "pass_rate": "double"}
         | dict.fromkeys(("graded", "rank"), "int64"),
         _experts,
     ),
@@ -265,7 +278,8 @@ TABLES = {
         _finals,
     ),
     "answers": Table(
-        "an answer; `passed` is empty where it is not graded",
+        "an answer; `passed` is empty where it is not graded, and `family` where it is to a "
+        "draft's question in a trial, which is not among the `tasks`",
         dict.fromkeys(("answer", "expert", "genome", "family", "task"), "string")
         | {"sample": "int64", "text": "string", "extracted": "string"}
         | {"unmarked": "bool", "passed": "bool", "tokens_in": "int64", "tokens_out": "int64"}

@@ -9,6 +9,7 @@
     voting, confidence, chooser, reward_model   the methods
     ballot        Ballot, Choice: answers that are compared, and what was chosen
     routing       SkillRouter: who is good at questions like this one
+    asked         questions that the run itself has asked, and what answers them
     report        the summary: Coverage of forces of 1..N, and an example
 
 It owns no table: answers to questions are not recorded in the run.

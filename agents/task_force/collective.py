@@ -13,6 +13,7 @@ from agents.context import ReadContext
 from agents.errors import AnsweringError
 from agents.progress import ProgressEvent
 from agents.task_force.agreement import AGREEMENT, agreed, check_until_agree, still_to_ask
+from agents.task_force.asked import AskedBefore
 from agents.task_force.ballot import Ballot, CandidateAnswer, Choice, Vote
 from agents.task_force.chooser import ChatJudge
 from agents.task_force.field import require_field, resampled_seeds, standing_of
@@ -57,6 +58,8 @@ class CollectiveAnswer:
         known: whether the nearest is so much like it that it says something; None where the history
             was not asked.
         unasked: voices that were not asked any more, since enough agreed.
+        asked: where the run itself has asked that question: by which family, and whether the answer
+            is right.
     """
 
     answer: str
@@ -72,6 +75,7 @@ class CollectiveAnswer:
     nearest: tuple[NearFamily, ...] = ()
     known: bool | None = None
     unasked: int = 0
+    asked: AskedBefore | None = None
 
     @property
     def voices(self) -> int:
@@ -245,8 +249,10 @@ class Collective:
             name = chosen_by.name
             unit = UNANIMOUS if is_unanimous(ballot) else chosen_by.unit
         heard = [answer.voice for answer in answers]
+        said = answers[choice.winner].extracted
+        own = None if history is None else history.history
         return CollectiveAnswer(
-            answer=answers[choice.winner].extracted,
+            answer=said,
             chosen=answers[choice.winner].expert,
             winner=choice.winner,
             method=name,
@@ -259,6 +265,7 @@ class Collective:
             nearest=tuple(history.nearest(question, heard)) if history is not None else (),
             known=known,
             unasked=voices - len(answers),
+            asked=None if own is None else own.judged(question, said),
         )
 
     async def _chosen(self, method: Method, ballot: Ballot, patience: float | None) -> Choice:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agents.context import ReadContext
+from agents.task_force.asked import History
 from agents.task_force.field import standing_of
 from evolution.selection import Standing
 from memory.novelty.embedding import Embedder, open_embedder
@@ -32,7 +33,8 @@ class NearFamily:
     Attributes:
         family: its id.
         name: what it is called.
-        similarity: of the question to the family's description, as a cosine.
+        similarity: of the question to the family's description, as a cosine; 1 where the family
+            has asked that very question.
         rates: voice, as it is called -> share of the family's instances that it passes, the
             highest first.
     """
@@ -58,6 +60,8 @@ class SkillRouter:
         neighbours: how many families are looked at.
         near: similarity from which on a family says something about a question.
         names: family -> what it is called.
+        history: what the families have asked; a question that is among it is known, however little
+            it is like the description of its family.
     """
 
     def __init__(
@@ -68,7 +72,9 @@ class SkillRouter:
         neighbours: int = NEIGHBOURS,
         near: float = NEAR,
         names: Mapping[str, str] | None = None,
+        history: History | None = None,
     ) -> None:
+        self.history = history
         self._similar_from = near
         self._names = names or {}
         self._embedder = embedder
@@ -111,7 +117,11 @@ class SkillRouter:
             if len(self._nearest) >= _KEPT_QUESTIONS:
                 self._nearest.clear()
             vector = self._embedder.embed([question])[0]
-            self._nearest[question] = nearest(self._families, vector, self._neighbours)
+            near = nearest(self._families, vector, self._neighbours)
+            own = None if self.history is None else self.history.family_of(question)
+            if own is not None:
+                near = [Neighbour(own, 1.0), *(each for each in near if each.family_id != own)]
+            self._nearest[question] = near
         return self._nearest[question]
 
     def _weight(self, voice: Voice, near: list[Neighbour]) -> float:
@@ -148,4 +158,5 @@ def open_router(context: ReadContext, standing: Standing | None = None) -> Skill
         config.answering.neighbours,
         config.answering.near,
         {family.id: family.name for family in families},
+        History(context.store, families),
     )

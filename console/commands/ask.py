@@ -35,6 +35,7 @@ from console.run.folder import RunFolder
 from memory.store import RunStore
 
 if TYPE_CHECKING:
+    from agents.task_force.asked import AskedBefore
     from agents.task_force.collective import CollectiveAnswer
     from agents.task_force.routing import NearFamily
 
@@ -154,12 +155,14 @@ def show(reply: CollectiveAnswer, console: Console) -> None:
     """Print an answer for a person: what it is, why, and who said what.
 
     What the run's history says nothing about looks different, since nobody knows who is to be
-    trusted there.
+    trusted there. An answer to a question of the run's own is compared with what is right.
     """
     if reply.known is False:
-        console.print(Text(f"? {reply.answer}", "yellow"))
+        console.print(Text(f"uncertain: {reply.answer}", "yellow"))
     else:
         console.print(Text(reply.answer, "bold green" if reply.known else "bold"))
+    if reply.asked is not None:
+        console.print(_against_reference(reply.asked))
     for line in why(reply):
         console.print(Text(line), style="dim" if reply.known is not False else "yellow")
     console.print(
@@ -199,12 +202,34 @@ def why(reply: CollectiveAnswer) -> list[str]:
         if reply.method == UNROUTED:
             line += "; chosen by how sure the voices are"
         return [line]
+    if reply.asked is not None:
+        own = reply.nearest[0]
+        return [f"why: a question of this run, of the family {own.name}, {_passed_by(own)}"]
     told = []
     for family in reply.nearest[:2]:
-        best = list(family.rates.items())[:3]
-        passed = ", ".join(f"{voice} {rate:.0%}" for voice, rate in best) or "none of these voices"
-        told.append(f"{_near(family)}, passed by {passed}")
+        told.append(f"{_near(family)}, {_passed_by(family)}")
     return [f"why: nearest families {'; '.join(told)}"]
+
+
+def _against_reference(asked: AskedBefore) -> Text:
+    """Whether an answer is right, by the family that asked."""
+    if asked.right:
+        if not asked.reference:
+            return Text("✓ right, as it was graded before", "green")
+        return Text(f"✓ right: the reference is {asked.reference!r}", "green")
+    if asked.right is False:
+        right = f": the reference is {asked.reference!r}" if asked.reference else ""
+        return Text(f"✗ wrong{right}", "red")
+    line = "· not graded: nobody gave this answer before"
+    if asked.reference:
+        line += f"; a right one is {asked.reference!r}"
+    return Text(line, "yellow")
+
+
+def _passed_by(family: NearFamily) -> str:
+    best = list(family.rates.items())[:3]
+    passed = ", ".join(f"{voice} {rate:.0%}" for voice, rate in best)
+    return f"passed by {passed or 'none of these voices'}"
 
 
 def _near(family: NearFamily) -> str:

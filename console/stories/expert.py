@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.text import Text
 
 from agents.task_force.field import force_in
+from console.stories.anchors import anchor_in_words, anchors_explained
 from console.stories.answers import read_answers, tell_answers
 from console.stories.telling import fraction, numbered, say
 from evolution.genome.genome import Genome
-from evolution.genome.words import in_words
-from memory.records import Expert, Skill
+from evolution.genome.words import parts_in_words, shares_of
+from memory.records import ArchiveEntry, Expert, Skill
 from memory.store import RunStore
 from memory.store.journal import Event
 
@@ -22,9 +23,14 @@ def read_expert(store: RunStore, expert_id: str, family: str | None = None) -> d
     """All that is known of an expert; `family` leaves the answers to other families out."""
     expert = store.expert(expert_id)
     skills = store.skill_counts(expert_id)
+    genome = Genome.stored(expert.genome_id, store.genome(expert.genome_id))
+    anchors = anchors_of(store)
+    used = [share.anchor for share in shares_of(genome, anchors)]
+    parts = parts_in_words(genome, [anchor_in_words(name) for name in anchors])
     return {
         "expert": expert.model_dump(mode="json"),
-        "recipe": recipe_in_words(store, expert),
+        "recipe": parts,
+        "anchors": anchors_explained(store, used),
         "archive": standing(store, expert_id),
         "children": [each.id for each in store.experts() if expert_id in each.parents],
         "skills": {name: [skill.passes, skill.asked] for name, skill in skills.items()},
@@ -36,36 +42,37 @@ def read_expert(store: RunStore, expert_id: str, family: str | None = None) -> d
     }
 
 
-def recipe_in_words(store: RunStore, expert: Expert) -> str:
-    """As the card of an export has it: how far it goes towards each anchor."""
+def anchors_of(store: RunStore) -> list[str]:
+    """Names of the bank's anchors in its order: seeds, configured merges, what the run added."""
     founders = store.experts(0)
     anchors = [e.id for e in founders if e.operator == "seed"]
     anchors += [e.id for e in founders if e.operator == "merge"]
     for event in store.events("graft"):
         if isinstance(event.payload, dict):
             anchors.append(str(event.payload.get("anchor")))
-    genome = Genome.stored(expert.genome_id, store.genome(expert.genome_id))
-    return in_words(genome, anchors)
+    return anchors
 
 
 def standing(store: RunStore, expert_id: str) -> dict[str, Any]:
-    """Its place in the last archive that held it, and in the task force that answers now."""
+    """The archives that held it, its place in the last of them, and in the force that answers."""
     latest = store.latest_archive()
-    for generation in range(latest[0] if latest else -1, -1, -1):
+    held: dict[int, ArchiveEntry] = {}
+    for generation in range(latest[0] + 1 if latest else 0):
         for entry in store.archive(generation):
             if entry.expert == expert_id:
-                assert latest is not None
-                places = [e.expert for e in latest[1]]
-                force = force_in(store, len(places))
-                voices = [v.label for v in force.voices if v.expert == expert_id]
-                return {
-                    "generation": generation,
-                    "latest": generation == latest[0],
-                    "fitness": round(entry.fitness, 4),
-                    "rank": entry.rank,
-                    "voices": voices,
-                }
-    return {}
+                held[generation] = entry
+    if latest is None or not held:
+        return {}
+    last = max(held)
+    voices = force_in(store, len(latest[1])).voices
+    return {
+        "generation": last,
+        "generations": sorted(held),
+        "latest": last == latest[0],
+        "fitness": round(held[last].fitness, 4),
+        "rank": held[last].rank,
+        "voices": [voice.label for voice in voices if voice.expert == expert_id],
+    }
 
 
 def against_parents(
@@ -123,12 +130,16 @@ def tell_expert(
     say(console, f"parents: {', '.join(expert['parents']) or 'none'}")
     if found["children"]:
         say(console, f"children: {', '.join(found['children'])}")
-    say(console, f"made of: {found['recipe']}")
+    say(console, "made of:")
+    for part in found["recipe"]:
+        say(console, part, indent=2)
+    for line in found["anchors"]:
+        say(console, line, indent=2, style="dim")
     for operator, given in expert["parameters"].items():
         what = "bounds, scaled down" if operator == "bounds" else operator
         say(console, f"{what}: {_listed(given)}")
     say(console, f"genome: {expert['genome_id']}", style="dim")
-    say(console, _standing(found["archive"]))
+    say(console, standing_in_words(found["archive"]))
     _tell_skills(found, names, console)
     for gap in found["missing"]:
         say(console, f"not graded on {gap['family']}: {gap['reason']}", style="red")
@@ -146,21 +157,42 @@ def tell_expert(
         say(console, "a whole answer and what others said: --answer KEY", style="dim")
 
 
-def _standing(archive: dict[str, Any]) -> str:
+def standing_in_words(archive: dict[str, Any]) -> str:
+    """Its fitness, since when it is in the archive, and who it is in the force."""
     if not archive:
         return "never in the archive"
-    where = (
-        f"in the archive since selection of generation {archive['generation']}"
-        if archive["latest"]
-        else f"left the archive after generation {archive['generation']}"
-    )
+    stays = _spans(archive["generations"])
+    if not archive["latest"]:
+        where = f"left the archive, in which it was in {_generations(stays)}"
+    elif len(stays) == 1:
+        where = f"in the archive since generation {stays[0][0]}"
+    else:
+        where = f"in the archive since generation {stays[-1][0]} and in {_generations(stays[:-1])}"
     often = Counter(archive["voices"])
     voices = ", ".join(f"{who} ({n} voices)" if n > 1 else who for who, n in often.items())
     force = f"; in the task force as {voices}" if voices else "; not in the task force"
     return (
-        f"fitness {archive['fitness']:.2f} (mean pass rate, shrunk and chance taken off, as in "
-        f"`status`); {where}{force}"
+        f"fitness {archive['fitness']:.2f} (mean pass rate on the pool, shrunk and chance taken "
+        f"off, as in `status`); {where}{force}"
     )
+
+
+def _spans(generations: list[int]) -> list[tuple[int, int]]:
+    """Generations that follow one another, as their first and last."""
+    spans: list[tuple[int, int]] = []
+    for generation in generations:
+        if spans and spans[-1][1] == generation - 1:
+            spans[-1] = spans[-1][0], generation
+        else:
+            spans.append((generation, generation))
+    return spans
+
+
+def _generations(spans: list[tuple[int, int]]) -> str:
+    """As a person reads them: `generations 0 to 2, 4`."""
+    shown = ", ".join(str(a) if a == b else f"{a} to {b}" for a, b in spans)
+    one = len(spans) == 1 and spans[0][0] == spans[0][1]
+    return f"{'generation' if one else 'generations'} {shown}"
 
 
 def _tell_skills(found: dict[str, Any], names: dict[str, str], console: Console) -> None:
@@ -173,6 +205,13 @@ def _tell_skills(found: dict[str, Any], names: dict[str, str], console: Console)
         if rows:
             told = "; ".join(f"{names.get(r['family'], r['family'])}: {_versus(r)}" for r in rows)
             say(console, Text(f"{what} against its parents: ", style), told)
+    if any(found["against_parents"].values()):
+        say(
+            console,
+            "gained: it solves the family (more than half) and no parent does; lost: some parent "
+            "does and it does not. With so few questions of a family, most of it is chance",
+            style="dim",
+        )
 
 
 def _versus(row: dict[str, Any]) -> str:
@@ -181,12 +220,16 @@ def _versus(row: dict[str, Any]) -> str:
 
 
 def _listed(given: Any) -> str:
-    """The parameters of an operator: a line of names with what they are."""
+    """The parameters of an operator: a line of names with what they are.
+
+    Anchors that it made are told above, in what the expert is made of.
+    """
     if not isinstance(given, dict):
         return str(given)
     return "; ".join(
         f"{name} {', '.join(map(_shown, value)) if isinstance(value, list) else _shown(value)}"
         for name, value in given.items()
+        if name != "anchors"
     )
 
 

@@ -43,6 +43,11 @@ def in_words(genome: Genome, anchors: Sequence[str]) -> str:
 
     What rounds to nothing in every layer is left out.
     """
+    return ", ".join(parts_in_words(genome, anchors))
+
+
+def parts_in_words(genome: Genome, anchors: Sequence[str]) -> list[str]:
+    """The same, part by part; one that says so of an expert that is the base."""
     shares = sorted(shares_of(genome, anchors), key=lambda share: -abs(share.mean))
     parts = []
     for share in shares:
@@ -55,4 +60,4 @@ def in_words(genome: Genome, anchors: Sequence[str]) -> str:
         parts.append(f"singular values of {len(genome.displacements)} matrices changed")
     if genome.noise:
         parts.append("gaussian noise")
-    return ", ".join(parts) or f"the base, {'nearly ' if shares else ''}unchanged"
+    return parts or [f"the base, {'nearly ' if shares else ''}unchanged"]

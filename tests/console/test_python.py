@@ -32,6 +32,7 @@ def test_a_run_is_read_while_another_process_writes_it(run: acdc.Run) -> None:
         ]
         best = run.expert(archive[0].id)
         assert best == archive[0]
+        assert best.fitness is not None
         assert 0 <= best.fitness <= 1
         assert {answer.genome_id for answer in best.answers()} == {best.record.genome_id}
         assert {f.id for f in run.families("active")} < {f.id for f in run.families()}

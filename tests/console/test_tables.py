@@ -62,9 +62,14 @@ def test_tables_join(run: acdc.Run) -> None:
     assert set(grades["answer"]) == set(answers.dropna(subset=["passed"])["answer"])
     experts = acdc.frame("experts", run).set_index("expert")
     means = acdc.frame("skills", run).groupby("expert")["rate"].mean()
-    fitness = experts["fitness"].dropna()
-    assert fitness.to_dict() == pytest.approx(means.to_dict())
+    rates = experts["pass_rate"].dropna()
+    assert rates.to_dict() == pytest.approx(means.to_dict())
     status = run.status()
+    for row in status["archive"]:
+        assert experts["fitness"][row["expert"]] == pytest.approx(row["fitness"], abs=1e-4)
+        own = run.expert(row["expert"])
+        assert own.fitness == experts["fitness"][row["expert"]]
+        assert own.pass_rate == pytest.approx(rates[row["expert"]])
     ranked = experts.dropna(subset=["rank"]).sort_values("rank")
     assert list(ranked.index) == [row["expert"] for row in status["archive"]]
 

@@ -14,8 +14,10 @@ from transformers import LlamaConfig, LlamaForSequenceClassification
 from agents.chat.endpoints import EndpointsSettings
 from agents.context import ReadContext
 from agents.errors import AnsweringError
+from agents.families.items import asked_by_hash
 from agents.families.lifecycle import move
 from agents.progress import silent
+from agents.task_force.asked import History
 from agents.task_force.collective import Collective, Manner, Member, ask, force_of
 from agents.task_force.field import (
     field_of,
@@ -245,6 +247,45 @@ async def test_the_suggested_question_is_solved_by_the_force(
     assert question in {families[family].instructions[number] for family, number in places}
     done = acdc("ask", finished_run, "--max-tokens", "6")
     assert done.stderr.splitlines()[0].startswith("asking: ")
+
+
+async def test_a_question_of_the_runs_own_is_known_and_its_answer_checked(
+    context: ReadContext,
+) -> None:
+    question = suggested_question(context.store)
+    assert question is not None
+    reply = await ask(context, f" {question}\n", 3, MANNER, ROUTED)
+    assert reply.known, "white space does not matter"
+    assert reply.asked is not None
+    nearest = reply.nearest[0]
+    assert (nearest.family, nearest.similarity) == (reply.asked.family, 1.0)
+    other = await ask(context, f"{question} And why?", 3, MANNER, ROUTED)
+    assert other.asked is None
+
+
+def test_an_answer_is_right_as_it_was_graded_or_as_the_reference(finished_run: Path) -> None:
+    with RunStore.open(finished_run, read_only=True) as store:
+        families = history_of(store)
+        history, found = History(store, families), set[bool | None]()
+        for family_id, item in asked_by_hash(store, families).values():
+            family = store.family(family_id)
+            assert history.family_of("@@ ##") is history.judged("@@ ##", "56") is None
+            assert history.family_of(item.instructions) is not None
+            if history.family_of(item.instructions) != family_id:
+                continue  # two families ask the same
+            for given in store.answers_to(item.instance_hash)[:1]:
+                judged = history.judged(item.instructions, given.extracted)
+                assert judged is not None
+                assert (judged.family, judged.name) == (family_id, family.name)
+                assert judged.right == store.verdict(given.key)
+                found.add(judged.right)
+            new = history.judged(item.instructions, "what nobody said")
+            assert new is not None
+            assert new.right is None
+            right = history.judged(item.instructions, item.reference)
+            assert right is not None
+            assert right.right
+        assert found >= {True, False}
 
 
 async def test_a_judge_that_hangs_is_named_and_given_up(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+from agents.task_force.asked import AskedBefore
 from agents.task_force.ballot import CandidateAnswer
 from agents.task_force.collective import CollectiveAnswer
 from agents.task_force.routing import NearFamily
@@ -42,7 +43,7 @@ def test_it_says_why_and_each_vote_once() -> None:
 
 def test_what_it_cannot_know_looks_different() -> None:
     said = _shown(known=False, method="logprob")
-    assert said.startswith("? 56\n")
+    assert said.startswith("uncertain: 56\n")
     assert "nothing like this was asked (the nearest is Sums (0.81)): do not trust" in said
     assert "chosen by how sure the voices are" in said
 
@@ -61,3 +62,23 @@ def test_it_says_how_many_were_not_asked_any_more() -> None:
     line = "chosen by agreement from 3 answers; agreement 67%; 5 of 8 voices not asked"
     assert line in out.getvalue()
     assert "not asked" not in _shown(known=True)
+
+
+def _checked(asked: AskedBefore) -> str:
+    out = io.StringIO()
+    told = CollectiveAnswer(
+        "56", "a", 0, "skill_routing", 2 / 3, SAID, (1.5, 1.5, 0.1), (), 1.0, "pass rates",
+        (SUMS,), known=True, asked=asked,
+    )  # fmt: skip
+    show(told, Terminal(file=out, width=120))
+    return out.getvalue()
+
+
+def test_an_answer_to_a_question_of_the_run_is_compared_with_what_is_right() -> None:
+    said = _checked(AskedBefore("f0", "Sums", "56", right=True))
+    assert said.startswith("56\n✓ right: the reference is '56'\n")
+    assert "why: a question of this run, of the family Sums, passed by a 100%, b 50%" in said
+    said = _checked(AskedBefore("f0", "Sums", "57", right=False))
+    assert "✗ wrong: the reference is '57'" in said
+    said = _checked(AskedBefore("f0", "Sums", "57", right=None))
+    assert "· not graded: nobody gave this answer before; a right one is '57'" in said

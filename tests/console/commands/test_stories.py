@@ -12,8 +12,11 @@ from console.commands import trace
 from console.display import Terminal
 from console.errors import UsageError
 from console.run.folder import RunFolder
+from console.stories.anchors import anchor_in_words, anchors_explained
+from console.stories.expert import standing, standing_in_words
 from console.stories.families import read_families, summary_lines, tell_families
 from console.stories.names import family_meant, labels
+from memory.records import ArchiveEntry, Expert, Graft
 from memory.store import RunStore
 from tests.agents.cases import family
 from tests.console.conftest import Acdc
@@ -95,7 +98,13 @@ def test_an_expert_tells_its_recipe_fitness_and_answers(acdc: Acdc, finished_run
     bred = next(row for row in status["archive"] if row["operator"] not in ("seed", "base"))
     found = acdc.json("trace", finished_run, "--expert", bred["expert"])["experts"][0]
     assert found["archive"]["fitness"] == bred["fitness"], "as `status` has it"
-    assert " towards " in found["recipe"]
+    assert " towards " in found["recipe"][0]
+    archives = found["archive"]["generations"]
+    assert archives[-1] == found["archive"]["generation"] == status["generation"]
+    assert (
+        f"since generation {archives[0]}"
+        in acdc("trace", finished_run, "--expert", bred["expert"]).stdout
+    )
     with RunStore.open(finished_run, read_only=True) as store:
         own = store.skill_counts(bred["expert"])
         parents = {name: store.skill_counts(name) for name in bred["parents"]}
@@ -111,6 +120,67 @@ def test_an_expert_tells_its_recipe_fitness_and_answers(acdc: Acdc, finished_run
     assert found["answers"]
     said = acdc("trace", finished_run, "--expert", bred["expert"], "--limit", "2").stdout
     assert f"answers 1 to 2 of {sum(not row['sample'] for row in found['answers'])}" in said
+
+
+def test_the_archives_that_held_an_expert_are_told_from_the_first(tmp_path: Path) -> None:
+    with RunStore.open(tmp_path) as store:
+        stays = {"a": (0, 1, 2, 3), "b": (0, 2, 3), "c": (1, 2), "d": (3,)}
+        for number, name in enumerate(stays):
+            store.put_genome(name, name.encode())
+            store.put_expert(
+                Expert(
+                    id=name,
+                    genome_id=name,
+                    generation=0,
+                    birth=number,
+                    operator="linear",
+                    rng_seed=0,
+                )
+            )
+        for generation in range(4):
+            store.put_archive(
+                generation,
+                [
+                    ArchiveEntry(expert=name, rank=rank, fitness=0.5, novelty=1.0)
+                    for rank, (name, held) in enumerate(stays.items())
+                    if generation in held
+                ],
+            )
+        assert standing(store, "b")["generations"] == [0, 2, 3]
+        told = {name: standing_in_words(standing(store, name)) for name in (*stays, "e")}
+    assert "; in the archive since generation 0;" in told["a"]
+    assert "; in the archive since generation 2 and in generation 0;" in told["b"]
+    assert "; left the archive, in which it was in generations 1 to 2;" in told["c"]
+    assert "; in the archive since generation 3;" in told["d"]
+    assert told["e"] == "never in the archive"
+
+
+def test_what_a_run_merged_and_taught_is_told_in_words(tmp_path: Path) -> None:
+    assert anchor_in_words("numbers") == "numbers"
+    assert (
+        anchor_in_words("regmean-g4.numbers") == "the part of numbers in the merge of generation 4"
+    )
+    assert anchor_in_words("regmean-g4+spectral") == "the mutations in the merge of generation 4"
+    assert anchor_in_words("tutor-g2") == "the lesson of generation 2"
+    assert (
+        anchor_in_words("regmean-g4.tutor-g2")
+        == "the part of the lesson of generation 2 in the merge of generation 4"
+    )
+    assert anchor_in_words("graft-g3") == "the graft of generation 3"
+    with RunStore.open(tmp_path) as store:
+        for part in (".numbers", ".words"):
+            store.add_event(
+                Graft(
+                    anchor=f"regmean-g4{part}",
+                    content_hash=part,
+                    path="p",
+                    parents=("g2-2", "g3-1"),
+                    method="regmean",
+                )
+            )
+        used = ["words", "regmean-g4.words", "regmean-g4.numbers"]
+        [line] = anchors_explained(store, used)
+    assert line.startswith("the merge of generation 4: regmean of g2-2, g3-1;")
 
 
 def test_one_answer_tells_its_question_its_grades_and_what_others_said(

@@ -1,0 +1,63 @@
+"""What the anchors are that a run made itself, in words; a seed is called by its own name."""
+
+from __future__ import annotations
+
+import re
+
+from evolution.merging.settings import REGMEAN
+from evolution.tutoring.settings import TUTOR
+from memory.records import Graft
+from memory.store import RunStore
+
+_PAIR = Graft.kind
+"""The occasion of merges by mergekit (`agents.archive.grafting`, which loads torch)."""
+_MADE = re.compile(rf"({REGMEAN}|{_PAIR}|{TUTOR})-g(\d+)(?:\.(.+)|\+(.+))?")
+"""Names of anchors that a run made: the occasion, the generation, and of a merge the part."""
+_PARTS = {"spectral": "the mutations", "rest": "what is of no seed"}
+
+
+def anchor_in_words(anchor: str) -> str:
+    """What a name of an anchor stands for.
+
+    `regmean-g4.numbers` is the part of numbers in the merge of generation 4, and
+    `regmean-g4+spectral` are the mutations in it; the name of a seed is what it is.
+    """
+    made = _MADE.fullmatch(anchor)
+    if made is None:
+        return anchor
+    occasion, generation, member, part = made.groups()
+    what = {
+        REGMEAN: f"the merge of generation {generation}",
+        _PAIR: f"the graft of generation {generation}",
+        TUTOR: f"the lesson of generation {generation}",
+    }[occasion]
+    if part is not None:
+        return f"{_PARTS.get(part, part)} in {what}"
+    if member is not None:
+        return f"the part of {anchor_in_words(member)} in {what}"
+    return what
+
+
+def anchors_explained(store: RunStore, anchors: list[str]) -> list[str]:
+    """A line for each merge or lesson that some anchors come from: of whom it is, and how made."""
+    grafts = {}
+    for event in store.events(Graft.kind):
+        graft = Graft.model_validate(event.payload)
+        grafts[graft.anchor] = graft
+    lines = dict[str, None]()
+    for anchor in anchors:
+        made, graft = _MADE.fullmatch(anchor), grafts.get(anchor)
+        if made is None or graft is None:
+            continue
+        whole = anchor_in_words(f"{made[1]}-g{made[2]}")
+        if graft.method == REGMEAN:
+            line = (
+                f"{whole}: {REGMEAN} of {', '.join(graft.parents)}; its part of a seed is what "
+                "they have of that seed, each on the inputs that it is right on"
+            )
+        elif graft.method == TUTOR:
+            line = f"{whole}: what {', '.join(graft.parents)} learnt in it"
+        else:
+            line = f"{whole}: {graft.method} of {', '.join(graft.parents)}"
+        lines[line] = None
+    return list(lines)
