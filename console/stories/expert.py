@@ -18,6 +18,12 @@ from memory.records import ArchiveEntry, Expert, Skill
 from memory.store import RunStore
 from memory.store.journal import Event
 
+GAINS = (
+    "gained: it solves the family (more than half) and no parent does; lost: some parent does and "
+    "it does not. With so few questions of a family, most of it is chance"
+)
+"""By which rule an expert is compared with its parents, see `against_parents`."""
+
 
 def read_expert(store: RunStore, expert_id: str, family: str | None = None) -> dict[str, Any]:
     """All that is known of an expert; `family` leaves the answers to other families out."""
@@ -137,7 +143,7 @@ def tell_expert(
         say(console, line, indent=2, style="dim")
     for operator, given in expert["parameters"].items():
         what = "bounds, scaled down" if operator == "bounds" else operator
-        say(console, f"{what}: {_listed(given)}")
+        say(console, f"{what}: {listed(given)}")
     say(console, f"genome: {expert['genome_id']}", style="dim")
     say(console, standing_in_words(found["archive"]))
     _tell_skills(found, names, console)
@@ -206,12 +212,7 @@ def _tell_skills(found: dict[str, Any], names: dict[str, str], console: Console)
             told = "; ".join(f"{names.get(r['family'], r['family'])}: {_versus(r)}" for r in rows)
             say(console, Text(f"{what} against its parents: ", style), told)
     if any(found["against_parents"].values()):
-        say(
-            console,
-            "gained: it solves the family (more than half) and no parent does; lost: some parent "
-            "does and it does not. With so few questions of a family, most of it is chance",
-            style="dim",
-        )
+        say(console, GAINS, style="dim")
 
 
 def _versus(row: dict[str, Any]) -> str:
@@ -219,7 +220,7 @@ def _versus(row: dict[str, Any]) -> str:
     return f"{fraction(row['own'])} ({theirs})"
 
 
-def _listed(given: Any) -> str:
+def listed(given: Any) -> str:
     """The parameters of an operator: a line of names with what they are.
 
     Anchors that it made are told above, in what the expert is made of.

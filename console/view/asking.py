@@ -26,11 +26,12 @@ from console.view.source import Source
 
 if TYPE_CHECKING:
     from agents.context import ReadContext
+    from agents.task_force.asked import AskedBefore
     from agents.task_force.collective import CollectiveAnswer
 
 SIZES = ("1", "3", "5", "8")
 METHODS = {
-    "skill_routing": "skill routing: what each passes of the most similar families",
+    "skill_routing": "skill routing: passes of similar families",
     "majority": "majority",
     "weighted_majority": "majority, weighted by fitness",
     "logprob": "logprob: how sure each is",
@@ -107,6 +108,8 @@ def _said(reply: CollectiveAnswer, asked: str) -> Iterator[Section]:
         asked: the method that was asked for; another one may have had to stand in.
     """
     yield Facts("Answer", [*_short(reply, asked)])
+    if reply.asked is not None:
+        yield _against_reference(reply.asked)
     if reply.known is False:
         nearest = "".join(
             f" The most similar family is {each.name} (similarity {each.similarity:.2f} of 1)."
@@ -133,8 +136,19 @@ def _short(reply: CollectiveAnswer, asked: str) -> Iterator[Fact]:
     yield Fact("given by", winner.voice.label, to=at("experts", winner.expert))
     yield Fact("agreement", f"{equal} of {len(reply.answers)} gave this answer")
     yield Fact("chosen by", method)
-    yield Fact("score", f"{reply.scores[reply.winner]:.3g} ({reply.unit})")
     yield Fact("time", reply.seconds, "seconds")
+
+
+def _against_reference(asked: AskedBefore) -> Facts:
+    """Whether the answer to a question of the run's own is right."""
+    return Facts(
+        "A question of this run",
+        [
+            Fact("family", asked.name, to=at("tasks", asked.family)),
+            Fact("the answer is", asked.right, "verdict"),
+            Fact("a right answer", asked.reference, "code"),
+        ],
+    )
 
 
 def _why(reply: CollectiveAnswer) -> Table:

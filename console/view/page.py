@@ -34,6 +34,8 @@ Kind = Literal[
 `failed` are a word where something holds, and nothing where it does not."""
 PER_PAGE = 100
 """Rows of a table that a page shows at once."""
+IN_REPORT = 40
+"""Rows of a table that a report shows."""
 NUMERIC: frozenset[Kind] = frozenset({"count", "number", "share", "gain", "seconds"})
 
 
@@ -72,6 +74,7 @@ class Table:
         name: in URLs.
         order: key by which it is sorted unless somebody says otherwise, `-key` for the largest
             first; "" for the order of the rows.
+        lookup: whether it is only there to look things up: a report that is read leaves it out.
     """
 
     name: str
@@ -80,6 +83,7 @@ class Table:
     rows: Sequence[Row]
     note: str = ""
     order: str = ""
+    lookup: bool = False
     section: str = "table"
 
     def sorted_by(self, order: str) -> Table:

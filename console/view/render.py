@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from console.view.page import PER_PAGE, Column, Page, Query, Row, Table, linked, quoted
+from console.view.page import IN_REPORT, PER_PAGE, Column, Page, Query, Row, Table, linked, quoted
 from console.view.site import PAGES
 from console.view.source import Source
 from console.view.words import NOTHING, cut, shown
@@ -144,6 +144,8 @@ class View:
 
     def rows(self, table: Table) -> Sequence[dict[str, Any]]:
         """The rows that are shown."""
+        if self.whole:
+            return table.rows[:IN_REPORT]
         start = (self.number(table) - 1) * PER_PAGE
         return table.rows[start : start + PER_PAGE]
 

@@ -79,6 +79,7 @@ def embedding(run: Run, query: Query, rest: str) -> Page:
             Column("rate", "pass rate", "share"),
         ],
         found,
+        lookup=True,
     )
     missing = len(rows) - len(found)
     lead = f"{missing} families were never embedded." if missing else ""

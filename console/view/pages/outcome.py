@@ -106,8 +106,8 @@ def _greedily(run: Run, coverage: dict[str, Any]) -> str:
     )
     founders = len(there.intersection(row["id"] for row in seeds))
     return (
-        f"Greedy and once each, the {archive} experts of the archive that were in the finals have "
-        f"{coverage['archive']:.2f}, the {founders} seeds and base {coverage['seeds']:.2f}."
+        f"Greedy and once each: {archive} experts of the archive, the others were not asked, "
+        f"{coverage['archive']:.2f}; {founders} of the seeds and base, {coverage['seeds']:.2f}."
     )
 
 

@@ -200,4 +200,5 @@ def _rates(
             Column("asked", "of", "count"),
         ],
         found,
+        lookup=True,
     )

@@ -242,8 +242,8 @@ def test_the_form_asks_the_task_force_and_no_other_page_can(
         page.set_viewport_size({"width": 390, "height": 844})
         page.get_by_label("Question").fill("What is\n7 times 8?")
         page.get_by_label("Chosen by").select_option("skill_routing")
-        page.get_by_role("button", name="Ask").click()
-        page.get_by_role("heading", name="Who said what").wait_for(timeout=300_000)
+        page.get_by_role("button", name="Ask").click(timeout=300_000)
+        page.get_by_role("heading", name="Who said what").wait_for()
         assert page.locator("#answers tbody tr").count() == 3
         assert page.get_by_label("Question").input_value() == "What is\n7 times 8?"
         # It says of what the scores are, and whether the history says anything about the question.

@@ -6,13 +6,16 @@ import csv
 import hashlib
 import html
 import io
+import json
 import re
 import time
 from pathlib import Path
 
 import pytest
 
+from console.stories.expert import against_parents
 from console.view.site import PAGES
+from evolution.selection import coverage
 from memory.records import FINALS, ArchiveEntry, Rejection
 from memory.store import RunStore
 from tests.console.view.conftest import Viewed
@@ -194,6 +197,69 @@ def test_coverage_in_the_overview_is_that_of_the_summary(viewed: Viewed, store: 
     rows = page["tables"]["generations"]
     assert [row["generation"] for row in rows] == list(range(len(rows)))
     assert [row["tokens"] for row in rows] == sorted(row["tokens"] for row in rows)
+
+
+def test_seeds_are_compared_on_what_all_of_them_were_asked(viewed: Viewed, store: RunStore) -> None:
+    newest = viewed.rows("", "generations")[-1]
+    latest = store.latest_archive()
+    assert latest is not None
+    archive = [entry.expert for entry in latest[1]]
+    seeds = [expert.id for expert in store.experts() if expert.is_seed]
+    skills = {expert.id: store.skill_counts(expert.id) for expert in store.experts()}
+    pool = [family.id for family in store.families("active")]
+    asked = [family for family in pool if all(family in skills[seed] for seed in seeds)]
+    assert 0 < len(asked) < len(pool)
+    assert newest["shared"] == len(asked)
+    assert newest["coverage"] == pytest.approx(coverage(skills, archive, pool))
+    assert newest["archive_there"] == pytest.approx(coverage(skills, archive, asked))
+    assert newest["seeds"] == pytest.approx(coverage(skills, seeds, asked))
+    said = viewed.html()
+    assert f"on the {len(asked)} families that all seeds were asked: archive" in said
+    assert "in the finals: task force of" in said
+
+
+def test_gains_are_those_of_the_command(viewed: Viewed, store: RunStore) -> None:
+    compared = 0
+    for expert in store.experts():
+        changes = against_parents(store, expert, store.skill_counts(expert.id))
+        for step in viewed.json(f"experts/{expert.id}")["tables"].get("path", []):
+            if step["expert"] == expert.id:
+                for what in ("gained", "lost"):
+                    assert step[what] == [row["family"] for row in changes[what]]
+                    compared += len(step[what])
+    assert compared > 0
+
+
+def test_families_are_called_by_their_names(viewed: Viewed, store: RunStore) -> None:
+    for family in store.families():
+        link = f'<a href="{viewed.base}tasks/{family.id}">'
+        for page in ("skills", "tasks", f"experts/{store.experts()[-1].id}", "compare"):
+            assert f"{link}{family.id}" not in viewed.html(page)
+
+
+def test_a_reply_is_shown_field_by_field_and_its_program_as_code(
+    viewed: Viewed, store: RunStore
+) -> None:
+    call = store.calls(role="scientist")[0]
+    proposal = json.loads(call.response or "")
+    texts = {text["title"]: text["text"] for text in viewed.json(f"agents/{call.key}")["texts"]}
+    shown = {title.partition(" (")[0]: text for title, text in texts.items()}
+    assert shown["scientist wrote this program"] == proposal["code"]
+    assert f"name: {proposal['name']}" in shown["scientist replied"].splitlines()
+    assert shown["The same as it was sent"] == call.response
+
+
+def test_answers_of_the_archive_stand_first(viewed: Viewed, store: RunStore) -> None:
+    latest = store.latest_archive()
+    assert latest is not None
+    archive = [entry.expert for entry in latest[1]]
+    family = store.families("active")[-1].id
+    order = list(
+        dict.fromkeys(row["expert"] for row in viewed.rows(f"answers?family={family}", "answers"))
+    )
+    there = [name for name in archive if name in order]
+    assert there
+    assert order[: len(there)] == there
 
 
 def test_calls_are_counted_by_role(viewed: Viewed, store: RunStore) -> None:
