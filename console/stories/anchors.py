@@ -48,8 +48,8 @@ def anchors_explained(store: RunStore, anchors: list[str]) -> list[str]:
     """A line for each merge or lesson that some anchors come from: of whom it is, and how made."""
     grafts = {}
     for event in store.events(Graft.kind):
-        graft = Graft.model_validate(event.payload)
-        grafts[graft.anchor] = graft
+        made = Graft.model_validate(event.payload)
+        grafts[made.anchor] = made
     lines = dict[str, None]()
     for anchor in anchors:
         graft = grafts.get(anchor)

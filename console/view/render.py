@@ -164,13 +164,11 @@ class View:
     def _cell(self, column: Column, row: Row) -> str:
         value = row.get(column.key)
         if column.kind == "names":
-            called = column.called
             written = Markup(", ").join(
-                self._link(column, row, called.get(n, n), n) for n in value or ()
+                self._link(column, row, _called(column, name), name) for name in value or ()
             )
             return f"<td>{written or NOTHING}</td>"
-        called = column.called.get(value, value) if column.called else value
-        text = cut(shown(called, column.kind), LONGEST_CELL)
+        text = cut(shown(_called(column, value), column.kind), LONGEST_CELL)
         written = self._link(column, row, text) if value is not None else _safe(text)
         if column.numeric:
             return f'<td class="number">{written}</td>'
@@ -188,6 +186,11 @@ class View:
         to = linked(column.to, row, name)
         address = escape(to if to.startswith("/") else self.base + to)
         return Markup(f'<a href="{address}">{_safe(text)}</a>')
+
+
+def _called(column: Column, value: Any) -> Any:
+    """What a person reads in place of an id."""
+    return column.called.get(value, value) if column.called else value
 
 
 def _safe(text: str) -> Markup:

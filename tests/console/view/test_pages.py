@@ -307,7 +307,7 @@ def test_what_is_not_there_is_said(viewed: Viewed) -> None:
     assert "there is no page nowhere" in viewed.html("nowhere", 404)
     assert "no expert &#39;nobody&#39;" in viewed.html("experts/nobody", 404)
     assert "no family or proposal" in viewed.html("tasks/nothing", 404)
-    assert "it has generations" in viewed.html("?format=csv&table=wrong", 404)
+    assert "it has forces, generations" in viewed.html("?format=csv&table=wrong", 404)
     assert viewed.client.get("/runs/other/").status_code == 404
 
 

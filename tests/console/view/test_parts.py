@@ -281,7 +281,8 @@ def extents(picture: str) -> list[tuple[float, float]]:
     found = []
     for element in ET.fromstring(picture).iter("{http://www.w3.org/2000/svg}text"):
         if element.get("transform") is None:
-            long, x = wide("".join(element.itertext())), float(element.get("x", "nan"))
+            said = (element.text or "") + "".join(part.tail or "" for part in element)
+            long, x = wide(said), float(element.get("x", "nan"))
             anchor = element.get("text-anchor", "start")
             left = x - {"start": 0.0, "middle": long / 2, "end": long}[anchor]
             found.append((left, left + long))
