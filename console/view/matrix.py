@@ -89,7 +89,10 @@ class SkillMatrix:
 
     def asked_of_all(self, rows: Sequence[int], columns: Sequence[int]) -> list[int]:
         """Those of some families on which every one of some experts was graded."""
-        return [place for place in columns if rows and (self.asked[list(rows), place] > 0).all()]
+        if not rows:
+            return []
+        known = (self.asked[list(rows)] > 0).all(axis=0)
+        return [place for place in columns if known[place]]
 
     def coverage(self, rows: Sequence[int], columns: Sequence[int]) -> float | None:
         """How likely one of some experts solves an instance, mean over families.

@@ -164,7 +164,8 @@ def instance_table(run: Run, family: Family) -> Table:
             Column("unmarked", "extraction failed", "count"),
         ],
         rows,
-        note="Nobody is ranked on its own instances, or on those of the finals.",
+        note="Period: instances are drawn anew each time that the pool is renewed; its own are "
+        "those with which it was accepted. Nobody is ranked on these, or on those of the finals.",
     )
 
 

@@ -89,9 +89,10 @@ def _forces(run: Run, summary: dict[str, Any]) -> Table:
         rows,
         note=f"On {summary.get('instances', 0)} instances of {summary.get('families', 0)} "
         f"families, {summary.get('fresh', 0)} of them never seen by selection. A voice is an "
-        "expert at a temperature, greedy where none stands; the task force, the N voices that "
-        "together solve most, is chosen on these instances. Seeds resampled: the seeds in turn, "
-        f"greedy first, then sampled. {_greedily(run, coverage)}",
+        "expert at a temperature, greedy where none stands; the task force are the N voices that "
+        "together solve most of these instances, which flatters it: acdc evaluate --baselines "
+        "measures its lead on other tasks. Seeds resampled: the seeds in turn, greedy first, then "
+        f"sampled. {_greedily(run, coverage)}",
     )
 
 

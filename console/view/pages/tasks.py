@@ -182,7 +182,8 @@ def _family_table(rows: Sequence[Row]) -> Table:
         ],
         rows,
         note="Pass rate: mean over the archive, by the latest grades. Solvers: experts of the "
-        "archive that pass more than half. Ids, revisions and scientists are in CSV and JSON.",
+        "archive that pass more than half. Held: it waits while a harder child is tried; retired: "
+        "it grades no more. Ids, revisions and scientists are in CSV and JSON.",
     )
 
 
