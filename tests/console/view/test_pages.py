@@ -8,6 +8,7 @@ import html
 import io
 import json
 import re
+import sqlite3
 import time
 from pathlib import Path
 
@@ -199,16 +200,22 @@ def test_coverage_in_the_overview_is_that_of_the_summary(viewed: Viewed, store: 
     assert [row["tokens"] for row in rows] == sorted(row["tokens"] for row in rows)
 
 
-def test_seeds_are_compared_on_what_all_of_them_were_asked(viewed: Viewed, store: RunStore) -> None:
-    newest = viewed.rows("", "generations")[-1]
-    latest = store.latest_archive()
-    assert latest is not None
-    archive = [entry.expert for entry in latest[1]]
-    seeds = [expert.id for expert in store.experts() if expert.is_seed]
-    skills = {expert.id: store.skill_counts(expert.id) for expert in store.experts()}
-    pool = [family.id for family in store.families("active")]
+def test_seeds_are_compared_on_what_all_of_them_were_asked(copied: Path) -> None:
+    with RunStore.open(copied, read_only=True) as store:
+        latest = store.latest_archive()
+        assert latest is not None
+        archive = [entry.expert for entry in latest[1]]
+        seeds = [expert.id for expert in store.experts() if expert.is_seed]
+        pool = [family.id for family in store.families("active")]
+        left = next(seed for seed in seeds if seed not in archive)
+    # It left the archive, and was not asked about the newest families.
+    forget_skills(copied, left, pool[-3:])
+    with RunStore.open(copied, read_only=True) as store:
+        skills = {expert.id: store.skill_counts(expert.id) for expert in store.experts()}
     asked = [family for family in pool if all(family in skills[seed] for seed in seeds)]
-    assert 0 < len(asked) < len(pool)
+    assert asked == pool[:-3]
+    viewed = Viewed(copied)
+    newest = viewed.rows("", "generations")[-1]
     assert newest["shared"] == len(asked)
     assert newest["coverage"] == pytest.approx(coverage(skills, archive, pool))
     assert newest["archive_there"] == pytest.approx(coverage(skills, archive, asked))
@@ -216,6 +223,20 @@ def test_seeds_are_compared_on_what_all_of_them_were_asked(viewed: Viewed, store
     said = viewed.html()
     assert f"on the {len(asked)} families that all seeds were asked: archive" in said
     assert "in the finals: task force of" in said
+    forget_skills(copied, left, pool[:-3])
+    viewed = Viewed(copied)
+    assert viewed.rows("", "generations")[-1]["seeds"] is None
+    assert viewed.json()["facts"]["on the pool: seeds"] == "not asked"
+
+
+def forget_skills(folder: Path, expert: str, families: list[str]) -> None:
+    connection = sqlite3.connect(folder / "run.db")
+    with connection:
+        connection.executemany(
+            "DELETE FROM skills WHERE expert = ? AND family = ?",
+            [(expert, family) for family in families],
+        )
+    connection.close()
 
 
 def test_gains_are_those_of_the_command(viewed: Viewed, store: RunStore) -> None:
@@ -359,8 +380,6 @@ def test_a_run_before_its_first_selection_has_all_pages(tmp_path: Path, finished
 
 def test_a_run_of_an_earlier_schema_can_be_looked_at(copied: Path) -> None:
     """Skills as verdicts, no instances, no finals, no embeddings."""
-    import sqlite3
-
     connection = sqlite3.connect(copied / "run.db")
     with connection:
         for statement in (
