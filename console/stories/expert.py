@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -14,7 +15,7 @@ from console.stories.answers import read_answers, tell_answers
 from console.stories.telling import fraction, numbered, say
 from evolution.genome.genome import Genome
 from evolution.genome.words import parts_in_words, shares_of
-from memory.records import ArchiveEntry, Expert, Skill
+from memory.records import ArchiveEntry, Skill
 from memory.store import RunStore
 from memory.store.journal import Event
 
@@ -40,7 +41,9 @@ def read_expert(store: RunStore, expert_id: str, family: str | None = None) -> d
         "archive": standing(store, expert_id),
         "children": [each.id for each in store.experts() if expert_id in each.parents],
         "skills": {name: [skill.passes, skill.asked] for name, skill in skills.items()},
-        "against_parents": against_parents(store, expert, skills),
+        "against_parents": against_parents(
+            skills, {parent: store.skill_counts(parent) for parent in expert.parents}
+        ),
         "missing": [
             event.payload for event in store.events("missing") if _is_about(event, expert_id)
         ],
@@ -82,14 +85,17 @@ def standing(store: RunStore, expert_id: str) -> dict[str, Any]:
 
 
 def against_parents(
-    store: RunStore, expert: Expert, skills: dict[str, Skill]
+    skills: Mapping[str, Skill], theirs: Mapping[str, Mapping[str, Skill]]
 ) -> dict[str, list[dict[str, Any]]]:
     """Families that it solves and no parent does, and those that some parent solves and it fails.
 
     Each was graded on the latest instances that it was asked; those of a parent that left the
     archive are older.
+
+    Args:
+        skills: of the expert, family -> counts.
+        theirs: parent -> its skills.
     """
-    theirs = {parent: store.skill_counts(parent) for parent in expert.parents}
     gained: list[dict[str, Any]] = []
     lost: list[dict[str, Any]] = []
     for family, skill in skills.items():

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from console.view.source import Run
 from memory.errors import StoreError
+from memory.records import Skill
 
 Floats = NDArray[np.float64]
 
@@ -82,6 +83,14 @@ class SkillMatrix:
     def columns(self, families: Iterable[str]) -> list[int]:
         """The columns of some families."""
         return [self.column_of[name] for name in families if name in self.column_of]
+
+    def skills(self, expert: str) -> dict[str, Skill]:
+        """Family -> what an expert passes of it, of those that it was graded on."""
+        row = self.row_of[expert]
+        counts = zip(
+            self.families, self.passes[row].tolist(), self.asked[row].tolist(), strict=True
+        )
+        return {name: Skill(passes=passes, asked=asked) for name, passes, asked in counts if asked}
 
     def mean_by_family(self, rows: Sequence[int]) -> Floats:
         """(families,) mean rate of some experts over those that are graded; NaN where none is."""

@@ -87,7 +87,10 @@ class Run:
     def family_names(self) -> dict[str, str]:
         """Id -> what a family is called, in the order in which they were accepted."""
         sql = "SELECT id, json_extract(record, '$.name') AS name FROM families ORDER BY seq"
-        return told_apart({row["id"]: row["name"] for row in self.rows(sql)})
+        names: dict[str, str] = self.kept(
+            "names", lambda run: told_apart({row["id"]: row["name"] for row in run.rows(sql)})
+        )
+        return names
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -153,7 +153,7 @@ def expert(run: Run, query: Query, rest: str) -> Page:
     record = run.store.expert(rest)
     matrix = SkillMatrix.of(run)
     tree = Tree.of(run)
-    way = path(run, tree, rest, matrix)
+    way = path(tree, rest, matrix)
     facts = [
         Fact("operator", record.operator),
         Fact("generation", record.generation, "count"),

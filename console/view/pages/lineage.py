@@ -87,13 +87,18 @@ class Tree:
         return steps[::-1]
 
 
-def path(run: Run, tree: Tree, name: str, matrix: SkillMatrix) -> list[Row]:
+def path(tree: Tree, name: str, matrix: SkillMatrix) -> list[Row]:
     """The steps to an expert, with what each gained and lost against all of its parents."""
     means, steps = _means(matrix), tree.steps(name, matrix)
+    known = [
+        one for one in {*steps, *(p for one in steps for p in tree.parents[one])} if one in means
+    ]
+    skills = {one: matrix.skills(one) for one in known}
     rows = []
     for place, one in enumerate(steps):
         before = steps[place - 1] if place else None
-        changes = against_parents(run.store, run.store.expert(one), run.store.skill_counts(one))
+        theirs = {parent: skills[parent] for parent in tree.parents[one] if parent in skills}
+        changes = against_parents(skills[one], theirs)
         rows.append(
             {
                 "expert": one,

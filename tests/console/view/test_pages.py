@@ -242,7 +242,8 @@ def forget_skills(folder: Path, expert: str, families: list[str]) -> None:
 def test_gains_are_those_of_the_command(viewed: Viewed, store: RunStore) -> None:
     compared = 0
     for expert in store.experts():
-        changes = against_parents(store, expert, store.skill_counts(expert.id))
+        theirs = {parent: store.skill_counts(parent) for parent in expert.parents}
+        changes = against_parents(store.skill_counts(expert.id), theirs)
         for step in viewed.json(f"experts/{expert.id}")["tables"].get("path", []):
             if step["expert"] == expert.id:
                 for what in ("gained", "lost"):

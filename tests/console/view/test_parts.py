@@ -36,16 +36,7 @@ EVIL = "<script>alert(1)</script>&\"'\u202e\x1b[0m\x00\ud800"
 
 
 def counts_of(matrix: SkillMatrix) -> dict[str, dict[str, Skill]]:
-    return {
-        expert: {
-            name: Skill(
-                passes=int(matrix.passes[row, column]), asked=int(matrix.asked[row, column])
-            )
-            for column, name in enumerate(matrix.families)
-            if matrix.asked[row, column]
-        }
-        for row, expert in enumerate(matrix.experts)
-    }
+    return {expert: matrix.skills(expert) for expert in matrix.experts}
 
 
 @st.composite
