@@ -100,8 +100,8 @@ class SkillMatrix:
         """Those of some families on which every one of some experts was graded."""
         if not rows:
             return []
-        known = (self.asked[list(rows)] > 0).all(axis=0)
-        return [place for place in columns if known[place]]
+        known = set(np.flatnonzero((self.asked[list(rows)] > 0).all(axis=0)).tolist())
+        return [place for place in columns if place in known]
 
     def coverage(self, rows: Sequence[int], columns: Sequence[int]) -> float | None:
         """How likely one of some experts solves an instance, mean over families.

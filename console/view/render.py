@@ -154,7 +154,7 @@ class View:
         return [
             column
             for column in table.columns
-            if not column.apart and any(row.get(column.key) not in _EMPTY for row in table.rows)
+            if not column.apart and any(_says(column, row.get(column.key)) for row in table.rows)
         ]
 
     def cells(self, columns: Sequence[Column], row: Row) -> Markup:
@@ -186,6 +186,10 @@ class View:
         to = linked(column.to, row, name)
         address = escape(to if to.startswith("/") else self.base + to)
         return Markup(f'<a href="{address}">{_safe(text)}</a>')
+
+
+def _says(column: Column, value: Any) -> bool:
+    return bool(value) if column.kind in ("yes", "failed") else value not in _EMPTY
 
 
 def _called(column: Column, value: Any) -> Any:

@@ -80,6 +80,31 @@ def test_a_family_has_a_page_with_its_conversation(viewed: Viewed, store: RunSto
             assert passes.get(expert.id) == (skill and (skill.passes, skill.asked))
 
 
+def test_a_family_says_how_it_was_written_where_that_is_not_what_one_expects(copied: Path) -> None:
+    with RunStore.open(copied, read_only=True) as store:
+        family = store.families()[-1]
+    page = f"tasks/{family.id}"
+    assert "no model was asked" not in Viewed(copied).html(page)
+    connection = sqlite3.connect(copied / "run.db")
+    with connection:
+        connection.execute(
+            "UPDATE families SET record = json_set(record, '$.scientist', 'offline', '$.field', "
+            "'chess') WHERE id = ?",
+            (family.id,),
+        )
+        connection.execute(
+            "UPDATE assignments SET record = json_set(record, '$.field', 'grammar') "
+            "WHERE family = ?",
+            (family.id,),
+        )
+    assert "It is of the field chess: the offline scientist" in Viewed(copied).html(page)
+    with connection:
+        connection.execute("DELETE FROM calls WHERE assignment = ?", (family.id[:6],))
+    connection.close()
+    said = f"asked at level {family.level} of {family.levels}: no model was asked"
+    assert said in Viewed(copied).html(page)
+
+
 def test_a_rejected_proposal_has_a_page_with_its_reason(viewed: Viewed, store: RunStore) -> None:
     rejected = store.assignments(status="rejected")
     rows = {row["id"]: row for row in viewed.rows("tasks", "rejected")}
