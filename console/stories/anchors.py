@@ -38,16 +38,22 @@ def anchor_in_words(anchor: str) -> str:
     return what
 
 
+def merge_of(anchor: str) -> str:
+    """The merge of which an anchor is a part; what is whole, as a seed is, stands for itself."""
+    made = _MADE.fullmatch(anchor)
+    return anchor if made is None else f"{made[1]}-g{made[2]}"
+
+
 def anchors_explained(store: RunStore, anchors: list[str]) -> list[str]:
     """A line for each merge or lesson that some anchors come from: of whom it is, and how made."""
     kept = [Graft.model_validate(event.payload) for event in store.events(Graft.kind)]
     grafts = {graft.anchor: graft for graft in kept}
     lines = dict[str, None]()
     for anchor in anchors:
-        made, graft = _MADE.fullmatch(anchor), grafts.get(anchor)
-        if made is None or graft is None:
+        graft = grafts.get(anchor)
+        if graft is None or anchor_in_words(anchor) == anchor:
             continue
-        whole = anchor_in_words(f"{made[1]}-g{made[2]}")
+        whole = anchor_in_words(merge_of(anchor))
         if graft.method == REGMEAN:
             line = (
                 f"{whole}: {REGMEAN} of {', '.join(graft.parents)}; its part of a seed is what "

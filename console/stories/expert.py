@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
@@ -14,9 +15,15 @@ from console.stories.answers import read_answers, tell_answers
 from console.stories.telling import fraction, numbered, say
 from evolution.genome.genome import Genome
 from evolution.genome.words import parts_in_words, shares_of
-from memory.records import ArchiveEntry, Expert, Skill
+from memory.records import ArchiveEntry, Skill
 from memory.store import RunStore
 from memory.store.journal import Event
+
+GAINS = (
+    "gained: it solves the family (more than half) and no parent does; lost: some parent does and "
+    "it does not. With so few questions of a family, most of it is chance"
+)
+"""By which rule an expert is compared with its parents, see `against_parents`."""
 
 
 def read_expert(store: RunStore, expert_id: str, family: str | None = None) -> dict[str, Any]:
@@ -34,7 +41,9 @@ def read_expert(store: RunStore, expert_id: str, family: str | None = None) -> d
         "archive": standing(store, expert_id),
         "children": [each.id for each in store.experts() if expert_id in each.parents],
         "skills": {name: [skill.passes, skill.asked] for name, skill in skills.items()},
-        "against_parents": against_parents(store, expert, skills),
+        "against_parents": against_parents(
+            skills, {parent: store.skill_counts(parent) for parent in expert.parents}
+        ),
         "missing": [
             event.payload for event in store.events("missing") if _is_about(event, expert_id)
         ],
@@ -76,14 +85,17 @@ def standing(store: RunStore, expert_id: str) -> dict[str, Any]:
 
 
 def against_parents(
-    store: RunStore, expert: Expert, skills: dict[str, Skill]
+    skills: Mapping[str, Skill], theirs: Mapping[str, Mapping[str, Skill]]
 ) -> dict[str, list[dict[str, Any]]]:
     """Families that it solves and no parent does, and those that some parent solves and it fails.
 
     Each was graded on the latest instances that it was asked; those of a parent that left the
     archive are older.
+
+    Args:
+        skills: of the expert, family -> counts.
+        theirs: parent -> its skills.
     """
-    theirs = {parent: store.skill_counts(parent) for parent in expert.parents}
     gained: list[dict[str, Any]] = []
     lost: list[dict[str, Any]] = []
     for family, skill in skills.items():
@@ -137,7 +149,7 @@ def tell_expert(
         say(console, line, indent=2, style="dim")
     for operator, given in expert["parameters"].items():
         what = "bounds, scaled down" if operator == "bounds" else operator
-        say(console, f"{what}: {_listed(given)}")
+        say(console, f"{what}: {listed(given)}")
     say(console, f"genome: {expert['genome_id']}", style="dim")
     say(console, standing_in_words(found["archive"]))
     _tell_skills(found, names, console)
@@ -206,12 +218,7 @@ def _tell_skills(found: dict[str, Any], names: dict[str, str], console: Console)
             told = "; ".join(f"{names.get(r['family'], r['family'])}: {_versus(r)}" for r in rows)
             say(console, Text(f"{what} against its parents: ", style), told)
     if any(found["against_parents"].values()):
-        say(
-            console,
-            "gained: it solves the family (more than half) and no parent does; lost: some parent "
-            "does and it does not. With so few questions of a family, most of it is chance",
-            style="dim",
-        )
+        say(console, GAINS, style="dim")
 
 
 def _versus(row: dict[str, Any]) -> str:
@@ -219,7 +226,7 @@ def _versus(row: dict[str, Any]) -> str:
     return f"{fraction(row['own'])} ({theirs})"
 
 
-def _listed(given: Any) -> str:
+def listed(given: Any) -> str:
     """The parameters of an operator: a line of names with what they are.
 
     Anchors that it made are told above, in what the expert is made of.

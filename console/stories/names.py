@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from console.errors import UsageError
 from memory.messages import did_you_mean
@@ -13,9 +13,13 @@ from memory.store import RunStore
 
 def labels(families: Iterable[Family]) -> dict[str, str]:
     """Family id -> its name, with the id behind it where several have the same."""
-    found = list(families)
-    often = Counter(family.name for family in found)
-    return {f.id: f.name if often[f.name] == 1 else f"{f.name} ({f.id})" for f in found}
+    return told_apart({family.id: family.name for family in families})
+
+
+def told_apart(names: Mapping[str, str]) -> dict[str, str]:
+    """Id -> name, with the id behind it where several have the same."""
+    often = Counter(names.values())
+    return {key: name if often[name] == 1 else f"{name} ({key})" for key, name in names.items()}
 
 
 def family_meant(store: RunStore, said: str) -> str:

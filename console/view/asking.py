@@ -4,20 +4,41 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from agents.progress import silent
-from console.view.page import Choice, Column, Fact, Facts, Form, Page, Query, Section, Table
+from console.view.page import (
+    Choice,
+    Column,
+    Fact,
+    Facts,
+    Form,
+    Page,
+    Query,
+    Section,
+    Table,
+    Text,
+    at,
+)
 from console.view.source import Source
 
 if TYPE_CHECKING:
     from agents.context import ReadContext
+    from agents.task_force.asked import AskedBefore
     from agents.task_force.collective import CollectiveAnswer
 
 SIZES = ("1", "3", "5", "8")
-METHODS = ("skill_routing", "majority", "weighted_majority", "logprob", "self_certainty", "borda")
-"""Those that ask no other model."""
+METHODS = {
+    "skill_routing": "skill routing: passes of similar families",
+    "majority": "majority",
+    "weighted_majority": "majority, weighted by fitness",
+    "logprob": "logprob: how sure each is",
+    "self_certainty": "self-certainty",
+    "borda": "Borda count of self-certainty",
+}
+"""Those that ask no other model, in words."""
 
 
 class Asker:
@@ -60,13 +81,13 @@ def asking_page(query: Query, reply: CollectiveAnswer | None = None) -> Page:
     """The form, and what was answered."""
     form = Form(
         [
-            Choice("question", "Question", query.get("question", "")),
-            Choice("n", "Answers", query.get("n", "3"), [(size, size) for size in SIZES]),
+            Choice("question", "Question", query.get("question", ""), long=True),
+            Choice("n", "How many answer", query.get("n", "3"), [(size, size) for size in SIZES]),
             Choice(
                 "select",
                 "Chosen by",
-                query.get("select", METHODS[0]),
-                [(name, name.replace("_", " ")) for name in METHODS],
+                query.get("select", next(iter(METHODS))),
+                [*METHODS.items()],
             ),
         ],
         button="Ask",
@@ -75,10 +96,83 @@ def asking_page(query: Query, reply: CollectiveAnswer | None = None) -> Page:
     lead = (
         "The first question loads the models, which takes a while. Nothing is written into the run."
     )
-    return Page("Ask", [form, *(_said(reply) if reply else [])], lead)
+    said = _said(reply, query.get("select", "")) if reply else []
+    return Page("Ask", [form, *said], lead)
 
 
-def _said(reply: CollectiveAnswer) -> list[Section]:
+def _said(reply: CollectiveAnswer, asked: str) -> Iterator[Section]:
+    """What was answered, whether to trust it, and who said what.
+
+    Args:
+        reply: of the task force.
+        asked: the method that was asked for; another one may have had to stand in.
+    """
+    yield Facts("Answer", [*_short(reply, asked)])
+    if reply.asked is not None:
+        yield _against_reference(reply.asked)
+    if reply.known is False:
+        nearest = "".join(
+            f" The most similar family is {each.name} (similarity {each.similarity:.2f} of 1)."
+            for each in reply.nearest[:1]
+        )
+        yield Text(
+            "Do not trust this answer",
+            "Nothing like this question was asked in the run, so nobody knows how often its "
+            f"experts are right about it.{nearest}",
+            mark="wrong",
+        )
+    if reply.known:
+        yield _why(reply)
+    yield _voices(reply)
+
+
+def _short(reply: CollectiveAnswer, asked: str) -> Iterator[Fact]:
+    winner = reply.answers[reply.winner]
+    equal = round(reply.agreement * len(reply.answers))
+    method = reply.method.replace("_", " ")
+    if reply.method != asked and asked:
+        method += f", not {asked.replace('_', ' ')}: nothing similar was asked in the run"
+    yield Fact("answer", reply.answer)
+    yield Fact("given by", winner.voice.label, to=at("experts", winner.expert))
+    yield Fact("agreement", f"{equal} of {len(reply.answers)} gave this answer")
+    yield Fact("chosen by", method)
+    yield Fact("time", reply.seconds, "seconds")
+
+
+def _against_reference(asked: AskedBefore) -> Facts:
+    """Whether the answer to a question of the run's own is right."""
+    return Facts(
+        "A question of this run",
+        [
+            Fact("family", asked.name, to=at("tasks", asked.family)),
+            Fact("the answer is", asked.right, "verdict"),
+            Fact("a right answer", asked.reference, "code"),
+        ],
+    )
+
+
+def _why(reply: CollectiveAnswer) -> Table:
+    """On what the choice rests."""
+    rows = [
+        {
+            "family": each.family,
+            "name": each.name,
+            "similarity": each.similarity,
+            "passed": ", ".join(f"{voice} {rate:.0%}" for voice, rate in each.rates.items())
+            or "none of these voices",
+        }
+        for each in reply.nearest
+    ]
+    columns = [
+        Column("name", "family", to="tasks/{family}"),
+        Column("similarity", "similarity", "share"),
+        Column("passed", "passed by"),
+    ]
+    note = "The families of the run that are most like the question; a similarity of 1 is the same."
+    return Table("nearest", "Why", columns, rows, note)
+
+
+def _voices(reply: CollectiveAnswer) -> Table:
     rows = [
         {
             "expert": each.expert,
@@ -91,29 +185,18 @@ def _said(reply: CollectiveAnswer) -> list[Section]:
         }
         for place, each in enumerate(reply.answers)
     ]
-    return [
-        Facts(
-            "Answer",
-            [
-                Fact("answer", reply.answer),
-                Fact("of", reply.chosen),
-                Fact("agreement", reply.agreement, "share"),
-                Fact("chosen by", reply.method),
-                Fact("time", reply.seconds, "seconds"),
-            ],
-        ),
-        Table(
-            "answers",
-            "Who said what",
-            [
-                Column("expert", "expert", to="experts/{expert}"),
-                Column("temperature", "temperature", "number"),
-                Column("chosen", "chosen", "yes"),
-                Column("score", "score", "number"),
-                Column("extracted", "answer", "code"),
-                Column("text", "whole reply", "code"),
-                Column("tokens", "tokens", "count"),
-            ],
-            rows,
-        ),
-    ]
+    return Table(
+        "answers",
+        "Who said what",
+        [
+            Column("expert", "expert", to="experts/{expert}"),
+            Column("temperature", "temperature", "number"),
+            Column("chosen", "chosen", "yes"),
+            Column("score", "score", "number"),
+            Column("extracted", "answer", "code"),
+            Column("text", "whole reply", "code"),
+            Column("tokens", "tokens", "count"),
+        ],
+        rows,
+        note=f"Score: {reply.unit}. Equal answers share one score. A temperature of 0 is greedy.",
+    )

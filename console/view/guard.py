@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
+from http import HTTPStatus
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from console.serving.address import host_of, is_loopback
+from console.view.render import error_page
 
 COOKIE = "acdc_view"
 PARAMETER = "token"
@@ -22,11 +24,14 @@ HEADERS = {
     "img-src 'self' data:; connect-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-"""No script but our own, nothing from elsewhere, in nobody's frame, and no address that leaks."""
+"""No script but our own, nothing from elsewhere, in nobody's frame, and no address that leaks.
+
+Under `no-referrer` a browser would name no origin when our own form is sent either.
+"""
 
 
 @dataclass(frozen=True)
@@ -62,13 +67,13 @@ class ViewGuard:
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)
         if self.token is None and not is_loopback(host_of(headers.get("host", ""))):
-            return PlainTextResponse("call the viewer as 127.0.0.1 or localhost\n", 403)
+            return _refused(403, "Call the viewer as 127.0.0.1 or localhost.")
         if self.token is not None and (answer := self._check_token(scope, headers)) is not None:
             return answer
         if scope["method"] == "POST":
-            return _check_post(headers)
+            return _check_post(scope, headers)
         if scope["method"] not in ("GET", "HEAD"):
-            return PlainTextResponse("the viewer only reads\n", 405)
+            return _refused(405, "The viewer only reads.")
         return None
 
     def _check_token(self, scope: Scope, headers: Headers) -> Response | None:
@@ -87,9 +92,7 @@ class ViewGuard:
         brought.append(cookie_parser(headers.get("cookie", "")).get(_cookie_of(headers), ""))
         if any(self._is_token(each) for each in brought):
             return None
-        return PlainTextResponse(
-            "wrong or missing token: open the address that `acdc view` printed\n", 401
-        )
+        return _refused(401, "Wrong or missing token: open the address that `acdc view` printed.")
 
     def _is_token(self, given: str) -> bool:
         assert self.token is not None
@@ -102,12 +105,29 @@ def _cookie_of(headers: Headers) -> str:
     return f"{COOKIE}_{port}" if port.isdecimal() else COOKIE
 
 
-def _check_post(headers: Headers) -> Response | None:
+def _refused(status: int, message: str, back: str = "") -> Response:
+    """A page that says why, and leads back to where one came from."""
+    return HTMLResponse(error_page(HTTPStatus(status).phrase, message, back), status)
+
+
+def _check_post(scope: Scope, headers: Headers) -> Response | None:
     """Only our own pages may ask: no other page can make a visitor's browser do it."""
-    origin = urlsplit(headers.get("origin", ""))
-    if origin.netloc != headers.get("host", ""):
-        return PlainTextResponse("only a page of the viewer may ask\n", 403)
+    back = "/" + scope["path"].lstrip("/")
+    if not _is_ours(headers):
+        return _refused(403, "Only a page of the viewer may ask.", back)
     length = headers.get("content-length", "")
     if not length.isdecimal() or int(length) > LARGEST_BODY:
-        return PlainTextResponse(f"a question has at most {LARGEST_BODY} bytes\n", 413)
+        return _refused(413, f"A question has at most {LARGEST_BODY:,} bytes.", back)
     return None
+
+
+def _is_ours(headers: Headers) -> bool:
+    """Whether a form was sent by a page of this server.
+
+    Browsers say it in `Sec-Fetch-Site`, which no page can forge, where they trust the address:
+    HTTPS, or the loopback. Elsewhere, and in older ones, there is the origin alone. One that is
+    hidden (`null`) proves nothing by itself.
+    """
+    origin, site = headers.get("origin", "null"), headers.get("sec-fetch-site")
+    own = urlsplit(origin).netloc == headers.get("host", "")
+    return own if site is None else site == "same-origin" and (own or origin == "null")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from console.view.source import Run
 from memory.errors import StoreError
+from memory.records import Skill
 
 Floats = NDArray[np.float64]
 
@@ -83,13 +84,30 @@ class SkillMatrix:
         """The columns of some families."""
         return [self.column_of[name] for name in families if name in self.column_of]
 
+    def skills(self, expert: str) -> dict[str, Skill]:
+        """Family -> what an expert passes of it, of those that it was graded on."""
+        row = self.row_of[expert]
+        counts = zip(
+            self.families, self.passes[row].tolist(), self.asked[row].tolist(), strict=True
+        )
+        return {name: Skill(passes=passes, asked=asked) for name, passes, asked in counts if asked}
+
     def mean_by_family(self, rows: Sequence[int]) -> Floats:
         """(families,) mean rate of some experts over those that are graded; NaN where none is."""
         return mean_of(self.rates[list(rows)], axis=0)
 
-    def coverage(self, rows: Sequence[int], columns: Sequence[int]) -> float | None:
-        """Share of families that at least one of some experts passes, as if independently.
+    def asked_of_all(self, rows: Sequence[int], columns: Sequence[int]) -> list[int]:
+        """Those of some families on which every one of some experts was graded."""
+        if not rows:
+            return []
+        known = set(np.flatnonzero((self.asked[list(rows)] > 0).all(axis=0)).tolist())
+        return [place for place in columns if place in known]
 
+    def coverage(self, rows: Sequence[int], columns: Sequence[int]) -> float | None:
+        """How likely one of some experts solves an instance, mean over families.
+
+        Of a family 1 - product(1 - pass rate), as if experts were right independently. An expert
+        that was not asked solves nothing, so experts are compared on what all of them were asked.
         Families on which nobody at all was graded do not count.
         """
         graded = [place for place in columns if self.graded[place]]

@@ -34,6 +34,8 @@ Kind = Literal[
 `failed` are a word where something holds, and nothing where it does not."""
 PER_PAGE = 100
 """Rows of a table that a page shows at once."""
+IN_REPORT = 40
+"""Rows of a table that a report shows."""
 NUMERIC: frozenset[Kind] = frozenset({"count", "number", "share", "gain", "seconds"})
 
 
@@ -47,12 +49,16 @@ class Column:
         to: page to which the value is a link, with keys of the row in it, as in `tasks/{id}`; of
             `names`, `{}` stands for each of them. A page of another run begins with "/". "" for
             none.
+        called: of ids, alone or as `names`: id -> what a person reads in its place.
+        apart: whether it stands in CSV and JSON alone.
     """
 
     key: str
     label: str
     kind: Kind = "text"
     to: str = ""
+    called: Mapping[str, str] = field(default_factory=dict)
+    apart: bool = False
 
     @property
     def numeric(self) -> bool:
@@ -68,6 +74,7 @@ class Table:
         name: in URLs.
         order: key by which it is sorted unless somebody says otherwise, `-key` for the largest
             first; "" for the order of the rows.
+        lookup: whether it is only there to look things up: a report that is read leaves it out.
     """
 
     name: str
@@ -76,6 +83,7 @@ class Table:
     rows: Sequence[Row]
     note: str = ""
     order: str = ""
+    lookup: bool = False
     section: str = "table"
 
     def sorted_by(self, order: str) -> Table:
@@ -113,6 +121,7 @@ class Facts:
 
     title: str
     items: Sequence[Fact]
+    note: str = ""
     section: str = "facts"
 
 
@@ -146,12 +155,13 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One field of a form: a list of options, or a text if there are none."""
+    """One field of a form: a list of options, or a text if there are none; `long` has lines."""
 
     name: str
     label: str
     value: str
     options: Sequence[tuple[str, str]] = ()
+    long: bool = False
 
 
 @dataclass(frozen=True)

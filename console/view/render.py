@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from console.view.page import PER_PAGE, Column, Page, Query, Row, Table, linked, quoted
+from console.view.page import IN_REPORT, PER_PAGE, Column, Page, Query, Row, Table, linked, quoted
 from console.view.site import PAGES
 from console.view.source import Source
 from console.view.words import NOTHING, cut, shown
@@ -45,14 +45,18 @@ class Renderer:
     def page(
         self, source: Source, page: Page, name: str, rest: str, query: Query, version: str | None
     ) -> str:
-        """A page of a run; without a version it stays as it is while the run goes on."""
+        """A page of a run.
+
+        Without a version it is the reply to a form: it stays as it is while the run goes on, and
+        has no address under which its tables could be had in another form.
+        """
         base = source.base
         here = base + name + (f"/{quoted(rest)}" if rest else "")
         return self._environment.get_template("page.html").render(
             page=page,
             base=base,
             here=here,
-            view=View(base, here, query),
+            view=View(base, here, query, fixed=version is None),
             name=name,
             source=source,
             sources=self._sources,
@@ -78,10 +82,6 @@ class Renderer:
         links = [(s.base, s.name, str(s.folder.path)) for s in sources]
         return self._environment.get_template("home.html").render(links=links)
 
-    def error(self, title: str, message: str) -> str:
-        """What went wrong."""
-        return self._environment.get_template("error.html").render(title=title, message=message)
-
 
 class View:
     """What a template asks about the page that it lays out.
@@ -92,16 +92,25 @@ class View:
         query: its parameters.
         prefix: of the names of places in the page.
         whole: whether it is to be read as it is, as on paper: no links, nothing folded.
+        fixed: whether its tables can neither be sorted nor taken away; what is whole is fixed too.
     """
 
     def __init__(
-        self, base: str, here: str, query: Query, *, prefix: str = "", whole: bool = False
+        self,
+        base: str,
+        here: str,
+        query: Query,
+        *,
+        prefix: str = "",
+        whole: bool = False,
+        fixed: bool = False,
     ) -> None:
         self.base = base
         self.here = here
         self.query = query
         self.prefix = prefix
         self.whole = whole
+        self.fixed = fixed or whole
 
     def with_(self, **changes: str | int) -> str:
         """This page with other parameters; those that are empty are left out."""
@@ -135,6 +144,8 @@ class View:
 
     def rows(self, table: Table) -> Sequence[dict[str, Any]]:
         """The rows that are shown."""
+        if self.whole:
+            return table.rows[:IN_REPORT]
         start = (self.number(table) - 1) * PER_PAGE
         return table.rows[start : start + PER_PAGE]
 
@@ -143,7 +154,7 @@ class View:
         return [
             column
             for column in table.columns
-            if any(row.get(column.key) not in _EMPTY for row in table.rows)
+            if not column.apart and any(_says(column, row.get(column.key)) for row in table.rows)
         ]
 
     def cells(self, columns: Sequence[Column], row: Row) -> Markup:
@@ -153,9 +164,11 @@ class View:
     def _cell(self, column: Column, row: Row) -> str:
         value = row.get(column.key)
         if column.kind == "names":
-            written = Markup(", ").join(self._link(column, row, n, n) for n in value or ())
+            written = Markup(", ").join(
+                self._link(column, row, _called(column, name), name) for name in value or ()
+            )
             return f"<td>{written or NOTHING}</td>"
-        text = cut(shown(value, column.kind), LONGEST_CELL)
+        text = cut(shown(_called(column, value), column.kind), LONGEST_CELL)
         written = self._link(column, row, text) if value is not None else _safe(text)
         if column.numeric:
             return f'<td class="number">{written}</td>'
@@ -175,8 +188,23 @@ class View:
         return Markup(f'<a href="{address}">{_safe(text)}</a>')
 
 
+def _says(column: Column, value: Any) -> bool:
+    return bool(value) if column.kind in ("yes", "failed") else value not in _EMPTY
+
+
+def _called(column: Column, value: Any) -> Any:
+    """What a person reads in place of an id."""
+    return column.called.get(value, value) if column.called else value
+
+
 def _safe(text: str) -> Markup:
     return escape(visible(text))
+
+
+def error_page(title: str, message: str, back: str = "") -> str:
+    """What went wrong, and, if there is one, the page that leads back."""
+    template = environment().get_template("error.html")
+    return template.render(title=title, message=message, back=back)
 
 
 @cache
@@ -185,6 +213,7 @@ def fingerprint(name: str) -> str:
     return hashlib.sha256((_HERE / "static" / name).read_bytes()).hexdigest()[:12]
 
 
+@cache
 def environment() -> Environment:
     """Jinja, in which everything is escaped, and no control character gets through."""
     environment = Environment(

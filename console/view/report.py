@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ def _parts(run: Run) -> Iterator[tuple[str, Page]]:
         if name not in LEFT_OUT:
             yield name or "overview", page_of(run, name)
         if name == "experts" and (archive := latest_archive(run)):
-            yield "best", page_of(run, name, archive[0])
+            page = page_of(run, name, archive[0])
+            yield "best", replace(page, title=f"Best expert: {page.title}")
 
 
 def as_html(folder: Path) -> str:

@@ -18,7 +18,7 @@ from starlette.staticfiles import StaticFiles
 from console.errors import UsageError
 from console.view.asking import METHODS, SIZES, Asker, asking_page
 from console.view.page import Page
-from console.view.render import Renderer
+from console.view.render import Renderer, error_page
 from console.view.site import page_of
 from console.view.source import Source
 from console.view.words import as_csv
@@ -62,7 +62,7 @@ def build_app(
         Route("/runs/{run}/{page}", page),
         Route("/runs/{run}/{page}/{rest:path}", page),
     ]
-    return Starlette(routes=routes, exception_handlers=_error_pages(renderer))
+    return Starlette(routes=routes, exception_handlers=_error_pages())
 
 
 def _asking_route(runs: Mapping[str, Source], renderer: Renderer, asker: Asker) -> Route:
@@ -70,7 +70,9 @@ def _asking_route(runs: Mapping[str, Source], renderer: Renderer, asker: Asker) 
         source = _run_of(request, runs)
         if request.method != "POST":
             return HTMLResponse(renderer.page(source, asking_page({}), "ask", "", {}, None))
-        query = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
+        sent = parse_qsl((await request.body()).decode("utf-8", "replace"))
+        # Browsers end the lines of a form by CRLF, which no question of a run does.
+        query = {name: value.replace("\r\n", "\n") for name, value in sent}
         question, size, method = (query.get(name, "") for name in ("question", "n", "select"))
         if not question.strip() or size not in SIZES or method not in METHODS:
             raise UsageError("a question, a number of answers and a method are needed")
@@ -119,21 +121,28 @@ def _run_of(request: Request, runs: Mapping[str, Source]) -> Source:
     return runs[name]
 
 
-def _error_pages(renderer: Renderer) -> dict[Any, Callable[[Request, Any], Response]]:
-    """Every error is a page that says what is wrong."""
+def _error_pages() -> dict[Any, Callable[[Request, Any], Response]]:
+    """Every error is a page that says what is wrong; that of a form leads back to it."""
+
+    def page(request: Request, title: str, message: str, status: int) -> Response:
+        # A form that was sent is found again where it was.
+        back = request.url.path if request.method == "POST" else ""
+        return HTMLResponse(error_page(title, message, back), status)
 
     def unknown(request: Request, error: UsageError) -> Response:
-        return HTMLResponse(renderer.error("Not found", str(error)), 404)
+        return page(request, "Not found", str(error), 404)
 
     def failed(request: Request, error: AcdcError) -> Response:
-        return HTMLResponse(renderer.error("The run cannot be read", str(error)), 500)
+        asked = request.method == "POST"
+        title = "The question cannot be answered" if asked else "The run cannot be read"
+        return page(request, title, str(error), 500)
 
     def unrouted(request: Request, error: HTTPException) -> Response:
-        return HTMLResponse(renderer.error(str(error.detail), request.url.path), error.status_code)
+        return page(request, str(error.detail), request.url.path, error.status_code)
 
     def faulty(request: Request, error: Exception) -> Response:
         # Starlette raises it again afterwards, for the log.
         message = "This is a bug in AC/DC, or the run is damaged; the terminal says more."
-        return HTMLResponse(renderer.error("Internal error", message), 500)
+        return page(request, "Internal error", message, 500)
 
     return {UsageError: unknown, AcdcError: failed, HTTPException: unrouted, Exception: faulty}

@@ -11,6 +11,7 @@ from typing import Any
 
 from console.errors import UsageError
 from console.run.folder import RunFolder
+from console.stories.names import told_apart
 from console.view.ledger import Ledger
 from console.view.page import Row, at, quoted
 from evolution.genome import Genome
@@ -81,6 +82,15 @@ class Run:
             if known is None or known[0] != self._version:
                 known = self.source.kept[name] = (self._version, make(self))
             return known[1]
+
+    @cached_property
+    def family_names(self) -> dict[str, str]:
+        """Id -> what a family is called, in the order in which they were accepted."""
+        sql = "SELECT id, json_extract(record, '$.name') AS name FROM families ORDER BY seq"
+        names: dict[str, str] = self.kept(
+            "names", lambda run: told_apart({row["id"]: row["name"] for row in run.rows(sql)})
+        )
+        return names
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -219,6 +219,7 @@ def _call_table(rows: Sequence[Row]) -> Table:
         ],
         rows,
         note="The newest first.",
+        lookup=True,
     )
 
 

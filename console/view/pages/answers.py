@@ -47,12 +47,7 @@ ORDER BY experts.generation, experts.birth, experts.id, answers.instance_hash, s
 
 def answers(run: Run, query: Query, rest: str) -> Page:
     """The answers to one instance, to one family, or of one expert."""
-    names = {
-        row["id"]: row["name"]
-        for row in run.rows(
-            "SELECT id, json_extract(record, '$.name') AS name FROM families ORDER BY seq"
-        )
-    }
+    names = run.family_names
     chosen, expert = query.get("family", ""), query.get("expert", "")
     if chosen and chosen not in names:
         raise UsageError(f"the run has no family {chosen!r}")
@@ -77,10 +72,16 @@ def answers(run: Run, query: Query, rest: str) -> Page:
 
 
 def answer_rows(run: Run, items: Sequence[Item], expert: str, family: str) -> list[Row]:
-    """A row for each answer to some instances, with the reference beside it."""
+    """A row for each answer to some instances, with the reference beside it.
+
+    Experts of the archive stand first, by rank, then the others, the oldest first.
+    """
     by_hash = {item.instance_hash: item for item in items}
     rows = run.rows(_ANSWERS, json.dumps([*by_hash]), expert)
+    ranks = {name: rank for rank, name in enumerate(latest_archive(run))}
+    rows.sort(key=lambda row: ranks.get(row["expert"], len(ranks)))
     for row in rows:
+        row["again"] = "sampled" if row["sample"] else ""
         item = by_hash[row["instance_hash"]]
         row["instance"], row["reference"] = item.instance, item.reference
         row["family"] = family
@@ -127,11 +128,13 @@ def answer_table(rows: Sequence[Row], *, one: bool) -> Table:
             Column("unmarked", "extraction", "failed"),
             Column("ended", "ended by"),
             Column("tokens", "tokens", "count"),
-            Column("sample", "sample", "count"),
+            Column("again", "how"),
+            Column("sample", "sample", "count", apart=True),
             Column("detail", "rater's reason"),
         ],
         rows,
-        note="Extraction failed: the reply had no marker such as `Answer:`; all of it was graded.",
+        note="Extraction failed: the reply had no marker such as `Answer:`; all of it was graded. "
+        "Sampled: drawn at a temperature, as in the finals, beside the answer that selection saw.",
     )
 
 
@@ -143,7 +146,7 @@ def _question(item: Item) -> Iterable[Section]:
 def _form(
     run: Run, names: dict[str, str], query: Query, family: Family | None, items: Sequence[Item]
 ) -> Form:
-    families = [("", "choose one"), *((key, f"{name} ({key})") for key, name in names.items())]
+    families = [("", "choose one"), *names.items()]
     if len(families) > MOST_OPTIONS:
         # Typed by its id then; the list of families, and the tasks page, lead here too.
         families = []

@@ -106,7 +106,7 @@ def _compared(run: Run, a: str, second: Run, b: str) -> Iterator[Section]:
         said = f"{interval.mean:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
         facts.append(Fact("A - B", said + ("" if interval.excludes_zero else " (may be chance)")))
     yield Facts("In short", facts)
-    yield _table(rows, "" if second is run else second.source.base)
+    yield _table(rows, run.family_names, "" if second is run else second.source.base)
 
 
 def _share(rows: list[Row], side: str) -> float | None:
@@ -153,7 +153,7 @@ def pairs(
     return rows
 
 
-def _table(rows: list[Row], elsewhere: str) -> Table:
+def _table(rows: list[Row], names: Mapping[str, str], elsewhere: str) -> Table:
     """Pairs; `elsewhere` is the address of the other run, "" for the same."""
     here = "answers?family={family}&instance={instance}&expert={a}"
     there = f"{elsewhere}answers?family={{b_family}}&instance={{instance}}&expert={{b}}"
@@ -169,7 +169,7 @@ def _table(rows: list[Row], elsewhere: str) -> Table:
             Column("second_said", "B's answer", "code"),
             Column("first_text", "A's whole reply", "code"),
             Column("second_text", "B's whole reply", "code"),
-            Column("family", "family", to="tasks/{family}"),
+            Column("family", "family", to="tasks/{family}", called=names),
         ],
         rows,
         note="What differs stands first. The interval draws whole families, since instances of one "

@@ -50,6 +50,7 @@ def embedding(run: Run, query: Query, rest: str) -> Page:
             row["x"],
             row["y"],
             colours.get(row[by], "cx"),
+            row["name"],
             f"{row['name']} ({by} {row[by] if row[by] not in (None, '') else 'unknown'})",
             run.link("tasks", row["id"]),
         )
@@ -62,7 +63,8 @@ def embedding(run: Run, query: Query, rest: str) -> Page:
         "Families by meaning",
         scatter(f"{len(points)} families by meaning, coloured by {_BY[by]}", points),
         f"The first two principal components; they hold {share:.0%} of the variance. Near points "
-        "mean alike, but far ones may be nearer in other directions.",
+        "mean alike, but far ones may be nearer in other directions. Names stand where there is "
+        "room; the pointer on a point shows its name.",
         key,
     )
     form = Form([Choice("by", "Colour", by, list(_BY.items()))])
@@ -77,6 +79,7 @@ def embedding(run: Run, query: Query, rest: str) -> Page:
             Column("rate", "pass rate", "share"),
         ],
         found,
+        lookup=True,
     )
     missing = len(rows) - len(found)
     lead = f"{missing} families were never embedded." if missing else ""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from console.errors import UsageError
+from console.stories.expert import GAINS
 from console.view.matrix import SkillMatrix, latest_archive
 from console.view.page import (
     Choice,
@@ -26,7 +26,8 @@ from console.view.page import (
     Text,
     at,
 )
-from console.view.pages.lineage import Tree, lineage_figure
+from console.view.pages.lineage import Tree, lineage_figure, path
+from console.view.pages.recipe import mix_table, parameters
 from console.view.source import Run
 from console.view.svg.charts import Line, line_chart
 from evolution.selection.dominance import UNDOMINATED
@@ -119,9 +120,11 @@ def experts(run: Run, query: Query, rest: str) -> Page:
         ],
         found,
         order="rank",
-        note="Fitness and novelty are of the last archive that an expert was in; a rank stands "
-        "where that is the present one. Nobody dominates an expert without a novelty. Solves "
-        "alone: families of which it passes more than half and no other of the archive does.",
+        note="Fitness: mean pass rate on the pool, shrunk and chance taken off. Novelty: how far "
+        "it can do what the nearest fitter experts cannot, 0 to 100; nobody dominates an expert "
+        "without one. Both are of the last archive that an expert was in; a rank stands where "
+        "that is the present one. Solves alone: families of which it passes more than half and no "
+        "other of the archive does.",
     )
     more = Links(
         "More",
@@ -150,22 +153,21 @@ def expert(run: Run, query: Query, rest: str) -> Page:
     record = run.store.expert(rest)
     matrix = SkillMatrix.of(run)
     tree = Tree.of(run)
-    path = tree.path(rest, matrix)
+    way = path(tree, rest, matrix)
     facts = [
         Fact("operator", record.operator),
         Fact("generation", record.generation, "count"),
         Fact("genome", record.genome_id, "code"),
         *_figures_of(run, matrix, rest),
-        *(Fact(name, _listed(value), "code") for name, value in record.parameters.items()),
-        Fact("random stream", record.rng_seed, "code"),
+        *parameters(record),
     ]
     sections: list[Section] = [Facts("Expert", facts), *_relatives(tree, rest)]
-    if len(path) > 1:
+    if len(way) > 1:
         sections += [
             lineage_figure(tree.ancestors(rest), "Its ancestors", tree.steps(rest, matrix)),
-            path_table(path),
+            path_table(run, way),
         ]
-    sections += [_mix(run, tree, rest), *_fared(run, rest), _skills(run, matrix, rest)]
+    sections += [mix_table(run, tree, record), *_fared(run, rest), _skills(run, matrix, rest)]
     missing = [
         event.payload
         for event in run.store.events("missing")
@@ -173,18 +175,12 @@ def expert(run: Run, query: Query, rest: str) -> Page:
     ]
     if missing:
         columns = [
-            Column("family", "family", to="tasks/{family}"),
+            Column("family", "family", to="tasks/{family}", called=run.family_names),
             Column("reason", "why"),
         ]
         sections.append(Table("missing", "What could not be graded", columns, missing))
     sections += _gibberish(run, rest)
     return Page(rest, sections, crumbs=[("experts", "Experts")])
-
-
-def _listed(value: Any) -> str:
-    if not isinstance(value, dict):
-        return str(value)
-    return "; ".join(f"{name} {part}" for name, part in value.items())
 
 
 def _figures_of(run: Run, matrix: SkillMatrix, name: str) -> Iterator[Fact]:
@@ -211,7 +207,7 @@ def _relatives(tree: Tree, name: str) -> Iterator[Section]:
     )
 
 
-def path_table(path: Sequence[Row]) -> Table:
+def path_table(run: Run, way: Sequence[Row]) -> Table:
     """From a seed to an expert, through the fitter parent of each."""
     return Table(
         "path",
@@ -221,30 +217,12 @@ def path_table(path: Sequence[Row]) -> Table:
             Column("operator", "operator"),
             Column("with", "with", "names", to="experts/{}"),
             Column("rate", "pass rate", "share"),
-            Column("gained", "families gained", "names", to="tasks/{}"),
-            Column("lost", "families lost", "names", to="tasks/{}"),
+            Column("gained", "families gained", "names", "tasks/{}", run.family_names),
+            Column("lost", "families lost", "names", "tasks/{}", run.family_names),
             Column("mix", "coefficients"),
         ],
-        path,
-        note="Each step from the parent that passes more. Gained and lost: families graded for "
-        "both, of which one passes more than half and the other does not.",
-    )
-
-
-def _mix(run: Run, tree: Tree, name: str) -> Table:
-    rows = [
-        {"anchor": anchor, "coefficient": value}
-        for anchor, value in tree.mixes[name].items()
-        if abs(value) > 1e-4
-    ]
-    return Table(
-        "coefficients",
-        "What it is made of",
-        [Column("anchor", "anchor"), Column("coefficient", "mean coefficient", "gain")],
-        rows,
-        order="-coefficient",
-        note="Task-vector coefficients, means over blocks. Displacements of singular values, and "
-        "noise, are not in them.",
+        way,
+        note=f"Each step from the parent that passes more, compared with all parents: {GAINS}.",
     )
 
 
@@ -278,17 +256,12 @@ def _skills(run: Run, matrix: SkillMatrix, name: str) -> Table:
     others = matrix.rows(latest_archive(run))
     alone = set(matrix.alone(row, others))
     means = matrix.mean_by_family(others)
-    titles = {
-        each["id"]: each
-        for each in run.rows(
-            "SELECT id, status, json_extract(record, '$.name') AS name FROM families"
-        )
-    }
+    status = {row["id"]: row["status"] for row in run.rows("SELECT id, status FROM families")}
     rows = [
         {
             "family": family,
-            "name": titles[family]["name"],
-            "status": titles[family]["status"],
+            "name": run.family_names[family],
+            "status": status[family],
             "rate": float(matrix.rates[row, place]),
             "passes": int(matrix.passes[row, place]),
             "asked": int(matrix.asked[row, place]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from agents.chat.endpoints import OFFLINE
 from agents.families.items import Item, all_asked
 from console.errors import UsageError
 from console.view.matrix import latest_archive
@@ -51,7 +52,7 @@ def family(run: Run, query: Query, rest: str) -> Page:
         name = record.name
         sections += _accepted(run, record)
     if assignment is not None:
-        sections += _assigned(run, assignment)
+        sections += _assigned(run, assignment, run.store.family(found["id"]) if found else None)
         sections += transcript(run, assignment.id)
     return Page(name, sections, crumbs=[("tasks", "Tasks")])
 
@@ -98,7 +99,7 @@ def _curve(family: Family) -> Figure:
     ]
     return Figure(
         "What the trial panel got right",
-        bar_chart("Right answers of the trial panel by level", bars, names=70),
+        bar_chart("Right answers of the trial panel by level", bars),
         key=[("c0", "the level at which it asks"), ("cx", "other levels that were tried")],
     )
 
@@ -163,7 +164,8 @@ def instance_table(run: Run, family: Family) -> Table:
             Column("unmarked", "extraction failed", "count"),
         ],
         rows,
-        note="Nobody is ranked on its own instances, or on those of the finals.",
+        note="Period: instances are drawn anew each time that the pool is renewed; its own are "
+        "those with which it was accepted. Nobody is ranked on these, or on those of the finals.",
     )
 
 
@@ -191,17 +193,23 @@ def answered(run: Run, items: Sequence[Item]) -> dict[str, Row]:
 
 def _lineage(run: Run, family: Family) -> Iterator[Section]:
     children = run.rows(
-        "SELECT id, json_extract(record, '$.name') AS name, json_extract(record, '$.kind') AS kind "
+        "SELECT id, json_extract(record, '$.kind') AS kind "
         "FROM families WHERE EXISTS (SELECT 1 FROM json_each(record, '$.parents') WHERE value = ?) "
         "ORDER BY seq",
         family.id,
     )
     if family.parents:
-        yield Links("Grew out of", [(at("tasks", parent), parent) for parent in family.parents])
+        yield Links(
+            "Grew out of",
+            [(at("tasks", each), run.family_names.get(each, each)) for each in family.parents],
+        )
     if children:
         yield Links(
             "What grew out of it",
-            [(at("tasks", row["id"]), f"{row['name']} ({row['kind']})") for row in children],
+            [
+                (at("tasks", row["id"]), f"{run.family_names[row['id']]} ({row['kind']})")
+                for row in children
+            ],
         )
 
 
@@ -216,13 +224,15 @@ def _events(run: Run, family: Family) -> Table:
     return Table("events", "What became of it", columns, rows)
 
 
-def _assigned(run: Run, assignment: Assignment) -> Iterator[Section]:
+def _assigned(run: Run, assignment: Assignment, family: Family | None) -> Iterator[Section]:
     outcome = run.store.assignment_status(assignment.id)
+    names = run.family_names
+    parent = assignment.parent
     facts = [
         Fact("proposal", assignment.id, "code"),
         Fact("asked for", assignment.kind),
-        Fact("parent", assignment.parent, to=at("tasks", assignment.parent))
-        if assignment.parent
+        Fact("parent", names.get(parent, parent), to=at("tasks", parent))
+        if parent
         else Fact("parent", None),
         Fact("field", assignment.field),
         Fact("outcome", outcome.status),
@@ -232,12 +242,31 @@ def _assigned(run: Run, assignment: Assignment) -> Iterator[Section]:
             Fact("rejected for", outcome.rejection.reason),
             Fact("because", outcome.rejection.detail),
         ]
-    yield Facts("What the scientist was asked for", facts)
-    told: dict[str, Any] = {
-        "Inspirations": assignment.inspirations,
+    note = _how_written(run, assignment, family)
+    yield Facts("What the scientist was asked for", facts, note)
+    shown: dict[str, Any] = {
+        "Inspirations": [names.get(each, each) for each in assignment.inspirations],
         "Weak spots of the archive": assignment.weak_spots,
         "Lately rejected": assignment.lately_rejected,
     }
-    for title, lines in told.items():
+    for title, lines in shown.items():
         if lines:
             yield Text(title, "\n".join(lines), folded=True)
+
+
+def _how_written(run: Run, assignment: Assignment, family: Family | None) -> str:
+    """Where a family came from otherwise than one expects of what was asked for."""
+    if family is None:
+        return ""
+    if not run.store.calls(role="scientist", assignment=assignment.id):
+        parent = run.family_names.get(assignment.parent or "", "its parent")
+        return (
+            f"It is the program of {parent}, asked at level {family.level} of {family.levels}: no "
+            "model was asked to write another one."
+        )
+    if family.scientist == OFFLINE and assignment.field and family.field != assignment.field:
+        return (
+            f"It is of the field {family.field}: the offline scientist is a program with a "
+            "catalogue, and turns to another field where it has nothing new of the one asked for."
+        )
+    return ""

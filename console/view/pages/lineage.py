@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from console.stories.anchors import anchor_in_words, merge_of
+from console.stories.expert import against_parents, anchors_of
 from console.view.matrix import SkillMatrix, latest_archive, mean_of
 from console.view.page import Choice, Figure, Form, Page, Query, Row
 from console.view.source import Run
@@ -25,6 +27,7 @@ class Tree:
         operators: expert -> how.
         mixes: expert -> anchor -> mean coefficient.
         archive: those of the latest archive by rank.
+        anchors: the bank's, in its order.
     """
 
     parents: Mapping[str, Sequence[str]]
@@ -32,6 +35,7 @@ class Tree:
     operators: Mapping[str, str]
     mixes: Mapping[str, Mapping[str, float]]
     archive: Sequence[str]
+    anchors: Sequence[str]
 
     @classmethod
     def of(cls, run: Run) -> Tree:
@@ -41,13 +45,14 @@ class Tree:
             "json_extract(record, '$.parents') AS parents FROM experts "
             "ORDER BY generation, birth, id"
         )
-        anchors, found = anchors_of(run), run.coefficients()
+        anchors, found = anchors_of(run.store), run.coefficients()
         return cls(
             {row["id"]: json.loads(row["parents"] or "[]") for row in rows},
             {row["id"]: row["generation"] for row in rows},
             {row["id"]: row["operator"] for row in rows},
             {row["id"]: _named(anchors, found[row["genome_id"]]) for row in rows},
             latest_archive(run),
+            anchors,
         )
 
     def children(self, name: str) -> list[str]:
@@ -81,57 +86,37 @@ class Tree:
             steps.append(max(parents, key=lambda parent: means[parent]))
         return steps[::-1]
 
-    def path(self, name: str, matrix: SkillMatrix) -> list[Row]:
-        """The same, with what each step brought."""
-        means, steps = _means(matrix), self.steps(name, matrix)
-        rows = []
-        for place, one in enumerate(steps):
-            before = steps[place - 1] if place else None
-            gained, lost = _changes(matrix, before, one)
-            rows.append(
-                {
-                    "expert": one,
-                    "operator": self.operators[one],
-                    "with": [parent for parent in self.parents[one] if parent != before],
-                    "rate": means[one],
-                    "gained": gained,
-                    "lost": lost,
-                    "mix": mix_in_words(self.mixes[one]),
-                }
-            )
-        return rows
+
+def path(tree: Tree, name: str, matrix: SkillMatrix) -> list[Row]:
+    """The steps to an expert, with what each gained and lost against all of its parents."""
+    means, steps = _means(matrix), tree.steps(name, matrix)
+    known = [
+        one for one in {*steps, *(p for one in steps for p in tree.parents[one])} if one in means
+    ]
+    skills = {one: matrix.skills(one) for one in known}
+    rows = []
+    for place, one in enumerate(steps):
+        before = steps[place - 1] if place else None
+        theirs = {parent: skills[parent] for parent in tree.parents[one] if parent in skills}
+        changes = against_parents(skills[one], theirs)
+        rows.append(
+            {
+                "expert": one,
+                "operator": tree.operators[one],
+                "with": [parent for parent in tree.parents[one] if parent != before],
+                "rate": means[one],
+                "gained": [row["family"] for row in changes["gained"]],
+                "lost": [row["family"] for row in changes["lost"]],
+                "mix": mix_in_words(tree.mixes[one], tree.anchors),
+            }
+        )
+    return rows
 
 
 def _means(matrix: SkillMatrix) -> dict[str, float]:
     """Expert -> mean pass rate; 0 where nothing is graded."""
     means = np.nan_to_num(mean_of(matrix.rates, axis=1))
     return dict(zip(matrix.experts, means.tolist(), strict=True))
-
-
-def _changes(matrix: SkillMatrix, before: str | None, after: str) -> tuple[list[str], list[str]]:
-    if before is None:
-        return [], []
-    old, new = (matrix.rates[row] for row in matrix.rows([before, after]))
-    both = ~np.isnan(old) & ~np.isnan(new)
-    gained = both & (new > 0.5) & ~(old > 0.5)
-    lost = both & (old > 0.5) & ~(new > 0.5)
-
-    def names(where: np.ndarray) -> list[str]:
-        return [matrix.families[place] for place in np.flatnonzero(where).tolist()]
-
-    return names(gained), names(lost)
-
-
-def anchors_of(run: Run) -> list[str]:
-    """The columns of the bank, in order: seeds, configured merges, and what joined later."""
-    models = run.config.get("models", {})
-    first = [each["name"] for each in models.get("seeds", [])]
-    merged = [each["name"] for each in models.get("merges", []) if "name" in each]
-    rows = run.rows(
-        "SELECT json_extract(payload, '$.anchor') AS anchor FROM events WHERE kind = 'graft' "
-        "ORDER BY seq"
-    )
-    return [*first, *merged, *(row["anchor"] for row in rows)]
 
 
 def _named(anchors: Sequence[str], coefficients: Sequence[float]) -> dict[str, float]:
@@ -141,9 +126,26 @@ def _named(anchors: Sequence[str], coefficients: Sequence[float]) -> dict[str, f
     }
 
 
-def mix_in_words(mix: Mapping[str, float]) -> str:
-    """What an expert is made of, as in `0.24 numbers + 0.92 words`."""
-    return " + ".join(f"{value:.2f} {name}" for name, value in mix.items()) or "the base"
+def mix_in_words(mix: Mapping[str, float], anchors: Sequence[str]) -> str:
+    """What an expert is made of, as in `0.24 of numbers + 0.92 of words`.
+
+    A merge of the run that is there in equal parts is one part.
+
+    Args:
+        mix: anchor -> coefficient.
+        anchors: all of the bank.
+    """
+    merges: dict[str, list[str]] = {}
+    for anchor in anchors:
+        merges.setdefault(merge_of(anchor), []).append(anchor)
+    parts = []
+    for merge, members in merges.items():
+        values = [f"{mix.get(anchor, 0.0):.2f}" for anchor in members]
+        if len({*values}) == 1 and members[0] in mix:
+            parts.append(f"{values[0]} of {anchor_in_words(merge)}")
+        else:
+            parts += [f"{mix[one]:.2f} of {anchor_in_words(one)}" for one in members if one in mix]
+    return " + ".join(parts) or "the base"
 
 
 def colours_of(trees: Tree) -> dict[str, str]:
@@ -169,7 +171,7 @@ def lineage_figure(tree: Tree, name: str, way: Sequence[str] = ()) -> Figure:
             [(colours[anchor], abs(value)) for anchor, value in tree.mixes[one].items()],
             f"{one}: {tree.operators[one]}"
             + (f" of {', '.join(parents)}" if parents else "")
-            + f"; {mix_in_words(tree.mixes[one])}"
+            + f"; {mix_in_words(tree.mixes[one], tree.anchors)}"
             + ("; in the archive" if one in archive else ""),
             one in archive,
             one in way,
@@ -206,7 +208,7 @@ def lineage_page(run: Run, query: Query, rest: str) -> Page:
                 "Show",
                 query.get("show", "kept"),
                 [
-                    ("kept", "who was ever in an archive, and their parents"),
+                    ("kept", "ever in an archive, and parents"),
                     ("ancestors", "only its ancestors"),
                     ("all", "everybody"),
                 ],

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from console.view.matrix import SkillMatrix
-from console.view.page import Column, Fact, Facts, Figure, Page, Query, Row, Section, Table, Text
+from console.view.page import Column, Fact, Facts, Figure, Page, Query, Row, Section, Table
+from console.view.pages.outcome import achieved, example_of
 from console.view.pages.progress import Work, generations
 from console.view.source import Run
 from console.view.svg.charts import Line, line_chart
 from console.view.words import duration
-from memory.records import Voice
 
 _LIVELY_S = 600.0
 """A run that recorded nothing for so long is likely to have been stopped."""
@@ -25,14 +25,14 @@ def overview(run: Run, query: Query, rest: str) -> Page:
     finished = bool(run.store.meta("finished"))
     summary: Any = run.store.meta("summary") if finished else None
     sections: list[Section] = [
+        *achieved(run, pulse, summary),
         Facts("Where it stands", _standing(run, pulse, work, finished)),
         *([] if finished else [Facts("What happens now", _now(run, matrix))]),
         *_figures(pulse),
         _pulse_table(pulse),
+        *example_of(summary),
+        _phases(run),
     ]
-    if summary:
-        sections += _finals(summary)
-    sections.append(_phases(run))
     return Page("Overview", sections)
 
 
@@ -59,11 +59,6 @@ def _standing(run: Run, pulse: Sequence[Row], work: Work, finished: bool) -> lis
         Fact("time at work", work.seconds, "seconds"),
         Fact("last recorded", last, "time"),
     ]
-    if newest:
-        facts[2:2] = [
-            Fact("Coverage of the archive on the pool", newest["coverage"], "share"),
-            Fact("Coverage of the seeds there", newest["seeds"], "share"),
-        ]
     if not finished and (left := _seconds_left(pulse, asked)) is not None:
         facts.append(Fact("time left", f"about {duration(left)}, without the finals"))
     return facts + _budgets(run)
@@ -141,29 +136,33 @@ def _figures(pulse: Sequence[Row]) -> list[Section]:
         return Line(name, [(row[x], row[y]) for row in pulse if row[x] is not None])
 
     def coverage(x: str) -> list[Line]:
-        return [line("archive", x, "coverage"), line("seeds", x, "seeds")]
+        return [
+            line("archive", x, "coverage"),
+            line("seeds", x, "seeds"),
+            line("archive, where all seeds were asked", x, "archive_there"),
+        ]
 
-    key = [("c0", "archive"), ("c1", "seeds")]
+    key = [
+        ("c0", "archive, on the pool"),
+        ("c2", "archive, where all seeds were asked"),
+        ("c1", "seeds there"),
+    ]
     fitness = line_chart(
         "Fitness by generation",
         [line("best", "generation", "best"), line("mean", "generation", "mean")],
         "generation",
         whole=True,
     )
+    by_generation = line_chart(
+        "Coverage by generation", coverage("generation"), "generation", whole=True
+    )
+    by_time = line_chart(
+        "Coverage against time at work", coverage("seconds"), "time at work", duration
+    )
     figures: list[Section] = [
         Figure("Fitness", fitness, key=[("c0", "best of the archive"), ("c1", "mean")]),
-        Figure(
-            "Coverage by generation",
-            line_chart("Coverage by generation", coverage("generation"), "generation", whole=True),
-            key=key,
-        ),
-        Figure(
-            "Coverage against time",
-            line_chart(
-                "Coverage against time at work", coverage("seconds"), "time at work", duration
-            ),
-            key=key,
-        ),
+        Figure("Coverage by generation", by_generation, key=key),
+        Figure("Coverage against time", by_time, key=key),
     ]
     if pulse[-1]["tokens"] is not None:
         chart = line_chart("Coverage against tokens", coverage("tokens"), "tokens of experts")
@@ -182,69 +181,18 @@ def _pulse_table(pulse: Sequence[Row]) -> Table:
             Column("best", "best fitness", "share"),
             Column("mean", "mean fitness", "share"),
             Column("coverage", "Coverage", "share"),
-            Column("seeds", "of seeds", "share"),
+            Column("shared", "seeds asked", "count"),
+            Column("archive_there", "archive there", "share"),
+            Column("seeds", "seeds there", "share"),
             Column("seconds", "time at work", "seconds"),
             Column("tokens", "tokens of experts", "count"),
             Column("at", "selected at", "time"),
         ],
         pulse,
-        note="Fitness is what selection saw. Coverage: share of the families that graded then that "
-        "at least one expert of the archive passes, by the latest grades.",
+        note="Fitness is what selection saw. Coverage is that of the archive on the pool of its "
+        "time, by the latest grades. Seeds asked: on how many families of the pool every seed was "
+        "graded; there archive and seeds are compared.",
     )
-
-
-def _finals(summary: dict[str, Any]) -> list[Section]:
-    """Coverage in the finals, and the example that the summary of the run tells."""
-    coverage = summary["coverage"]
-    baseline = {row["n"]: row["coverage"] for row in coverage.get("experts", [])}
-    rows = [
-        {
-            "n": row["n"],
-            "coverage": row["coverage"],
-            "resampled": baseline.get(row["n"]),
-            "voices": [
-                Voice(expert, temperature).label
-                for expert, temperature in zip(
-                    row["experts"],
-                    row.get("temperatures") or [0.0] * len(row["experts"]),
-                    strict=True,
-                )
-            ],
-        }
-        for row in coverage["task_force"]
-    ]
-    table = Table(
-        "forces",
-        "Task forces in the finals",
-        [
-            Column("n", "N", "count"),
-            Column("coverage", "Coverage", "share"),
-            Column("resampled", "seeds resampled", "share"),
-            Column("voices", "voices", "names"),
-        ],
-        rows,
-        note=f"On {summary.get('instances', 0)} instances of {summary.get('families', 0)} "
-        f"families, {summary.get('fresh', 0)} of them never seen by selection.",
-    )
-    return [table, *_example(summary.get("example"))]
-
-
-def _example(example: dict[str, Any] | None) -> list[Section]:
-    if not example:
-        return []
-    answers = Table(
-        "example",
-        "An example that the task force solves and the seeds solve least",
-        [
-            Column("expert", "expert", to="experts/{expert}"),
-            Column("temperature", "temperature", "number"),
-            Column("extracted", "answer", "code"),
-            Column("passed", "verdict", "verdict"),
-        ],
-        example["answers"],
-        note=f"The right answer: {example.get('reference', '')}",
-    )
-    return [answers, Text("The question of the example", example["question"])]
 
 
 def _phases(run: Run) -> Table:

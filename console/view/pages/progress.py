@@ -49,13 +49,15 @@ class Work:
 def generations(run: Run, matrix: SkillMatrix, work: Work) -> list[Row]:
     """A row for each generation: fitness, Coverage on the pool of its time, time and tokens.
 
-    Coverage is by the latest grades. Tokens are those of experts' answers, as many of them as had
-    been asked for by then.
+    Coverage is by the latest grades. A seed that left the archive is asked no more: archive and
+    seeds are compared on those families of the pool that every seed was graded on (`shared`).
+    Tokens are those of experts' answers, as many of them as had been asked for by then.
     """
     moments = run.rows("SELECT generation, at FROM archives ORDER BY generation")
     times = [row["at"] for row in moments]
     kept = archives(run)
-    seeds = matrix.rows(_seeds(run))
+    # One that was never graded, since what it says is gibberish, has no skills to compare.
+    seeds = [row for row in matrix.rows(_seeds(run)) if matrix.asked[row].any()]
     fitness = {
         row["generation"]: row
         for row in run.rows(
@@ -68,6 +70,8 @@ def generations(run: Run, matrix: SkillMatrix, work: Work) -> list[Row]:
     for moment, pool, share in zip(moments, pools(run, sorted(times)), asked, strict=True):
         number = moment["generation"]
         columns = matrix.columns(pool)
+        archive = matrix.rows(kept.get(number, []))
+        shared = matrix.asked_of_all(seeds, columns)
         found.append(
             {
                 "generation": number,
@@ -75,8 +79,10 @@ def generations(run: Run, matrix: SkillMatrix, work: Work) -> list[Row]:
                 "families": len(pool),
                 "best": fitness.get(number, {}).get("best"),
                 "mean": fitness.get(number, {}).get("mean"),
-                "coverage": matrix.coverage(matrix.rows(kept.get(number, [])), columns),
-                "seeds": matrix.coverage(seeds, columns),
+                "coverage": matrix.coverage(archive, columns),
+                "shared": len(shared),
+                "archive_there": matrix.coverage(archive, shared),
+                "seeds": matrix.coverage(seeds, shared),
                 "seconds": work.until(moment["at"]),
                 "tokens": run.ledger.after(share) if share is not None else None,
                 "at": moment["at"],

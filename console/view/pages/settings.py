@@ -48,6 +48,7 @@ def settings(run: Run, query: Query, rest: str) -> Page:
                     Column("changed", "changed", "yes"),
                 ],
                 rows,
+                order="-changed",
             ),
             Table(
                 "versions",

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from console.view.matrix import SkillMatrix, latest_archive, mean_of
-from console.view.page import Choice, Column, Figure, Form, Page, Query, Row, Section, Table
+from console.view.page import Choice, Column, Figure, Form, Page, Query, Section, Table
 from console.view.source import Run
 from console.view.svg.heatmap import Label, heat_map
 
@@ -18,19 +18,14 @@ EXPERTS, FAMILIES = 40, 80
 def skills(run: Run, query: Query, rest: str) -> Page:
     """Pass rates of experts on families, by their latest grades."""
     matrix = SkillMatrix.of(run)
-    names = {
-        row["id"]: row
-        for row in run.rows(
-            "SELECT id, status, json_extract(record, '$.name') AS name FROM families"
-        )
-    }
+    names = run.family_names
     rows = _experts(run, matrix, query)
-    columns = _families(matrix, names, query)
+    columns = _families(run, matrix, query)
     rows, columns = _sorted(matrix, rows, columns, query)
     r, c = _place(query, "row", len(rows), EXPERTS), _place(query, "column", len(columns), FAMILIES)
     shown_rows, shown_columns = rows[r : r + EXPERTS], columns[c : c + FAMILIES]
     sections: list[Section] = [
-        _form(query, len(rows), len(columns), matrix, rows, columns),
+        _form(query, matrix, names, rows, columns),
         _figure(run, matrix, names, shown_rows, shown_columns, query),
         _alone(run, matrix),
         _rates(matrix, names, shown_rows, shown_columns),
@@ -56,9 +51,10 @@ def _experts(run: Run, matrix: SkillMatrix, query: Query) -> list[int]:
             return matrix.rows(dict.fromkeys([*archive, *(row["id"] for row in founders)]))
 
 
-def _families(matrix: SkillMatrix, names: dict[str, Row], query: Query) -> list[int]:
+def _families(run: Run, matrix: SkillMatrix, query: Query) -> list[int]:
     status = query.get("families", "active")
-    chosen = [name for name, row in names.items() if status in ("all", row["status"])]
+    rows = run.rows("SELECT id, status FROM families ORDER BY seq")
+    chosen = [row["id"] for row in rows if status in ("all", row["status"])]
     return [place for place in matrix.columns(chosen) if matrix.asked[:, place].any()]
 
 
@@ -86,9 +82,8 @@ def _place(query: Query, name: str, of: int, step: int) -> int:
 
 def _form(
     query: Query,
-    experts: int,
-    families: int,
     matrix: SkillMatrix,
+    names: Mapping[str, str],
     rows: Sequence[int],
     columns: Sequence[int],
 ) -> Form:
@@ -99,7 +94,8 @@ def _form(
         return Choice(name, label, query.get(name, default), options)
 
     people = [("", "-"), *((matrix.experts[row],) * 2 for row in rows)]
-    tasks = [("", "-"), *((matrix.families[column],) * 2 for column in columns)]
+    tasks = [("", "-")]
+    tasks += [(name, names[name]) for name in (matrix.families[column] for column in columns)]
     choices = [
         choice(
             "experts",
@@ -116,17 +112,17 @@ def _form(
         choice("by_family", "Experts by family", tasks),
         choice("by_expert", "Families by expert", people),
     ]
-    if experts > EXPERTS:
-        choices.append(choice("row", "Which experts", windows(experts, EXPERTS), "0"))
-    if families > FAMILIES:
-        choices.append(choice("column", "Which families", windows(families, FAMILIES), "0"))
+    if len(rows) > EXPERTS:
+        choices.append(choice("row", "Which experts", windows(len(rows), EXPERTS), "0"))
+    if len(columns) > FAMILIES:
+        choices.append(choice("column", "Which families", windows(len(columns), FAMILIES), "0"))
     return Form(choices)
 
 
 def _figure(
     run: Run,
     matrix: SkillMatrix,
-    names: dict[str, Row],
+    names: Mapping[str, str],
     rows: Sequence[int],
     columns: Sequence[int],
     query: Query,
@@ -143,8 +139,8 @@ def _figure(
         [Label(experts[row], experts[row], run.link("experts", experts[row])) for row in rows],
         [
             Label(
-                names[families[column]]["name"],
-                f"{names[families[column]]['name']} ({families[column]})",
+                names[families[column]],
+                names[families[column]],
                 run.link("tasks", families[column]),
             )
             for column in columns
@@ -152,10 +148,8 @@ def _figure(
         [[cell(row, column) for column in columns] for row in rows],
     )
     key = [(f"h{step}", f"{step / 10:.1f}") for step in range(0, 11, 2)]
-    note = (
-        "The stronger the colour, the larger the share of instances that an expert passes; empty: "
-        "not graded."
-    )
+    key.append(("hx", "not graded"))
+    note = "The stronger the colour, the larger the share of instances that an expert passes."
     return Figure("Who passes what", svg, note, key)
 
 
@@ -171,7 +165,7 @@ def _alone(run: Run, matrix: SkillMatrix) -> Table:
         [
             Column("expert", "expert", to="experts/{expert}"),
             Column("n", "families", "count"),
-            Column("families", "which", "names", "tasks/{}"),
+            Column("families", "which", "names", "tasks/{}", run.family_names),
         ],
         rows,
         order="-n",
@@ -180,13 +174,13 @@ def _alone(run: Run, matrix: SkillMatrix) -> Table:
 
 
 def _rates(
-    matrix: SkillMatrix, names: dict[str, Row], rows: Sequence[int], columns: Sequence[int]
+    matrix: SkillMatrix, names: Mapping[str, str], rows: Sequence[int], columns: Sequence[int]
 ) -> Table:
     found = [
         {
             "expert": matrix.experts[row],
             "family": matrix.families[column],
-            "name": names[matrix.families[column]]["name"],
+            "name": names[matrix.families[column]],
             "rate": float(matrix.rates[row, column]),
             "passes": int(matrix.passes[row, column]),
             "asked": int(matrix.asked[row, column]),
@@ -206,4 +200,5 @@ def _rates(
             Column("asked", "of", "count"),
         ],
         found,
+        lookup=True,
     )

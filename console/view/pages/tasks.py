@@ -91,6 +91,7 @@ def _read_families(run: Run) -> list[Row]:
     solvers = (np.nan_to_num(matrix.rates[archive]) > 0.5).sum(axis=0)
     rows = run.rows(_FAMILIES)
     for row in rows:
+        row["name"] = run.family_names[row["id"]]
         column = matrix.column_of[row["id"]]
         rate = float(rates[column])
         row["rate"] = None if np.isnan(rate) else rate
@@ -165,7 +166,7 @@ def _family_table(rows: Sequence[Row]) -> Table:
         "Families",
         [
             Column("name", "name", to="tasks/{id}"),
-            Column("id", "id", "code"),
+            Column("id", "id", "code", apart=True),
             Column("status", "status"),
             Column("kind", "kind"),
             Column("generator", "generator"),
@@ -175,13 +176,14 @@ def _family_table(rows: Sequence[Row]) -> Table:
             Column("rate", "pass rate", "share"),
             Column("solvers", "solvers", "count"),
             Column("graded", "graded", "count"),
-            Column("revisions", "revisions", "count"),
             Column("generation", "generation", "count"),
-            Column("scientist", "scientist"),
+            Column("revisions", "revisions", "count", apart=True),
+            Column("scientist", "scientist", apart=True),
         ],
         rows,
         note="Pass rate: mean over the archive, by the latest grades. Solvers: experts of the "
-        "archive that pass more than half.",
+        "archive that pass more than half. Held: it waits while a harder child is tried; retired: "
+        "it grades no more. Ids, revisions and scientists are in CSV and JSON.",
     )
 
 

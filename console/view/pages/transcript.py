@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
+from pydantic import BaseModel
+
+from agents.chat.structured import parse_object
 from console.view.page import Column, Section, Table, Text
 from console.view.source import Run
 from console.view.words import duration
@@ -45,7 +50,40 @@ def said(call: Call) -> Iterator[Section]:
     if call.error:
         yield Text(f"call of {call.role} failed ({where})", call.error, mark="wrong", note=note)
     elif call.response is not None:
-        yield Text(f"{call.role} replied ({where})", call.response, mark=call.role, note=note)
+        yield from _reply(call, where, note)
+
+
+class _Object(BaseModel, extra="allow"):
+    """Whatever object a model replied with."""
+
+
+def _reply(call: Call, where: str, note: str) -> Iterator[Section]:
+    """A reply as it was sent; an object with lines in it field by field, and code as code."""
+    response = call.response or ""
+    found, _ = parse_object(response, _Object, truncated=call.finish_reason == "length")
+    fields = found.model_extra if found else None
+    if not fields:
+        yield Text(f"{call.role} replied ({where})", response, mark=call.role, note=note)
+        return
+    code = fields.pop("code", None)
+    lines = "\n".join(f"{name}: {_spelled(value)}" for name, value in fields.items() if value)
+    yield Text(f"{call.role} replied ({where})", lines, mark=call.role, note=note)
+    if code is not None:
+        yield Text(f"{call.role} wrote this program ({where})", str(code), mark=call.role)
+    yield Text(f"The same as it was sent ({where})", response, folded=True, mark="asked")
+
+
+def _spelled(value: Any) -> str:
+    """A field of an object; what has several parts has a line for each."""
+    match value:
+        case dict():
+            return "".join(f"\n  {name}: {_spelled(part)}" for name, part in value.items())
+        case list():
+            return "".join(f"\n  - {_spelled(part)}" for part in value)
+        case str():
+            return value.replace("\n", "\n    ")
+        case _:
+            return json.dumps(value)
 
 
 def _trial(draft: Draft) -> Iterator[Section]:

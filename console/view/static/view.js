@@ -47,3 +47,12 @@ document.addEventListener("keydown", (event) => {
   const search = document.querySelector("input[type=search]");
   if (search) { event.preventDefault(); search.focus(); }
 });
+
+// Loading the models takes a while, in which nothing else shows that something happens.
+const question = document.querySelector("form.question");
+if (question) {
+  const button = question.querySelector("button");
+  const before = button.textContent;
+  question.addEventListener("submit", () => { button.textContent = "Asking..."; button.disabled = true; });
+  window.addEventListener("pageshow", () => { button.textContent = before; button.disabled = false; });
+}

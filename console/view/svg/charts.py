@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup
 
-from console.view.svg.draw import COLOURS, Scale, clipped, compact, picture, tag, title
+from console.view.svg.draw import COLOURS, Scale, clipped, compact, picture, tag, title, wide
 
 WIDTH, HEIGHT = 460, 220
 LEFT, RIGHT, TOP, BELOW = 44, 12, 12, 38
 MOST_POINTS = 240
+LONGEST_NAME = 40
+"""Characters of the name of a bar."""
 
 
 class Line(NamedTuple):
@@ -55,8 +57,15 @@ def _axes(
         yield tag("text", compact(value), x=LEFT - 6, y=y + 4, text_anchor="end")
     ticks = [tick for tick in across.ticks(6) if not whole or tick == int(tick)]
     for value in ticks:
-        yield tag("text", write_x(value), x=across(value), y=HEIGHT - 20, text_anchor="middle")
+        yield _tick(write_x(value), across(value), HEIGHT - 20, WIDTH)
     yield tag("text", x_label, x=(LEFT + WIDTH) / 2, y=HEIGHT - 4, text_anchor="middle")
+
+
+def _tick(text: str, x: float, y: float, width: float) -> Markup:
+    """A value below its place on an axis, or as near as the edge of the picture lets it be."""
+    half = wide(text) / 2
+    inside = min(max(x, half), width - half)
+    return tag("text", text, x=inside, y=y, text_anchor="middle")
 
 
 def _line(
@@ -83,15 +92,17 @@ class Span(NamedTuple):
     high: float
 
 
-def span_chart(label: str, spans: Sequence[Span], names: int = 190) -> Markup:
+def span_chart(label: str, spans: Sequence[Span]) -> Markup:
     """Values with their intervals, one below the other, and a line at zero."""
     ends = [end for span in spans for end in (span.low, span.high, 0.0)]
-    across = Scale.around(ends, names, WIDTH + 80 - RIGHT, least=0.1)
+    names = _names(span.name for span in spans)
+    width = names + WIDTH - 110
+    across = Scale.around(ends, names, width - RIGHT, least=0.1)
     height = 22 * len(spans) + 22
     parts = [
         tag("line", x1=across(0), x2=across(0), y1=0, y2=height - 20, class_="grid"),
         *(
-            tag("text", f"{tick:+.2g}" if tick else "0", x=across(tick), y=height - 4)
+            _tick(f"{tick:+.2g}" if tick else "0", across(tick), height - 4, width)
             for tick in across.ticks(5)
         ),
     ]
@@ -99,11 +110,16 @@ def span_chart(label: str, spans: Sequence[Span], names: int = 190) -> Markup:
         y = 22 * place + 11
         said = f"{span.name}: {span.value:+.2f}, 95 % from {span.low:+.2f} to {span.high:+.2f}"
         parts += [
-            tag("text", clipped(span.name, names // 7), x=names - 10, y=y + 4, text_anchor="end"),
+            tag("text", clipped(span.name, LONGEST_NAME), x=names - 10, y=y + 4, text_anchor="end"),
             tag("line", x1=across(span.low), x2=across(span.high), y1=y, y2=y, class_="line c0"),
             tag("circle", title(said), cx=across(span.value), cy=y, r=4, class_="dot c0"),
         ]
-    return picture(WIDTH + 80, height, label, parts, shrinks=True)
+    return picture(width, height, label, parts, shrinks=True)
+
+
+def _names(names: Iterable[str]) -> float:
+    """Pixels that names take before what belongs to them."""
+    return max((wide(clipped(name, LONGEST_NAME)) for name in names), default=0.0) + 12
 
 
 class Bar(NamedTuple):
@@ -115,16 +131,25 @@ class Bar(NamedTuple):
     mark: str = ""
 
 
-def bar_chart(label: str, bars: Sequence[Bar], width: int = WIDTH, names: int = 140) -> Markup:
-    """Horizontal bars, each with its name before it and its value behind it."""
+def bar_chart(label: str, bars: Sequence[Bar], room: int = 210) -> Markup:
+    """Horizontal bars, each with its name before it and its value behind it.
+
+    Args:
+        label: of the picture.
+        bars: from top to bottom.
+        room: pixels of the longest one.
+    """
     longest = max([1e-9, *(bar.value for bar in bars)])
-    room = width - names - 110
+    names = _names(bar.name for bar in bars)
+    width = max(
+        [WIDTH, *(names + room * bar.value / longest + 12 + wide(bar.said) for bar in bars)]
+    )
     parts = []
     for place, bar in enumerate(bars):
         y = 22 * place
         length = room * bar.value / longest
         parts += [
-            tag("text", clipped(bar.name, names // 7), x=names - 8, y=y + 15, text_anchor="end"),
+            tag("text", clipped(bar.name, LONGEST_NAME), x=names - 8, y=y + 15, text_anchor="end"),
             tag(
                 "rect",
                 title(f"{bar.name}: {bar.said}"),

@@ -10,6 +10,8 @@ from markupsafe import Markup, escape
 
 from memory.messages import visible
 
+CHARACTER = 6.9
+"""Pixels of a character of a label, of 11 pixels, in the widest of the usual fonts."""
 COLOURS = 8
 """Classes `c0` .. `c7` of the style sheet tell series apart; what is left over has `cx`."""
 
@@ -77,8 +79,16 @@ def _short(value: object) -> str:
 
 
 def clipped(text: str, most: int) -> str:
-    """A label that fits; its end is left out if it does not."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+    """A label that fits; its middle is left out if it does not, since names differ at the end."""
+    if len(text) <= most:
+        return text
+    end = most // 3
+    return f"{text[: most - 1 - end]}…{text[len(text) - end :]}"
+
+
+def wide(text: str) -> float:
+    """At least as many pixels as a label takes in the fonts that browsers have."""
+    return CHARACTER * len(text)
 
 
 @dataclass(frozen=True)

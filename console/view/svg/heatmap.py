@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup
 
-from console.view.svg.draw import clipped, link, picture, tag, title
+from console.view.svg.draw import clipped, link, picture, tag, title, wide
 from memory.messages import visible
 
-SIDE = 15
-NAMES, HEADS = 96, 132
+SIDE = 18
+LONGEST = 48
+"""Characters of a name."""
 STEPS = 10
-"""Classes `h0` .. `h10` of the style sheet."""
+"""Classes `h0` .. `h10` of the style sheet; `hx` is a square of which nothing is known."""
+LEAN = math.radians(60)
+"""How names stand above their columns."""
 
 
 class Label(NamedTuple):
@@ -31,7 +35,7 @@ def heat_map(
     columns: Sequence[Label],
     cells: Sequence[Sequence[tuple[float, str] | None]],
 ) -> Markup:
-    """Squares by rate, 0 to 1; None, where nothing is known, stays empty.
+    """Squares by rate, 0 to 1; None, where nothing is known, is a frame.
 
     Args:
         label: of the picture.
@@ -39,36 +43,47 @@ def heat_map(
         columns: one for each square of a line.
         cells: (rows, columns) of (rate, how it came about).
     """
-    parts = [_column(place, column) for place, column in enumerate(columns)]
+    left = max((wide(clipped(row.name, LONGEST)) for row in rows), default=0.0) + 10
+    above = [wide(clipped(column.name, LONGEST)) for column in columns]
+    top = max(above, default=0.0) * math.sin(LEAN) + 12
+    parts = [_column(left + SIDE * place, top, column) for place, column in enumerate(columns)]
     for place, (row, line) in enumerate(zip(rows, cells, strict=True)):
-        y = HEADS + SIDE * place
-        written = tag(
-            "text", title(row.said), clipped(row.name, 15), x=NAMES - 6, y=y + 11, text_anchor="end"
-        )
-        parts.append(link(row.to, written))
-        parts.append(_line(y, row.name, columns, line))
-    width, height = NAMES + SIDE * len(columns) + 60, HEADS + SIDE * len(rows) + 4
+        y = top + SIDE * place
+        name = clipped(row.name, LONGEST)
+        written = tag("text", title(row.said), name, x=left - 6, y=y + 13, text_anchor="end")
+        parts += [link(row.to, written), _line(left, y, row.name, columns, line)]
+    ends = [SIDE * (place + 1) + long * math.cos(LEAN) for place, long in enumerate(above)]
+    width, height = left + max(ends, default=0.0) + 4, top + SIDE * len(rows) + 4
     return picture(width, height, label, parts, links=True)
 
 
-def _column(place: int, column: Label) -> Markup:
-    x, y = NAMES + SIDE * place + 11, HEADS - 6
-    name = clipped(column.name, 24)
-    written = tag("text", title(column.said), name, transform=f"translate({x} {y}) rotate(-60)")
-    return link(column.to, written)
+def _column(x: float, top: float, column: Label) -> Markup:
+    name, degrees = clipped(column.name, LONGEST), round(math.degrees(LEAN))
+    place = f"translate({x + 13:.1f} {top - 6:.1f}) rotate(-{degrees})"
+    return link(column.to, tag("text", title(column.said), name, transform=place))
 
 
 def _line(
-    y: int, name: str, columns: Sequence[Label], line: Sequence[tuple[float, str] | None]
+    left: float,
+    y: float,
+    name: str,
+    columns: Sequence[Label],
+    line: Sequence[tuple[float, str] | None],
 ) -> Markup:
     # Thousands of squares: written by hand, since the elements of `tag` take their time.
     squares = []
     for place, cell in enumerate(line):
-        if cell is not None:
-            rate, said = cell
-            told = html.escape(visible(f"{name} on {columns[place].name}: {said}"))
+        x, side = f"{left + SIDE * place:.0f}", SIDE - 1
+        if cell is None:
             squares.append(
-                f'<rect x="{NAMES + SIDE * place}" y="{y}" width="14" height="14" '
-                f'class="h{round(STEPS * rate)}"><title>{told}</title></rect>'
+                f'<rect x="{x}.5" y="{y + 0.5:.1f}" width="{side - 1}" height="{side - 1}" '
+                'class="hx"/>'
             )
+            continue
+        rate, said = cell
+        told = html.escape(visible(f"{name} on {columns[place].name}: {said}"))
+        squares.append(
+            f'<rect x="{x}" y="{y:.0f}" width="{side}" height="{side}" '
+            f'class="h{round(STEPS * rate)}"><title>{told}</title></rect>'
+        )
     return Markup("".join(squares))

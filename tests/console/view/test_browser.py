@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from tests.console.conftest import Acdc
 from tests.console.view.conftest import served
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, Route
 
 AXE = Path(__file__).with_name("axe.min.js")
 AXE_SHA256 = "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
@@ -182,13 +182,13 @@ def test_a_live_run_is_shown_as_it_goes_on(acdc: Acdc, copied: Path, watched: Wa
         page = watched.page
         page.goto(f"{url}runs/copied/tasks")
         family = store.families("active")[0]
-        row = page.locator("#families tbody tr", has_text=family.id)
+        row = page.locator("#families tbody tr", has=page.locator(f"a[href$='{family.id}']"))
         assert "active" in row.inner_text()
         page.evaluate("document.body.dataset.marked = 'not loaded anew'")
         store.set_family_status(family.id, "retired", "least discrimination")
         page.wait_for_function(
             "id => [...document.querySelectorAll('#families tbody tr')]"
-            ".some(row => row.innerText.includes(id) && row.innerText.includes('retired'))",
+            ".some(row => row.innerHTML.includes(id) && row.innerText.includes('retired'))",
             arg=family.id,
             timeout=30_000,
         )
@@ -215,6 +215,53 @@ def test_without_script_everything_is_there(browser: Browser, url: str) -> None:
     assert "status=retired" in page.url
     assert page.locator("#families tbody tr").count() > 0
     context.close()
+
+
+FOREIGN = (
+    '<form method="post" action="{to}" {how}><input name="question" value="What is 1 + 1?">'
+    '<input name="n" value="1"><input name="select" value="majority"><button>win</button></form>'
+)
+
+
+def replying(body: str) -> Callable[[Route], None]:
+    """Plays a server that has one page."""
+
+    def reply(route: Route) -> None:
+        route.fulfill(content_type="text/html", body=body)
+
+    return reply
+
+
+def test_the_form_asks_the_task_force_and_no_other_page_can(
+    acdc: Acdc, finished_run: Path, watched: Watched
+) -> None:
+    page = watched.page
+    with served(acdc, finished_run, "--ask") as url:
+        ask = f"{url}runs/{finished_run.name}/ask"
+        page.goto(ask)
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.get_by_label("Question").fill("What is\n7 times 8?")
+        page.get_by_label("Chosen by").select_option("skill_routing")
+        page.get_by_role("button", name="Ask").click(timeout=300_000)
+        page.get_by_role("heading", name="Who said what").wait_for()
+        assert page.locator("#answers tbody tr").count() == 3
+        assert page.get_by_label("Question").input_value() == "What is\n7 times 8?"
+        # It says of what the scores are, and whether the history says anything about the question.
+        assert page.get_by_text("Score:").count() == 1
+        why = page.get_by_role("heading", name=re.compile("Why|Do not trust this answer"))
+        assert why.count() == 1
+        # The reply has no address under which it could be sorted or taken away.
+        assert page.locator("#answers a").count() == 3
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+        assert watched.wrong == []
+        other = "http://127.0.0.1:9999/"
+        for how in ("", 'rel="noreferrer"'):
+            page.route(other, replying(FOREIGN.format(to=ask, how=how)))
+            page.goto(other)
+            page.get_by_role("button").click()
+            page.get_by_text("Only a page of the viewer may ask.").wait_for()
+            page.get_by_role("link", name="Back").click()
+            page.get_by_role("button", name="Ask").wait_for()
 
 
 MARKUP = (

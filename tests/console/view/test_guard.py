@@ -66,7 +66,7 @@ def test_every_reply_forbids_what_is_not_ours(viewed: Viewed) -> None:
         assert "unsafe" not in policy
         assert "http" not in policy
         assert headers["x-content-type-options"] == "nosniff"
-        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["referrer-policy"] == "same-origin"
 
 
 def test_the_pages_name_no_other_host(viewed: Viewed) -> None:
@@ -80,10 +80,39 @@ def test_the_pages_name_no_other_host(viewed: Viewed) -> None:
 def test_the_viewer_only_reads(viewed: Viewed) -> None:
     for method in ("PUT", "DELETE", "PATCH"):
         assert viewed.client.request(method, viewed.base).status_code == 405
-    # No page of another site makes a visitor's browser ask.
-    other = {"origin": "https://evil.example"}
-    assert viewed.client.post(f"{viewed.base}ask", headers=other).status_code == 403
-    assert viewed.client.post(f"{viewed.base}ask").status_code == 403
+
+
+OWN, OTHER = "http://127.0.0.1:8200", "https://evil.example"
+
+
+@pytest.mark.parametrize(
+    ("origin", "site", "code"),
+    [
+        (OWN, None, 405),  # let in; without --ask nothing takes it
+        (OWN, "same-origin", 405),
+        ("null", "same-origin", 405),
+        (None, "same-origin", 405),
+        # No page of another site makes a visitor's browser ask.
+        (None, None, 403),
+        ("null", None, 403),
+        (OTHER, None, 403),
+        ("null", "cross-site", 403),
+        (OTHER, "cross-site", 403),
+        (OTHER, "same-origin", 403),
+        (OWN, "same-site", 403),
+        ("null", "same-site", 403),
+        ("null", "none", 403),
+    ],
+)
+def test_only_a_page_of_the_viewer_may_send_a_form(
+    viewed: Viewed, origin: str | None, site: str | None, code: int
+) -> None:
+    said = {"origin": origin, "sec-fetch-site": site}
+    headers = {name: value for name, value in said.items() if value is not None}
+    reply = viewed.client.post(f"{viewed.base}ask", headers=headers)
+    assert reply.status_code == code
+    # Whoever is refused finds the way back.
+    assert f'href="{viewed.base}ask"' in reply.text
 
 
 def test_files_beside_the_static_ones_are_not_served(viewed: Viewed) -> None:

@@ -6,13 +6,17 @@ import csv
 import hashlib
 import html
 import io
+import json
 import re
+import sqlite3
 import time
 from pathlib import Path
 
 import pytest
 
+from console.stories.expert import against_parents
 from console.view.site import PAGES
+from evolution.selection import coverage
 from memory.records import FINALS, ArchiveEntry, Rejection
 from memory.store import RunStore
 from tests.console.view.conftest import Viewed
@@ -74,6 +78,31 @@ def test_a_family_has_a_page_with_its_conversation(viewed: Viewed, store: RunSto
         for expert in store.experts():
             skill = store.skill_counts(expert.id).get(family.id)
             assert passes.get(expert.id) == (skill and (skill.passes, skill.asked))
+
+
+def test_a_family_says_how_it_was_written_where_that_is_not_what_one_expects(copied: Path) -> None:
+    with RunStore.open(copied, read_only=True) as store:
+        family = store.families()[-1]
+    page = f"tasks/{family.id}"
+    assert "no model was asked" not in Viewed(copied).html(page)
+    connection = sqlite3.connect(copied / "run.db")
+    with connection:
+        connection.execute(
+            "UPDATE families SET record = json_set(record, '$.scientist', 'offline', '$.field', "
+            "'chess') WHERE id = ?",
+            (family.id,),
+        )
+        connection.execute(
+            "UPDATE assignments SET record = json_set(record, '$.field', 'grammar') "
+            "WHERE family = ?",
+            (family.id,),
+        )
+    assert "It is of the field chess: the offline scientist" in Viewed(copied).html(page)
+    with connection:
+        connection.execute("DELETE FROM calls WHERE assignment = ?", (family.id[:6],))
+    connection.close()
+    said = f"asked at level {family.level} of {family.levels}: no model was asked"
+    assert said in Viewed(copied).html(page)
 
 
 def test_a_rejected_proposal_has_a_page_with_its_reason(viewed: Viewed, store: RunStore) -> None:
@@ -196,6 +225,90 @@ def test_coverage_in_the_overview_is_that_of_the_summary(viewed: Viewed, store: 
     assert [row["tokens"] for row in rows] == sorted(row["tokens"] for row in rows)
 
 
+def test_seeds_are_compared_on_what_all_of_them_were_asked(copied: Path) -> None:
+    with RunStore.open(copied, read_only=True) as store:
+        latest = store.latest_archive()
+        assert latest is not None
+        archive = [entry.expert for entry in latest[1]]
+        seeds = [expert.id for expert in store.experts() if expert.is_seed]
+        pool = [family.id for family in store.families("active")]
+        left = next(seed for seed in seeds if seed not in archive)
+    # It left the archive, and was not asked about the newest families.
+    forget_skills(copied, left, pool[-3:])
+    with RunStore.open(copied, read_only=True) as store:
+        skills = {expert.id: store.skill_counts(expert.id) for expert in store.experts()}
+    asked = [family for family in pool if all(family in skills[seed] for seed in seeds)]
+    assert asked == pool[:-3]
+    viewed = Viewed(copied)
+    newest = viewed.rows("", "generations")[-1]
+    assert newest["shared"] == len(asked)
+    assert newest["coverage"] == pytest.approx(coverage(skills, archive, pool))
+    assert newest["archive_there"] == pytest.approx(coverage(skills, archive, asked))
+    assert newest["seeds"] == pytest.approx(coverage(skills, seeds, asked))
+    said = viewed.html()
+    assert f"on the {len(asked)} families that all seeds were asked: archive" in said
+    assert "in the finals: task force of" in said
+    forget_skills(copied, left, pool[:-3])
+    viewed = Viewed(copied)
+    assert viewed.rows("", "generations")[-1]["seeds"] is None
+    assert viewed.json()["facts"]["on the pool: seeds"] == "not asked"
+
+
+def forget_skills(folder: Path, expert: str, families: list[str]) -> None:
+    connection = sqlite3.connect(folder / "run.db")
+    with connection:
+        connection.executemany(
+            "DELETE FROM skills WHERE expert = ? AND family = ?",
+            [(expert, family) for family in families],
+        )
+    connection.close()
+
+
+def test_gains_are_those_of_the_command(viewed: Viewed, store: RunStore) -> None:
+    compared = 0
+    for expert in store.experts():
+        theirs = {parent: store.skill_counts(parent) for parent in expert.parents}
+        changes = against_parents(store.skill_counts(expert.id), theirs)
+        for step in viewed.json(f"experts/{expert.id}")["tables"].get("path", []):
+            if step["expert"] == expert.id:
+                for what in ("gained", "lost"):
+                    assert step[what] == [row["family"] for row in changes[what]]
+                    compared += len(step[what])
+    assert compared > 0
+
+
+def test_families_are_called_by_their_names(viewed: Viewed, store: RunStore) -> None:
+    for family in store.families():
+        link = f'<a href="{viewed.base}tasks/{family.id}">'
+        for page in ("skills", "tasks", f"experts/{store.experts()[-1].id}", "compare"):
+            assert f"{link}{family.id}" not in viewed.html(page)
+
+
+def test_a_reply_is_shown_field_by_field_and_its_program_as_code(
+    viewed: Viewed, store: RunStore
+) -> None:
+    call = store.calls(role="scientist")[0]
+    proposal = json.loads(call.response or "")
+    texts = {text["title"]: text["text"] for text in viewed.json(f"agents/{call.key}")["texts"]}
+    shown = {title.partition(" (")[0]: text for title, text in texts.items()}
+    assert shown["scientist wrote this program"] == proposal["code"]
+    assert f"name: {proposal['name']}" in shown["scientist replied"].splitlines()
+    assert shown["The same as it was sent"] == call.response
+
+
+def test_answers_of_the_archive_stand_first(viewed: Viewed, store: RunStore) -> None:
+    latest = store.latest_archive()
+    assert latest is not None
+    archive = [entry.expert for entry in latest[1]]
+    family = store.families("active")[-1].id
+    order = list(
+        dict.fromkeys(row["expert"] for row in viewed.rows(f"answers?family={family}", "answers"))
+    )
+    there = [name for name in archive if name in order]
+    assert there
+    assert order[: len(there)] == there
+
+
 def test_calls_are_counted_by_role(viewed: Viewed, store: RunStore) -> None:
     rows = viewed.rows("agents", "roles")
     for role, totals in store.call_totals().items():
@@ -241,7 +354,7 @@ def test_what_is_not_there_is_said(viewed: Viewed) -> None:
     assert "there is no page nowhere" in viewed.html("nowhere", 404)
     assert "no expert &#39;nobody&#39;" in viewed.html("experts/nobody", 404)
     assert "no family or proposal" in viewed.html("tasks/nothing", 404)
-    assert "it has generations" in viewed.html("?format=csv&table=wrong", 404)
+    assert "it has forces, generations" in viewed.html("?format=csv&table=wrong", 404)
     assert viewed.client.get("/runs/other/").status_code == 404
 
 
@@ -293,8 +406,6 @@ def test_a_run_before_its_first_selection_has_all_pages(tmp_path: Path, finished
 
 def test_a_run_of_an_earlier_schema_can_be_looked_at(copied: Path) -> None:
     """Skills as verdicts, no instances, no finals, no embeddings."""
-    import sqlite3
-
     connection = sqlite3.connect(copied / "run.db")
     with connection:
         for statement in (

@@ -17,11 +17,12 @@ from console.view.ledger import Ledger
 from console.view.matrix import SkillMatrix
 from console.view.page import Column, Page, Row, Table, linked, ordered
 from console.view.pages.embedding import principal
+from console.view.pages.lineage import mix_in_words
 from console.view.pages.operators import wilson
 from console.view.render import View
 from console.view.source import Source
 from console.view.svg.charts import Bar, Line, Span, bar_chart, line_chart, span_chart
-from console.view.svg.draw import Scale, tag
+from console.view.svg.draw import Scale, clipped, tag, wide
 from console.view.svg.heatmap import Label, heat_map
 from console.view.svg.lineage import Node, lineage
 from console.view.svg.scatter import Point, scatter
@@ -35,16 +36,7 @@ EVIL = "<script>alert(1)</script>&\"'\u202e\x1b[0m\x00\ud800"
 
 
 def counts_of(matrix: SkillMatrix) -> dict[str, dict[str, Skill]]:
-    return {
-        expert: {
-            name: Skill(
-                passes=int(matrix.passes[row, column]), asked=int(matrix.asked[row, column])
-            )
-            for column, name in enumerate(matrix.families)
-            if matrix.asked[row, column]
-        }
-        for row, expert in enumerate(matrix.experts)
-    }
+    return {expert: matrix.skills(expert) for expert in matrix.experts}
 
 
 @st.composite
@@ -71,6 +63,20 @@ def test_coverage_is_that_of_selection(matrix: SkillMatrix, data: st.DataObject)
     found = matrix.coverage(matrix.rows(experts), matrix.columns(families))
     expected = coverage(counts_of(matrix), experts, families)
     assert (found or 0.0) == pytest.approx(expected)
+
+
+@given(matrix=matrices(), data=st.data())
+def test_experts_are_compared_on_what_all_of_them_were_asked(
+    matrix: SkillMatrix, data: st.DataObject
+) -> None:
+    some = data.draw(st.lists(st.sampled_from(range(len(matrix.experts))), unique=True))
+    found = matrix.asked_of_all(some, range(len(matrix.families)))
+    counts = counts_of(matrix)
+    assert [matrix.families[place] for place in found] == [
+        name
+        for name in matrix.families
+        if some and all(name in counts[matrix.experts[row]] for row in some)
+    ]
 
 
 @given(matrix=matrices())
@@ -237,7 +243,9 @@ def pictures() -> dict[str, str]:
                 Node(EVIL, 3, ["a", "b"], mix, EVIL, True, True),
             ],
         ),
-        "scatter": scatter(EVIL, [Point(0, 0, "c0", EVIL, EVIL), Point(0, 0, "cx", "x", "")]),
+        "scatter": scatter(
+            EVIL, [Point(0, 0, "c0", EVIL, EVIL, EVIL), Point(0, 0, "cx", "x", "x", "")]
+        ),
         "empty map": heat_map("none", [], [], []),
         "empty lineage": lineage("none", []),
         "no points": scatter("none", []),
@@ -254,6 +262,61 @@ def test_pictures_are_well_formed_have_a_name_and_hold_no_foreign_element(name: 
     assert not any(key.startswith("on") for element in root.iter() for key in element.attrib)
     assert "\u202e" not in text
     assert "style=" not in text
+
+
+NAMES = st.lists(st.text("abcdefgh ", min_size=1, max_size=70), min_size=1, max_size=12)
+
+
+def extents(picture: str) -> list[tuple[float, float]]:
+    """Left and right end of each text that stands upright, in the widest of the usual fonts."""
+    found = []
+    for element in ET.fromstring(picture).iter("{http://www.w3.org/2000/svg}text"):
+        if element.get("transform") is None:
+            said = (element.text or "") + "".join(part.tail or "" for part in element)
+            long, x = wide(said), float(element.get("x", "nan"))
+            anchor = element.get("text-anchor", "start")
+            left = x - {"start": 0.0, "middle": long / 2, "end": long}[anchor]
+            found.append((left, left + long))
+    return found
+
+
+@given(names=NAMES, said=NAMES)
+def test_no_label_of_a_chart_is_cut(names: list[str], said: list[str]) -> None:
+    pairs = list(zip(names, said, strict=False))
+    spans = [Span(name, 0.01 * n, -0.1 - n, 0.3 * n) for n, name in enumerate(names)]
+    points = [Point(n % 3, n % 4, "c0", name, name, "") for n, name in enumerate(names)]
+    rows = [Label(name, name, "") for name in names]
+    for picture in (
+        bar_chart("bars", [Bar(name, n, text) for n, (name, text) in enumerate(pairs)]),
+        span_chart("spans", spans),
+        line_chart("lines", [Line("y", [(0, 1), (1300.0, 2)])], "time", duration),
+        scatter("points", points),
+        heat_map("map", rows, rows, [[None] * len(rows)] * len(rows)),
+    ):
+        width = float(ET.fromstring(picture).get("width", "nan"))
+        for left, right in extents(picture):
+            assert left >= -0.1
+            assert right <= width + 0.1
+
+
+def test_a_long_name_keeps_its_end() -> None:
+    assert clipped("Reversing a list of words by example, level 3", 30).endswith("level 3")
+    assert len(clipped("x" * 100, 30)) == 30
+    assert clipped("short", 30) == "short"
+
+
+def test_a_merge_that_is_there_in_equal_parts_is_one_part() -> None:
+    parts = [f"regmean-g4{part}" for part in (".numbers", ".words", "+spectral")]
+    anchors = ["numbers", "words", *parts]
+    whole = dict.fromkeys(parts, 1.2)
+    assert mix_in_words(whole, anchors) == "1.20 of the merge of generation 4"
+    assert mix_in_words({"words": 0.5} | whole, anchors) == (
+        "0.50 of words + 1.20 of the merge of generation 4"
+    )
+    assert mix_in_words({parts[0]: 1.0}, anchors) == (
+        "1.00 of the part of numbers in the merge of generation 4"
+    )
+    assert mix_in_words({}, anchors) == "the base"
 
 
 def test_numbers_are_no_longer_than_they_have_to_be() -> None:

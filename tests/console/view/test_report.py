@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from console.view.report import as_html
+from console.view.report import as_html, parts_of
 from tests.console.conftest import Acdc, the_line
 
 
@@ -37,6 +37,21 @@ def test_it_has_the_parts_of_the_viewer(page: str, finished_run: Path) -> None:
     for title in ("Overview", "Tasks", "Experts", "Lineage", "Skill matrix", "Operators", "Agents"):
         assert f">{title}</h1>" in page
     assert page.count("<svg") > 8
+
+
+def test_it_says_who_the_best_expert_is_and_leaves_out_what_is_only_for_looking_up(
+    page: str, finished_run: Path
+) -> None:
+    [link] = re.findall(r'<a href="#best">([^<]*)</a>', page)
+    assert link.startswith("Best expert: ")
+    parts = parts_of(finished_run)
+    left_out = {
+        (part, table.name) for part in parts for table in parts[part].tables() if table.lookup
+    }
+    assert left_out == {("skills", "rates"), ("map", "points"), ("agents", "calls")}
+    for part, table in left_out:
+        assert f'id="{part}-{table}"' not in page
+    assert 'id="best-skills"' in page
 
 
 def test_the_command_writes_a_file(acdc: Acdc, finished_run: Path, tmp_path: Path) -> None:
