@@ -236,4 +236,4 @@ def _passed_by(family: NearFamily) -> str:
 
 
 def _near(family: NearFamily) -> str:
-    return f"{family.name} ({family.similarity:.2f})"
+    return f"{family.name} (similarity {family.similarity:.2f})"
