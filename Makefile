@@ -18,6 +18,7 @@ install: $(STAMP)  ## make .venv/ with everything that the quickstart needs
 $(STAMP): pyproject.toml Makefile
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "AC/DC needs Python 3.11 or newer; say which with: make PYTHON=python3.12"; exit 2; }
+	@echo "installing into .venv/: PyTorch and the rest take some minutes, in which pip says nothing"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --upgrade pip
 	$(BIN)/python -m pip install -q "torch==2.13.0"

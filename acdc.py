@@ -403,7 +403,7 @@ class Run:
             rows = portal.call(work, [self._place], plan, progress)
         if inspect is not None:
             write_logs(evaluation_logs(rows, given, max_tokens), Path(inspect))
-        return report(rows, max_tokens)
+        return report(rows, max_tokens, given)
 
     def distil(
         self,

@@ -68,7 +68,9 @@ Handles = Runtime[RunContext]
 @contextmanager
 def phase(context: RunContext, name: str, generation: int | None = None) -> Iterator[OpenSpan]:
     """Time a phase of the run under its name, and announce it."""
-    context.progress(ProgressEvent("phase", name))
+    # Drafts of several generations may be at work, and the report belongs to none.
+    counted = (0, 0) if generation is None else (generation, context.config.generations)
+    context.progress(ProgressEvent("phase", name, *counted))
     # A phase is the root of its tree: viewers of traces list it by what went in and came out.
     about = None if generation is None else f"generation {generation}"
     with span("phase", name, generation=generation, input=about) as work:
@@ -147,14 +149,14 @@ async def opening(state: RunState, runtime: Handles) -> RunState:
         return {"generation": latest[0] + 1}
     await adopt_given(context)
     if needs_another_wave(context):
-        with phase(context, "opening"):
+        with phase(context, "opening", 0):
             open_founding_wave(context, await audience_of(context))
     return {"generation": 0}
 
 
 async def founding(state: RunState, runtime: Handles) -> None:
     """Load the bank; its base and seeds are the first experts."""
-    with phase(runtime.context, "founding"):
+    with phase(runtime.context, "founding", 0):
         await make_seeds(runtime.context)
 
 
@@ -191,7 +193,7 @@ async def judge(state: RunState, runtime: Handles) -> None:
 
 async def merging(state: RunState, runtime: Handles) -> None:
     """Make the other founders of the seeds, by what each of these is right on."""
-    with phase(runtime.context, "merging"):
+    with phase(runtime.context, "merging", 0):
         await make_founders(runtime.context)
 
 

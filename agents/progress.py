@@ -16,7 +16,8 @@ class ProgressEvent:
     """One thing that happened.
 
     Attributes:
-        kind: `phase` begins a phase, `step` moves its bar, `line` is worth a line of its own,
+        kind: `phase` begins a phase, `done` is the generation that it belongs to, of `total` (0
+            where it belongs to none), `step` moves its bar, `line` is worth a line of its own,
             `pulse` sums up a generation, `accepted` and `rejected` tell of a family,
             `waiting` names what takes long: `done` are the seconds, 0 once it has ended.
         text: what to show.

@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from agents.progress import ProgressEvent
-from console.live import Pace, Screen, clock, left, waiting_line
+from console.live import Pace, Screen, about, clock, waiting_line
 from memory.messages import visible
 
 PLAIN_EVERY_S = 10.0
@@ -115,6 +115,12 @@ class Display:
         if self._live is not None:
             self._live.stop()
 
+    def expect(self, seconds: float, line: str) -> None:
+        """The whole is estimated to take so long, which a line says."""
+        if self._screen is not None:
+            self._screen.expected = seconds
+        self(ProgressEvent("line", line))
+
     def __call__(self, event: ProgressEvent) -> None:
         """Show one event."""
         if self._quiet:
@@ -170,9 +176,11 @@ class Display:
             return
         self._last_plain = self._spoken = time.monotonic()
         count = f" {event.done}/{event.total}" if event.total else ""
-        remaining = left(self._pace.seconds_left(event))
+        remaining = about(self._pace.seconds_left(event))
+        if remaining:
+            remaining = f", {remaining} left of this step"
         self._console.print(
-            f"{self._clock()} {event.text}{count}{', ' if remaining else ''}{remaining}{more}",
+            f"{self._clock()} {event.text}{count}{remaining}{more}",
             markup=False,
             highlight=False,
             soft_wrap=True,

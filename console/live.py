@@ -48,13 +48,16 @@ class Pace:
         return (now - begun) / (event.done - first) * (event.total - event.done)
 
 
-def left(seconds: float | None) -> str:
+def about(seconds: float | None) -> str:
     """A remaining time for people; "" where it is not known, or as good as over."""
     if seconds is None or seconds < 1:
         return ""
     rounded = round(seconds) if seconds < 20 else round(seconds / 5) * 5
     minutes, rest = divmod(rounded, 60)
-    return f"about {minutes} min {rest} s left" if minutes else f"about {rest} s left"
+    hours, of_hour = divmod(minutes, 60)
+    if hours:
+        return f"about {hours} h {of_hour} min"
+    return f"about {minutes} min {rest} s" if minutes else f"about {rest} s"
 
 
 def clock(seconds: float) -> str:
@@ -93,14 +96,17 @@ class Screen:
     Attributes:
         title: of the whole, as in the folder of a run; "" shows no head line.
         costs: says what calls have used so far; asked now and then.
+        expected: seconds that the whole was estimated to take; None for no estimate.
     """
 
     title: str = ""
     costs: Callable[[], str] | None = None
+    expected: float | None = None
     _started: float = field(default_factory=lambda: time.monotonic())
     _pace: Pace = field(default_factory=Pace)
     _works: dict[str, Work] = field(default_factory=dict)
     _pulses: list[ProgressEvent] = field(default_factory=list)
+    _generation: tuple[int, int] = (0, 0)
     _first_pulse: float = 0.0
     _last: dict[str, str] = field(default_factory=dict)
     _waiting: dict[str, int] = field(default_factory=dict)
@@ -113,7 +119,10 @@ class Screen:
         now = time.monotonic()
         if event.kind == "step":
             self._step(event, now)
+        elif event.kind == "phase":
+            self._generation = (event.done, event.total) if event.total else self._generation
         elif event.kind == "pulse":
+            self._generation = event.done, event.total
             self._first_pulse = self._first_pulse or now
             self._pulses.append(event)
             self._works.clear()
@@ -133,7 +142,7 @@ class Screen:
         if not event.total:
             # What cannot be counted has ended when something else begins.
             self._works = {k: work for k, work in self._works.items() if work.event.total}
-        self._works[what] = Work(event, since, now, left(self._pace.seconds_left(event)))
+        self._works[what] = Work(event, since, now, about(self._pace.seconds_left(event)))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         now = time.monotonic()
@@ -153,14 +162,20 @@ class Screen:
 
     def _head(self, now: float) -> str:
         said = f"{self.title}  {clock(now - self._started)}"
+        done, total = self._generation
+        if total:
+            said += f"  generation {done} of {total}"
+        remaining = self._seconds_left(now)
+        return f"{said}  {about(remaining)} left in all" if about(remaining) else said
+
+    def _seconds_left(self, now: float) -> float | None:
+        """Of the whole: at the pace of its generations, or before that as it was estimated."""
         if self._pulses:
             last = self._pulses[-1]
-            said += f"  generation {last.done} of {last.total}"
             passed = last.done - self._pulses[0].done
             if passed > 0:
-                pace = (now - self._first_pulse) / passed
-                said += f"  {left(pace * (last.total - last.done))}"
-        return said
+                return (now - self._first_pulse) / passed * (last.total - last.done)
+        return None if self.expected is None else self.expected - (now - self._started)
 
     def _under_way(self, now: float, width: int) -> RenderResult:
         latest = max((work.heard for work in self._works.values()), default=0.0)
@@ -201,13 +216,14 @@ def _work_line(work: Work, now: float, width: int) -> Table:
     """What it is, a bar where it is counted, and how long it will take or has taken."""
     event = work.event
     grid = Table.grid(padding=(0, 1), expand=False)
-    grid.add_column(no_wrap=True, overflow="ellipsis", max_width=max(width - 44, 20))
+    grid.add_column(no_wrap=True, overflow="ellipsis", max_width=max(width - 48, 20))
     for _ in range(3):
         grid.add_column(no_wrap=True)
     if event.total:
         bar = ProgressBar(total=event.total, completed=event.done, width=16)
         count = f"{event.done}/{event.total}"
-        grid.add_row(Text(visible(event.text)), bar, count, Text(work.left, "dim"))
+        remaining = f"step: {work.left}" if work.left else ""
+        grid.add_row(Text(visible(event.text)), bar, count, Text(remaining, "dim"))
     else:
         grid.add_row(Text(visible(event.text)), "", "", Text(clock(now - work.since), "dim"))
     return grid

@@ -260,7 +260,8 @@ TABLES = {
         _families,
     ),
     "tasks": Table(
-        "an instance of a family; `use` is draft, closed, period, finals or lesson",
+        "an instance of a family; `use` is draft (it was written with it), closed (one of the two "
+        "of a closed family), period (asked from one adaptation to the next), finals or lesson",
         dict.fromkeys(("task", "family", "instance", "use"), "string")
         | {"period": "int64", "instructions": "string", "reference": "string"},
         _tasks,

@@ -57,7 +57,7 @@ def ask(
     folder: RunDir,
     question: Annotated[
         str | None,
-        typer.Argument(help="What to ask; without it, a question that the run's force solves."),
+        typer.Argument(help="What to ask; without it, a question of the run that it solves."),
     ] = None,
     n: Annotated[int, typer.Option("-n", min=1, help="Answers of the task force.")] = 3,
     select: Annotated[
@@ -110,7 +110,9 @@ def _suggested(place: RunFolder, size: int) -> str:
     with RunStore.open(place.path, read_only=True) as store:
         question = suggested_question(store, size)
     if question is None:
-        raise UsageError(f"the force of {place.path} solves nothing that is known: name a question")
+        raise UsageError(
+            f"the task force of {place.path} solves nothing that is known: name a question"
+        )
     errors.print(f"asking: {question.strip()}", highlight=False)
     return question
 
@@ -189,7 +191,8 @@ def show(reply: CollectiveAnswer, console: Console) -> None:
         )
         table.add_row(*map(Text, row))
     console.print(table)
-    console.print(f"score: {reply.unit}", style="dim", highlight=False)
+    legend = f"voice: an expert, at a temperature where it is sampled; score: {reply.unit}"
+    console.print(legend, style="dim", highlight=False)
 
 
 def why(reply: CollectiveAnswer) -> list[str]:
@@ -233,4 +236,4 @@ def _passed_by(family: NearFamily) -> str:
 
 
 def _near(family: NearFamily) -> str:
-    return f"{family.name} ({family.similarity:.2f})"
+    return f"{family.name} (similarity {family.similarity:.2f})"

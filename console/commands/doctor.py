@@ -6,7 +6,7 @@ import asyncio
 import math
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +17,7 @@ from rich.text import Text
 
 from agents.config import RunConfig
 from agents.sandbox import open_sandbox
-from console.commands.forecast import SIZES, forecast
+from console.commands.forecast import GPU_GFLOPS, SIZES, forecast, in_words
 from console.commands.frame import (
     AsJson,
     ConfigFile,
@@ -111,8 +111,13 @@ async def examine(
 async def _findings(config: RunConfig) -> AsyncIterator[Finding]:
     yield _machine()
     yield await _sandbox(config)
+    failed: dict[str, str] = {}
     for check in (_embedder, _engine, _seeds):
         for finding in await asyncio.to_thread(check, config):
+            if finding.state == "failed":
+                first = failed.setdefault(finding.detail, finding.what)
+                if first != finding.what:
+                    finding = replace(finding, detail=f"the same, see {first}")
             yield finding
     if config.cluster.kind != "none":
         yield await _cluster(config)
@@ -210,12 +215,18 @@ def _engine(config: RunConfig) -> list[Finding]:
     except AcdcError as error:
         return [*found, Finding("compute", "failed", str(error))]
     engine = engine.model_copy(update={"compute": compute.dtype})
-    plans = _plans(config, engine, compute)
-    return [*found, _computed(compute), *plans, _forecast(config, compute)]
+    plans, own = _plans(config, engine, compute)
+    return [*found, _computed(compute), *plans, _forecast(config, compute, own)]
 
 
-def _forecast(config: RunConfig, compute: Compute) -> Finding:
-    """What the run will take: calls, tokens, money, and the time of answers by size of model."""
+def _forecast(config: RunConfig, compute: Compute, own: int | None) -> Finding:
+    """What the run will take: calls, tokens, money, and the time of answers by size of model.
+
+    Args:
+        config: of the run.
+        compute: the number format, and the speed of this machine.
+        own: parameters of the configured models, None where they cannot be read.
+    """
     will = forecast(config)
     low, high = will.calls
     calls = (
@@ -231,22 +242,37 @@ def _forecast(config: RunConfig, compute: Compute) -> Finding:
         calls += " (offline: they cost nothing)"
     elif None not in costs:
         calls += f", {costs[0]:.2f} to {costs[1]:.2f} USD at the scientist's prices"
-    lines = [calls, f"about {will.answers:,} answers of experts; by size of model, on this machine"]
-    speed, sizes = compute.gflops.get(compute.dtype), dict[str, Json]()
-    for name, parameters in SIZES.items():
+    lines = [
+        calls,
+        f"about {will.answers:,} answers of experts, each up to {config.judge.max_tokens} tokens "
+        "(judge.max_tokens)",
+        "time of answering, by size of model: here, and on a large GPU (not measured: "
+        f"{GPU_GFLOPS / 1000:.0f} TFLOP/s are assumed); memory of the weights",
+    ]
+    speed, rows = compute.gflops.get(compute.dtype), dict[str, Json]()
+    for name, parameters in _sizes_with(own).items():
         weights = will.weights(parameters) / 2**30
         hours = None if speed is None else will.hours(parameters, speed)
-        took = "" if hours is None else f"{_hours(hours):>10}, "
-        lines.append(f"{name:>6} {took}{weights:.1f} GiB of weights")
-        sizes[name] = {"hours": hours, "weights_gib": round(weights, 2)}
-    return Finding("forecast", "hint", "\n".join(lines), {**asdict(will), "sizes": sizes})
+        gpu = will.hours(parameters, GPU_GFLOPS)
+        here = "" if hours is None else in_words(hours)
+        label = f"{name} ({_many(parameters)})" if name == _YOURS else name
+        lines.append(f"{label:>12} {here:>8} {in_words(gpu):>8} {weights:>6.1f} GiB")
+        rows[name] = {"hours": hours, "gpu_hours": gpu, "weights_gib": round(weights, 2)}
+    return Finding("forecast", "hint", "\n".join(lines), {**asdict(will), "sizes": rows})
 
 
-def _hours(hours: float) -> str:
-    """A length of time that is only estimated."""
-    if hours < 1:
-        return f"{max(1, round(60 * hours))} min"
-    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.0f} days"
+_YOURS = "yours"
+"""The row of the models that are configured."""
+
+
+def _many(parameters: float) -> str:
+    """A number of parameters as models are called by it: 135M, 7.6B."""
+    return f"{parameters / 1e9:.1f}B" if parameters >= 1e9 else f"{parameters / 1e6:.0f}M"
+
+
+def _sizes_with(own: int | None) -> dict[str, float]:
+    """The sizes that a forecast shows: first the configured one, where it is known."""
+    return SIZES if own is None else {_YOURS: float(own), **SIZES}
 
 
 def _computed(compute: Compute) -> Finding:
@@ -259,8 +285,14 @@ def _computed(compute: Compute) -> Finding:
     return Finding("compute", "ok", str(compute), figures)
 
 
-def _plans(config: RunConfig, engine: EngineSettings, compute: Compute) -> list[Finding]:
-    """Memory of a run and time of merges and lessons, from headers, before seeds are loaded."""
+def _plans(
+    config: RunConfig, engine: EngineSettings, compute: Compute
+) -> tuple[list[Finding], int | None]:
+    """Memory of a run and time of merges and lessons, from headers, before seeds are loaded.
+
+    Returns:
+        The findings, and the parameters of the models; None where their headers cannot be read.
+    """
     import torch
 
     from agents.archive.grafting import occasions
@@ -279,7 +311,7 @@ def _plans(config: RunConfig, engine: EngineSettings, compute: Compute) -> list[
         device = device_of(engine.device).type
         lessons = plan_lessons(config.models, cache_folder(), often, device, item)
     except AcdcError as error:
-        return [Finding("memory", "failed", str(error))]
+        return [Finding("memory", "failed", str(error))], None
     plan = plan_memory(
         sizes,
         engine,
@@ -292,7 +324,8 @@ def _plans(config: RunConfig, engine: EngineSettings, compute: Compute) -> list[
     state: State = "ok" if plan.verdict == "fits" else "warning"
     parts = ", ".join(f"{need.what} {_mib(need.bytes)}" for need in plan.needs)
     memory = Finding("memory", state, f"{plan.verdict}: {parts}; {plan.advice}", _figures(plan))
-    return [memory, *_merges(merging, compute), *_lessons(lessons, compute)]
+    found = [memory, *_merges(merging, compute), *_lessons(lessons, compute)]
+    return found, sizes.parameters
 
 
 def _merges(merging: Merging | None, compute: Compute) -> list[Finding]:

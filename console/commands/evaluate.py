@@ -157,7 +157,7 @@ def evaluate_command(
                     tasks, sizes, baselines, select or (), max_tokens, big, alone, until_agree
                 )
                 runs = run_async(evaluate(folders, plan, display, unsafe=allow_unsafe_sandbox))
-                found = report(runs, max_tokens)
+                found = report(runs, max_tokens, tasks)
                 if inspect is not None:
                     kept = write_logs(evaluation_logs(runs, tasks, max_tokens), inspect)
                     display(ProgressEvent("line", written_line(kept, inspect)))

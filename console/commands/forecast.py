@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 from agents.config import RunConfig
 
@@ -23,6 +24,8 @@ EXAMPLES = 12
 """Questions of the example families, which seeds answer first."""
 READS, WRITES = 0.9, 0.4
 """Share of the speed of a matrix product at which prompts are read and answers written."""
+GPU_GFLOPS = 20_000.0
+"""What a forecast assumes of a large GPU, a small part of its speed on paper; none was measured."""
 SIZES = {"135M": 135e6, "1B": 1e9, "7B": 7e9, "32B": 32e9}
 _COPIES = 2
 """Of the weights: the bank, and the expert in the engine, both in 16 bits."""
@@ -77,6 +80,32 @@ def forecast(config: RunConfig) -> Forecast:
         read=PROMPT * answers,
         written=math.ceil(answers * config.judge.max_tokens * REPLY_SHARE),
     )
+
+
+def hours_here(config: RunConfig, cache: Path) -> float | None:
+    """In which the experts of a run answer on this machine; None where its speed is not known.
+
+    Raises:
+        BankError: a checkpoint is missing, or its headers cannot be read.
+        EngineError: the number format cannot be computed here.
+    """
+    from evolution.engines.compute import choose_compute
+    from evolution.planning.sizes import measure_sizes
+
+    speeds = choose_compute(config.engine.settled(), config.models.dtype, cache)
+    speed = speeds.gflops.get(speeds.dtype)
+    if speed is None:
+        return None
+    return forecast(config).hours(
+        measure_sizes(config.models, config.spectral, cache).parameters, speed
+    )
+
+
+def in_words(hours: float) -> str:
+    """A length of time that is only estimated."""
+    if hours < 1:
+        return f"{max(1, round(60 * hours))} min"
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.0f} days"
 
 
 def _answers(config: RunConfig, assignments: int, adaptations: int) -> int:

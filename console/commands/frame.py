@@ -176,7 +176,8 @@ def supervise(action: Callable[[], None], errors: Console, debug: bool) -> int:
     try:
         action()
     except KeyboardInterrupt:
-        errors.print("interrupted; everything is kept, run the same command to go on")
+        made = "; make reports this as an error" if os.environ.get("MAKELEVEL") else ""
+        errors.print(f"interrupted; everything is kept, run the same command to go on{made}")
         return EXIT_INTERRUPTED
     except Exception as error:
         if debug:

@@ -29,7 +29,15 @@ EXAMPLES = """Examples:
 acdc init mine.toml    all defaults, commented
 
 acdc init mine.toml --scientist-url http://localhost:8000/v1 --scientist-model Qwen2.5-72B
+
+acdc init mine.toml --scientist-url https://HOST/v1 --scientist-model M --scientist-key-env MY_KEY
 """
+
+
+_LONGER = (
+    "judge.max_tokens = {}, as models of your own may reason before they answer: the time of a run "
+    "grows with it"
+)
 
 
 @app.command(epilog=EXAMPLES)
@@ -39,6 +47,13 @@ def init(
         str | None, typer.Option(help="Base URL of an OpenAI-compatible endpoint.")
     ] = None,
     scientist_model: Annotated[str | None, typer.Option(help="Model name at the endpoint.")] = None,
+    scientist_key_env: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VARIABLE",
+            help="Environment variable that holds the key of a hosted endpoint; never the key.",
+        ),
+    ] = None,
     base: Annotated[str | None, typer.Option(help="Base: a folder, hub id or GGUF.")] = None,
     seed_model: Annotated[
         list[str] | None, typer.Option(help="A seed: folder, hub id or adapter; repeat it.")
@@ -49,7 +64,9 @@ def init(
     """Write a commented configuration file."""
 
     def action() -> None:
-        settings = filled_in(scientist_url, scientist_model, base, seed_model or [])
+        settings = filled_in(
+            scientist_url, scientist_model, base, seed_model or [], scientist_key_env
+        )
         write_config(file, settings)
         name = "mine" if file.stem == "acdc" else file.stem
         following = calling.line("run", f"runs/{name}", "--config", file)
@@ -58,6 +75,8 @@ def init(
             print_json({"file": str(file), "check": checking, "next": following})
         else:
             out.print(f"wrote {file}", markup=False, soft_wrap=True)
+            if settings.judge.max_tokens != RunConfig().judge.max_tokens:
+                out.print(_LONGER.format(settings.judge.max_tokens), soft_wrap=True)
             out.print(f"check it, and see what it takes: {checking}", soft_wrap=True)
             out.print(f"run it with: {following}", markup=False, soft_wrap=True)
 
@@ -69,10 +88,12 @@ def filled_in(
     scientist_model: str | None,
     base: str | None,
     seeds: Sequence[str],
+    key_env: str | None = None,
 ) -> RunConfig:
     """The default configuration with what the command line named filled in.
 
     Raises:
+        UsageError: a key stands where its variable should.
         ConfigError: a value is not possible.
     """
     overrides = []
@@ -80,6 +101,13 @@ def filled_in(
         overrides.append(f"endpoints.scientist.base_url={json.dumps(scientist_url)}")
     if scientist_model is not None:
         overrides.append(f"endpoints.scientist.model={json.dumps(scientist_model)}")
+    if key_env is not None:
+        if not key_env.isidentifier():
+            raise UsageError(
+                "--scientist-key-env takes the name of an environment variable, as in "
+                "OPENAI_API_KEY; keys are never written into files"
+            )
+        overrides.append(f"endpoints.scientist.api_key_env={json.dumps(key_env)}")
     if base is not None:
         overrides.append(f"models.base={json.dumps(base)}")
     if seeds:

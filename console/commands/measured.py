@@ -10,13 +10,19 @@ from rich.console import Console
 from rich.table import Table
 
 from agents.evaluation.intervals import Interval
+from console.commands.measured_tasks import items_of, show_items
 
 if TYPE_CHECKING:
     from agents.evaluation.rows import Column, Difference, Row, RowKey, RunRows
+    from agents.evaluation.tasks import Task
 
 FEW_GENERATORS = 10
 """Below this a bootstrap over generators is known to give intervals that are too narrow."""
 BASELINES = ("greedy_force", "control", "experts", "merge_once", "tutor_once", "random_genomes")
+_LESS_CHANCE = (
+    "less chance: (Coverage - c) / (1 - c) of each generator, where c is the share of its tasks "
+    "that the best constant answer passes; 0 is guessing, 1 is all"
+)
 MEASURED = (
     "name",
     "n",
@@ -28,11 +34,18 @@ MEASURED = (
 )
 
 
-def report(runs: Sequence[RunRows], max_tokens: int | None) -> dict[str, Any]:
+def report(
+    runs: Sequence[RunRows], max_tokens: int | None, tasks: Sequence[Task] = ()
+) -> dict[str, Any]:
     """The JSON that programs rely on: rows over all runs, each run by itself, and differences.
 
     Generators whose constant answer passes most of their tasks stand apart, under `guessed`; tasks
     that a run was taught are left out.
+
+    Args:
+        runs: what was measured.
+        max_tokens: of one answer, None for each run's own limit.
+        tasks: on what; none where they were answered elsewhere.
 
     Raises:
         AnsweringError: no other tasks are there.
@@ -42,7 +55,7 @@ def report(runs: Sequence[RunRows], max_tokens: int | None) -> dict[str, Any]:
     learnt = sorted({task for run in runs for task in run.learnt})
     runs = unlearnt(runs)
     shared = [place for place in runs[0].rows if all(place in run.rows for run in runs)]
-    told = headline(runs)
+    told, by_id = headline(runs), {task.id: task for task in tasks}
     return {
         **_counts(told),
         "max_tokens": max_tokens,
@@ -54,8 +67,9 @@ def report(runs: Sequence[RunRows], max_tokens: int | None) -> dict[str, Any]:
                 "seed": run.seed,
                 "rows": rows_of([run], list(run.rows)),
                 "left_out": dict(run.left_out),
+                "items": items_of(whole, by_id),
             }
-            for run in told
+            for run, whole in zip(told, runs, strict=True)
         ],
         "guessed": _guessed(runs, shared),
         "learnt": list[Any](learnt),
@@ -211,9 +225,9 @@ def _ends(interval: Interval) -> list[float]:
 def caution(generators: int, console: Console) -> None:
     """Say so where intervals claim more than their generators can bear."""
     if generators < FEW_GENERATORS:
-        counted = f"{generators} generator{'s' if generators > 1 else ''}"
         console.print(
-            f"Only {counted}: bootstrap intervals over fewer than {FEW_GENERATORS} are too narrow.",
+            f"Only {_many(generators, 'generator')}: bootstrap intervals over fewer than "
+            f"{FEW_GENERATORS} are too narrow.",
             style="yellow",
             highlight=False,
         )
@@ -223,8 +237,7 @@ def show(found: dict[str, Any], console: Console) -> None:
     """Print an evaluation for a person."""
     several = len(found["runs"]) > 1
     console.print(
-        f"{found['tasks']} tasks of {found['generators']} generators, "
-        f"{len(found['runs'])} run{'s' if several else ''}; 95 % intervals over "
+        f"{_counted(found)}, {_many(len(found['runs']), 'run')}; 95 % intervals over "
         f"generators{' and runs' if several else ''}",
         highlight=False,
     )
@@ -234,6 +247,8 @@ def show(found: dict[str, Any], console: Console) -> None:
     if several:
         console.print("\nall runs")
     console.print(_table(found["rows"]))
+    if any(row["corrected"] is not None for row in found["rows"]):
+        console.print(_LESS_CHANCE, style="dim", markup=False, highlight=False)
     for run in found["runs"]:
         if names := _single_experts(run["rows"]):
             at = f"{run['run']}: " if several else ""
@@ -254,6 +269,10 @@ def show(found: dict[str, Any], console: Console) -> None:
         named = ", ".join(found["learnt"])
         said = f"left out, since a lesson asked the same: {named}"
         console.print(said, style="yellow", markup=False, highlight=False)
+    for run in found["runs"]:
+        if several:
+            console.print(f"\n{run['run']}, task by task", markup=False, highlight=False)
+        show_items(run["items"], console)
     caution(found["generators"], console)
     ungraded = sum(row["ungraded"] for row in found["rows"])
     if ungraded:
@@ -301,8 +320,7 @@ def _show_guessed(found: dict[str, Any], console: Console) -> None:
 def _show_distances(distances: Sequence[dict[str, Any]], console: Console) -> None:
     """Coverage apart by how far the tasks lie from what the runs have asked."""
     for each in distances:
-        said = f"{each['tasks']} tasks of {each['generators']} generators"
-        title = f"\n{each['distance'].replace('_', ' ')}: {said}"
+        title = f"\n{each['distance'].replace('_', ' ')}: {_counted(each)}"
         console.print(title, markup=False, highlight=False)
         if len(distances) > 1:
             console.print(_measured_table(each["rows"]))
@@ -327,8 +345,15 @@ def _both(row: dict[str, Any]) -> list[str]:
 
 
 def _range(ends: Sequence[float]) -> str:
-    """An interval; two dots where a minus would stand beside the dash."""
-    return f"{ends[0]:.3f}{'-' if min(ends) >= 0 else '..'}{ends[1]:.3f}"
+    return f"{ends[0]:.3f}..{ends[1]:.3f}"
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _counted(found: dict[str, Any]) -> str:
+    return f"{_many(found['tasks'], 'task')} of {_many(found['generators'], 'generator')}"
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:

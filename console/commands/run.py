@@ -10,7 +10,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from agents.config import RunConfig
 from console import calling
+from console.commands.forecast import hours_here, in_words
 from console.commands.frame import (
     AllowUnsafe,
     AsJson,
@@ -27,6 +29,7 @@ from console.commands.frame import (
 )
 from console.commands.spending import used
 from console.display import Display
+from console.run.config import cache_folder
 from console.run.folder import ALLOW_UNSAFE, RunFolder
 from console.run.unborn import undone_if_unborn
 from memory.records import Voice
@@ -71,8 +74,11 @@ def run(
             costs=partial(used, place),
             quiet=quiet,
         )
+        new = not place.database.is_file()
         with undone_if_unborn(place), live as display:
             settings = place.begin_as(wanted)
+            if new:
+                _expect(settings, display)
             # Only now: loading what runs takes seconds, and a bad word should fail before.
             from console.run.coevolution import coevolve
             from console.run.tracking import tracked
@@ -89,18 +95,30 @@ def run(
     finish(action, debug)
 
 
+def _expect(config: RunConfig, display: Display) -> None:
+    """Say how long a run will take here, where one machine computes it."""
+    if config.cluster.kind != "none":
+        return
+    hours = hours_here(config, cache_folder())
+    if hours is not None:
+        live = config.endpoints.is_live("scientist")
+        more = "; the scientists' endpoint comes on top" if live else ""
+        line = f"{config.generations} generations, in all about {in_words(hours)} on this machine"
+        display.expect(3600 * hours, f"{line} (an estimate from the settings{more})")
+
+
 def show(folder: RunFolder, console: Console) -> None:
     """Print the summary of a finished run."""
-    from console.commands import status
+    from console.commands.status import collect
+    from console.commands.status_shown import show as show_status
 
     with RunStore.open(folder.path, read_only=True) as store:
         summary: Any = store.meta("summary")
-    found = status.collect(folder)
+    found = collect(folder)
     console.print()
-    status.show(found, console)
+    show_status(found, console)
     if not summary:
         return
-    _forces(found["coverage"], console)
     if not any(row["coverage"] for row in summary["coverage"]["task_force"]):
         console.print(
             "no expert passed anything: were answers cut off (judge.max_tokens), or are the tasks "
@@ -111,23 +129,6 @@ def show(folder: RunFolder, console: Console) -> None:
     if summary["example"]:
         _example(summary["example"], "instances" in summary, console)
     _next_steps(folder, console)
-
-
-def _forces(coverage: dict[str, Any], console: Console) -> None:
-    from console.commands import status
-
-    # Of a run of a version that held no finals: the greedy force of its seeds.
-    rows = coverage.get("experts") or coverage.get("seed_force", [])
-    seeds = {row["n"]: row["coverage"] for row in rows}
-    resampled = "seeds resampled" if coverage.get("experts") else "seeds"
-    lines = [
-        f"  N = {row['n']}: {row['coverage']:.3f}"
-        + (f"   {resampled} {seeds[row['n']]:.3f}" if row["n"] in seeds else "")
-        + f"   {status.label_of(row)}"
-        for row in coverage["task_force"]
-    ]
-    title = f"\nCoverage of task forces on the {status.on_what(coverage)}\n"
-    console.print(Text(title + "\n".join(lines)))
 
 
 def _example(example: dict[str, Any], finals: bool, console: Console) -> None:

@@ -6,26 +6,23 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from rich.console import Console, Group
-from rich.table import Table
-from rich.text import Text
-
 from agents.archive.success import successes
 from agents.chat.endpoints import OFFLINE
 from agents.families.lifecycle import condemned
 from agents.judge.votes import agreement
 from agents.lessons.record import lessons_about, lessons_of
 from agents.task_force.field import field_of, resampled_seeds, standing_of
+from console import calling
 from console.commands.frame import AsJson, Debug, RunDir, app, finish, out, print_json
 from console.commands.spending import costs
-from console.live import waiting_line
+from console.commands.status_shown import show
 from console.run.folder import RunFolder
 from console.run.now import waits_of
 from console.stories.families import read_families
 from evolution.merging.settings import REGMEAN
 from evolution.selection import Standing, coverage
 from evolution.selection.dominance import UNDOMINATED
-from memory.records import Expert, GraftRefused, Voice
+from memory.records import Expert, GraftRefused
 from memory.store import RunStore
 
 EXAMPLES = """Examples:
@@ -34,16 +31,6 @@ acdc status runs/quickstart    one screen
 
 acdc status runs/quickstart --json    the same for programs (docs/status.md)
 """
-ASKED, _NAMED = 3, 4
-"""Voices of a force, and families, that are listed by name at most."""
-_LEGEND = (
-    "fitness: mean pass rate on the pool, shrunk and chance taken off. novelty: how far it can do "
-    "what the nearest fitter experts cannot, 0 to 100; undominated: nobody is fitter. held: a "
-    "family that waits while a harder child is tried. voice: an expert at a temperature. task "
-    "force: the N voices that together solve most; it may cover more than the archive, as its "
-    "voices may be sampled and come from everybody who was judged. rater: a model that grades by a "
-    "rubric. chooser: one that chooses among answers."
-)
 
 
 @app.command(epilog=EXAMPLES)
@@ -71,8 +58,10 @@ def collect(folder: RunFolder) -> dict[str, Any]:
             "generation": generation,
             "generations": manifest["config"].get("generations"),
             "finished": bool(store.meta("finished")),
+            "go_on": None if store.meta("finished") else calling.line("run", folder.path),
             "waiting": {what: round(seconds) for what, seconds in waits_of(store).items()},
             "compute": manifest["config"].get("engine", {}).get("compute"),
+            "drafts": _drafts(store),
             "archive": _archive(store),
             "pool": _pool(store),
             "coverage": _coverage(store),
@@ -97,6 +86,12 @@ def _offline(endpoints: dict[str, Any], roles: Iterable[str]) -> list[str]:
         if ((endpoints.get(role) or {}).get("base_url") or endpoints["scientist"]["base_url"])
         == OFFLINE
     ]
+
+
+def _drafts(store: RunStore) -> dict[str, int]:
+    """Assignments of scientists, and how many of them are finished: accepted, rejected or ready."""
+    everything = store.assignments()
+    return {"asked": len(everything), "open": len(store.assignments(status="open"))}
 
 
 def _archive(store: RunStore) -> list[dict[str, Any]]:
@@ -155,12 +150,12 @@ def _coverage(store: RunStore) -> dict[str, Any]:
         found: dict[str, Any] = dict(summary["coverage"])
         if "instances" not in summary:
             # A run of a version that held no finals.
-            return {**found, "on": "history"}
+            return {**found, "voices": None, "on": "history"}
         counts = {key: summary[key] for key in ("families", "instances", "fresh")}
-        return {**found, **counts, "on": "finals"}
+        return {**found, **counts, "voices": _finalists(store), "on": "finals"}
     latest = store.latest_archive()
     if latest is None:
-        return {"archive": None, "seeds": None, "task_force": [], "on": "pool"}
+        return {"archive": None, "seeds": None, "task_force": [], "voices": None, "on": "pool"}
     active = [family.id for family in store.families("active")]
     archive = [entry.expert for entry in latest[1]]
     seeds = [expert.id for expert in store.experts(0) if expert.is_seed]
@@ -172,15 +167,29 @@ def _coverage(store: RunStore) -> dict[str, Any]:
     ]
     asked = dict.fromkeys([*archive, *seeds, *(name for force in forces for name in force)])
     skills = {name: store.skill_counts(name) for name in asked}
+    # What no seed was ever asked is no failure of theirs.
+    theirs = [name for name in active if any(name in skills[seed] for seed in seeds)]
     return {
         "archive": coverage(skills, archive, active),
-        "seeds": coverage(skills, seeds, active),
+        "seeds": coverage(skills, seeds, theirs),
+        "families": len(active),
+        "families_of_seeds": len(theirs),
+        "voices": {"archive": len(archive), "seeds": len(seeds)},
         "task_force": [
             {"n": len(force), "coverage": coverage(skills, force, active), "experts": force}
             for n, force in enumerate(forces, start=1)
             if len(force) == n
         ],
         "on": "pool",
+    }
+
+
+def _finalists(store: RunStore) -> dict[str, int]:
+    """How many of the archive and of base and seeds answered in the finals."""
+    greedy = {voice.expert for voice in standing_of(store).greedy}
+    return {
+        "archive": sum(expert.id in greedy for expert in store.archive_experts()),
+        "seeds": sum(expert.is_seed and expert.id in greedy for expert in store.experts(0)),
     }
 
 
@@ -265,177 +274,3 @@ def _emitters(store: RunStore) -> list[dict[str, Any]]:
         if emission.value is not None:
             row["best"] = max(row["best"] or 0.0, round(emission.value, 4))
     return list(found.values())
-
-
-def show(status: dict[str, Any], console: Console) -> None:
-    """Print a status for a person."""
-    console.print(Group(_headline(status), _archive_table(status), _pool_text(status)))
-    console.print(Text(f"\n{_LEGEND}", "dim"))
-
-
-def _headline(status: dict[str, Any]) -> Text:
-    state = "finished" if status["finished"] else "unfinished"
-    done, asked = status["generation"], status["generations"]
-    # A run that has gone on may be asked for fewer generations than it has.
-    of = f"({asked} were asked for)" if asked is not None and done > asked else f"of {asked}"
-    computed = f", computed in {status['compute']}" if status["compute"] else ""
-    waiting = f"\n{waiting_line(status['waiting'])}" if status["waiting"] else ""
-    return Text.assemble(
-        (f"{status['run']}: {state}, generation {done} {of}{computed}", "bold"), (waiting, "yellow")
-    )
-
-
-def _archive_table(status: dict[str, Any]) -> Table:
-    table = Table(
-        title="archive, the fittest first", title_justify="left", box=None, pad_edge=False
-    )
-    for column in ("expert", "fitness", "novelty", "operator", "parents"):
-        table.add_column(column, justify="right" if column in ("fitness", "novelty") else "left")
-    for row in sorted(status["archive"], key=lambda row: -float(row["fitness"])):
-        table.add_row(
-            Text(row["expert"]),
-            f"{row['fitness']:.2f}",
-            "undominated" if row["novelty"] is None else f"{row['novelty']:.1f}",
-            Text(row["operator"]),
-            Text(", ".join(row["parents"])),
-        )
-    return table
-
-
-def on_what(coverage_: dict[str, Any]) -> str:
-    """On what Coverage was measured, in words."""
-    if coverage_["on"] == "pool":
-        return "pool (families that grade now)"
-    if coverage_["on"] == "history":
-        return "history (all families that were ever accepted)"
-    instances, fresh = coverage_["instances"], coverage_["fresh"]
-    shown = f"finals ({instances} instances of {coverage_['families']} families"
-    if not fresh:
-        return f"{shown}, all of which selection has seen)"
-    new = "all" if fresh == instances else fresh
-    return f"{shown}, {new} of them never seen by selection)"
-
-
-def label_of(row: dict[str, Any]) -> str:
-    """Who is in a force, as a person reads it."""
-    temperatures = row.get("temperatures") or [0.0] * len(row["experts"])
-    return ", ".join(
-        Voice(expert, temperature).label
-        for expert, temperature in zip(row["experts"], temperatures, strict=True)
-    )
-
-
-def _pool_text(status: dict[str, Any]) -> Text:
-    pool, coverage_ = status["pool"], status["coverage"]
-    rejected = ", ".join(f"{reason} {n}" for reason, n in sorted(pool["rejected"].items()))
-    lines = [
-        f"\npool: {pool['active']} active, {pool['held']} held while a harder child is tried, "
-        f"{pool['history'] - pool['active'] - pool['held']} retired",
-        f"{pool['generators']} generators; {pool['revised']} families revised before acceptance",
-        f"rejected: {rejected or 'none'}",
-        f"solved by nobody: {_nobody(pool['solved_by_nobody'])}",
-    ]
-    if coverage_["task_force"]:
-        lines.append(
-            f"Coverage on the {on_what(coverage_)}: archive {coverage_['archive']:.2f}, seeds "
-            f"{coverage_['seeds']:.2f}; task force of {_sizes(coverage_['task_force'])}"
-        )
-        # A few voices are asked unless somebody says otherwise.
-        force = coverage_["task_force"][min(ASKED, len(coverage_["task_force"])) - 1]
-        lines.append(f"task force of {force['n']}: {label_of(force)}")
-    if coverage_.get("experts"):
-        lines.append(f"the seeds resampled, equally many answers: {_sizes(coverage_['experts'])}")
-    lines += _alone_lines(status["alone"], coverage_["on"])
-    lines += _merge_lines(status["merges"])
-    lines += _operator_lines(status["operators"], status["emitters"])
-    lines += _lesson_lines(status["lessons"])
-    if status["ratings"]["answers"]:
-        ratings = status["ratings"]
-        lines.append(
-            f"rated answers: {ratings['answers']}, {ratings['votes']} votes, agreement "
-            f"{ratings['agreement']:.2f}"
-        )
-    for role, totals in sorted(status["calls"].items()):
-        who = f"{role} (offline)" if role in status["offline"] else role
-        lines.append(
-            f"{who}: {totals['calls']} calls, {totals['tokens_in']} tokens in, "
-            f"{totals['tokens_out']} out, {totals['cached']} cached, {totals['failed']} failed"
-        )
-    if status["cost"]:
-        lines.append(f"cost: {sum(status['cost'].values()):.2f} USD ({_costs(status['cost'])})")
-    seconds = "  ".join(f"{phase} {s:.0f}" for phase, s in status["seconds"].items())
-    lines.append(f"seconds: {seconds}")
-    return Text("\n".join(lines))
-
-
-def _nobody(names: list[str]) -> str:
-    """How many active families, and the first ones by name."""
-    if not names:
-        return "none of the active families"
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{len(names)} active families: {', '.join(names[:_NAMED])}{more}"
-
-
-def _costs(cost: dict[str, float]) -> str:
-    return ", ".join(f"{role} {usd:.2f}" for role, usd in sorted(cost.items()))
-
-
-def _sizes(rows: list[dict[str, Any]]) -> str:
-    return "  ".join(f"{row['n']}: {row['coverage']:.2f}" for row in rows)
-
-
-def _alone_lines(alone: dict[str, Any], on: str) -> list[str]:
-    """What one expert can do, beside the best seed."""
-    if alone["best"] is None:
-        return []
-    lines = [f"what one expert does alone: Coverage on the {on}"]
-    for key, what in (
-        ("best", "best expert"),
-        ("founding_merge", "founding merge"),
-        ("seed", "best seed"),
-    ):
-        found = alone[key]
-        if found is not None:
-            lines.append(f"  {what:<14}  {found['coverage']:.2f}  {_bred(found)}")
-    return lines
-
-
-def _bred(found: dict[str, Any]) -> str:
-    """An expert, and what it was made of."""
-    if not found["parents"]:
-        return str(found["expert"])
-    return f"{found['expert']}: {found['operator']} of {', '.join(found['parents'])}"
-
-
-def _merge_lines(merges: dict[str, Any]) -> list[str]:
-    """Merges that were made, and why the last one was not that was refused."""
-    made = ", ".join(f"{number} by {operator}" for operator, number in merges["made"].items())
-    lines = [f"merges: {made}"] if made else []
-    if merges["refused"]:
-        lines.append(f"merges refused: {len(merges['refused'])}; the last: {merges['refused'][-1]}")
-    return lines
-
-
-def _operator_lines(operators: dict[str, Any], emitters: list[dict[str, Any]]) -> list[str]:
-    """How many children of each operator survived, and what emitters found."""
-    if not operators:
-        return []
-    shares = [f"{name} {each['survived']}/{each['bred']}" for name, each in operators.items()]
-    lines = [f"survived their first selection, of those bred: {', '.join(shares)}"]
-    for each in emitters:
-        line = f"  {each['emitter']}: from {each['parent']}, children {each['children']}"
-        if each["best"] is not None:
-            line += f", best gain {each['best']:.2f} of what was lacked"
-        lines.append(line if each["ended"] is None else f"{line}; over: {each['ended']}")
-    return lines
-
-
-def _lesson_lines(lessons: dict[str, Any]) -> list[str]:
-    """Lessons that were given, and why the last one was not that came to nothing."""
-    lines = []
-    if lessons["given"]:
-        lines.append(f"lessons: {lessons['given']}, about {', '.join(lessons['families'])}")
-    if lessons["refused"]:
-        reason = lessons["refused"][-1]
-        lines.append(f"lessons not given: {len(lessons['refused'])}; the last: {reason}")
-    return lines

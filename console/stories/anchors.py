@@ -46,10 +46,8 @@ def merge_of(anchor: str) -> str:
 
 def anchors_explained(store: RunStore, anchors: list[str]) -> list[str]:
     """A line for each merge or lesson that some anchors come from: of whom it is, and how made."""
-    grafts = {}
-    for event in store.events(Graft.kind):
-        made = Graft.model_validate(event.payload)
-        grafts[made.anchor] = made
+    kept = [Graft.model_validate(event.payload) for event in store.events(Graft.kind)]
+    grafts = {graft.anchor: graft for graft in kept}
     lines = dict[str, None]()
     for anchor in anchors:
         graft = grafts.get(anchor)

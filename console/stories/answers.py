@@ -54,13 +54,13 @@ def _row(
 
 
 def tell_answers(rows: Sequence[dict[str, Any]], console: Console) -> None:
-    """A table: question, said, reference, verdict; a line above the rows of each family."""
+    """A table: question, said, a right answer, verdict; a line above the rows of each family."""
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("", width=1)
     table.add_column("question", ratio=5)
     table.add_column("said", ratio=2, max_width=32)
-    table.add_column("reference", ratio=2, max_width=32)
-    table.add_column("answer", width=SHORT_KEY, style="dim")
+    table.add_column("a right answer", ratio=2, min_width=14, max_width=32)
+    table.add_column("key", width=SHORT_KEY, style="dim")
     table.expand = True
     family = None
     for row in rows:
@@ -132,7 +132,7 @@ def tell_answer(found: dict[str, Any], console: Console) -> None:
     say(console, reply["text"].strip() or "(nothing)", indent=2)
     marked = "no `Answer:` line, so all of it is graded" if found["unmarked"] else "graded as"
     say(console, f"\n{marked}: {found['said']!r}")
-    say(console, f"right would be: {found['reference']!r}")
+    say(console, f"a right answer: {found['reference']!r}")
     for grade in found["grades"]:
         by = grade["rater"] or "the family's own code"
         why = f": {grade['detail']}" if grade["detail"] else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -9,28 +10,39 @@ from rich.rule import Rule
 from rich.syntax import Syntax
 from rich.text import Text
 
+from agents.chat.endpoints import OFFLINE
 from console.stories.family import read_family, tell_family
 from console.stories.telling import mark, one_line, say
-from memory.records import Assignment, Call, Draft, Role
+from memory.records import Assignment, Call, Draft, Role, TrialAnswer
 from memory.store import RunStore
 
-ANSWERS = 6
-"""Answers of the panel that a digest shows for each round."""
+QUESTIONS = 2
+"""Questions of the trial that a digest shows for each round, with all that was answered to them."""
 
 
 def read_assignment(store: RunStore, assignment: Assignment, role: Role | None) -> dict[str, Any]:
     """An assignment with its rounds, its calls, and the family that came of it."""
     outcome = store.assignment_status(assignment.id)
     calls = store.calls(role=role, assignment=assignment.id)
+    drafts = store.drafts(assignment.id)
     return {
         "assignment": assignment.model_dump(mode="json"),
+        "own_program": _is_parents_own(store, assignment, drafts),
         "status": outcome.status,
         "family": outcome.family,
         "accepted": None if outcome.family is None else read_family(store, outcome.family),
         "rejection": outcome.rejection.model_dump() if outcome.rejection else None,
-        "rounds": [draft.model_dump(mode="json") for draft in store.drafts(assignment.id)],
+        "rounds": [draft.model_dump(mode="json") for draft in drafts],
         "calls": [call.model_dump(mode="json") for call in calls],
     }
+
+
+def _is_parents_own(store: RunStore, assignment: Assignment, drafts: list[Draft]) -> bool:
+    """Whether the first draft is the parent's program as it is, for which no model was asked."""
+    first = drafts[0].proposal if drafts else None
+    if assignment.parent is None or first is None:
+        return False
+    return first.get("code") == store.family(assignment.parent).code
 
 
 def _verdict(trace: dict[str, Any]) -> bool | None:
@@ -75,8 +87,11 @@ def tell_assignment(
     console.print(Rule(Text.assemble(mark(_verdict(trace)), " ", title)))
     if trace["accepted"]:
         tell_family(trace["accepted"], names, console)
-    for line in _asked_for(assignment, names):
+    for line in _asked_for(assignment, names) + _given(assignment, trace["accepted"]):
         say(console, line, style="dim")
+    if trace["own_program"]:
+        own = "the parent's own program at another level: no model was asked to write it"
+        say(console, f"first draft: {own}", style="dim")
     calls = [Call.model_validate(call) for call in trace["calls"]]
     drafts = {draft["round"]: Draft.model_validate(draft) for draft in trace["rounds"]}
     if full:
@@ -99,9 +114,22 @@ def _asked_for(assignment: Assignment, names: dict[str, str]) -> list[str]:
     )
     lines = [f"asked for: a {assignment.kind} family{field}{parent}"]
     if assignment.inspirations:
-        shown = ", ".join(names.get(each, each) for each in assignment.inspirations)
+        shown = "; ".join(names.get(each, each) for each in assignment.inspirations)
         lines.append(f"shown beside: {shown}")
     return lines
+
+
+def _given(assignment: Assignment, accepted: dict[str, Any] | None) -> list[str]:
+    """That a family is of another field than was asked for."""
+    if accepted is None or not assignment.field or accepted["field"] == assignment.field:
+        return []
+    why = ""
+    if accepted["scientist"] == OFFLINE:
+        why = (
+            ": the offline scientist follows a field only where its catalogue has something in it "
+            "that small models can do"
+        )
+    return [f"came of it: a family of the field {accepted['field']!r}{why}"]
 
 
 def _tell_round(draft: Draft, console: Console) -> None:
@@ -119,12 +147,7 @@ def _tell_round(draft: Draft, console: Console) -> None:
             f"· level {rate.level}: {rate.passed} of {rate.asked} answers right{guessed}",
             indent=2,
         )
-    for answer in draft.answers[:ANSWERS]:
-        said = f" {answer.expert} said {one_line(answer.extracted, 80)!r}"
-        right = "" if answer.passed or not answer.reference else f", not {answer.reference!r}"
-        say(console, mark(answer.passed), f"{said}{right} (level {answer.level})", indent=2)
-    if len(draft.answers) > ANSWERS:
-        say(console, f"  and {len(draft.answers) - ANSWERS} more answers", indent=2, style="dim")
+    _tell_answers(draft.answers, console, QUESTIONS)
     if draft.critique is not None:
         verdict = draft.critique.verdict
         accepted = {"accept": True, "reject": False}.get(verdict)
@@ -180,6 +203,30 @@ def _tell_trial(draft: Draft, console: Console) -> None:
     for rate in draft.curve:
         guessed = f", a constant answer {rate.chance:.0%}" if rate.chance else ""
         say(console, f"level {rate.level}: {rate.passed} of {rate.asked} answers right{guessed}")
-    for answer in draft.answers:
-        said = f" {answer.expert} on {answer.instance}: {answer.extracted!r}"
-        say(console, mark(answer.passed), said, indent=2)
+    _tell_answers(draft.answers, console, None)
+
+
+def _tell_answers(answers: Sequence[TrialAnswer], console: Console, most: int | None) -> None:
+    """Questions of a trial, a right answer to each, and what the panel said.
+
+    Args:
+        answers: of the panel.
+        console: where to.
+        most: so many questions, in short; None for all, whole.
+    """
+    asked: dict[tuple[int, str], list[TrialAnswer]] = {}
+    for answer in answers:
+        asked.setdefault((answer.level, answer.instance), []).append(answer)
+    for (level, instance), said in list(asked.items())[:most]:
+        question = said[0].question or f"instance {instance}"
+        shown = question if most is None else one_line(question, 300)
+        say(console, Text(f"· level {level}: ", "dim"), shown, indent=2)
+        if reference := next((each.reference for each in said if each.reference), ""):
+            say(console, Text("a right answer: ", "dim"), one_line(reference, 80), indent=4)
+        for each in said:
+            words = one_line(each.extracted, 80) or "(nothing)"
+            say(console, mark(each.passed), f" {each.expert}: {words}", indent=4)
+    if most is not None and len(asked) > most:
+        left = sum(len(said) for said in list(asked.values())[most:])
+        line = f"and {len(asked) - most} more questions with {left} answers: --full"
+        say(console, line, indent=2, style="dim")

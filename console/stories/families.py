@@ -15,8 +15,10 @@ from console.stories.telling import numbered, say
 from memory.records import Skill
 from memory.store import RunStore
 
-_NAME, _STATE, _SOLVED = 24, 8, 16
-"""Columns of 80 that are not rates."""
+_NAME, _STATE, _SOLVED, _OF, _GAPS = 22, 7, 9, 2, 8
+"""Widths of columns that are not rates, the least for a name, and what is between them."""
+_COUNTED = 9
+"""Answers of a family up to which they are counted, not shown in tenths."""
 
 
 def read_families(store: RunStore) -> dict[str, Any]:
@@ -64,26 +66,33 @@ def tell_families(
         offset: rows that are left out before them.
     """
     rows = found["rows"][offset:][:limit]
-    fit = (console.width - _NAME - _STATE - _SOLVED - 6) // 2
-    experts = found["experts"][: max(fit, 1)]
+    rest = console.width - _STATE - _SOLVED - _OF - _GAPS
+    experts = found["experts"][: max((rest - _NAME) // 2, 1)]
     letters = (string.ascii_uppercase + string.ascii_lowercase)[: len(experts)]
     experts = experts[: len(letters)]
+    counted = all(asked <= _COUNTED for row in rows for _, asked in row["passes"].values())
     table = Table(box=None, pad_edge=False, padding=(0, 1))
-    table.add_column("family", width=_NAME, no_wrap=True, overflow="ellipsis")
+    # Names are not cut: they are what `--family` takes.
+    table.add_column("family", max_width=max(rest - 2 * len(experts), _NAME), overflow="fold")
     table.add_column("state", width=_STATE)
     table.add_column(" ".join(letters), no_wrap=True)
-    table.add_column("solved by", overflow="ellipsis", no_wrap=True)
+    table.add_column("of", no_wrap=True)
+    table.add_column("solved by", overflow="ellipsis", no_wrap=True, min_width=_SOLVED)
     for row in rows:
-        cells = Text(" ").join(_cell(row["passes"].get(name)) for name in experts)
-        table.add_row(Text(row["name"]), row["state"], cells, _solved(row))
+        passes = row["passes"]
+        cells = Text(" ").join(_cell(passes.get(name), counted) for name in experts)
+        table.add_row(Text(row["name"]), row["state"], cells, _asked(passes), _solved(row))
     console.print(table)
     legend = ", ".join(f"{x} {name}" for x, name in zip(letters, experts, strict=True))
     more = len(found["experts"]) - len(experts)
     say(console, f"\n{legend}" + (f", and {more} more (--json)" if more > 0 else ""))
+    what = "how many" if counted else "how many tenths"
     say(
         console,
-        "share of its latest instances that an expert passes: · none, 1 to 9 tenths, # all, blank "
-        "not asked. Solved: more than half",
+        f"{what} of its latest instances (column `of`) an expert passes: · none, # all, blank not "
+        "asked. Solved: more than half. Families that grade now (active) stand first, then the "
+        "others (held: waits while a harder child is tried), of each the hardest first. The story "
+        "of one: --family NAME, or a part of it",
         style="dim",
     )
     for line in summary_lines(found["rows"]):
@@ -92,13 +101,20 @@ def tell_families(
         say(console, note, style="dim")
 
 
-def _cell(counts: list[int] | None) -> Text:
+def _cell(counts: list[int] | None, counted: bool) -> Text:
     if counts is None:
         return Text(" ")
-    rate = counts[0] / counts[1]
-    if rate in (0.0, 1.0):
-        return Text("#", "green") if rate else Text("·", "dim")
-    return Text(str(min(max(round(10 * rate), 1), 9)), "green" if rate > 0.5 else "yellow")
+    passes, asked = counts
+    if passes in (0, asked):
+        return Text("#", "green") if passes else Text("·", "dim")
+    shown = passes if counted else min(max(round(10 * passes / asked), 1), 9)
+    return Text(str(shown), "green" if 2 * passes > asked else "yellow")
+
+
+def _asked(passes: dict[str, list[int]]) -> str:
+    """How many instances the experts were asked, those in the archive and those before alike."""
+    asked = sorted({counts[1] for counts in passes.values()})
+    return f"{asked[0]}-{asked[-1]}" if len(asked) > 1 else "".join(map(str, asked))
 
 
 def _solved(row: dict[str, Any]) -> Text:
@@ -120,12 +136,17 @@ def summary_lines(rows: list[dict[str, Any]]) -> list[str]:
     nobody = [row for row in active if not row["solved_by"]]
     lines = [f"{len(nobody)} of {len(active)} active families are solved by nobody"]
     hardest = min(active, key=lambda row: row["rate"])
-    lines.append(f"the hardest: {hardest['name']}, passed {hardest['rate']:.0%} of the time")
+    lines.append(
+        f"the hardest active family: {hardest['name']}, passed {hardest['rate']:.0%} of the time"
+    )
     sole: dict[str, int] = {}
     for row in active:
         if len(row["solved_by"]) == 1:
             sole[row["solved_by"][0]] = sole.get(row["solved_by"][0], 0) + 1
     if sole:
         ordered = sorted(sole.items(), key=lambda item: -item[1])
-        lines.append("sole solvers: " + ", ".join(f"{name} of {count}" for name, count in ordered))
+        lines.append(
+            "solve an active family alone: "
+            + ", ".join(f"{name} of {count}" for name, count in ordered)
+        )
     return lines

@@ -85,7 +85,7 @@ def tell_family(family: dict[str, Any], names: dict[str, str], console: Console)
     of = "" if family["family"] in name else f"  {family['family']}"
     say(console, Text(name, "bold"), Text(of, "dim"))
     say(console, f"question: {family['question']}")
-    say(console, f"right answer: {family['reference']}")
+    say(console, f"a right answer: {family['reference']}")
     for line in _lines(family, names):
         say(console, line)
 
@@ -102,7 +102,7 @@ def _lines(family: dict[str, Any], names: dict[str, str]) -> list[str]:
         who_passes(family),
     ]
     if family["neighbours"]:
-        near = ", ".join(
+        near = "; ".join(
             f"{names.get(each['family'], each['family'])} ({each['similarity']:.2f})"
             for each in family["neighbours"]
         )
@@ -110,7 +110,7 @@ def _lines(family: dict[str, Any], names: dict[str, str]) -> list[str]:
     for what, key in (("made from", "parents"), ("children", "children")):
         others = [each if isinstance(each, str) else each["family"] for each in family[key]]
         if others:
-            lines.append(f"{what}: {', '.join(names.get(each, each) for each in others)}")
+            lines.append(f"{what}: {'; '.join(names.get(each, each) for each in others)}")
     return lines
 
 

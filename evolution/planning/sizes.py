@@ -44,6 +44,11 @@ class Sizes:
     width: int
     item: int
 
+    @property
+    def parameters(self) -> int:
+        """Weights of one expert, in number."""
+        return self.weights // self.item
+
 
 def measure_sizes(models: ModelSettings, spectral: SpectralSettings, cache_dir: Path) -> Sizes:
     """Sizes of a family; checkpoints on the hub are fetched, but none is loaded.

@@ -11,7 +11,7 @@ import pytest
 
 from agents.progress import DraftProgress, ProgressEvent
 from console.display import Display, Terminal, VisibleFormatter
-from console.live import Screen, left
+from console.live import Screen, about
 
 
 class Clock:
@@ -49,7 +49,7 @@ def test_counted_steps_are_told_now_and_then_with_the_time_that_is_left(clock: C
     steps = [(5.0 * n, ProgressEvent("step", f"judge: e{n}", n, 20)) for n in range(1, 21)]
     lines = shown(steps, clock).splitlines()[1:]
     assert lines[0] == "00:05 judge: e1 1/20"
-    assert "00:25 judge: e5 5/20, about 1 min 15 s left" in lines
+    assert "00:25 judge: e5 5/20, about 1 min 15 s left of this step" in lines
     assert lines[-1] == "01:40 judge: e20 20/20"
     assert len(lines) == 11
 
@@ -59,9 +59,9 @@ def test_layers_of_a_merge_are_counted_with_the_time_that_is_left(clock: Clock) 
     first = [(5.0 + n, ProgressEvent("step", "merging: regmean-g0", n, 30)) for n in range(31)]
     second = [(50.0 + 4 * n, ProgressEvent("step", "merging: graft-g2", n, 30)) for n in range(31)]
     lines = shown([*first, *second], clock).splitlines()
-    assert "00:15 merging: regmean-g0 10/30, about 20 s left" in lines
+    assert "00:15 merging: regmean-g0 10/30, about 20 s left of this step" in lines
     assert "00:35 merging: regmean-g0 30/30" in lines
-    assert "01:38 merging: graft-g2 12/30, about 1 min 10 s left" in lines
+    assert "01:38 merging: graft-g2 12/30, about 1 min 10 s left of this step" in lines
 
 
 def test_the_first_steps_of_many_promise_nothing(clock: Clock) -> None:
@@ -69,13 +69,13 @@ def test_the_first_steps_of_many_promise_nothing(clock: Clock) -> None:
     steps.append((60.0, ProgressEvent("step", "draft: y", 2, 50)))
     assert "left" not in shown(steps, clock)
     steps.append((100.0, ProgressEvent("step", "draft: z", 25, 50)))
-    assert "draft: z 25/50, about 1 min 40 s left" in shown(steps, clock)
+    assert "draft: z 25/50, about 1 min 40 s left of this step" in shown(steps, clock)
 
 
 def test_a_phase_that_begins_again_is_measured_anew(clock: Clock) -> None:
     steps = [(float(n), ProgressEvent("step", "judge: a", n, 10)) for n in range(11)]
     steps += [(500.0 + 20 * n, ProgressEvent("step", "judge: b", n, 10)) for n in range(1, 4)]
-    assert "judge: b 3/10, about 2 min 20 s left" in shown(steps, clock)
+    assert "judge: b 3/10, about 2 min 20 s left of this step" in shown(steps, clock)
 
 
 def test_a_terminal_is_left_as_it_was(clock: Clock) -> None:
@@ -86,10 +86,16 @@ def test_a_terminal_is_left_as_it_was(clock: Clock) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(None, ""), (0.4, ""), (7.4, "about 7 s left"), (58.0, "about 1 min 0 s left")],
+    [
+        (None, ""),
+        (0.4, ""),
+        (7.4, "about 7 s"),
+        (58.0, "about 1 min 0 s"),
+        (4000.0, "about 1 h 6 min"),
+    ],
 )
 def test_remaining_times_are_round(seconds: float | None, words: str) -> None:
-    assert left(seconds) == words
+    assert about(seconds) == words
 
 
 def test_drafts_tell_where_scientists_stand() -> None:
@@ -147,15 +153,33 @@ EVENTS = [
 @pytest.mark.parametrize("width", [80, 200])
 def test_a_screen_shows_phases_pulse_families_and_costs(clock: Clock, width: int) -> None:
     lines = screen_of(EVENTS, clock, width).splitlines()
-    assert lines[0].split("  ")[1:] == ["00:26", "generation 1 of 4", "about 50 s left"]
+    assert lines[0].split("  ")[1:] == ["00:26", "generation 1 of 4", "about 50 s left in all"]
     assert "judge: g1-1" in lines[1]
     assert "4/8" in lines[1]
-    assert "about 8 s left" in lines[1]
+    assert "step: about 8 s" in lines[1]
     assert lines[2] == "archive  ▃▇ best b 0.6"
     assert lines[3] == "✓ 1 accepted, the last: Alice's circle"
     assert lines[4] == "✗ 1 rejected, the last: Sums: duplicate: similarity 0.99 to Sums of two"
     assert lines[5] == "scientist 3 calls, 12k tokens, 0.05 USD"
     assert max(map(len, lines)) <= width
+
+
+def test_the_head_line_says_from_the_beginning_where_the_whole_run_stands(clock: Clock) -> None:
+    screen = Screen("runs/mine", expected=600.0)
+    screen.note(ProgressEvent("phase", "opening", 0, 4))
+    screen.note(ProgressEvent("phase", "draft"))
+    screen.note(ProgressEvent("step", "draft: x", 1, 8))
+    clock.now += 60.0
+
+    def head() -> list[str]:
+        out = io.StringIO()
+        Terminal(file=out, width=80).print(screen)
+        return out.getvalue().splitlines()[0].split("  ")[1:]
+
+    assert head() == ["01:00", "generation 0 of 4", "about 9 min 0 s left in all"]
+    screen.note(ProgressEvent("phase", "judge", 1, 4))
+    clock.now += 600.0
+    assert head() == ["11:00", "generation 1 of 4"], "an estimate that was too short says nothing"
 
 
 def test_long_lines_are_cut_where_the_terminal_ends(clock: Clock) -> None:

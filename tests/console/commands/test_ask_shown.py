@@ -32,7 +32,7 @@ def _shown(known: bool | None, method: str = "skill_routing") -> str:
 def test_it_says_why_and_each_vote_once() -> None:
     said = _shown(known=True)
     assert said.startswith("56\n")
-    assert "why: nearest families Sums (0.81), passed by a 100%, b 50%" in said
+    assert "why: nearest families Sums (similarity 0.81), passed by a 100%, b 50%" in said
     assert [line.split()[:3] for line in said.splitlines() if line[:2] in ("→ ", "  ")] == [
         ["→", "a", "1.5"],
         ["b", "same", "56."],
@@ -44,7 +44,9 @@ def test_it_says_why_and_each_vote_once() -> None:
 def test_what_it_cannot_know_looks_different() -> None:
     said = _shown(known=False, method="logprob")
     assert said.startswith("uncertain: 56\n")
-    assert "nothing like this was asked (the nearest is Sums (0.81)): do not trust" in said
+    said = " ".join(said.split())
+    near = "nothing like this was asked (the nearest is Sums (similarity 0.81))"
+    assert f"{near}: do not trust the answer" in said
     assert "chosen by how sure the voices are" in said
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,9 +50,24 @@ def test_doctor_plans_memory_and_compares_the_seeds(acdc: Acdc, tiny_config: Pat
     assert all(abs(cosine) < 0.2 for _, _, cosine in seeds["cosines"])
     assert all(0.4 < share < 0.6 for _, _, share in seeds["sign_agreement"])
     assert found["mergeability"]["state"] == "hint"
+    sizes = found["forecast"]["figures"]["sizes"]
+    assert list(sizes) == ["yours", "135M", "1B", "7B", "32B"]
+    assert 0 < sizes["yours"]["hours"] < sizes["135M"]["hours"] < sizes["1B"]["hours"]
+    assert 0 < sizes["yours"]["gpu_hours"] < sizes["32B"]["gpu_hours"]
+    limit = RunConfig.model_validate(tomllib.loads(tiny_config.read_text())).judge.max_tokens
+    assert f"each up to {limit} tokens (judge.max_tokens)" in found["forecast"]["detail"]
     reading = found["reading"]
     assert reading["state"] == "ok"
     assert set(reading["figures"]) == {"base", "alpha", "beta", "gamma"}
+
+
+async def test_a_checkpoint_that_is_missing_is_told_once(tmp_path: Path) -> None:
+    there = {"base": str(tmp_path / "none"), "seeds": [{"name": "a", "path": str(tmp_path / "a")}]}
+    config = RunConfig.model_validate({"models": there})
+    found = {each.what: each for each in await doctor.examine(config)}
+    assert str(tmp_path) in found["memory"].detail
+    assert (found["seeds"].state, found["seeds"].detail) == ("failed", "the same, see memory")
+    assert "yours" not in found["forecast"].detail
 
 
 def test_a_merge_that_takes_long_comes_with_advice() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from agents.errors import AnsweringError
+from agents.evaluation.bench import TaskOutcome
 from agents.evaluation.rows import Row, RunRows
 from agents.evaluation.run import Plan
 from agents.evaluation.tasks import Task
@@ -26,7 +27,7 @@ from console.commands.measured import report
 from console.errors import UsageError
 from console.run.folder import RunFolder
 from console.run.permissions import permit, requests_of
-from memory.records import GibberishFound, GraftRefused
+from memory.records import Answer, GibberishFound, GraftRefused, Reply
 from memory.store import RunStore
 from tests.agents.evaluation.log_cases import sample, write
 from tests.console.conftest import Acdc
@@ -284,6 +285,19 @@ def test_the_command_prints_the_surface_that_programs_rely_on(
     force = found["rows"][1]
     assert {"coverage", "coverage_ci", "best_of_n", "tokens", "seconds", "sampling"} <= set(force)
     assert set(force["best_of_n"]["majority"]) == {"accuracy", "ci"}
+    items = found["runs"][0]["items"]
+    assert [item["task"] for item in items] == [task.id for task in TASKS]
+    for item, task in zip(items, TASKS, strict=True):
+        assert (item["question"], item["reference"]) == (task.instructions, task.answer)
+        [single, of_force] = item["rows"]
+        assert (len(single["answers"]), len(of_force["answers"])) == (1, 3)
+        passed = [each["passed"] for each in of_force["answers"]]
+        assert of_force["solved"] == any(passed)
+    solved = sum(item["rows"][1]["solved"] for item in items)
+    assert force["coverage"] == pytest.approx(solved / len(TASKS), abs=1e-4)
+    shown = acdc("evaluate", folder.path, file, "-n", "3").stdout
+    assert "A best_expert, B force of 3" in " ".join(shown.split())
+    assert all(any(line.startswith(task.id) for line in shown.splitlines()) for task in TASKS)
 
 
 async def test_logs_made_elsewhere_are_ordered_by_the_run_and_not_by_the_test(
@@ -378,11 +392,65 @@ def test_generators_that_guessing_passes_and_distances_stand_apart(
     said = "\n".join(lines)
     assert "'0' passes 0.75" in said
     assert said.index("left out above") < said.index("near: 4 tasks") < said.index("far: 4 tasks")
-    assert "less chance 0.292 0.250-0.333" in [" ".join(line.split()) for line in lines]
+    assert "less chance 0.292 0.250..0.333" in [" ".join(line.split()) for line in lines]
 
 
 def _solves_all(row: Any, tasks: int) -> Any:
     return dataclasses.replace(row, name="force", solved={str(n): True for n in range(tasks)})
+
+
+@pytest.mark.parametrize(("count", "each"), [(3, True), (31, False)])
+def test_each_task_is_shown_with_what_was_said_where_tasks_are_few(
+    count: int, each: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from rich.console import Console
+
+    from console.commands.measured import show
+
+    tasks = [
+        Task(id=f"task-{n}", instructions=f"What is {n} + {n}?", answer=str(2 * n))
+        for n in range(count)
+    ]
+    rows = {}
+    for name, said in (("best_expert", ["7"]), ("force", ["7", "0", "7"])):
+        sheets = [{t.id: _outcome(text, t.answer == text) for t in tasks} for text in said]
+        solved = {t.id: t.answer in said for t in tasks}
+        many = len(said)
+        rows[name, many] = Row(
+            name, many, solved, {}, ("x",) * many, "greedy", 9, 30, 1.5, 0, (0.0,) * many,
+            tuple(sheets),
+        )  # fmt: skip
+    run = RunRows("r", 0, {task.id: task.id for task in tasks}, rows)
+    found = report([run], None, tasks)
+    assert [row["answers"] for row in found["runs"][0]["items"][0]["rows"]] == [
+        [{"expert": "x", "temperature": 0.0, "answer": "7", "passed": False}],
+        [
+            {"expert": "x", "temperature": 0.0, "answer": "7", "passed": False},
+            {"expert": "x", "temperature": 0.0, "answer": "0", "passed": True},
+            {"expert": "x", "temperature": 0.0, "answer": "7", "passed": False},
+        ],
+    ]
+    show(found, Console(width=80))
+    lines = capsys.readouterr().out.splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    text = "\n".join(" ".join(line.split()) for line in lines)
+    assert ("task-0 ✗ ✓ What is 0 + 0? 0 ✗ 7 (2 times)\n✓ 0" in text) == each
+    assert "--json (`items` of `runs`)" in text
+    assert found["tasks"] == count
+    assert f"{count} tasks of {count} generators, 1 run;" in text
+
+
+def _outcome(text: str, passed: bool) -> TaskOutcome:
+    answer = Answer(
+        key=text,
+        genome_id="g",
+        instance_hash="i",
+        sample=0,
+        reply=Reply(text=text, finish_reason="stop", tokens_in=1, tokens_out=1, seconds=0.0),
+        extracted=text,
+        unmarked=False,
+    )
+    return TaskOutcome(answer, passed)
 
 
 def test_the_longest_rows_fit_80_columns(capsys: pytest.CaptureFixture[str]) -> None:

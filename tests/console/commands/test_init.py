@@ -47,3 +47,12 @@ def test_a_parameter_that_is_not_sent_is_written_and_read_back(tmp_path: Path) -
     assert again.of("critic").sampling() == {"temperature": 0.5, "max_tokens": 4096}
     assert '\ntemperature = "unset"\n' in file.read_text()
     assert "\n# temperature =\n" in file.read_text(), "a role inherits what it leaves out"
+
+
+def test_the_variable_of_a_key_is_written_and_never_a_key(tmp_path: Path) -> None:
+    url = "https://models.example/v1"
+    config = init.filled_in(url, "m", None, [], "MY_KEY")
+    init.write_config(tmp_path / "mine.toml", config)
+    assert 'api_key_env = "MY_KEY"' in (tmp_path / "mine.toml").read_text().splitlines()
+    with pytest.raises(UsageError, match="the name of an environment variable"):
+        init.filled_in(url, "m", None, [], "sk-0123")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from agents.progress import ProgressEvent
 from console.commands.ask import fewer_than
 from console.commands.frame import note_unfinished
 from console.commands.run import show as show_end
-from console.commands.status import collect, show
+from console.commands.status import collect
+from console.commands.status_shown import show
 from console.run.folder import RunFolder
 from console.run.now import put_waits, waits_of
 from console.run.opening import reported
@@ -211,6 +213,56 @@ def test_the_fittest_come_first_and_coverage_says_on_what(
     assert any(f"Coverage on the {on} (" in line for line in lines)
 
 
+def test_a_run_that_was_stopped_in_its_first_draft_says_how_far_it_came_and_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config: Json = {"generations": 4, "endpoints": {"scientist": {"base_url": "offline"}}}
+    (tmp_path / "config.json").write_text(json.dumps({"config": config}))
+    with RunStore.open(tmp_path) as store:
+        for index in range(3):
+            store.put_assignment(
+                Assignment(id=f"g0-a0{index}", generation=0, index=index, kind="novel", rng_seed=1)
+            )
+        store.finish_assignment("g0-a01", "rejected", Rejection(reason="leaked"))
+    status = collect(RunFolder(tmp_path))
+    assert status["drafts"] == {"asked": 3, "open": 2}
+    show(status, Console(width=200))
+    said = capsys.readouterr().out
+    assert "drafts of scientists: 1 of 3\n" in said
+    assert status["go_on"].endswith(f" run {tmp_path}")
+    assert f"to go on, if no process is at work on it: {status['go_on']}\n" in said
+    assert "no archive yet" in said
+    assert "solved by nobody" not in said
+    assert "fittest first" not in said
+
+
+def test_what_no_seed_was_asked_is_no_failure_of_the_seeds(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunStore.open(folder.path) as store:
+        store.put_family(family(2))
+        store.set_skill("best", "f2", True)
+    status = collect(folder)
+    coverage = status["coverage"]
+    assert (coverage["seeds"], coverage["families_of_seeds"], coverage["families"]) == (0.5, 2, 3)
+    show(status, Console(width=100))
+    said = capsys.readouterr().out
+    assert "1 seeds with the base  0.50  on the 2 of 3 families that they were asked\n" in said
+
+
+def test_of_many_forces_the_small_ones_and_doubled_sizes_are_shown(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = [f"e{n}" for n in range(1, 41)]
+    forces = [{"n": n, "coverage": n / 40, "experts": names[:n]} for n in range(1, 41)]
+    found = collect(folder)
+    found["coverage"]["task_force"] = forces
+    show(found, Console(width=100))
+    rows = re.findall(r"^ *(\d+) +[01]\.\d\d  (.*)$", capsys.readouterr().out, re.MULTILINE)
+    assert [int(n) for n, _ in rows] == [*range(1, 9), 16, 32, 40]
+    assert [who.strip() for _, who in rows[:2]] == ["e1", "and e2"]
+
+
 OLD: Json = {
     "families": 2,
     "coverage": {
@@ -263,13 +315,13 @@ NEW: Json = {
 @pytest.mark.parametrize(
     ("summary", "says"),
     [
-        (OLD, ("history (all families", "N = 1: 1.000   seeds 0.500   best", "✗ twin: 3")),
+        (OLD, ("history (all families", "1        1.00   0.50  +0.50  best", "✗ twin: 3")),
         (
             NEW,
             (
                 "finals (4 instances of 2 families, 2 of them never seen by selection)",
-                "the seeds resampled, equally many answers: 2: 0.50",
-                "N = 2: 1.000   seeds resampled 0.500   best at 0.7, best at 0.7",
+                "N  task force  seeds resampled   lead  who",
+                "2        1.00             0.50  +0.50  best at 0.7, best at 0.7",
                 "solved by best at 0.7; of the seeds, by none",
                 "✗ best at 0.7: 3",
             ),
@@ -313,7 +365,7 @@ def test_one_expert_stands_beside_the_founding_merge_and_the_best_seed(
 ) -> None:
     show(collect(folder), Console(width=100))
     text = capsys.readouterr().out
-    assert "  best expert     1.00  best\n  best seed       0.50  kept\n" in text
+    assert "  best expert            1.00  best\n  best seed              0.50  kept\n" in text
     assert "merges" not in text
     with RunStore.open(folder.path) as store:
         bred = {"regmean": (0, "10", ("kept", "other")), "g2-5": (2, "11", ("regmean", "kept"))}
@@ -342,7 +394,7 @@ def test_one_expert_stands_beside_the_founding_merge_and_the_best_seed(
     assert status["merges"]["made"] == {"regmean": 2}
     show(status, Console(width=100))
     text = capsys.readouterr().out
-    assert "  founding merge  0.50  regmean: regmean of kept, other\n" in text
+    assert "  founding merge         0.50  regmean: regmean of kept, other\n" in text
     assert "merges: 2 by regmean\n" in text
     assert "merges refused: 2; the last: regmean-g2: g1-0 passes nothing\n" in text
     with RunStore.open(folder.path) as store:

@@ -13,10 +13,11 @@ from console.display import Terminal
 from console.errors import UsageError
 from console.run.folder import RunFolder
 from console.stories.anchors import anchor_in_words, anchors_explained
+from console.stories.assignment import read_assignment, tell_assignment
 from console.stories.expert import standing, standing_in_words
 from console.stories.families import read_families, summary_lines, tell_families
 from console.stories.names import family_meant, labels
-from memory.records import ArchiveEntry, Expert, Graft
+from memory.records import ArchiveEntry, Assignment, Draft, Expert, Graft
 from memory.store import RunStore
 from tests.agents.cases import family
 from tests.console.conftest import Acdc
@@ -40,6 +41,55 @@ def test_a_family_is_found_by_its_name_and_told_in_short(acdc: Acdc, finished_ru
     whole = acdc("trace", finished_run, "--family", wanted.id, "--full").stdout
     assert "class TaskFamily" in whole
     assert "scientist · propose" in whole
+
+
+def test_a_trial_shows_each_question_with_a_right_answer_and_what_was_said(
+    finished_run: Path,
+) -> None:
+    found = trace.collect(RunFolder(finished_run))
+    told = next(each for each in found["assignments"] if each["rounds"][-1]["answers"])
+    answers = told["rounds"][-1]["answers"]
+    questions = list(dict.fromkeys(each["question"] for each in answers))
+    said = " ".join(_told({**found, "assignments": [told]}, width=1000).split())
+    for question in questions[:2]:
+        assert f"level {answers[0]['level']}: {' '.join(question.split())}"[:80] in said
+    if len(questions) > 2:
+        assert f"and {len(questions) - 2} more questions" in said
+    assert f"a right answer: {answers[0]['reference']}"[:40] in said
+    whole = " ".join(_told({**found, "assignments": [told]}, width=1000, full=True).split())
+    for each in answers:
+        assert " ".join(each["question"].split()) in whole
+        mark = {True: "✓", False: "✗", None: "·"}[each["passed"]]
+        assert f"{mark} {each['expert']}: " in whole
+
+
+def test_a_family_of_another_field_and_a_parents_own_program_are_told(
+    tmp_path: Path,
+) -> None:
+    parent = family(0)
+    asked = Assignment(
+        id="g1-a00",
+        generation=1,
+        index=0,
+        kind="harder",
+        rng_seed=1,
+        field="word meaning",
+        parent=parent.id,
+    )
+    with RunStore.open(tmp_path) as store:
+        store.put_family(parent)
+        store.put_assignment(asked)
+        store.put_draft(
+            Draft(assignment=asked.id, round=0, proposal={"name": "x", "code": parent.code})
+        )
+        child = family(1).model_copy(update={"field": "letters", "scientist": "offline"})
+        store.put_family(child)
+        store.finish_assignment(asked.id, "accepted", family_id=child.id)
+        story = read_assignment(store, asked, None)
+    out = io.StringIO()
+    tell_assignment(story, {}, Terminal(file=out, width=1000))
+    assert "the parent's own program at another level: no model was asked" in out.getvalue()
+    assert "a family of the field 'letters': the offline scientist follows" in out.getvalue()
 
 
 def test_equal_names_are_told_apart_and_refused_where_one_is_meant(tmp_path: Path) -> None:
@@ -75,7 +125,7 @@ def test_who_solves_what_agrees_with_the_grades(finished_run: Path) -> None:
     out = io.StringIO()
     tell_families(found, Terminal(file=out, width=80))
     assert max(map(len, out.getvalue().splitlines())) <= 80 or "nobody" in out.getvalue()
-    assert "the hardest: " in out.getvalue()
+    assert "the hardest active family: " in out.getvalue()
 
 
 def test_sole_solvers_and_what_nobody_solves_are_counted() -> None:
@@ -88,8 +138,8 @@ def test_sole_solvers_and_what_nobody_solves_are_counted() -> None:
     rows = [row("hard"), row("one", "a"), row("two", "a"), row("both", "a", "b")]
     assert summary_lines([*rows, row("old", state="retired")]) == [
         "1 of 4 active families are solved by nobody",
-        "the hardest: hard, passed 0% of the time",
-        "sole solvers: a of 2",
+        "the hardest active family: hard, passed 0% of the time",
+        "solve an active family alone: a of 2",
     ]
 
 
