@@ -256,17 +256,21 @@ def _assigned(run: Run, assignment: Assignment, family: Family | None) -> Iterat
 
 def _how_written(run: Run, assignment: Assignment, family: Family | None) -> str:
     """Where a family came from otherwise than one expects of what was asked for."""
-    if family is None:
-        return ""
-    if not run.store.calls(role="scientist", assignment=assignment.id):
-        parent = run.family_names.get(assignment.parent or "", "its parent")
-        return (
-            f"It is the program of {parent}, asked at level {family.level} of {family.levels}: no "
-            "model was asked to write another one."
+    said = []
+    drafts = run.store.drafts(assignment.id)
+    first = drafts[0].proposal if drafts else None
+    parent = run.store.family(assignment.parent) if assignment.parent else None
+    if parent is not None and first is not None and first.get("code") == parent.code:
+        name = run.family_names[parent.id]
+        level = f", level {family.level} of {family.levels}" if family else ""
+        said.append(
+            f"Its first draft is the program of {name} at another level{level}: no model was "
+            "asked to write it."
         )
-    if family.scientist == OFFLINE and assignment.field and family.field != assignment.field:
-        return (
-            f"It is of the field {family.field}: the offline scientist is a program with a "
-            "catalogue, and turns to another field where it has nothing new of the one asked for."
+    asked = assignment.field
+    if family is not None and asked and family.field != asked and family.scientist == OFFLINE:
+        said.append(
+            f"It is of the field {family.field}: the offline scientist follows a field only where "
+            "its catalogue has something in it that small models can do."
         )
-    return ""
+    return " ".join(said)

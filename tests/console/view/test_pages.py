@@ -82,9 +82,13 @@ def test_a_family_has_a_page_with_its_conversation(viewed: Viewed, store: RunSto
 
 def test_a_family_says_how_it_was_written_where_that_is_not_what_one_expects(copied: Path) -> None:
     with RunStore.open(copied, read_only=True) as store:
-        family = store.families()[-1]
+        made = {each.id[:6]: each for each in store.families()}
+        asked = next(each for each in store.assignments() if each.parent and each.id in made)
+        family, parent = made[asked.id], store.family(asked.parent or "")
     page = f"tasks/{family.id}"
-    assert "no model was asked" not in Viewed(copied).html(page)
+    before = Viewed(copied).html(page)
+    assert "no model was asked" not in before
+    assert "the offline scientist follows" not in before
     connection = sqlite3.connect(copied / "run.db")
     with connection:
         connection.execute(
@@ -93,16 +97,18 @@ def test_a_family_says_how_it_was_written_where_that_is_not_what_one_expects(cop
             (family.id,),
         )
         connection.execute(
-            "UPDATE assignments SET record = json_set(record, '$.field', 'grammar') "
-            "WHERE family = ?",
-            (family.id,),
+            "UPDATE assignments SET record = json_set(record, '$.field', 'grammar') WHERE id = ?",
+            (asked.id,),
         )
-    assert "It is of the field chess: the offline scientist" in Viewed(copied).html(page)
-    with connection:
-        connection.execute("DELETE FROM calls WHERE assignment = ?", (family.id[:6],))
+        connection.execute(
+            "UPDATE drafts SET record = json_set(record, '$.proposal.code', ?) "
+            "WHERE assignment = ? AND round = 0",
+            (parent.code, asked.id),
+        )
     connection.close()
-    said = f"asked at level {family.level} of {family.levels}: no model was asked"
-    assert said in Viewed(copied).html(page)
+    said = Viewed(copied).html(page)
+    assert "It is of the field chess: the offline scientist follows" in said
+    assert f"at another level, level {family.level} of {family.levels}: no model was asked" in said
 
 
 def test_a_rejected_proposal_has_a_page_with_its_reason(viewed: Viewed, store: RunStore) -> None:
