@@ -167,11 +167,11 @@ def _coverage(store: RunStore) -> dict[str, Any]:
     ]
     asked = dict.fromkeys([*archive, *seeds, *(name for force in forces for name in force)])
     skills = {name: store.skill_counts(name) for name in asked}
-    # What no seed was ever asked is no failure of theirs.
-    theirs = [name for name in active if any(name in skills[seed] for seed in seeds)]
+    # What a seed was never asked is no failure of its.
+    theirs = [name for name in active if all(name in skills[seed] for seed in seeds)]
     return {
         "archive": coverage(skills, archive, active),
-        "seeds": coverage(skills, seeds, theirs),
+        "seeds": coverage(skills, seeds, theirs) if theirs else None,
         "families": len(active),
         "families_of_seeds": len(theirs),
         "voices": {"archive": len(archive), "seeds": len(seeds)},

@@ -159,10 +159,12 @@ def _together_lines(coverage_: dict[str, Any]) -> list[str]:
     rows = []
     for key, what in (("archive", "of the archive"), ("seeds", "seeds with the base")):
         who = what if voices is None else f"{voices[key]} {what}"
-        rows.append(f"  {who:<21}  {coverage_[key]:.2f}")
+        share = coverage_[key]
+        rows.append(f"  {who:<21}  {'not asked' if share is None else f'{share:.2f}'}")
     theirs = coverage_.get("families_of_seeds")
-    if theirs is not None and theirs < coverage_["families"]:
-        rows[-1] += f"  on the {theirs} of {coverage_['families']} families that they were asked"
+    if theirs and theirs < coverage_["families"]:
+        families = coverage_["families"]
+        rows[-1] += f"  on the {theirs} of {families} families that all of them were asked"
     return ["together, each with one greedy answer:", *rows]
 
 
