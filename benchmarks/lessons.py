@@ -115,7 +115,7 @@ def measure(lessons: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 "value": found["after"],
                 "unit": "of 1",
                 "goal": f">= {SHARE:.2f}",
-                "met": found["after"] >= SHARE,
+                "met": found["after"] >= round(SHARE, 3),
             }
             for name, found in sums.items()
             if name == "taught, parent 0"
