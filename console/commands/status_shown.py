@@ -122,6 +122,7 @@ def _coverage_lines(coverage_: dict[str, Any], alone: dict[str, Any]) -> Iterato
     """A table of forces beside the seeds resampled, and below it what one answer each does."""
     yield Text(
         f"\nCoverage on the {on_what(coverage_)}\nshare that at least one of N answers solves"
+        + (", as if they failed independently" if coverage_["on"] == "pool" else "")
     )
     # Of a run of a version that held no finals: the greedy force of its seeds.
     other = coverage_.get("experts") or coverage_.get("seed_force") or []

@@ -12,7 +12,9 @@ from memory.records import Voice
 
 _ABOUT = (
     "Coverage: how likely at least one of some experts solves an instance, mean over families. "
-    "The pool is what the archive was selected on, which flatters it; the finals ask anew."
+    "In the finals it is counted, on instances that are asked anew. On the pool, on which the "
+    "archive was selected, it is computed from pass rates as if experts failed independently of "
+    "each other: those that are alike fail together, so that it is too high there."
 )
 
 
