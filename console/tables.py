@@ -247,8 +247,8 @@ TABLES = {
     "experts": Table(
         "an expert that was ever kept; `fitness` is that by which it was selected last, as `acdc "
         "status` has it, `pass_rate` the mean on the latest instances of `graded` families, which "
-        "differ between experts, `rank` its place in the latest archive, from 1, `survived` whether "
-        "it was in the archive after the selection of its own generation",
+        "differ between experts, `rank` its place in the latest archive, from 1, `survived` "
+        "whether it was in the archive after the selection of its own generation",
         dict.fromkeys(("expert", "genome"), "string")
         | dict.fromkeys(("generation", "birth"), "int64")
         | {"operator": "string", "parents": "list", "fitness": "double", "pass_rate": "double"}
