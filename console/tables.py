@@ -91,7 +91,9 @@ def last_fitness(store: RunStore) -> dict[str, float]:
 
 def _experts(store: RunStore) -> Iterator[Row]:
     latest = store.latest_archive()
-    ranks = {entry.expert: entry.rank for entry in latest[1]} if latest else {}
+    ranks = {entry.expert: rank for rank, entry in enumerate(latest[1], 1)} if latest else {}
+    selected = range(latest[0] + 1 if latest else 0)
+    kept = {born: {entry.expert for entry in store.archive(born)} for born in selected}
     fitness = last_fitness(store)
     for expert in store.experts():
         skills = store.skill_counts(expert.id)
@@ -107,13 +109,15 @@ def _experts(store: RunStore) -> Iterator[Row]:
             sum(rates) / len(rates) if rates else None,
             len(rates),
             ranks.get(expert.id),
+            expert.id in kept[expert.generation] if expert.generation in kept else None,
         )
 
 
 def _families(store: RunStore) -> Iterator[Row]:
-    skills = store.all_skill_counts()
+    skills = [store.skill_counts(expert.id) for expert in store.archive_experts()]
     for family in store.families():
-        rates = [vector[family.id].rate for vector in skills.values() if family.id in vector]
+        graded = [vector[family.id] for vector in skills if family.id in vector]
+        rates = [skill.rate for skill in graded]
         yield (
             family.id,
             family.name,
@@ -133,8 +137,8 @@ def _families(store: RunStore) -> Iterator[Row]:
             family.scientist,
             family.revisions,
             sum(rates) / len(rates) if rates else None,
-            sum(rate > 0 for rate in rates),
-            len(rates),
+            sum(skill.passed for skill in graded),
+            len(graded),
         )
 
 
@@ -243,15 +247,18 @@ TABLES = {
     "experts": Table(
         "an expert that was ever kept; `fitness` is that by which it was selected last, as `acdc "
         "status` has it, `pass_rate` the mean on the latest instances of `graded` families, which "
-        "differ between experts, `rank` its place in the latest archive",
+        "differ between experts, `rank` its place in the latest archive, from 1, `survived` "
+        "whether it was in the archive after the selection of its own generation",
         dict.fromkeys(("expert", "genome"), "string")
         | dict.fromkeys(("generation", "birth"), "int64")
         | {"operator": "string", "parents": "list", "fitness": "double", "pass_rate": "double"}
-        | dict.fromkeys(("graded", "rank"), "int64"),
+        | dict.fromkeys(("graded", "rank"), "int64")
+        | {"survived": "bool"},
         _experts,
     ),
     "families": Table(
-        "a task family that was ever accepted; of `graded` experts `solvers` pass some instance",
+        "a task family that was ever accepted; `pass_rate` is the mean of the `graded` experts of "
+        "the archive, `solvers` those of them that pass more than half of its latest instances",
         dict.fromkeys(("family", "name", "description", "capability", "field", "kind"), "string")
         | {"parents": "list", "generation": "int64", "status": "string"}
         | dict.fromkeys(("difficulty", "level", "levels"), "int64")

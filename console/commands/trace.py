@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, TypeAlias, cast, get_args
 
 import typer
@@ -82,6 +83,8 @@ def trace(
     def action() -> None:
         place, most = RunFolder(folder), limit or (None if as_json else LIMIT)
         if families:
+            others = {"family": family, "expert": expert, "answer": answer, "role": role}
+            _refuse_beside("families", {**others, "rejected": rejected})
             _say_families(place, most, offset, as_json)
             return
         found = collect(place, family, expert, role_named(role), rejected, answer)
@@ -94,6 +97,13 @@ def trace(
                 show(found, out, brief, full=full, limit=most, offset=offset)
 
     finish(action, debug)
+
+
+def _refuse_beside(option: str, others: Mapping[str, str | bool | None]) -> None:
+    """Refuse options that would have no effect beside one that shows something else."""
+    given = [f"--{name}" for name, value in others.items() if value not in (None, False)]
+    if given:
+        raise UsageError(f"--{option} cannot be combined with {', '.join(given)}")
 
 
 def _say_families(place: RunFolder, limit: int | None, offset: int, as_json: bool) -> None:
@@ -119,8 +129,14 @@ def collect(
     """What matches: assignments with their conversations, an expert, an answer, or calls of a role.
 
     Raises:
-        UsageError: there is no run here, or no such family, expert or answer.
+        UsageError: there is no run here, or no such family, expert or answer, or what is asked for
+            cannot be combined: an answer stands alone, an expert with at most a family.
     """
+    narrowing: dict[str, str | bool | None] = {"role": role, "rejected": rejected}
+    if answer is not None:
+        _refuse_beside("answer", {"family": family, "expert": expert, **narrowing})
+    if expert is not None:
+        _refuse_beside("expert", narrowing)
     folder.manifest()
     with RunStore.open(folder.path, read_only=True) as store:
         if answer is not None:

@@ -53,10 +53,9 @@ def numbered(entries: list[Any], total: int, offset: int, what: str) -> str | No
         return None
     if not entries:
         return f"no {what} from number {offset + 1} on: there are {total}"
-    return (
-        f"{what} {offset + 1} to {offset + len(entries)} of {total}; more: --offset "
-        f"{offset + len(entries)}, or --limit"
-    )
+    end = offset + len(entries)
+    more = f"; more: --offset {end}, or --limit" if end < total else ""
+    return f"{what} {offset + 1} to {end} of {total}{more}"
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from nbclient import NotebookClient
 
 import acdc
 from console.tables import TABLES
+from console.view.pages.tasks import family_rows
+from console.view.source import Source
 from memory.store import RunStore
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
@@ -72,6 +74,36 @@ def test_tables_join(run: acdc.Run) -> None:
         assert own.pass_rate == pytest.approx(rates[row["expert"]])
     ranked = experts.dropna(subset=["rank"]).sort_values("rank")
     assert list(ranked.index) == [row["expert"] for row in status["archive"]]
+
+
+def test_to_solve_is_to_pass_more_than_half_as_in_the_viewer(run: acdc.Run) -> None:
+    with Source(run.path.name, run.path).open() as viewed:
+        shown = {row["id"]: row for row in family_rows(viewed)}
+    table = {row["family"]: row for row in run.table("families").to_pylist()}
+    assert {name: (row["solvers"], row["graded"]) for name, row in table.items()} == {
+        name: (row["solvers"], row["graded"]) for name, row in shown.items()
+    }
+    for name, row in shown.items():
+        assert table[name]["pass_rate"] == pytest.approx(row["rate"])
+    with run.store() as store:
+        for name, row in table.items():
+            skills = [store.skill_counts(e.id).get(name) for e in store.archive_experts()]
+            passed = [skill for skill in skills if skill and 2 * skill.passes > skill.asked]
+            assert row["solvers"] == len(passed)
+
+
+def test_ranks_count_from_one_and_survivors_are_those_of_status(run: acdc.Run) -> None:
+    experts = acdc.frame("experts", run)
+    ranks = sorted(experts["rank"].dropna())
+    assert ranks == list(range(1, len(run.archive()) + 1))
+    bred = experts[(experts["parents"].map(len) > 0) & experts["survived"].notna()]
+    counted: dict[str, list[int]] = {}
+    for operators, survived in zip(bred["operator"], bred["survived"], strict=True):
+        for operator in operators.split("+"):
+            counts = counted.setdefault(operator, [0, 0])
+            counts[0], counts[1] = counts[0] + 1, counts[1] + bool(survived)
+    said = run.status()["operators"]
+    assert counted == {name: [each["bred"], each["survived"]] for name, each in said.items()}
 
 
 def test_several_runs_are_one_frame(run: acdc.Run, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from console.commands import trace
 from console.display import Terminal
 from console.errors import UsageError
 from console.run.folder import RunFolder
+from console.stories.telling import numbered
 from evolution.genome.genome import Genome
 from memory.records import (
     Assignment,
@@ -31,6 +32,7 @@ from memory.records import (
 )
 from memory.store import RunStore
 from tests.agents.cases import family, generative
+from tests.console.conftest import Acdc, the_line
 
 GENOME = Genome(np.array([[0.25, 0.76]], np.float32)).to_bytes()
 
@@ -179,3 +181,35 @@ def test_a_family_is_told_in_short_before_its_conversation_also_one_that_was_giv
     assert "now active (accepted)" in _shown(found)
     with pytest.raises(UsageError, match="no family or assignment 'given-other'"):
         trace.collect(folder, family="given-other")
+
+
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        ({"answer": "0f9a", "expert": "g2-1"}, "--answer cannot be combined with --expert"),
+        ({"answer": "0f9a", "rejected": True}, "--answer cannot be combined with --rejected"),
+        ({"expert": "g2-1", "role": "critic"}, "--expert cannot be combined with --role"),
+    ],
+)
+def test_what_shows_something_else_is_not_combined(
+    tmp_path: Path, options: dict[str, Any], refused: str
+) -> None:
+    folder = _folder(tmp_path, lambda store: None)
+    with pytest.raises(UsageError, match=f"^{refused}$"):
+        trace.collect(folder, **options)
+
+
+@pytest.mark.parametrize(
+    "option", [["--family", "nope"], ["--expert", "nope"], ["--answer", "zz"], ["--role", "nope"]]
+)
+def test_the_table_of_families_takes_no_choice_of_one(
+    acdc: Acdc, tmp_path: Path, option: list[str]
+) -> None:
+    folder = _folder(tmp_path, lambda store: None)
+    done = acdc("trace", folder.path, "--families", *option, code=2)
+    assert f"--families cannot be combined with {option[0]}" in the_line(done.stderr)
+
+
+def test_the_last_page_of_a_list_announces_no_other() -> None:
+    assert numbered([1], 32, 31, "families") == "families 32 to 32 of 32"
+    assert "more: --offset 31" in str(numbered([1], 32, 30, "families"))
