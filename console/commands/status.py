@@ -174,6 +174,7 @@ def _coverage(store: RunStore) -> dict[str, Any]:
         "seeds": coverage(skills, seeds, theirs) if theirs else None,
         "families": len(active),
         "families_of_seeds": len(theirs),
+        "archive_of_seeds_families": coverage(skills, archive, theirs) if theirs else None,
         "voices": {"archive": len(archive), "seeds": len(seeds)},
         "task_force": [
             {"n": len(force), "coverage": coverage(skills, force, active), "experts": force}
