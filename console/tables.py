@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from agents.families.items import Item, item_of, items_of
 from console.errors import UsageError
 from console.run.folder import RunFolder
+from console.run.spending import prices
 from memory.messages import did_you_mean
 from memory.records import FINALS, FIXED, OWN, Family, is_learning
 from memory.store import RunStore
@@ -213,6 +214,8 @@ def _grades(store: RunStore) -> Iterator[Row]:
 
 
 def _calls(store: RunStore) -> Iterator[Row]:
+    config = RunFolder(store.path.parent).manifest()["config"]
+    price = prices(config.get("endpoints", {}))
     for call in store.calls():
         yield (
             call.role,
@@ -223,6 +226,7 @@ def _calls(store: RunStore) -> Iterator[Row]:
             call.round,
             call.tokens_in,
             call.tokens_out,
+            price(call.role, call.tokens_in, call.tokens_out),
             call.seconds,
             call.attempts,
             call.cached,
@@ -301,10 +305,10 @@ TABLES = {
         _grades,
     ),
     "calls": Table(
-        "a call of a scientist, critic or rater",
+        "a call of a scientist, critic or rater; `cost` in USD, empty where its role has no prices",
         dict.fromkeys(("role", "purpose", "model", "endpoint", "assignment"), "string")
         | dict.fromkeys(("round", "tokens_in", "tokens_out"), "int64")
-        | {"seconds": "double", "attempts": "int64", "cached": "int64"}
+        | {"cost": "double", "seconds": "double", "attempts": "int64", "cached": "int64"}
         | {"error": "string", "response": "string"},
         _calls,
     ),

@@ -71,7 +71,7 @@ _WORDS: Mapping[SpanKind, str] = {
     "grade": "grading:",
     "sandbox": "sandbox:",
 }
-_NAMED = ("role", "assignment", "expert", "worker", "genome", "family")
+_NAMED = ("role", "assignment", "expert", "worker", "genome", "family", "family_name", "code_hash")
 """Attributes that tell one wait from another."""
 
 

@@ -46,20 +46,22 @@ class Answered:
     Attributes:
         solved: whether one of its experts was right; None if that is not known.
         answers: (expert, what it answered, whether that is right), in the order of the side.
+        asked: whether each of its experts was asked.
     """
 
     solved: bool | None
     answers: tuple[tuple[str, str, bool | None], ...]
+    asked: bool = True
 
     @classmethod
-    def of(cls, given: Sequence[tuple[str, str, bool | None]]) -> Answered:
+    def of(cls, given: Sequence[tuple[str, str, bool | None]], asked: bool = True) -> Answered:
         """From (expert, answer, passed) of each member: one pass is enough, a gap leaves it open.
 
         Missing is never fail: nothing is known unless somebody passed or all were graded.
         """
         passes = [passed for _, _, passed in given]
         solved = True if any(passes) else (None if None in passes else False)
-        return cls(solved, tuple(given))
+        return cls(solved, tuple(given), asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +85,14 @@ class Comparison:
     Attributes:
         pairs: those that differ first, the first side's gains before its losses.
         interval: of the difference in Coverage, first minus second, over whole generators.
-        ungraded: questions that were left out: a side was not asked them, or a grade is missing.
+        ungraded: questions of both sides that were left out since a grade is missing.
+        not_asked: questions that were left out since a side was not asked them.
     """
 
     pairs: tuple[Pair, ...]
     interval: Interval
     ungraded: int
+    not_asked: int
 
 
 def members_of(store: RunStore, expert: str | None, n: int) -> list[str]:
@@ -120,7 +124,7 @@ def stored(store: RunStore, members: Sequence[str]) -> dict[str, tuple[Question,
     for family in history_of(store):
         items = all_asked(store, family)
         for asked in [[item] for item in items] if family.generative else [items]:
-            given = []
+            given, everybody = [], True
             for name in members:
                 answers = {i.instance: sheets[name].get(i.instance_hash) for i in asked}
                 said = [(number, answer.extracted) for number, answer in answers.items() if answer]
@@ -128,9 +132,10 @@ def stored(store: RunStore, members: Sequence[str]) -> dict[str, tuple[Question,
                 if not family.generative:
                     passed = skills[name].get(family.id, passed)
                 given.append((name, _numbered(said, family), passed))
+                everybody = everybody and bool(said or passed is not None)
             found[json_hash([item.instance_hash for item in asked])] = (
                 _question(family, asked),
-                Answered.of(given),
+                Answered.of(given, everybody),
             )
     return found
 
@@ -213,4 +218,7 @@ def compared(
     for pair in graded:
         gains.setdefault(pair.question.generator, []).append(pair.gain)
     graded.sort(key=lambda pair: (not pair.gain, -pair.gain))
-    return Comparison(tuple(graded), cluster_bootstrap(gains), len(pairs) - len(graded))
+    left_out = [pair for pair in pairs if None in (pair.first.solved, pair.second.solved)]
+    ungraded = sum(pair.first.asked and pair.second.asked for pair in left_out)
+    not_asked = len(left_out) - ungraded
+    return Comparison(tuple(graded), cluster_bootstrap(gains), ungraded, not_asked)

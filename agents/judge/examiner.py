@@ -153,9 +153,14 @@ class Examiner:
         found = self._store.answers([question.key for question in questions])
         open_ones = {q.key: q for q in questions if q.key not in found}
         if open_ones:
-            with span("answer", "answer", genome=genome_id, prompts=len(open_ones)) as work:
+            asking = span(
+                "answer", "answer", model=genome_id, genome=genome_id, prompts=len(open_ones)
+            )
+            with asking as work:
                 replies = await self._ask(genome_id, genome, list(open_ones.values()), failures)
-                work.set(tokens_out=sum(reply.tokens_out for reply in replies.values()))
+                read = sum(reply.tokens_in for reply in replies.values())
+                written = sum(reply.tokens_out for reply in replies.values())
+                work.set(tokens_in=read, tokens_out=written, tokens=read + written)
             new = {key: _answer(genome_id, open_ones[key], replies[key]) for key in replies}
             self._store.put_answers(list(new.values()))
             found.update(new)

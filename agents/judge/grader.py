@@ -137,7 +137,7 @@ class Grader:
         scores: list[Score] = []
         if unknown:
             try:
-                with span("grade", "score", family=family.code_hash, submissions=len(unknown)):
+                with span("grade", "score", code_hash=family.code_hash, submissions=len(unknown)):
                     scores = await self._scores(family.code, unknown)
             except SandboxUnavailable:
                 # It would fail for every answer, and grades that are all missing help nobody.

@@ -107,7 +107,7 @@ class Rater:
         wanted = range(self.votes) if numbers is None else numbers
         if not answer.strip():
             return Rating(tuple(RaterVote(n, False, "an empty answer", "none") for n in wanted))
-        with span("grade", "rate", family=item.code_hash, votes=len(wanted)) as work:
+        with span("grade", "rate", code_hash=item.code_hash, votes=len(wanted)) as work:
             cast = await all_of(self._vote(item, answer, number, again) for number in wanted)
             votes = tuple(vote for vote in cast if isinstance(vote, RaterVote))
             rating = Rating(

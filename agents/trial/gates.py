@@ -53,7 +53,7 @@ async def run_gates(
         SandboxError: the sandbox itself failed; nothing is known about the proposal.
         EndpointError, ContextLengthError, BudgetExhausted: the rater's endpoint did, likewise.
     """
-    with span("gate", "gates", family=proposal.name) as work:
+    with span("gate", "gates", family_name=proposal.name) as work:
         report = text_complaint(proposal, can_rate=rater is not None)
         if report is None:
             report = await _run_gates(sandbox, proposal, settings, level, seed)

@@ -203,6 +203,7 @@ def as_object(
         "items": len(pairs),
         "generators": len({pair.question.generator for pair in pairs}),
         "ungraded": found.ungraded,
+        "not_asked": found.not_asked,
         "difference": round(interval.mean, 4),
         "ci": [round(interval.low, 4), round(interval.high, 4)],
         "excludes_zero": interval.excludes_zero,
@@ -249,12 +250,10 @@ def show(found: dict[str, Any], console: Console, most: int = SHOWN) -> None:
     say(f"only A solves {found['only_first']}, only B {found['only_second']}")
     if found["generators"] < FEW_GENERATORS:
         say(f"fewer than {FEW_GENERATORS} generators: the interval is too narrow", "yellow")
+    if found["not_asked"]:
+        say(f"{found['not_asked']} other items were not asked of both sides", "dim")
     if found["ungraded"]:
-        say(
-            f"{found['ungraded']} items are left out: one side was not asked them, or a grade is "
-            "missing",
-            "yellow",
-        )
+        say(f"{found['ungraded']} items are left out: a grade is missing", "yellow")
     differing = [pair for pair in found["pairs"] if pair["differs"]]
     for pair in differing[:most]:
         say(f"\n{pair['id']}", "bold")

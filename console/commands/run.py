@@ -27,10 +27,10 @@ from console.commands.frame import (
     print_json,
     run_async,
 )
-from console.commands.spending import used
 from console.display import Display
 from console.run.config import cache_folder
 from console.run.folder import ALLOW_UNSAFE, RunFolder
+from console.run.spending import used
 from console.run.unborn import undone_if_unborn
 from memory.records import Voice
 from memory.store import RunStore

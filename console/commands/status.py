@@ -14,10 +14,10 @@ from agents.lessons.record import lessons_about, lessons_of
 from agents.task_force.field import field_of, resampled_seeds, standing_of
 from console import calling
 from console.commands.frame import AsJson, Debug, RunDir, app, finish, out, print_json
-from console.commands.spending import costs
 from console.commands.status_shown import show
 from console.run.folder import RunFolder
 from console.run.now import waits_of
+from console.run.spending import costs
 from console.stories.families import read_families
 from evolution.merging.settings import REGMEAN
 from evolution.selection import Standing, coverage
@@ -174,6 +174,7 @@ def _coverage(store: RunStore) -> dict[str, Any]:
         "seeds": coverage(skills, seeds, theirs) if theirs else None,
         "families": len(active),
         "families_of_seeds": len(theirs),
+        "archive_of_seeds_families": coverage(skills, archive, theirs) if theirs else None,
         "voices": {"archive": len(archive), "seeds": len(seeds)},
         "task_force": [
             {"n": len(force), "coverage": coverage(skills, force, active), "experts": force}

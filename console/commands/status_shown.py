@@ -164,7 +164,8 @@ def _together_lines(coverage_: dict[str, Any]) -> list[str]:
         rows.append(f"  {who:<21}  {'not asked' if share is None else f'{share:.2f}'}")
     theirs = coverage_.get("families_of_seeds")
     if theirs and theirs < coverage_["families"]:
-        families = coverage_["families"]
+        families, same = coverage_["families"], coverage_["archive_of_seeds_families"]
+        rows[0] += f"  on all {families} families, {same:.2f} on those of the seeds"
         rows[-1] += f"  on the {theirs} of {families} families that all of them were asked"
     return ["together, each with one greedy answer:", *rows]
 

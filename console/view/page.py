@@ -24,6 +24,7 @@ Kind = Literal[
     "share",
     "gain",
     "seconds",
+    "usd",
     "time",
     "verdict",
     "names",
@@ -36,7 +37,7 @@ PER_PAGE = 100
 """Rows of a table that a page shows at once."""
 IN_REPORT = 40
 """Rows of a table that a report shows."""
-NUMERIC: frozenset[Kind] = frozenset({"count", "number", "share", "gain", "seconds"})
+NUMERIC: frozenset[Kind] = frozenset({"count", "number", "share", "gain", "seconds", "usd"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,8 @@ def shown(value: Any, kind: Kind = "text") -> str:
             return f"{value:+.2f}"
         case "seconds":
             return duration(value)
+        case "usd":
+            return f"{value:,.2f}" if value >= 1 else f"{value:.2g}"
         case "time":
             return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
         case "names":

@@ -113,6 +113,15 @@ def finished_run(acdc: Acdc, tiny_config: Path, tmp_path_factory: pytest.TempPat
     return folder
 
 
+def with_prices(folder: Path) -> Path:
+    """The same run, of whose scientist, and so of its critic, prices are configured."""
+    file = folder / "config.json"
+    manifest = json.loads(file.read_text())
+    manifest["config"]["endpoints"]["scientist"] |= {"price_in": 2.0, "price_out": 10.0}
+    file.write_text(json.dumps(manifest))
+    return folder
+
+
 def outcome_of(folder: Path) -> dict[str, Any]:
     """What must be equal between two runs: archive by genome, and all skill vectors."""
     from memory.store import RunStore

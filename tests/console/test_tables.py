@@ -15,6 +15,7 @@ from console.tables import TABLES
 from console.view.pages.tasks import family_rows
 from console.view.source import Source
 from memory.store import RunStore
+from tests.console.conftest import with_prices
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 
@@ -104,6 +105,16 @@ def test_ranks_count_from_one_and_survivors_are_those_of_status(run: acdc.Run) -
             counts[0], counts[1] = counts[0] + 1, counts[1] + bool(survived)
     said = run.status()["operators"]
     assert counted == {name: [each["bred"], each["survived"]] for name, each in said.items()}
+
+
+def test_calls_cost_what_status_says_where_prices_are_configured(
+    run: acdc.Run, tmp_path: Path
+) -> None:
+    assert acdc.frame("calls", run)["cost"].isna().all()
+    priced = acdc.Run(with_prices(shutil.copytree(run.path, tmp_path / "priced")))
+    costs = acdc.frame("calls", priced).groupby("role")["cost"].sum().to_dict()
+    assert costs == pytest.approx(priced.status()["cost"], abs=1e-6)
+    assert costs["scientist"] > 0
 
 
 def test_several_runs_are_one_frame(run: acdc.Run, tmp_path: Path) -> None:

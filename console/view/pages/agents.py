@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from console.errors import UsageError
+from console.run.spending import prices
 from console.view.page import Choice, Column, Fact, Facts, Form, Page, Query, Row, Table, at
 from console.view.pages.tasks import funnel
 from console.view.pages.transcript import said
@@ -37,7 +38,7 @@ FROM families GROUP BY scientist, procedural ORDER BY accepted DESC
 
 def agents(run: Run, query: Query, rest: str) -> Page:
     """Calls by role, rejections by reason with an example of each, and the calls themselves."""
-    calls = run.kept("calls", lambda run: run.rows(_CALLS))
+    calls = run.kept("calls", _read_calls)
     roles = by_role(calls)
     form = Form(
         [
@@ -69,6 +70,15 @@ def agents(run: Run, query: Query, rest: str) -> Page:
     )
 
 
+def _read_calls(run: Run) -> list[Row]:
+    """All calls, the newest first, with what each cost in USD where its role has prices."""
+    price = prices(run.config.get("endpoints", {}))
+    rows = run.rows(_CALLS)
+    for row in rows:
+        row["cost"] = price(row["role"], row["tokens_in"], row["tokens_out"])
+    return rows
+
+
 def by_role(calls: Iterable[Row]) -> list[Row]:
     """What the calls of each role, purpose and model come to."""
     groups: dict[tuple[str, ...], list[Row]] = {}
@@ -90,6 +100,7 @@ def by_role(calls: Iterable[Row]) -> list[Row]:
                 "endpoint": endpoint,
                 "calls": len(members),
                 **counts,
+                "cost": _sum_known(row["cost"] for row in members),
                 "mean_seconds": sum(times) / len(times),
                 "longest": max(times),
                 "seconds": sum(times),
@@ -98,6 +109,12 @@ def by_role(calls: Iterable[Row]) -> list[Row]:
             }
         )
     return found
+
+
+def _sum_known(values: Iterable[float | None]) -> float | None:
+    """The sum of what is known, None where nothing is."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def _choice(key: str, label: str, rows: Sequence[Row], query: Query) -> Choice:
@@ -116,7 +133,29 @@ def _totals(roles: Sequence[Row]) -> list[Fact]:
         Fact("tokens out", total("tokens_out"), "count"),
         Fact("duration of all calls", total("seconds"), "seconds"),
         Fact("retries", total("retries"), "count"),
+        *_cost_facts(roles),
     ]
+
+
+def _cost_facts(roles: Sequence[Row]) -> list[Fact]:
+    """What all calls cost, and those of each role; nothing without prices."""
+    of_role: dict[str, list[float | None]] = {}
+    for row in roles:
+        of_role.setdefault(row["role"], []).append(row["cost"])
+    costs = {role: _sum_known(values) for role, values in sorted(of_role.items())}
+    whole = _sum_known(costs.values())
+    if whole is None:
+        return []
+    return [
+        Fact("cost, USD", whole, "usd"),
+        *(Fact(f"cost of the {role}, USD", cost, "usd") for role, cost in costs.items()),
+    ]
+
+
+def _cost_column(rows: Sequence[Row]) -> list[Column]:
+    """Nothing where no role has prices."""
+    priced = any(row["cost"] is not None for row in rows)
+    return [Column("cost", "cost, USD", "usd")] if priced else []
 
 
 def _role_table(rows: Sequence[Row]) -> Table:
@@ -132,6 +171,7 @@ def _role_table(rows: Sequence[Row]) -> Table:
             Column("cached", "used again", "count"),
             Column("tokens_in", "tokens in", "count"),
             Column("tokens_out", "tokens out", "count"),
+            *_cost_column(rows),
             Column("mean_seconds", "mean time", "seconds"),
             Column("longest", "longest", "seconds"),
             Column("seconds", "all time", "seconds"),
@@ -211,6 +251,7 @@ def _call_table(rows: Sequence[Row]) -> Table:
             Column("model", "model"),
             Column("tokens_in", "tokens in", "count"),
             Column("tokens_out", "out", "count"),
+            *_cost_column(rows),
             Column("seconds", "time", "seconds"),
             Column("attempts", "attempts", "count"),
             Column("cached", "used again", "count"),
@@ -242,6 +283,8 @@ def call(run: Run, query: Query, rest: str) -> Page:
     if found is None:
         raise UsageError(f"the run has no call {rest!r}")
     whole = found.model_copy(update={"round": 0})
+    price = prices(run.config.get("endpoints", {}))
+    cost = price(found.role, found.tokens_in, found.tokens_out)
     facts = [
         Fact("role", found.role),
         Fact("purpose", found.purpose),
@@ -251,6 +294,7 @@ def call(run: Run, query: Query, rest: str) -> Page:
         Fact("endpoint", found.endpoint, "code"),
         Fact("tokens in", found.tokens_in, "count"),
         Fact("tokens out", found.tokens_out, "count"),
+        *([] if cost is None else [Fact("cost, USD", cost, "usd")]),
         Fact("time", found.seconds, "seconds"),
         Fact("attempts", found.attempts, "count"),
         Fact("ended by", found.finish_reason),

@@ -15,6 +15,8 @@ from agents.evaluation.tasks import Task
 from console.commands.compare import as_object, on_history, show, side_named
 from console.errors import UsageError
 from console.run.folder import RunFolder
+from console.view.pages.comparison import comparison
+from console.view.source import Source
 from memory.errors import StoreError
 from memory.store import RunStore
 from tests.console.conftest import Acdc, the_line
@@ -35,10 +37,39 @@ def test_what_differs_comes_first_and_gaps_are_left_out() -> None:
     found = compared(side(True, False, True, None, True), side(True, True, False, True, False))
     assert [pair.question.id for pair in found.pairs] == ["2", "4", "1", "0"]
     assert [pair.gain for pair in found.pairs] == [1, 1, -1, 0]
-    assert found.ungraded == 1
+    assert (found.ungraded, found.not_asked) == (1, 0)
     assert found.interval.mean == pytest.approx(0.25)
     assert found.interval.low == -1.0, "all of the second generator is lost"
     assert found.interval.high == pytest.approx(2 / 3)
+
+
+def test_what_a_side_was_not_asked_is_no_missing_grade(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from console.commands.compare import Side
+
+    second = side(True, None, None)
+    question, never = second["2"][0], Answered.of([("e", "", None)], asked=False)
+    found = compared(side(True, True, True), {**second, "2": (question, never)})
+    assert (len(found.pairs), found.ungraded, found.not_asked) == (1, 1, 1)
+    sides = (Side("a", RunFolder(Path("a")), None), Side("b", RunFolder(Path("b")), None))
+    shown = as_object("history", sides, [["e"], ["e"]], found)
+    assert (shown["ungraded"], shown["not_asked"]) == (1, 1)
+    show(shown, Console(width=100))
+    said = capsys.readouterr().out
+    assert "1 other items were not asked of both sides\n" in said
+    assert "1 items are left out: a grade is missing\n" in said
+
+
+def test_the_command_and_the_viewer_leave_out_the_same(finished_run: Path) -> None:
+    with RunStore.open(finished_run, read_only=True) as store:
+        child = next(expert.id for expert in store.experts() if not expert.is_seed)
+    sides = (side_named(f"{finished_run}:{child}"), side_named(f"{finished_run}:base"))
+    source = Source("run", finished_run)
+    with source.open() as run:
+        page = comparison(run, {"a": child, "b": "base"}, "").as_json()
+    left_out = page["facts"]["left out: a grade or the question is missing"]
+    assert on_history(sides, 1)["ungraded"] == left_out
 
 
 def test_of_a_force_one_pass_is_enough_and_a_gap_is_no_fail() -> None:

@@ -241,14 +241,18 @@ def test_what_no_seed_was_asked_is_no_failure_of_the_seeds(
 ) -> None:
     with RunStore.open(folder.path) as store:
         store.put_family(family(2))
-        store.set_skill("best", "f2", True)
+        store.set_skill("best", "f2", False)
     status = collect(folder)
     coverage = status["coverage"]
     assert (coverage["seeds"], coverage["families_of_seeds"], coverage["families"]) == (0.5, 2, 3)
     show(status, Console(width=100))
     said = capsys.readouterr().out
+    # The archive fails what the seed was never asked: on the same families it stands higher.
+    assert coverage["archive"] == pytest.approx(2 / 3)
+    assert coverage["archive_of_seeds_families"] == 1.0
     seeds = "1 seeds with the base  0.50  on the 2 of 3 families that all of them were asked\n"
     assert seeds in said
+    assert "3 of the archive       0.67  on all 3 families, 1.00 on those of the seeds\n" in said
 
 
 def test_of_many_forces_the_small_ones_and_doubled_sizes_are_shown(

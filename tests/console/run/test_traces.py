@@ -140,3 +140,22 @@ def test_no_span_holds_a_key_or_a_path_of_this_machine(traced: TracedRun) -> Non
     kept = (traced.folder / "run.db").read_bytes()
     assert KEY.encode() not in traced.exported.raw + kept
     assert str(traced.folder).encode() not in traced.exported.raw
+
+
+def test_spans_name_families_by_id_alone_and_answers_their_model(finished_run: Path) -> None:
+    with RunStore.open(finished_run, read_only=True) as store:
+        spans = store.spans()
+        ids, codes = {f.id for f in store.families()}, {f.code_hash for f in store.families()}
+        genomes = {expert.genome_id for expert in store.experts()}
+        recorded = sum(answer.reply.tokens_in for answer in store.answers_of())
+    named = {str(s.attributes["acdc.family"]) for s in spans if "acdc.family" in s.attributes}
+    assert named <= ids
+    gates = [s.attributes for s in spans if (s.kind, s.name) == ("gate", "gates")]
+    assert gates
+    assert all("acdc.family_name" in attributes for attributes in gates)
+    graded = {s.attributes["acdc.code_hash"] for s in spans if s.kind == "grade"}
+    assert graded & codes
+    answers = [s.attributes for s in spans if s.kind == "answer"]
+    assert {attributes["llm.model_name"] for attributes in answers} <= genomes
+    read = sum(int(attributes["llm.token_count.prompt"]) for attributes in answers)
+    assert read == recorded > 0

@@ -14,11 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from console.commands.status import collect
+from console.run.folder import RunFolder
 from console.stories.expert import against_parents
+from console.view.report import as_html
 from console.view.site import PAGES
 from evolution.selection import coverage
 from memory.records import FINALS, ArchiveEntry, Rejection
 from memory.store import RunStore
+from tests.console.conftest import with_prices
 from tests.console.view.conftest import Viewed
 
 
@@ -325,6 +329,22 @@ def test_calls_are_counted_by_role(viewed: Viewed, store: RunStore) -> None:
     texts = [text["text"] for text in viewed.json(f"agents/{call.key}")["texts"]]
     assert [message.content for message in call.messages] == texts[: len(call.messages)]
     assert call.response in texts
+
+
+def test_the_agents_page_has_the_cost_of_each_role(copied: Path) -> None:
+    assert "USD" not in Viewed(copied).html("agents")
+    seen = Viewed(with_prices(copied))
+    costs = collect(RunFolder(copied))["cost"]
+    page = seen.json("agents")
+    facts = page["facts"]
+    assert facts["cost, USD"] == pytest.approx(sum(costs.values()), abs=1e-5)
+    for role, cost in costs.items():
+        assert facts[f"cost of the {role}, USD"] == pytest.approx(cost, abs=1e-5)
+        for table in ("roles", "calls"):
+            of_role = [row["cost"] for row in page["tables"][table] if row["role"] == role]
+            assert sum(of_role) == pytest.approx(cost, abs=1e-5)
+    for text in (seen.html("agents"), as_html(copied)):
+        assert "cost of the scientist, USD" in text
 
 
 def test_children_of_operators_add_up(viewed: Viewed, store: RunStore) -> None:

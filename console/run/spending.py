@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
@@ -14,6 +14,24 @@ from memory.records import Role
 from memory.store import RunStore
 from memory.store.calls import RoleTotals
 
+Prices = Callable[[str, int, int], float | None]
+"""Role, prompt tokens, completion tokens -> USD, None where the role has no prices."""
+
+
+def prices(endpoints: Mapping[str, Any]) -> Prices:
+    """What calls cost by the settings of a run, as its config.json has them.
+
+    Where settings cannot be read nothing has a price.
+    """
+    try:
+        settings = EndpointsSettings.model_validate(endpoints)
+    except ValidationError:
+        return lambda role, tokens_in, tokens_out: None
+    of = {role: settings.of(role) for role in get_args(Role)}
+    return lambda role, tokens_in, tokens_out: (
+        of[role].cost(tokens_in, tokens_out) if role in of else None
+    )
+
 
 def costs(endpoints: Mapping[str, Any], totals: Mapping[str, RoleTotals]) -> dict[str, float]:
     """USD by role; roles without prices are left out, as are all where settings cannot be read.
@@ -22,14 +40,9 @@ def costs(endpoints: Mapping[str, Any], totals: Mapping[str, RoleTotals]) -> dic
         endpoints: the settings of a run, as its config.json has them.
         totals: what each role has used.
     """
-    try:
-        settings = EndpointsSettings.model_validate(endpoints)
-    except ValidationError:
-        return {}
-    found: dict[str, float] = {}
+    price, found = prices(endpoints), dict[str, float]()
     for role, used in totals.items():
-        known: Role = role  # type: ignore[assignment]
-        cost = settings.of(known).cost(used["tokens_in"], used["tokens_out"])
+        cost = price(role, used["tokens_in"], used["tokens_out"])
         if cost is not None:
             found[role] = round(cost, 6)
     return found
