@@ -157,5 +157,5 @@ def test_spans_name_families_by_id_alone_and_answers_their_model(finished_run: P
     assert graded & codes
     answers = [s.attributes for s in spans if s.kind == "answer"]
     assert {attributes["llm.model_name"] for attributes in answers} <= genomes
-    read = sum(int(attributes["llm.token_count.prompt"]) for attributes in answers)
+    read = sum(int(str(attributes["llm.token_count.prompt"])) for attributes in answers)
     assert read == recorded > 0
