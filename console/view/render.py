@@ -12,7 +12,18 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from console.view.page import IN_REPORT, PER_PAGE, Column, Page, Query, Row, Table, linked, quoted
+from console.view.page import (
+    IN_REPORT,
+    PER_PAGE,
+    Column,
+    Page,
+    Query,
+    Row,
+    Table,
+    linked,
+    number_in,
+    quoted,
+)
 from console.view.site import PAGES
 from console.view.source import Source
 from console.view.words import NOTHING, cut, shown
@@ -135,8 +146,8 @@ class View:
 
     def number(self, table: Table) -> int:
         """Which page of a table is shown, from 1."""
-        asked = self.query.get(f"page.{table.name}", "1")
-        return min(max(int(asked), 1), self.pages(table)) if asked.isdecimal() else 1
+        asked = number_in(self.query.get(f"page.{table.name}", ""), 1)
+        return min(max(asked, 1), self.pages(table))
 
     def pages(self, table: Table) -> int:
         """How many pages a table has."""

@@ -441,3 +441,11 @@ def test_instances_of_the_finals_are_marked(copied: Path) -> None:
     rows = Viewed(copied).rows(f"tasks/{family}", "instances")
     assert rows[-1]["period"] == "finals"
     assert rows[-1]["question"] == "How many?"
+
+
+def test_a_number_of_thousands_of_digits_is_the_last_page(viewed: Viewed) -> None:
+    nines = "9" * 5000
+    for page in (f"tasks?page.families={nines}", f"skills?row={nines}"):
+        assert "<h1" in viewed.html(page)
+    last = viewed.html(f"agents?page.calls={nines}")
+    assert 'rel="next"' not in last
