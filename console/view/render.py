@@ -33,6 +33,8 @@ _HERE = Path(__file__).parent
 LIVE_SECONDS = 3
 LONGEST_CELL = 400
 """Characters of one cell."""
+LONGEST_FACT = 2_000
+"""Characters of the value of a fact: a browser takes seconds to lay out a longer word."""
 LONG_TEXT = 60
 """Characters from which a column is kept wide enough to read."""
 _EMPTY: tuple[object, ...] = (None, "", [])
@@ -140,6 +142,10 @@ class View:
         """By what a table is sorted."""
         return self.query.get(f"sort.{table.name}", table.order)
 
+    def orders(self) -> list[tuple[str, str]]:
+        """By what tables were sorted in the query, which a filter keeps."""
+        return [(name, by) for name, by in self.query.items() if name.startswith("sort.") and by]
+
     def sorted_as(self, table: Table, key: str) -> str | None:
         """How a column is sorted, in the words of `aria-sort`."""
         return {key: "ascending", f"-{key}": "descending"}.get(self.order(table))
@@ -236,6 +242,7 @@ def environment() -> Environment:
         finalize=_visible,
     )
     environment.globals["fingerprint"] = fingerprint
+    environment.globals["longest_fact"] = LONGEST_FACT
     environment.filters["shown"] = shown
     environment.filters["cut"] = cut
     return environment
