@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 from http import HTTPStatus
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import cookie_parser
@@ -81,7 +81,7 @@ class ViewGuard:
         if self._is_token(dict(query).get(PARAMETER, "")):
             # Out of the address: it would stay in the history, and be shared with it.
             rest = urlencode([(name, value) for name, value in query if name != PARAMETER])
-            answer = RedirectResponse(scope["path"] + (f"?{rest}" if rest else ""), 303)
+            answer = RedirectResponse(_here(scope) + (f"?{rest}" if rest else ""), 303)
             assert self.token is not None
             answer.set_cookie(
                 _cookie_of(headers), self.token, httponly=True, samesite="strict", path="/"
@@ -99,6 +99,11 @@ class ViewGuard:
         return hmac.compare_digest(given.encode(), self.token.encode())
 
 
+def _here(scope: Scope) -> str:
+    """The path that was asked for, on this host: `//name/` would lead to another."""
+    return "/" + quote(scope["path"].lstrip("/"), errors="replace")
+
+
 def _cookie_of(headers: Headers) -> str:
     """Cookies are shared by all ports of a host, so each viewer has a name of its own."""
     port = headers.get("host", "").rpartition(":")[2]
@@ -112,7 +117,7 @@ def _refused(status: int, message: str, back: str = "") -> Response:
 
 def _check_post(scope: Scope, headers: Headers) -> Response | None:
     """Only our own pages may ask: no other page can make a visitor's browser do it."""
-    back = "/" + scope["path"].lstrip("/")
+    back = _here(scope)
     if not _is_ours(headers):
         return _refused(403, "Only a page of the viewer may ask.", back)
     length = headers.get("content-length", "")

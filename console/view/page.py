@@ -225,6 +225,13 @@ class Page:
         return {"title": self.title, "facts": facts, "tables": tables, "texts": texts}
 
 
+def number_in(said: str, otherwise: int) -> int:
+    """The number that a query names; one of ten digits or more is larger than any table."""
+    if not said.isdecimal():
+        return otherwise
+    return int(said) if len(said) < 10 else 10**9
+
+
 def quoted(name: str) -> str:
     """A name as one part of an address; half a character, which none could hold, is replaced."""
     return quote(name, safe="", errors="replace")

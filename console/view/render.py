@@ -12,7 +12,18 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from console.view.page import IN_REPORT, PER_PAGE, Column, Page, Query, Row, Table, linked, quoted
+from console.view.page import (
+    IN_REPORT,
+    PER_PAGE,
+    Column,
+    Page,
+    Query,
+    Row,
+    Table,
+    linked,
+    number_in,
+    quoted,
+)
 from console.view.site import PAGES
 from console.view.source import Source
 from console.view.words import NOTHING, cut, shown
@@ -22,6 +33,8 @@ _HERE = Path(__file__).parent
 LIVE_SECONDS = 3
 LONGEST_CELL = 400
 """Characters of one cell."""
+LONGEST_FACT = 2_000
+"""Characters of the value of a fact: a browser takes seconds to lay out a longer word."""
 LONG_TEXT = 60
 """Characters from which a column is kept wide enough to read."""
 _EMPTY: tuple[object, ...] = (None, "", [])
@@ -129,14 +142,18 @@ class View:
         """By what a table is sorted."""
         return self.query.get(f"sort.{table.name}", table.order)
 
+    def orders(self) -> list[tuple[str, str]]:
+        """By what tables were sorted in the query, which a filter keeps."""
+        return [(name, by) for name, by in self.query.items() if name.startswith("sort.") and by]
+
     def sorted_as(self, table: Table, key: str) -> str | None:
         """How a column is sorted, in the words of `aria-sort`."""
         return {key: "ascending", f"-{key}": "descending"}.get(self.order(table))
 
     def number(self, table: Table) -> int:
         """Which page of a table is shown, from 1."""
-        asked = self.query.get(f"page.{table.name}", "1")
-        return min(max(int(asked), 1), self.pages(table)) if asked.isdecimal() else 1
+        asked = number_in(self.query.get(f"page.{table.name}", ""), 1)
+        return min(max(asked, 1), self.pages(table))
 
     def pages(self, table: Table) -> int:
         """How many pages a table has."""
@@ -225,6 +242,7 @@ def environment() -> Environment:
         finalize=_visible,
     )
     environment.globals["fingerprint"] = fingerprint
+    environment.globals["longest_fact"] = LONGEST_FACT
     environment.filters["shown"] = shown
     environment.filters["cut"] = cut
     return environment

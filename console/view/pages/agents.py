@@ -25,7 +25,7 @@ SELECT key, role, purpose, tokens_in, tokens_out, failed, cached,
 FROM calls ORDER BY seq DESC
 """
 _REASONS = """
-SELECT reason, COUNT(*) AS n, MIN(id) AS example, MIN(detail) AS detail
+SELECT reason, COUNT(*) AS n, MIN(id) AS example, detail -- SQLite: of the row of the MIN
 FROM assignments WHERE status = 'rejected' GROUP BY reason ORDER BY n DESC, reason
 """
 _SCIENTISTS = """

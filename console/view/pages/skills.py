@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from console.view.matrix import SkillMatrix, latest_archive, mean_of
-from console.view.page import Choice, Column, Figure, Form, Page, Query, Section, Table
+from console.view.page import Choice, Column, Figure, Form, Page, Query, Section, Table, number_in
 from console.view.source import Run
 from console.view.svg.heatmap import Label, heat_map
 
@@ -76,8 +76,7 @@ def _sorted(
 
 
 def _place(query: Query, name: str, of: int, step: int) -> int:
-    asked = query.get(name, "0")
-    return min(int(asked), max(0, of - 1)) // step * step if asked.isdecimal() else 0
+    return min(number_in(query.get(name, ""), 0), max(0, of - 1)) // step * step
 
 
 def _form(

@@ -35,11 +35,23 @@ async function renew() {
 // A server that has gone says nothing; when it is there again, the page goes on.
 if (run) setInterval(() => { if (!busy()) renew().catch(() => {}); }, 1000 * Number(seconds));
 
-// Filters take effect when they are chosen.
+// Filters take effect when they are chosen. By keyboard, the page that they lead to begins in the
+// same field, so that the arrow keys go on through its options.
+let keyed = false;
+document.addEventListener("keydown", () => { keyed = true; });
+document.addEventListener("pointerdown", () => { keyed = false; });
 document.addEventListener("change", (event) => {
   const form = event.target.closest("form.filters");
-  if (form && form.method === "get" && event.target.tagName === "SELECT") form.requestSubmit();
+  if (!form || form.method !== "get" || event.target.tagName !== "SELECT") return;
+  if (keyed) sessionStorage.setItem("chosen", `${location.pathname} ${event.target.name}`);
+  form.requestSubmit();
 });
+const [path, field] = (sessionStorage.getItem("chosen") || "").split(" ");
+sessionStorage.removeItem("chosen");
+if (field && path === location.pathname) {
+  const chosen = document.querySelector(`form.filters select[name="${CSS.escape(field)}"]`);
+  if (chosen) chosen.focus();
+}
 
 // "/" leads to the search, as elsewhere.
 document.addEventListener("keydown", (event) => {

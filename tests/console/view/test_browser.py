@@ -175,6 +175,15 @@ def test_the_keyboard_is_enough(watched: Watched, url: str) -> None:
     assert page.evaluate("document.activeElement.textContent") == "to the content"
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.name") == "q"
+    status = page.get_by_label("Status")
+    options = status.locator("option").evaluate_all("all => all.map(each => each.value)")
+    start = options.index(status.input_value())
+    status.focus()
+    for option in options[start + 1 :]:
+        page.keyboard.press("ArrowDown")
+        page.wait_for_url(f"**status={option}**")
+        page.wait_for_function("document.activeElement.name === 'status'")
+    assert len(options) - start > 2
 
 
 def test_a_live_run_is_shown_as_it_goes_on(acdc: Acdc, copied: Path, watched: Watched) -> None:

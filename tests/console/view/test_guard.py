@@ -45,6 +45,16 @@ def test_a_token_is_brought_once_in_the_url_and_then_in_a_cookie(locked: Viewed)
     assert locked.client.get(locked.base, headers=bearer).status_code == 200
 
 
+def test_with_its_token_an_address_leads_to_itself_on_this_host(locked: Viewed) -> None:
+    for asked, leads in (
+        ("//evil.example/", "/evil.example/"),
+        ("/%5Cevil.example/", "/%5Cevil.example/"),
+        ("/runs/a%20b%25%3F%23%C3%BC%3Cx%3E/", "/runs/a%20b%25%3F%23%C3%BC%3Cx%3E/"),
+    ):
+        reply = locked.client.get(f"http://127.0.0.1:8200{asked}?token={TOKEN}")
+        assert (reply.status_code, reply.headers["location"]) == (303, leads)
+
+
 def test_beyond_the_loopback_there_is_always_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ACDC_VIEW_TOKEN", raising=False)
     assert ViewSettings().token() is None

@@ -17,6 +17,7 @@ import pytest
 from console.commands.status import collect
 from console.run.folder import RunFolder
 from console.stories.expert import against_parents
+from console.view.render import LONGEST_FACT
 from console.view.report import as_html
 from console.view.site import PAGES
 from evolution.selection import coverage
@@ -461,3 +462,42 @@ def test_instances_of_the_finals_are_marked(copied: Path) -> None:
     rows = Viewed(copied).rows(f"tasks/{family}", "instances")
     assert rows[-1]["period"] == "finals"
     assert rows[-1]["question"] == "How many?"
+
+
+def test_a_number_of_thousands_of_digits_is_the_last_page(viewed: Viewed) -> None:
+    nines = "9" * 5000
+    for page in (f"tasks?page.families={nines}", f"skills?row={nines}"):
+        assert "<h1" in viewed.html(page)
+    last = viewed.html(f"agents?page.calls={nines}")
+    assert 'rel="next"' not in last
+
+
+def test_the_example_of_a_rejection_is_of_one_proposal(copied: Path) -> None:
+    with sqlite3.connect(copied / "run.db") as connection:
+        connection.execute("UPDATE assignments SET status = 'accepted'")
+        chosen = connection.execute("SELECT id FROM assignments ORDER BY id LIMIT 2").fetchall()
+        for (proposal,), detail in zip(chosen, ("z of the first", "a of the second"), strict=True):
+            connection.execute(
+                "UPDATE assignments SET status = 'rejected', reason = 'duplicate', detail = ? "
+                "WHERE id = ?",
+                (detail, proposal),
+            )
+    (row,) = Viewed(copied).rows("agents", "reasons")
+    assert (row["n"], row["example"], row["detail"]) == (2, chosen[0][0], "z of the first")
+
+
+def test_a_long_description_is_cut(copied: Path) -> None:
+    with sqlite3.connect(copied / "run.db") as connection:
+        (family,) = connection.execute("SELECT id FROM families LIMIT 1").fetchone()
+        connection.execute(
+            "UPDATE families SET record = json_set(record, '$.description', ?) WHERE id = ?",
+            ("A" * 60_000, family),
+        )
+    viewed = Viewed(copied)
+    assert len(max(re.findall("A+", viewed.html(f"tasks/{family}")), key=len)) == LONGEST_FACT
+
+
+def test_a_filter_keeps_the_order_of_a_table(viewed: Viewed) -> None:
+    kept = '<input type="hidden" name="sort.families" value="-rate">'
+    assert kept in viewed.html("tasks?sort.families=-rate")
+    assert 'type="hidden"' not in viewed.html("tasks")
