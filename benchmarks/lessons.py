@@ -101,6 +101,7 @@ def measure(lessons: Sequence[dict[str, Any]]) -> dict[str, Any]:
             "instances": int(asked),
             "before": round(had / asked, 3),
             "after": round(has / asked, 3),
+            "met": bool(has >= SHARE * asked),
             "gain": [round(each, 3) for each in ((has - had) / asked, low, high)],
         }
     return {
@@ -115,7 +116,7 @@ def measure(lessons: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 "value": found["after"],
                 "unit": "of 1",
                 "goal": f">= {SHARE:.2f}",
-                "met": found["after"] >= round(SHARE, 3),
+                "met": found["met"],
             }
             for name, found in sums.items()
             if name == "taught, parent 0"

@@ -167,8 +167,9 @@ def _coverage(store: RunStore) -> dict[str, Any]:
     ]
     asked = dict.fromkeys([*archive, *seeds, *(name for force in forces for name in force)])
     skills = {name: store.skill_counts(name) for name in asked}
-    # What a seed was never asked is no failure of its.
-    theirs = [name for name in active if all(name in skills[seed] for seed in seeds)]
+    # What a seed was never asked is no failure of its; one that is gibberish was asked nothing.
+    known = [skills[seed] for seed in seeds if skills[seed]]
+    theirs = [name for name in active if known and all(name in each for each in known)]
     return {
         "archive": coverage(skills, archive, active),
         "seeds": coverage(skills, seeds, theirs) if theirs else None,

@@ -253,6 +253,11 @@ def test_what_no_seed_was_asked_is_no_failure_of_the_seeds(
     seeds = "1 seeds with the base  0.50  on the 2 of 3 families that all of them were asked\n"
     assert seeds in said
     assert "3 of the archive       0.67  on all 3 families, 1.00 on those of the seeds\n" in said
+    with RunStore.open(folder.path) as store:
+        store.put_genome("b", b"")
+        store.put_expert(Expert(id="b", genome_id="b", generation=0, birth=99, operator="base"))
+    again = collect(folder)["coverage"]
+    assert (again["seeds"], again["families_of_seeds"]) == (0.5, 2), "gibberish is asked nothing"
 
 
 def test_of_many_forces_the_small_ones_and_doubled_sizes_are_shown(
