@@ -72,17 +72,28 @@ class ProcessChannel:
             raise GuestDied("ended before it was served") from error
 
     async def kill(self) -> str:
-        """See `Channel.kill`."""
+        """See `Channel.kill`; who is cancelled meanwhile waits for the end all the same.
+
+        A process that outlived the event loop would be reported by asyncio, on standard error.
+        """
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self._stdin.close()
-        said = b""
+        ending = asyncio.create_task(self._last_words())
+        try:
+            said = await asyncio.shield(ending)
+        except asyncio.CancelledError:
+            await ending
+            raise
+        lines = [line.strip() for line in said.decode(errors="replace").split("\n")]
+        return next(filter(None, reversed(lines)), f"exit status {self.process.returncode}")
+
+    async def _last_words(self) -> bytes:
         # `communicate` also reads both pipes to their ends, without which they would stay open.
         with suppress(ConnectionError, TimeoutError):
             async with asyncio.timeout(LAST_WORDS_SECONDS):
-                said = (await self.process.communicate())[1]
-        lines = [line.strip() for line in said.decode(errors="replace").split("\n")]
-        return next(filter(None, reversed(lines)), f"exit status {self.process.returncode}")
+                return (await self.process.communicate())[1]
+        return b""
 
 
 def process_start(command: Sequence[str]) -> Start:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import signal
 import socket
 import time
 from asyncio.subprocess import Process
@@ -388,6 +389,7 @@ async def test_the_network_is_out_of_reach(isolated: Sandbox) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         statements = f"""
+import signal
 import socket
 value = 0
 try:
@@ -684,6 +686,18 @@ def test_a_way_to_isolate_is_not_refused_because_its_trial_was_killed(tmp_path: 
     assert refusal(["sh", "-c", killed_once]) == ""
     assert refusal(["sh", "-c", "kill -9 $$"]) == "exit status -9"
     assert refusal(["sh", "-c", "exit 1"]) == "exit status 1"
+
+
+async def test_a_guest_is_gone_when_who_ends_it_is_cancelled() -> None:
+    """What a run that is stopped leaves behind would be reported once its loop is closed."""
+    channel = await process_start(["sleep", "60"])()
+    ending = asyncio.create_task(channel.kill())
+    await asyncio.sleep(0)
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    assert isinstance(channel, ProcessChannel)
+    assert channel.process.returncode == -signal.SIGKILL
 
 
 async def test_a_guest_that_is_killed_while_it_starts_is_followed_by_another(
