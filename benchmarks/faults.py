@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -39,6 +40,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a smoke test: three kills, no case")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    # A shell starts what it puts in the background with SIGINT ignored, and so would its runs.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     kills, cases = (3, [NO_CASES]) if options.quick else (options.kills, options.cases)
     place = options.folder or Path(tempfile.mkdtemp(prefix="acdc-faults-"))
     place.mkdir(parents=True, exist_ok=True)
