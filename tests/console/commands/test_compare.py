@@ -68,7 +68,7 @@ def test_the_command_and_the_viewer_leave_out_the_same(finished_run: Path) -> No
     source = Source("run", finished_run)
     with source.open() as run:
         page = comparison(run, {"a": child, "b": "base"}, "").as_json()
-    left_out = page["facts"]["left out: a grade or the question is missing"]
+    left_out = page["facts"]["left out: a grade is missing"]
     assert on_history(sides, 1)["ungraded"] == left_out
 
 
@@ -124,7 +124,7 @@ def test_two_runs_are_compared_by_their_forces_and_nothing_is_written(
     assert not any(pair["differs"] for pair in found["pairs"])
     assert all(file.read_bytes() == content for file, content in before.items())
     few = acdc("compare", finished_run, moved, "-n", "99", code=2)
-    assert "fewer than -n 99" in the_line(few.stderr)
+    assert "too few for a task force of 99 (-n 99)" in the_line(few.stderr)
 
 
 def test_both_answer_a_file_of_tasks(acdc: Acdc, finished_run: Path, tmp_path: Path) -> None:
