@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -147,7 +147,7 @@ def _compared(a: Side, b: Side) -> Iterator[Section]:
         Fact("A - B", said + ("" if interval.excludes_zero else " (may be chance)")),
     ]
     yield Facts("In short", facts)
-    yield _table(rows, a.run.family_names, "" if a.run is b.run else b.run.source.base)
+    yield _table(rows, a, b)
 
 
 def _row(pair: Pair, other_family: str) -> Row:
@@ -171,8 +171,9 @@ def _share(rows: Sequence[Row], side: str) -> float:
     return sum(bool(row[side]) for row in rows) / len(rows)
 
 
-def _table(rows: Sequence[Row], names: Mapping[str, str], elsewhere: str) -> Table:
-    """Pairs; `elsewhere` is the address of the other run, "" for the same."""
+def _table(rows: Sequence[Row], a: Side, b: Side) -> Table:
+    """Pairs; who speaks for a side is said of forces."""
+    elsewhere = "" if a.run is b.run else b.run.source.base
     here = "answers?family={family}&instance={instance}&expert={first_by}"
     there = f"{elsewhere}answers?family={{b_family}}&instance={{instance}}&expert={{second_by}}"
     return Table(
@@ -183,11 +184,16 @@ def _table(rows: Sequence[Row], names: Mapping[str, str], elsewhere: str) -> Tab
             Column("reference", "a right answer", "code"),
             Column("first", "A", "verdict", here),
             Column("first_said", "A's answer", "code"),
-            Column("first_by", "by", to="experts/{first_by}"),
+            Column("first_by", "by", to="experts/{first_by}", apart=a.name not in FORCES),
             Column("second", "B", "verdict", there),
             Column("second_said", "B's answer", "code"),
-            Column("second_by", "by", to=f"{elsewhere}experts/{{second_by}}"),
-            Column("family", "family", to="tasks/{family}", called=names),
+            Column(
+                "second_by",
+                "by",
+                to=f"{elsewhere}experts/{{second_by}}",
+                apart=b.name not in FORCES,
+            ),
+            Column("family", "family", to="tasks/{family}", called=a.run.family_names),
         ],
         rows,
         note="What differs stands first; a verdict leads to the whole reply. A task force passes "
