@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from console.view.report import as_html, parts_of
+from console.view.report import as_html, parts_of, write_csv
+from memory.store import RunStore
 from tests.console.conftest import Acdc, the_line
 
 
@@ -72,6 +73,17 @@ def test_json_and_csv_hold_the_same_rows(acdc: Acdc, finished_run: Path, tmp_pat
             with (tmp_path / "tables" / f"{part}-{table}.csv").open(newline="") as file:
                 assert len([*csv.DictReader(file)]) == len(rows)
     assert json.dumps(found)
+
+
+def test_rates_and_points_in_csv_name_families_by_id(finished_run: Path, tmp_path: Path) -> None:
+    with RunStore.open(finished_run, read_only=True) as store:
+        families = {family.id for family in store.families()}
+    tables = {file.stem: file for file in write_csv(finished_run, tmp_path / "tables")}
+    for table, column in (("skills-rates", "family"), ("map-points", "id")):
+        with tables[table].open(newline="") as file:
+            named = {row[column] for row in csv.DictReader(file)}
+        assert named, table
+        assert named <= families, table
 
 
 def test_what_is_no_run_or_cannot_be_written_is_said(
