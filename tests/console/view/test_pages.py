@@ -21,7 +21,7 @@ from console.commands.status import collect
 from console.run.folder import RunFolder
 from console.stories.expert import against_parents
 from console.view.render import LONGEST_FACT
-from console.view.report import as_html
+from console.view.report import as_html, parts_of
 from console.view.site import PAGES
 from evolution.selection import coverage
 from memory.records import FINALS, ArchiveEntry, Rejection
@@ -402,7 +402,7 @@ def test_the_agents_page_has_the_cost_of_each_role(copied: Path) -> None:
         for table in ("roles", "calls"):
             of_role = [row["cost"] for row in page["tables"][table] if row["role"] == role]
             assert sum(of_role) == pytest.approx(cost, abs=1e-5)
-    for text in (seen.html("agents"), as_html(copied)):
+    for text in (seen.html("agents"), as_html("copied", parts_of(copied))):
         assert "cost of the scientist, USD" in text
 
 
