@@ -110,7 +110,7 @@ def members_of(store: RunStore, expert: str | None, n: int) -> list[str]:
     force = [voice.expert for voice in force_in(store, n, alone=True).voices]
     if len(force) < n:
         raise AnsweringError(
-            f"the run has {len(force)} graded experts, too few for a task force of {n} (-n {n})"
+            f"too few graded experts for a task force of {n} (-n {n}): the run has {len(force)}"
         )
     return force
 

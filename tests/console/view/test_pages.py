@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.archive.success import successes
 from agents.families.items import all_asked
 from console.commands.compare import Side, on_history
 from console.commands.status import collect
@@ -258,7 +259,9 @@ def test_a_force_that_a_run_is_too_small_for_is_said(copied: Path) -> None:
         database.commit()
     viewed = Viewed(copied)
     [text] = viewed.json("compare?a=base&b=task force of 3")["texts"]
-    assert text["text"].startswith("the run has 1 graded experts, too few for a task force of 3")
+    assert text["text"].startswith(
+        "too few graded experts for a task force of 3 (-n 3): the run has 1"
+    )
     assert "no expert" in viewed.html("compare?a=nobody", code=404)
 
 
@@ -414,6 +417,57 @@ def test_children_of_operators_add_up(viewed: Viewed, store: RunStore) -> None:
         assert row["survival_low"] <= row["survival"] <= row["survival_high"]
         if row["gain"] is not None:
             assert row["gain_low"] <= row["gain"] <= row["gain_high"]
+
+
+def test_who_survived_is_as_in_status(copied: Path) -> None:
+    # One that comes back later did not survive the selection of its own generation.
+    with closing(sqlite3.connect(copied / "run.db")) as database:
+        [newest] = database.execute("SELECT MAX(generation) FROM archives").fetchone()
+        database.execute(
+            "INSERT INTO archive_entries SELECT ?1, id, 99, 0.0, 0.0 FROM experts WHERE "
+            "json_extract(record, '$.parents[0]') IS NOT NULL AND generation < ?1 AND id NOT IN "
+            "(SELECT expert FROM archive_entries) LIMIT 1",
+            (newest,),
+        )
+        assert database.execute("SELECT changes()").fetchone() == (1,)
+        database.commit()
+    with RunStore.open(copied, read_only=True) as store:
+        expected = successes(store)
+        parents = {expert.id: expert.parents for expert in store.experts()}
+    found: dict[str, list[int]] = {}
+    children = Viewed(copied).rows("operators", "children")
+    for row in children:
+        for operator in row["operator"].split("+"):
+            bred, survived = found.setdefault(operator, [0, 0])
+            found[operator] = [bred + 1, survived + row["survived"]]
+    assert {row["expert"] for row in children} == {one for one in parents if parents[one]}
+    assert {name: (bred, survived) for name, (bred, survived) in found.items()} == expected
+
+
+def test_children_whose_selection_is_to_come_are_not_counted_as_lost(copied: Path) -> None:
+    with closing(sqlite3.connect(copied / "run.db")) as database:
+        [newest] = database.execute("SELECT MAX(generation) FROM archives").fetchone()
+        for table in ("archive_entries", "archives"):
+            database.execute(f"DELETE FROM {table} WHERE generation = ?", (newest,))
+        database.commit()
+    viewed = Viewed(copied)
+    waiting = {
+        row["survived"]
+        for row in viewed.rows("operators", "children")
+        if row["generation"] == newest
+    }
+    assert waiting == {None}
+    rows = viewed.rows("operators", "operators")
+    assert sum(row["selected"] for row in rows) < sum(row["children"] for row in rows)
+    for row in rows:
+        assert row["survival"] == (row["survivors"] / row["selected"] if row["selected"] else None)
+
+
+def test_a_run_that_stopped_before_the_finals_has_only_these_left(copied: Path) -> None:
+    with closing(sqlite3.connect(copied / "run.db")) as database:
+        database.execute("DELETE FROM meta WHERE key IN ('finished', 'summary')")
+        database.commit()
+    assert Viewed(copied).json()["facts"]["time left"] == "only the finals"
 
 
 def test_settings_are_those_of_the_run_beside_their_defaults(viewed: Viewed) -> None:
