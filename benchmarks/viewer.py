@@ -30,7 +30,7 @@ import httpx
 from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines, heading, show_progress
 from benchmarks.viewer_run import Size, make_run
-from console.view.report import as_html
+from console.view.report import as_html, parts_of
 from console.view.site import PAGES
 from memory.store import RunStore
 
@@ -80,7 +80,7 @@ def measure(folder: Path, size: Size) -> dict[str, Any]:
             row["browser"] = loaded
     show_progress("report")
     begun = time.perf_counter()
-    written = len(as_html(folder).encode())
+    written = len(as_html(folder.name, parts_of(folder)).encode())
     seconds = time.perf_counter() - begun
     return {
         "bench": "viewer",

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from agents.context import ReadContext
 from agents.errors import AnsweringError
-from agents.evaluation.bench import Bench
-from agents.evaluation.contenders import Line, Seat, contenders
 from agents.evaluation.intervals import Interval, cluster_bootstrap
-from agents.evaluation.tasks import Task
 from agents.families.items import Item, all_asked
-from agents.judge.grader import Together
 from agents.task_force.field import force_in, history_of
 from memory.hashing import json_hash
 from memory.records import Answer, Family
 from memory.store import RunStore
+
+if TYPE_CHECKING:
+    from agents.context import ReadContext
+    from agents.evaluation.tasks import Task
+    from agents.judge.grader import Together
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +32,14 @@ class Question:
     Attributes:
         id: of the task, of an instance, or of a closed family, which asks with both its instances.
         generator: the unit of the interval: generator or family.
+        instance: of a generative family; "" for a task, and for a closed family.
     """
 
     id: str
     generator: str
     text: str
     reference: str
+    instance: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,28 +110,37 @@ def members_of(store: RunStore, expert: str | None, n: int) -> list[str]:
     force = [voice.expert for voice in force_in(store, n, alone=True).voices]
     if len(force) < n:
         raise AnsweringError(
-            f"the run has {len(force)} graded experts, fewer than -n {n}; name a smaller -n"
+            f"too few graded experts for a task force of {n} (-n {n}): the run has {len(force)}"
         )
     return force
 
 
-def stored(store: RunStore, members: Sequence[str]) -> dict[str, tuple[Question, Answered]]:
+def stored(
+    store: RunStore, members: Sequence[str], families: Iterable[str] | None = None
+) -> dict[str, tuple[Question, Answered]]:
     """Content of what the history asked -> the question, and how the members were graded on it.
 
     Of generative families by instances. Of closed ones by families: of one that is failed already,
     the judge does not ask the rest.
+
+    Args:
+        store: of the run.
+        members: the experts of the side.
+        families: ids of those that are looked at; None for the whole history.
     """
-    sheets = {name: _answers(store, store.expert(name).genome_id) for name in members}
+    genomes = {name: store.expert(name).genome_id for name in members}
+    sheets = {name: _answers(store, genome) for name, genome in genomes.items()}
+    verdicts = {name: store.verdicts(genome) for name, genome in genomes.items()}
     skills = {name: store.skills(name) for name in members}
     found = {}
-    for family in history_of(store):
+    for family in history_of(store, families):
         items = all_asked(store, family)
         for asked in [[item] for item in items] if family.generative else [items]:
             given, everybody = [], True
             for name in members:
                 answers = {i.instance: sheets[name].get(i.instance_hash) for i in asked}
                 said = [(number, answer.extracted) for number, answer in answers.items() if answer]
-                passed = _verdict(store, answers.values())
+                passed = _verdict(verdicts[name], answers.values())
                 if not family.generative:
                     passed = skills[name].get(family.id, passed)
                 given.append((name, _numbered(said, family), passed))
@@ -146,12 +158,13 @@ def _question(family: Family, asked: Sequence[Item]) -> Question:
         generator=family.id,
         text=_numbered([(item.instance, item.instructions) for item in asked], family),
         reference=_numbered([(item.instance, item.reference) for item in asked], family),
+        instance=asked[0].instance if family.generative else "",
     )
 
 
-def _verdict(store: RunStore, answers: Iterable[Answer | None]) -> bool | None:
+def _verdict(verdicts: Mapping[str, bool], answers: Iterable[Answer | None]) -> bool | None:
     """Whether all answers are right; None where that is not known."""
-    graded = [None if answer is None else store.verdict(answer.key) for answer in answers]
+    graded = [None if answer is None else verdicts.get(answer.key) for answer in answers]
     return False if False in graded else (None if None in graded else True)
 
 
@@ -183,6 +196,10 @@ async def answered(
     Raises:
         EngineError: the experts cannot be loaded.
     """
+    # They load torch, which nobody needs who compares what is graded already.
+    from agents.evaluation.bench import Bench
+    from agents.evaluation.contenders import Line, Seat, contenders
+
     line = Line("compare", tuple(Seat(each) for each in contenders(context, members)))
     bench = Bench(context, book, sandbox, tasks, max_tokens or context.config.judge.max_tokens)
     await bench.answer_all([line])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from agents.errors import AnsweringError
 from agents.families.lifecycle import condemned
 from evolution.merging.settings import REGMEAN
@@ -52,10 +54,11 @@ def resampled_seeds(store: RunStore) -> list[str]:
     return [expert.id for expert in tuned or seeds]
 
 
-def history_of(store: RunStore) -> list[Family]:
-    """Every family that ever graded, but for those whose own scorer broke."""
+def history_of(store: RunStore, among: Iterable[str] | None = None) -> list[Family]:
+    """Every family that ever graded, or those of some ids, but for those whose own scorer broke."""
     broken = condemned(store)
-    return [family for family in store.families() if family.id not in broken]
+    families = store.families() if among is None else map(store.family, among)
+    return [family for family in families if family.id not in broken]
 
 
 def eligible(store: RunStore) -> dict[str, dict[str, Skill]]:

@@ -250,6 +250,9 @@ def _forecast(config: RunConfig, compute: Compute, own: int | None) -> Finding:
         f"{GPU_GFLOPS / 1000:.0f} TFLOP/s are assumed); memory of the weights",
     ]
     speed, rows = compute.gflops.get(compute.dtype), dict[str, Json]()
+    if own is None:
+        lines.append(f"{_YOURS:>12} unknown: the checkpoints cannot be read, see memory")
+        rows[_YOURS] = None
     for name, parameters in _sizes_with(own).items():
         weights = will.weights(parameters) / 2**30
         hours = None if speed is None else will.hours(parameters, speed)

@@ -35,6 +35,7 @@ from console.display import Display
 from console.errors import UsageError
 from console.run.config import cache_folder
 from console.run.folder import RunFolder
+from console.stories.anchors import anchor_in_words
 from evolution.bank.settings import ModelSettings
 from evolution.genome.genome import Genome
 from memory.records import Expert
@@ -124,8 +125,9 @@ def export(folder: RunFolder, expert_id: str, out: Path, force: bool, shard_gb: 
         expert = store.expert(expert_id)
         check_place(out, force)
         genome = Genome.stored(expert.genome_id, store.genome(expert.genome_id))
-        about = About(expert, folder.path.name, _lineage(store, expert), _skills(store, expert))
         bank = open_bank(folder, config, store)
+        lineage, skills = _lineage(store, expert), _skills(store, expert)
+        about = About(expert, folder.path.name, lineage, skills, _called(bank))
     bank.check_genome(expert.genome_id, genome)
     sources = _sources(config.models)
     return export_expert(
@@ -177,7 +179,7 @@ async def distilled(
         found = await distil(collective, sandbox, plan.instances, plan.steps)
         bank = await context.population.bank()
         lineage = _lineage(context.store, found.expert)
-        about = About(found.expert, folder.path.name, lineage)
+        about = About(found.expert, folder.path.name, lineage, called=_called(bank))
         sources = _sources(context.config.models)
         progress(
             ProgressEvent(
@@ -230,6 +232,10 @@ def _lineage(store: RunStore, expert: Expert) -> Sequence[Expert]:
             found[name] = store.expert(name)
             waiting += found[name].parents
     return sorted(found.values(), key=lambda each: (each.generation, each.birth, each.id))
+
+
+def _called(bank: Bank) -> dict[str, str]:
+    return {anchor.name: anchor_in_words(anchor.name) for anchor in bank.anchors}
 
 
 def _skills(store: RunStore, expert: Expert) -> Sequence[Skill]:

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.commands.frame import AsJson, Debug, RunDir, app, finish, opened, out, print_json
+from console.commands.frame import (
+    AsJson,
+    Debug,
+    RunDir,
+    app,
+    errors,
+    finish,
+    opened,
+    out,
+    print_json,
+)
 from console.errors import UsageError
 from memory.messages import not_written
+
+if TYPE_CHECKING:
+    from console.view.page import Page
 
 EXAMPLES = """Examples:
 
@@ -55,17 +69,29 @@ def report_command(
             files = write_logs(judge_logs(place), inspect)
             out.print(written_line(files, inspect), markup=False, highlight=False, soft_wrap=True)
             return
-        from console.view.report import as_html, as_object, write_csv
+        from console.view.report import as_html, as_object, parts_of, write_csv
 
+        name, parts = folder.resolve().name, parts_of(folder)
         if as_json:
-            print_json(as_object(folder))
+            print_json(as_object(name, parts))
         elif csv is not None:
-            files = write_csv(folder, csv)
+            files = write_csv(parts, csv)
             out.print(f"{len(files)} tables in {csv}", markup=False, highlight=False)
         else:
-            _write(as_html(folder), target or Path(f"{folder.resolve().name}.html"))
+            _write(as_html(name, parts), target or Path(f"{name}.html"))
+        _warn(parts)
 
     finish(action, debug)
+
+
+def _warn(parts: Mapping[str, Page]) -> None:
+    """Say that records are damaged, which the report itself lists."""
+    from console.view.report import DAMAGED
+
+    if DAMAGED in parts:
+        [table] = parts[DAMAGED].tables()
+        line = f"the run is damaged, as the report says: {table.rows[0]['problem']}"
+        errors.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
 
 
 def _write(page: str, file: Path) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -48,12 +48,14 @@ class About:
         run: name of the run.
         lineage: its ancestors, the oldest first.
         skills: what it was graded on.
+        called: name of an anchor -> what it stands for, in words.
     """
 
     expert: Expert
     run: str
     lineage: Sequence[Expert] = ()
     skills: Sequence[Skill] = ()
+    called: Mapping[str, str] = field(default_factory=dict)
 
 
 def model_card(
@@ -71,7 +73,7 @@ def model_card(
         "An expert bred by AC/DC (Assessment Coevolving with Diverse Capabilities): its weights "
         "are a merge of checkpoints of one architecture, found by coevolution with tasks.",
         "## Recipe",
-        _recipe(bank, genome, sources),
+        _recipe(bank, genome, sources, about.called),
         f"All coordinates are in `recipe.json`. {merged}",
         "## Lineage",
         _lineage(about),
@@ -111,7 +113,7 @@ def _metadata(sources: Sources) -> str:
     return f"---\n{yaml.safe_dump(facts, sort_keys=False)}---"
 
 
-def _recipe(bank: Bank, genome: Genome, sources: Sources) -> str:
+def _recipe(bank: Bank, genome: Genome, sources: Sources, called: Mapping[str, str]) -> str:
     fitted = bank.geometry.fit(genome)
     # Of a folder of this machine only the last part means something elsewhere.
     name = PurePath(sources.base).name if sources.base and sources.base[0] == "/" else sources.base
@@ -121,7 +123,9 @@ def _recipe(bank: Bank, genome: Genome, sources: Sources) -> str:
     for share in shares_of(fitted, [anchor.name for anchor in bank.anchors]):
         even = share.low == share.high
         spread = "" if even else f" ({share.low:.3f} to {share.high:.3f} over the blocks)"
-        lines.append(f"| {share.anchor} | {share.mean:.3f}{spread} |")
+        words = called.get(share.anchor, share.anchor)
+        part = words if words == share.anchor else f"{words} (`{share.anchor}`)"
+        lines.append(f"| {part} | {share.mean:.3f}{spread} |")
     if fitted.displacements:
         sizes = [
             float(np.linalg.norm(delta)) / bank.geometry.norms[name]
@@ -131,9 +135,9 @@ def _recipe(bank: Bank, genome: Genome, sources: Sources) -> str:
             f"| singular values | {len(sizes)} matrices, changed by {np.mean(sizes):.2%} of their "
             "norm on average |"
         )
-    for field, strengths in fitted.noise.items():
+    for noise, strengths in fitted.noise.items():
         lines.append(
-            f"| gaussian noise | seed {field.seed}, {field.scale} strength up to "
+            f"| gaussian noise | seed {noise.seed}, {noise.scale} strength up to "
             f"{float(np.abs(strengths).max()):.4f} |"
         )
     return "\n".join(lines)

@@ -19,6 +19,7 @@ _ANSWERS = Table(
 _GRADES = Table("grades", Grade, {"key": "key", "answer_key": "answer_key", "passed": "passed"})
 _AMONG = "WHERE key IN (SELECT value FROM json_each(?))"
 """One parameter for any number of keys: SQLite limits how many a statement may have."""
+_OF_GENOME = "WHERE answer_key IN (SELECT key FROM answers WHERE genome_id = ?)"
 
 
 class AnswerTables(Database):
@@ -86,10 +87,14 @@ class AnswerTables(Database):
         grades = list(self._records(_GRADES, "WHERE answer_key = ?", (answer_key,)))
         return 2 * sum(grade.passed for grade in grades) > len(grades) if grades else None
 
-    def verdicts(self) -> dict[str, bool]:
-        """The verdicts on all answers that are graded, by key, as `verdict` gives them."""
-        sql = "SELECT answer_key, 2 * SUM(passed) > COUNT(*) FROM grades GROUP BY answer_key"
-        return {key: bool(passed) for key, passed in self._all(sql)}
+    def verdicts(self, genome_id: str | None = None) -> dict[str, bool]:
+        """The verdicts on the graded answers of one genome, or of all, by key, as of `verdict`."""
+        where = "" if genome_id is None else _OF_GENOME
+        sql = (
+            f"SELECT answer_key, 2 * SUM(passed) > COUNT(*) FROM grades {where} GROUP BY answer_key"
+        )
+        found = self._all(sql, () if genome_id is None else (genome_id,))
+        return {key: bool(passed) for key, passed in found}
 
     def grades_of(self, answer_key: str) -> list[Grade]:
         """The grades of one answer, by vote."""

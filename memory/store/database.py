@@ -439,15 +439,28 @@ def _reader(place: Path, options: str = "") -> sqlite3.Connection:
     )
 
 
+def _alone(place: Path) -> sqlite3.Connection:
+    """A reader in a folder that cannot be written to, where SQLite can make no shared memory.
+
+    No writer is at work where the log is empty, or where there is no shared memory: then it is not
+    needed. That would be wrong beside the live run of another user.
+    """
+    if not _has_content(place.with_name(f"{DATABASE}-wal")):
+        return _reader(place, "&immutable=1")
+    if place.with_name(f"{DATABASE}-shm").exists():
+        return _reader(place)
+    # Without locks, which would have to be written, and with an index of the log of its own.
+    connection = _reader(place, "&vfs=unix-none")
+    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    return connection
+
+
 def _connect_to_read(folder: Path) -> sqlite3.Connection:
     place = folder / DATABASE
     if not _has_content(place):
         raise _nothing_in(place)
-    # A folder that cannot be written to holds no live run. SQLite then must be set not to use
-    # its shared-memory file; that would be wrong while a writer may be at work.
-    alone = not os.access(folder, os.W_OK) and not _has_content(place.with_name(DATABASE + "-wal"))
     try:
-        connection = _reader(place, "&immutable=1" if alone else "")
+        connection = _alone(place) if not os.access(folder, os.W_OK) else _reader(place)
         connection.text_factory = _AS_TEXT
         version = schema.check(connection, str(place))
     except sqlite3.Error as error:

@@ -1,29 +1,76 @@
-"""Two experts on the same instances, of one run or of two: what differs comes first."""
+"""Two experts or task forces, of one run or of two: what differs comes first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 
-from agents.evaluation.intervals import cluster_bootstrap
-from agents.families.items import Item, asked_by_hash
+from agents.errors import AnsweringError
+from agents.evaluation.comparison import Answered, Pair, Question, compared, members_of, stored
 from console.errors import UsageError
 from console.view.matrix import SkillMatrix, latest_archive
-from console.view.page import Choice, Column, Fact, Facts, Form, Page, Query, Row, Section, Table
+from console.view.page import (
+    Choice,
+    Column,
+    Fact,
+    Facts,
+    Form,
+    Page,
+    Query,
+    Row,
+    Section,
+    Table,
+    Text,
+)
 from console.view.source import Run
 
-_SAID = """
-SELECT instance_hash, json_extract(record, '$.extracted') AS extracted,
-    json_extract(record, '$.reply.text') AS text, MIN(json_extract(record, '$.sample')) AS sample,
-    (SELECT 2 * SUM(passed) > COUNT(*) FROM grades WHERE answer_key = answers.key) AS passed
-FROM answers WHERE genome_id = (SELECT genome_id FROM experts WHERE id = ?)
-GROUP BY instance_hash
+FORCES = {f"task force of {size}": size for size in (1, 3, 5, 8)}
+"""What may be chosen in the place of an expert -> how many different experts answer greedily."""
+_ASKED = """
+SELECT id FROM families WHERE id IN (
+    SELECT family FROM skills WHERE expert IN (SELECT value FROM json_each(?1)) UNION
+    SELECT family FROM finals WHERE expert IN (SELECT value FROM json_each(?1))
+) ORDER BY seq
 """
-"""With a single MIN, SQLite takes the other columns from the row of the minimum."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two that are compared.
+
+    Attributes:
+        run: whose.
+        name: an expert, or one of `FORCES`.
+    """
+
+    run: Run
+    name: str
+
+    def members(self) -> list[str]:
+        """The experts of the side.
+
+        Raises:
+            UsageError: there is no such expert.
+            AnsweringError: too few experts were graded for the force.
+        """
+        size = FORCES.get(self.name)
+        if size is None:
+            if self.run.row("SELECT id FROM experts WHERE id = ?", self.name) is None:
+                raise UsageError(f"the run {self.run.name} has no expert {self.name!r}")
+            return [self.name]
+        members: list[str] = self.run.kept(self.name, lambda run: members_of(run.store, None, size))
+        return members
+
+    def answers(self, members: Sequence[str]) -> dict[str, tuple[Question, Answered]]:
+        """What its members were asked, and what came of it, as `acdc compare` has it."""
+        asked = self.run.rows(_ASKED, json.dumps(members))
+        return stored(self.run.store, members, [row["id"] for row in asked])
 
 
 def comparison(run: Run, query: Query, rest: str) -> Page:
-    """Expert A of this run and expert B of this one or another, paired by what both were asked."""
+    """Side A of this run and side B of this one or another, paired by what both were asked."""
     with ExitStack() as stack:
         other = query.get("with") or run.name
         if other not in run.source.others:
@@ -33,12 +80,12 @@ def comparison(run: Run, query: Query, rest: str) -> Page:
         second_name = query.get("b") or _counterpart(second, first_name, run is second)
         sections: list[Section] = [_form(run, second, first_name, second_name)]
         if first_name and second_name:
-            sections += _compared(run, first_name, second, second_name)
+            sections += _compared(Side(run, first_name), Side(second, second_name))
     return Page(
         "Compare",
         sections,
-        lead="Two experts, greedy, on every instance that both were asked and graded on. Task "
-        "forces, and held-out tasks: acdc compare.",
+        lead="Two experts, or two task forces of different experts, greedy, on all that both were "
+        "asked and graded on. Held-out tasks: acdc compare.",
         crumbs=[("experts", "Experts")],
     )
 
@@ -48,9 +95,9 @@ def _best(run: Run) -> str:
 
 
 def _counterpart(run: Run, other: str, same: bool) -> str:
-    """The best of another run; of the same one the best seed, or whoever comes next."""
+    """The same force of another run, or its best; of the same one the best seed, or who is next."""
     if not same:
-        return _best(run)
+        return other if other in FORCES else _best(run)
     matrix = SkillMatrix.of(run)
     seeds = run.rows(
         "SELECT id FROM experts WHERE json_extract(record, '$.operator') = 'seed' AND id <> ?",
@@ -65,113 +112,92 @@ def _counterpart(run: Run, other: str, same: bool) -> str:
 
 
 def _form(run: Run, second: Run, a: str, b: str) -> Form:
-    def people(of: Run) -> list[tuple[str, str]]:
+    def sides(of: Run) -> list[tuple[str, str]]:
         rows = of.rows("SELECT id FROM experts ORDER BY generation, birth, id")
-        return [(row["id"], row["id"]) for row in rows]
+        return [(name, name) for name in [*FORCES, *(row["id"] for row in rows)]]
 
-    choices = [Choice("a", "A", a, people(run))]
+    choices = [Choice("a", "A", a, sides(run))]
     if len(run.source.others) > 1:
         runs = [(name, name) for name in run.source.others]
         choices.append(Choice("with", "B of run", second.name, runs))
-    return Form([*choices, Choice("b", "B", b, people(second))])
+    return Form([*choices, Choice("b", "B", b, sides(second))])
 
 
-def _compared(run: Run, a: str, second: Run, b: str) -> Iterator[Section]:
-    for of, name in ((run, a), (second, b)):
-        if of.row("SELECT id FROM experts WHERE id = ?", name) is None:
-            raise UsageError(f"the run {of.name} has no expert {name!r}")
-    left = {row["instance_hash"]: row for row in run.rows(_SAID, a)}
-    right = {row["instance_hash"]: row for row in second.rows(_SAID, b)}
-    rows = pairs(asked_of(run, a), left, right)
+def _compared(a: Side, b: Side) -> Iterator[Section]:
+    try:
+        members = a.members(), b.members()
+        first, second = a.answers(members[0]), b.answers(members[1])
+        found = compared(first, second)
+    except AnsweringError as error:
+        yield Text("Not compared", str(error))
+        return
     # The same question may belong to families of other names in two runs.
-    theirs = asked_of(second, b) if second is not run else {}
-    for row in rows:
-        row["a"], row["b"] = a, b
-        row["b_family"] = theirs[row["key"]][0] if row["key"] in theirs else row["family"]
-    gains: dict[str, list[float]] = {}
-    for row in rows:
-        gains.setdefault(row["family"], []).append(row["first"] - row["second"])
-    shared = len(left.keys() & right.keys())
+    families = {first[key][0].id: second[key][0].generator for key in first.keys() & second.keys()}
+    rows = [_row(pair, families[pair.question.id]) for pair in found.pairs]
+    interval = found.interval
+    said = f"{interval.mean:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
     facts = [
-        Fact("instances that both were graded on", len(rows), "count"),
-        Fact("families", len(gains), "count"),
-        Fact("left out: a grade or the question is missing", shared - len(rows), "count"),
-        Fact(f"A passes ({a})", _share(rows, "first"), "share"),
-        Fact(f"B passes ({b})", _share(rows, "second"), "share"),
-        Fact("only A passes", sum(row["first"] > row["second"] for row in rows), "count"),
-        Fact("only B passes", sum(row["first"] < row["second"] for row in rows), "count"),
+        Fact("questions that both were graded on", len(rows), "count"),
+        Fact("families", len({pair.question.generator for pair in found.pairs}), "count"),
+        Fact("left out: a grade is missing", found.ungraded, "count"),
+        Fact(f"A passes ({', '.join(members[0])})", _share(rows, "first"), "share"),
+        Fact(f"B passes ({', '.join(members[1])})", _share(rows, "second"), "share"),
+        Fact("only A passes", sum(pair.gain > 0 for pair in found.pairs), "count"),
+        Fact("only B passes", sum(pair.gain < 0 for pair in found.pairs), "count"),
+        Fact("A - B", said + ("" if interval.excludes_zero else " (may be chance)")),
     ]
-    if gains:
-        interval = cluster_bootstrap(gains)
-        said = f"{interval.mean:+.3f} [{interval.low:+.3f}, {interval.high:+.3f}]"
-        facts.append(Fact("A - B", said + ("" if interval.excludes_zero else " (may be chance)")))
     yield Facts("In short", facts)
-    yield _table(rows, run.family_names, "" if second is run else second.source.base)
+    yield _table(rows, a, b)
 
 
-def _share(rows: list[Row], side: str) -> float | None:
-    return sum(row[side] for row in rows) / len(rows) if rows else None
+def _row(pair: Pair, other_family: str) -> Row:
+    question = pair.question
+    row: Row = {
+        "question": question.text,
+        "reference": question.reference,
+        "family": question.generator,
+        "b_family": other_family,
+        "instance": question.instance,
+    }
+    for side, answered in (("first", pair.first), ("second", pair.second)):
+        # One that is right speaks for a force; where nobody is, its first.
+        right = [each for each in answered.answers if each[2]]
+        expert, answer, _ = (right or answered.answers)[0]
+        row |= {side: answered.solved, f"{side}_by": expert, f"{side}_said": answer}
+    return row
 
 
-def asked_of(run: Run, expert: str) -> dict[str, tuple[str, Item]]:
-    """Instance hash -> family and question, of what an expert was asked."""
-    families = run.rows(
-        "SELECT family FROM skills WHERE expert = ?1 UNION "
-        "SELECT family FROM finals WHERE expert = ?1",
-        expert,
-    )
-    return asked_by_hash(run.store, (run.store.family(row["family"]) for row in families))
+def _share(rows: Sequence[Row], side: str) -> float:
+    return sum(bool(row[side]) for row in rows) / len(rows)
 
 
-def pairs(
-    asked: Mapping[str, tuple[str, Item]], left: Mapping[str, Row], right: Mapping[str, Row]
-) -> list[Row]:
-    """Both sides of what both were graded on; the rows that differ first, A's gains before B's."""
-    rows = []
-    for key, (family, item) in asked.items():
-        if key not in left or key not in right:
-            continue
-        first, second = left[key], right[key]
-        if first["passed"] is None or second["passed"] is None:
-            continue
-        rows.append(
-            {
-                "key": key,
-                "family": family,
-                "instance": item.instance,
-                "question": item.instructions,
-                "reference": item.reference,
-                "first": bool(first["passed"]),
-                "first_said": first["extracted"],
-                "first_text": first["text"],
-                "second": bool(second["passed"]),
-                "second_said": second["extracted"],
-                "second_text": second["text"],
-            }
-        )
-    rows.sort(key=lambda row: (row["first"] == row["second"], row["second"]))
-    return rows
-
-
-def _table(rows: list[Row], names: Mapping[str, str], elsewhere: str) -> Table:
-    """Pairs; `elsewhere` is the address of the other run, "" for the same."""
-    here = "answers?family={family}&instance={instance}&expert={a}"
-    there = f"{elsewhere}answers?family={{b_family}}&instance={{instance}}&expert={{b}}"
+def _table(rows: Sequence[Row], a: Side, b: Side) -> Table:
+    """Pairs; who speaks for a side is said of forces."""
+    elsewhere = "" if a.run is b.run else b.run.source.base
+    here = "answers?family={family}&instance={instance}&expert={first_by}"
+    there = f"{elsewhere}answers?family={{b_family}}&instance={{instance}}&expert={{second_by}}"
     return Table(
         "pairs",
-        "Instance by instance",
+        "Question by question",
         [
             Column("question", "question", to="answers?family={family}&instance={instance}"),
             Column("reference", "a right answer", "code"),
             Column("first", "A", "verdict", here),
             Column("first_said", "A's answer", "code"),
+            Column("first_by", "by", to="experts/{first_by}", apart=a.name not in FORCES),
             Column("second", "B", "verdict", there),
             Column("second_said", "B's answer", "code"),
-            Column("first_text", "A's whole reply", "code"),
-            Column("second_text", "B's whole reply", "code"),
-            Column("family", "family", to="tasks/{family}", called=names),
+            Column(
+                "second_by",
+                "by",
+                to=f"{elsewhere}experts/{{second_by}}",
+                apart=b.name not in FORCES,
+            ),
+            Column("family", "family", to="tasks/{family}", called=a.run.family_names),
         ],
         rows,
-        note="What differs stands first. The interval draws whole families, since instances of one "
-        "rise and fall together.",
+        note="What differs stands first; a verdict leads to the whole reply. A task force passes "
+        "where one of its experts does, whose answer is shown. Of a closed family both instances "
+        "are one question. The interval draws whole families, since instances of one rise and "
+        "fall together.",
     )

@@ -73,6 +73,7 @@ def embedding(run: Run, query: Query, rest: str) -> Page:
         "The same as a table",
         [
             Column("name", "name", to="tasks/{id}"),
+            Column("id", "id", "code", apart=True),
             Column(by, _BY[by]),
             Column("x", "x", "number"),
             Column("y", "y", "number"),

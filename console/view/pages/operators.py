@@ -16,6 +16,7 @@ from console.view.source import Run
 from console.view.svg.charts import Span, span_chart
 
 _Z = 1.96
+_KEPT = "SELECT expert, generation FROM archive_entries"
 
 
 def operators(run: Run, query: Query, rest: str) -> Page:
@@ -34,10 +35,13 @@ def operators(run: Run, query: Query, rest: str) -> Page:
 def child_rows(run: Run, matrix: SkillMatrix) -> list[Row]:
     """Every expert that was bred: whether it survived, and what it gained over its parents.
 
+    It survived if it was in the archive after the selection of its own generation, as `acdc status`
+    has it; None if that is still to come.
     Gain is the mean over the families on which child and parents were all graded of the child's
     pass rate minus that of the parent that passes more of them.
     """
-    kept = {row["expert"] for row in run.rows("SELECT DISTINCT expert FROM archive_entries")}
+    kept = {(row["generation"], row["expert"]) for row in run.rows(_KEPT)}
+    newest = run.value("SELECT COALESCE(MAX(generation), -1) FROM archives")
     rows = run.rows(
         "SELECT id, generation, json_extract(record, '$.operator') AS operator, "
         "json_extract(record, '$.parents') AS parents FROM experts ORDER BY generation, birth, id"
@@ -54,7 +58,9 @@ def child_rows(run: Run, matrix: SkillMatrix) -> list[Row]:
                 "operator": row["operator"],
                 "parents": parents,
                 "generation": row["generation"],
-                "survived": row["id"] in kept,
+                "survived": (row["generation"], row["id"]) in kept
+                if row["generation"] <= newest
+                else None,
                 "gain": gain,
                 "families": families,
             }
@@ -78,16 +84,18 @@ def by_operator(children: Iterable[Row]) -> list[Row]:
         groups.setdefault(child["operator"], []).append(child)
     rows = []
     for operator, members in groups.items():
-        survivors = sum(child["survived"] for child in members)
-        low, high = wilson(survivors, len(members))
+        selected = [child["survived"] for child in members if child["survived"] is not None]
+        survivors = sum(selected)
+        low, high = wilson(survivors, len(selected))
         gains = {child["expert"]: [child["gain"]] for child in members if child["gain"] is not None}
         interval = _interval(tuple(gain for [gain] in gains.values())) if gains else None
         rows.append(
             {
                 "operator": operator,
                 "children": len(members),
+                "selected": len(selected),
                 "survivors": survivors,
-                "survival": survivors / len(members),
+                "survival": survivors / len(selected) if selected else None,
                 "survival_low": low,
                 "survival_high": high,
                 "compared": len(gains),
@@ -124,6 +132,7 @@ def _table(rows: Sequence[Row]) -> Table:
         [
             Column("operator", "operator", to="experts?operator={operator}"),
             Column("children", "children", "count"),
+            Column("selected", "whose generation was selected", "count", apart=True),
             Column("survivors", "survivors", "count"),
             Column("survival", "share", "share"),
             Column("survival_low", "from", "share"),
@@ -136,7 +145,8 @@ def _table(rows: Sequence[Row]) -> Table:
         ],
         rows,
         order="-children",
-        note="Survivors were in an archive at least once. Gain: mean pass rate of a child minus "
+        note="Survivors were in the archive after the selection of their own generation; the share "
+        "leaves out children that it is still to come for. Gain: mean pass rate of a child minus "
         "that of its better parent, on families graded for all of them. Intervals hold 95 %: "
         "Wilson's for shares, a bootstrap over children for gains; of few children it says little.",
     )

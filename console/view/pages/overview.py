@@ -60,7 +60,8 @@ def _standing(run: Run, pulse: Sequence[Row], work: Work, finished: bool) -> lis
         Fact("last recorded", last, "time"),
     ]
     if not finished and (left := _seconds_left(pulse, asked)) is not None:
-        facts.append(Fact("time left", f"about {duration(left)}, without the finals"))
+        said = f"about {duration(left)}, without the finals" if left else "only the finals"
+        facts.append(Fact("time left", said))
     return facts + _budgets(run)
 
 

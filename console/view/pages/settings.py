@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from agents.config import RunConfig
+from console.stories.anchors import anchor_in_words
 from console.view.page import Choice, Column, Fact, Facts, Form, Page, Query, Row, Table
 from console.view.source import Run
 
@@ -88,11 +89,14 @@ def _grafts(run: Run) -> Table:
         "json_extract(payload, '$.content_hash') AS content, generation, at "
         "FROM events WHERE kind = 'graft' ORDER BY seq"
     )
+    for row in rows:
+        row["words"] = anchor_in_words(row["anchor"])
     return Table(
         "anchors",
         "Anchors that the run made itself",
         [
-            Column("anchor", "anchor"),
+            Column("anchor", "anchor", "code"),
+            Column("words", "what it is"),
             Column("method", "method"),
             Column("content", "content", "code"),
             Column("generation", "generation", "count"),

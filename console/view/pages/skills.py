@@ -194,6 +194,7 @@ def _rates(
         [
             Column("expert", "expert", to="experts/{expert}"),
             Column("name", "family", to="answers?family={family}&expert={expert}"),
+            Column("family", "family id", "code", apart=True),
             Column("rate", "pass rate", "share"),
             Column("passes", "passes", "count"),
             Column("asked", "of", "count"),

@@ -57,8 +57,9 @@ def test_what_a_side_was_not_asked_is_no_missing_grade(
     assert (shown["ungraded"], shown["not_asked"]) == (1, 1)
     show(shown, Console(width=100))
     said = capsys.readouterr().out
-    assert "1 other items were not asked of both sides\n" in said
-    assert "1 items are left out: a grade is missing\n" in said
+    assert "1 item of 1 generator, in both histories\n" in said
+    assert "1 other item not asked of both sides\n" in said
+    assert "1 item left out: a grade is missing\n" in said
 
 
 def test_the_command_and_the_viewer_leave_out_the_same(finished_run: Path) -> None:
@@ -68,7 +69,7 @@ def test_the_command_and_the_viewer_leave_out_the_same(finished_run: Path) -> No
     source = Source("run", finished_run)
     with source.open() as run:
         page = comparison(run, {"a": child, "b": "base"}, "").as_json()
-    left_out = page["facts"]["left out: a grade or the question is missing"]
+    left_out = page["facts"]["left out: a grade is missing"]
     assert on_history(sides, 1)["ungraded"] == left_out
 
 
@@ -124,7 +125,7 @@ def test_two_runs_are_compared_by_their_forces_and_nothing_is_written(
     assert not any(pair["differs"] for pair in found["pairs"])
     assert all(file.read_bytes() == content for file, content in before.items())
     few = acdc("compare", finished_run, moved, "-n", "99", code=2)
-    assert "fewer than -n 99" in the_line(few.stderr)
+    assert "too few graded experts for a task force of 99 (-n 99)" in the_line(few.stderr)
 
 
 def test_both_answer_a_file_of_tasks(acdc: Acdc, finished_run: Path, tmp_path: Path) -> None:
@@ -165,6 +166,6 @@ def test_a_difference_is_printed_with_question_reference_and_both_answers(
     assert "A - B: +0.333" in said
     assert "(may be chance)" in said
     assert "What is 0?\nreference: 0\nA right  e: said 0\nB wrong  e: said 0\n" in said
-    assert "2 more items differ: --show 3, or --json" in said
+    assert "2 more differing items: --show 3, or --json" in said
     assert "What is 1?" not in said
     assert json.loads(json.dumps(shown)) == shown

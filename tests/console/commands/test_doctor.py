@@ -67,7 +67,11 @@ async def test_a_checkpoint_that_is_missing_is_told_once(tmp_path: Path) -> None
     found = {each.what: each for each in await doctor.examine(config)}
     assert str(tmp_path) in found["memory"].detail
     assert (found["seeds"].state, found["seeds"].detail) == ("failed", "the same, see memory")
-    assert "yours" not in found["forecast"].detail
+    assert "\n       yours unknown: the checkpoints cannot be read" in found["forecast"].detail
+    sizes = found["forecast"].figures["sizes"]
+    assert isinstance(sizes, dict)
+    assert [*sizes] == ["yours", "135M", "1B", "7B", "32B"]
+    assert sizes["yours"] is None
 
 
 def test_a_merge_that_takes_long_comes_with_advice() -> None:

@@ -10,15 +10,19 @@ import json
 import re
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from agents.archive.success import successes
+from agents.families.items import all_asked
+from console.commands.compare import Side, on_history
 from console.commands.status import collect
 from console.run.folder import RunFolder
 from console.stories.expert import against_parents
 from console.view.render import LONGEST_FACT
-from console.view.report import as_html
+from console.view.report import as_html, parts_of
 from console.view.site import PAGES
 from evolution.selection import coverage
 from memory.records import FINALS, ArchiveEntry, Rejection
@@ -192,23 +196,80 @@ def test_two_experts_are_compared_on_what_both_were_asked(viewed: Viewed, store:
     first, second = store.experts()[1], store.experts()[-1]
     page = viewed.json(f"compare?a={first.id}&b={second.id}")
     pairs = page["tables"]["pairs"]
-    verdicts: list[dict[str, bool | None]] = [{}, {}]
+    verdicts: list[dict[str, list[bool | None]]] = [{}, {}]
     for found, expert in zip(verdicts, (first, second), strict=True):
+        sheet: dict[str, bool | None] = {}
         # Further samples of an instance are those of the finals.
         for answer in store.answers_of(expert.genome_id):
-            found.setdefault(answer.instance_hash, store.verdict(answer.key))
-    shared = verdicts[0].keys() & verdicts[1].keys()
-    assert len(pairs) == len(shared)
-    assert sum(pair["first"] for pair in pairs) == sum(bool(verdicts[0][k]) for k in shared)
+            sheet.setdefault(answer.instance_hash, store.verdict(answer.key))
+        for family in store.families():
+            asked = [
+                sheet[i.instance_hash] for i in all_asked(store, family) if i.instance_hash in sheet
+            ]
+            if asked:
+                found[family.id] = asked
+    assert pairs
+    for pair in pairs:
+        # All of this run are closed: one question with two instances, and one fail is enough.
+        assert pair["instance"] == ""
+        assert pair["first"] == all(verdicts[0][pair["family"]])
+        assert pair["second"] == all(verdicts[1][pair["family"]])
+        assert (pair["first_by"], pair["second_by"]) == (first.id, second.id)
+    assert {pair["family"] for pair in pairs} == verdicts[0].keys() & verdicts[1].keys()
     differs = [pair["first"] != pair["second"] for pair in pairs]
     assert differs == sorted(differs, reverse=True)
+
+
+def test_task_forces_are_compared_as_by_the_command(
+    viewed: Viewed, finished_run: Path, copied: Path
+) -> None:
+    two = Viewed(finished_run, copied)
+    page = two.json("compare?a=task force of 3&with=copied&b=task force of 1")
+    found = [
+        on_history((Side("", RunFolder(finished_run), None),) * 2, size)["sides"][0]
+        for size in (3, 1)
+    ]
+    facts, pairs = page["facts"], page["tables"]["pairs"]
+    members = [side["experts"] for side in found]
+    assert [len(each) for each in members] == [3, 1]
+    by_command = on_history(
+        (Side("", RunFolder(finished_run), None), Side("", RunFolder(copied), members[1][0])), 3
+    )
+    assert facts["questions that both were graded on"] == by_command["items"] == len(pairs)
+    assert facts[f"A passes ({', '.join(members[0])})"] == pytest.approx(
+        by_command["sides"][0]["coverage"], abs=1e-4
+    )
+    assert facts["only A passes"] == by_command["only_first"]
+    assert facts["only B passes"] == by_command["only_second"]
+    assert facts["left out: a grade is missing"] == by_command["ungraded"]
+    assert f"{by_command['difference']:+.3f}" == facts["A - B"][:6]
+    for pair, theirs in zip(pairs, by_command["pairs"], strict=True):
+        [speaks] = [
+            said for said in theirs["answers"][0]["said"] if said["expert"] == pair["first_by"]
+        ]
+        assert pair["first"] == theirs["answers"][0]["solved"] == bool(speaks["passed"])
+        assert pair["first_said"] == speaks["answer"]
+        assert pair["second_by"] == members[1][0]
+
+
+def test_a_force_that_a_run_is_too_small_for_is_said(copied: Path) -> None:
+    with closing(sqlite3.connect(copied / "run.db")) as database:
+        for table in ("skills", "finals"):
+            database.execute(f"DELETE FROM {table} WHERE expert <> 'base'")
+        database.commit()
+    viewed = Viewed(copied)
+    [text] = viewed.json("compare?a=base&b=task force of 3")["texts"]
+    assert text["text"].startswith(
+        "too few graded experts for a task force of 3 (-n 3): the run has 1"
+    )
+    assert "no expert" in viewed.html("compare?a=nobody", code=404)
 
 
 def test_experts_of_two_runs_are_compared(finished_run: Path, copied: Path) -> None:
     viewed = Viewed(finished_run, copied)
     expert = RunStore.open(finished_run, read_only=True).experts()[1].id
     facts = viewed.json(f"compare?a={expert}&with=copied&b={expert}")["facts"]
-    assert facts["instances that both were graded on"] > 0
+    assert facts["questions that both were graded on"] > 0
     assert facts["only A passes"] == facts["only B passes"] == 0
     links = re.findall(
         r'<span class="verdict [^"]*"><a href="([^"]+)"',
@@ -344,7 +405,7 @@ def test_the_agents_page_has_the_cost_of_each_role(copied: Path) -> None:
         for table in ("roles", "calls"):
             of_role = [row["cost"] for row in page["tables"][table] if row["role"] == role]
             assert sum(of_role) == pytest.approx(cost, abs=1e-5)
-    for text in (seen.html("agents"), as_html(copied)):
+    for text in (seen.html("agents"), as_html("copied", parts_of(copied))):
         assert "cost of the scientist, USD" in text
 
 
@@ -356,6 +417,57 @@ def test_children_of_operators_add_up(viewed: Viewed, store: RunStore) -> None:
         assert row["survival_low"] <= row["survival"] <= row["survival_high"]
         if row["gain"] is not None:
             assert row["gain_low"] <= row["gain"] <= row["gain_high"]
+
+
+def test_who_survived_is_as_in_status(copied: Path) -> None:
+    # One that comes back later did not survive the selection of its own generation.
+    with closing(sqlite3.connect(copied / "run.db")) as database:
+        [newest] = database.execute("SELECT MAX(generation) FROM archives").fetchone()
+        database.execute(
+            "INSERT INTO archive_entries SELECT ?1, id, 99, 0.0, 0.0 FROM experts WHERE "
+            "json_extract(record, '$.parents[0]') IS NOT NULL AND generation < ?1 AND id NOT IN "
+            "(SELECT expert FROM archive_entries) LIMIT 1",
+            (newest,),
+        )
+        assert database.execute("SELECT changes()").fetchone() == (1,)
+        database.commit()
+    with RunStore.open(copied, read_only=True) as store:
+        expected = successes(store)
+        parents = {expert.id: expert.parents for expert in store.experts()}
+    found: dict[str, list[int]] = {}
+    children = Viewed(copied).rows("operators", "children")
+    for row in children:
+        for operator in row["operator"].split("+"):
+            bred, survived = found.setdefault(operator, [0, 0])
+            found[operator] = [bred + 1, survived + row["survived"]]
+    assert {row["expert"] for row in children} == {one for one in parents if parents[one]}
+    assert {name: (bred, survived) for name, (bred, survived) in found.items()} == expected
+
+
+def test_children_whose_selection_is_to_come_are_not_counted_as_lost(copied: Path) -> None:
+    with closing(sqlite3.connect(copied / "run.db")) as database:
+        [newest] = database.execute("SELECT MAX(generation) FROM archives").fetchone()
+        for table in ("archive_entries", "archives"):
+            database.execute(f"DELETE FROM {table} WHERE generation = ?", (newest,))
+        database.commit()
+    viewed = Viewed(copied)
+    waiting = {
+        row["survived"]
+        for row in viewed.rows("operators", "children")
+        if row["generation"] == newest
+    }
+    assert waiting == {None}
+    rows = viewed.rows("operators", "operators")
+    assert sum(row["selected"] for row in rows) < sum(row["children"] for row in rows)
+    for row in rows:
+        assert row["survival"] == (row["survivors"] / row["selected"] if row["selected"] else None)
+
+
+def test_a_run_that_stopped_before_the_finals_has_only_these_left(copied: Path) -> None:
+    with closing(sqlite3.connect(copied / "run.db")) as database:
+        database.execute("DELETE FROM meta WHERE key IN ('finished', 'summary')")
+        database.commit()
+    assert Viewed(copied).json()["facts"]["time left"] == "only the finals"
 
 
 def test_settings_are_those_of_the_run_beside_their_defaults(viewed: Viewed) -> None:

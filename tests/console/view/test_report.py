@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import re
 from pathlib import Path
 
 import pytest
 
-from console.view.report import as_html, parts_of
+from console.view.report import DAMAGED, as_html, as_object, parts_of, write_csv
+from memory.store import RunStore
 from tests.console.conftest import Acdc, the_line
+from tests.console.damage import flip_letter
 
 
 @pytest.fixture(scope="module")
 def page(finished_run: Path) -> str:
-    return as_html(finished_run)
+    return as_html(finished_run.name, parts_of(finished_run))
 
 
 def test_it_needs_nothing_else(page: str) -> None:
@@ -72,6 +75,41 @@ def test_json_and_csv_hold_the_same_rows(acdc: Acdc, finished_run: Path, tmp_pat
             with (tmp_path / "tables" / f"{part}-{table}.csv").open(newline="") as file:
                 assert len([*csv.DictReader(file)]) == len(rows)
     assert json.dumps(found)
+
+
+def test_rates_and_points_in_csv_name_families_by_id(finished_run: Path, tmp_path: Path) -> None:
+    with RunStore.open(finished_run, read_only=True) as store:
+        families = {family.id for family in store.families()}
+    tables = {file.stem: file for file in write_csv(parts_of(finished_run), tmp_path / "tables")}
+    for table, column in (("skills-rates", "family"), ("map-points", "id")):
+        with tables[table].open(newline="") as file:
+            named = {row[column] for row in csv.DictReader(file)}
+        assert named, table
+        assert named <= families, table
+
+
+@pytest.mark.parametrize(
+    ("table", "before", "after"),
+    [
+        ("families", "class TaskFamily", "class TaskFamilz"),
+        ("grades", '"passed":true', '"passed":false'),
+        ("answers", '"genome_id":"', '"genome_id":"f'),
+    ],
+)
+def test_records_that_were_edited_are_said(
+    acdc: Acdc, copied: Path, tmp_path: Path, table: str, before: str, after: str
+) -> None:
+    assert DAMAGED not in parts_of(copied)
+    flip_letter(copied, table, "record", before, after)
+    place = f"run.db is damaged in table {table}, record "
+    file = tmp_path / "mine.html"
+    assert f"the run is damaged, as the report says: {place}" in acdc("report", copied, file).stderr
+    page = file.read_text(encoding="utf-8")
+    assert page.index("This run is damaged</h1>") < page.index("Overview</h1>")
+    assert place in html.unescape(page)
+    assert str(tmp_path) not in page
+    [row] = as_object("copied", parts_of(copied))["pages"][DAMAGED]["tables"]["records"]
+    assert place in row["problem"]
 
 
 def test_what_is_no_run_or_cannot_be_written_is_said(

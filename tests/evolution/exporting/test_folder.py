@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,8 @@ async def test_a_merge_by_regmean_is_exported_and_answers_as_its_plain_model(
     with torch.no_grad():
         for name, parameter in plain.named_parameters():
             parameter.copy_((held.base[name].double() + added[name]).to(held.dtype))
-    written = export_expert(held, genome, ABOUT, sources(tiny_family), tmp_path / "out")
+    about = replace(ABOUT, called={"regmean-g0.delta": "delta's part"})
+    written = export_expert(held, genome, about, sources(tiny_family), tmp_path / "out")
     assert written.obstacle == (
         "the anchor regmean-g0.delta was merged by this run and is not a published checkpoint"
     )
@@ -123,7 +125,9 @@ async def test_a_merge_by_regmean_is_exported_and_answers_as_its_plain_model(
     recipe = json.loads((written.folder / "recipe.json").read_text())
     assert [anchor["name"] for anchor in recipe["anchors"]] == [each.name for each in anchors]
     assert held.genome_id(genome_of(held, recipe)) == held.genome_id(genome)
-    assert "| regmean-g0.epsilon | 1.000 |" in (written.folder / "README.md").read_text()
+    card = (written.folder / "README.md").read_text()
+    assert "| regmean-g0.epsilon | 1.000 |" in card
+    assert "| delta's part (`regmean-g0.delta`) | 1.000 |" in card
 
 
 async def answers(bank: Bank, genome: Genome) -> list[str]:

@@ -108,6 +108,27 @@ def test_an_empty_log_does_not_keep_a_folder_of_others_from_being_read(
     assert not (folder / f"{DATABASE}-shm").exists()
 
 
+def test_a_copy_that_cannot_be_written_is_read_with_its_log(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    with RunStore.open(folder) as store:
+        store._all("PRAGMA wal_checkpoint(TRUNCATE)")
+        store.put_meta("n", 1)
+        for name in (DATABASE, f"{DATABASE}-wal"):
+            shutil.copy(folder / name, copy)
+    before = {file.name: file.read_bytes() for file in copy.iterdir()}
+    with sqlite3.connect(f"{(copy / DATABASE).as_uri()}?immutable=1", uri=True) as without_log:
+        assert without_log.execute("SELECT * FROM meta WHERE key = 'n'").fetchall() == []
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with RunStore.open(copy, read_only=True) as reader:
+        assert reader.meta("n") == 1
+        with pytest.raises(StoreError):
+            reader._write("DELETE FROM meta", ())
+    assert {file.name: file.read_bytes() for file in copy.iterdir()} == before
+
+
 def test_reading_needs_a_run(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"run\.db is missing: .*`acdc run .*from a copy"):
         RunStore.open(tmp_path / "none", read_only=True)
