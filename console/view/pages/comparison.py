@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from agents.evaluation.intervals import cluster_bootstrap
 from agents.families.items import Item, asked_by_hash
-from console.errors import UsageError
+from console.errors import NotFoundError
 from console.view.matrix import SkillMatrix, latest_archive
 from console.view.page import Choice, Column, Fact, Facts, Form, Page, Query, Row, Section, Table
 from console.view.source import Run
@@ -27,7 +27,7 @@ def comparison(run: Run, query: Query, rest: str) -> Page:
     with ExitStack() as stack:
         other = query.get("with") or run.name
         if other not in run.source.others:
-            raise UsageError(f"there is no run {other}")
+            raise NotFoundError(f"there is no run {other}")
         second = run if other == run.name else stack.enter_context(run.source.others[other].open())
         first_name = query.get("a") or _best(run)
         second_name = query.get("b") or _counterpart(second, first_name, run is second)
@@ -79,7 +79,7 @@ def _form(run: Run, second: Run, a: str, b: str) -> Form:
 def _compared(run: Run, a: str, second: Run, b: str) -> Iterator[Section]:
     for of, name in ((run, a), (second, b)):
         if of.row("SELECT id FROM experts WHERE id = ?", name) is None:
-            raise UsageError(f"the run {of.name} has no expert {name!r}")
+            raise NotFoundError(f"the run {of.name} has no expert {name!r}")
     left = {row["instance_hash"]: row for row in run.rows(_SAID, a)}
     right = {row["instance_hash"]: row for row in second.rows(_SAID, b)}
     rows = pairs(asked_of(run, a), left, right)

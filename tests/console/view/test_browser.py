@@ -186,6 +186,25 @@ def test_the_keyboard_is_enough(watched: Watched, url: str) -> None:
     assert len(options) - start > 2
 
 
+def test_experts_of_the_lineage_are_reached_by_keyboard(watched: Watched, url: str) -> None:
+    page = watched.page
+    page.goto(f"{url}lineage?show=all")
+    page.get_by_role("region", name="Lineage").focus()
+    page.keyboard.press("Tab")
+    address = page.evaluate("document.activeElement.getAttribute('href')")
+    name = address.rpartition("/")[2]
+    link = page.get_by_role("link", name=re.compile(f"^{re.escape(name)}: "))
+    assert link.get_attribute("href") == address
+    assert page.locator(".node a:focus-visible .box").count() == 1
+    widths = "boxes => boxes.map(box => parseFloat(getComputedStyle(box).strokeWidth))"
+    focused = page.locator(".node a:focus-visible .box").evaluate_all(widths)
+    others = page.locator(".node a:not(:focus-visible) .box").evaluate_all(widths)
+    assert focused[0] > max(others)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**{address}")
+    assert page.locator("h1").inner_text() == name
+
+
 def test_a_live_run_is_shown_as_it_goes_on(acdc: Acdc, copied: Path, watched: Watched) -> None:
     with served(acdc, copied) as url, RunStore.open(copied) as store:
         page = watched.page
