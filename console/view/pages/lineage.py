@@ -201,11 +201,11 @@ def edge_table(tree: Tree) -> Table:
             "expert": one,
             "generation": tree.generations[one],
             "operator": tree.operators[one],
-            "parent": parent,
+            "parent": parent or None,
             "archive": one in archive,
         }
         for one, parents in tree.parents.items()
-        for parent in parents or [None]
+        for parent in parents or ("",)
     ]
     columns = [
         Column("expert", "expert", to="experts/{expert}"),
