@@ -5,15 +5,20 @@ from __future__ import annotations
 import difflib
 import errno
 import re
-from collections.abc import Iterable
+import unicodedata
+from collections.abc import Callable, Iterable
 
 from pydantic import ValidationError
 
-_OBEYED = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 without tab and line end, DEL, C1
-    "\u202a-\u202e\u2066-\u2069"  # bidirectional embeddings, overrides and isolates
-    "\ud800-\udfff]"  # halves of characters, which cannot be written
+_HIDDEN = frozenset({"Cc", "Cf", "Cs"})
+"""Categories of what a terminal obeys, of what is not seen, and of halves of characters."""
+_SEEN = frozenset(
+    "\t\n\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
 )
+"""What stays of them: tab, line end, and the signs of Arabic, Syriac and Kaithi around numbers."""
+_JOINERS = "\u200c\u200d"
+_VIRAMA = 9
+"""Combining class of the marks that join the consonants of Indic scripts."""
 
 FREE_SPACE = "free some space and run the same command again"
 
@@ -69,16 +74,55 @@ def printable(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    r"""A text of which a terminal obeys nothing: control characters, and what reverses a line.
+    r"""A text of which all is seen and a terminal obeys nothing: `\u202e` reverses no line.
 
-    What `printable` spells besides, as spaces of other widths and the joiners within emoji, stays.
+    Control and format characters (categories Cc and Cf) are spelled. Joiners stay where they shape
+    what is read, as in RFC 5892, A.1: beside a virama, between Arabic letters, and within emoji.
     """
-    return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
+    return _spelled(text, lambda letter: ascii(letter)[1:-1])
 
 
 def escaped_in_json(text: str) -> str:
     r"""JSON with the same value, in which the same characters are escaped, as in `\u009b`."""
-    return _OBEYED.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return _spelled(text, _as_utf_16)
+
+
+def _spelled(text: str, spell: Callable[[str], str]) -> str:
+    if text.isprintable():
+        return text
+    hidden = [
+        letter
+        for letter in {*text} - _SEEN
+        if not letter.isprintable() and unicodedata.category(letter) in _HIDDEN
+    ]
+    if not hidden:
+        return text
+
+    def spelled(found: re.Match[str]) -> str:
+        return found[0] if _shapes(text, found.start()) else spell(found[0])
+
+    return re.sub(f"[{re.escape(''.join(hidden))}]", spelled, text)
+
+
+def _shapes(text: str, place: int) -> bool:
+    """Whether a joiner stands at a place where it shapes what is read."""
+    if text[place] not in _JOINERS or place == 0:
+        return False
+    before, after = text[place - 1], text[place + 1 : place + 2]
+    if not after:
+        return unicodedata.combining(before) == _VIRAMA
+    if _VIRAMA in (unicodedata.combining(before), unicodedata.combining(after)):
+        return True
+    kind, next_kind = unicodedata.category(before), unicodedata.category(after)
+    if text[place] == "\u200d" and next_kind == "So":
+        return kind in ("So", "Sk") or before == "\ufe0f"
+    arabic = unicodedata.bidirectional(before) in ("AL", "NSM") and kind[0] in "LM"
+    return arabic and unicodedata.bidirectional(after) == "AL" and next_kind[0] == "L"
+
+
+def _as_utf_16(letter: str) -> str:
+    units = letter.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 def first_line(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 from agents.progress import silent
+from console.errors import RequestError
 from console.view.page import (
     Choice,
     Column,
@@ -75,6 +76,22 @@ class Asker:
     async def close(self) -> None:
         """Let the models go."""
         await self._stack.aclose()
+
+
+def asked_in(form: Query) -> tuple[str, int, str]:
+    """Question, number of answers and method of a form that was sent.
+
+    Raises:
+        RequestError: one of them is missing, or cannot be.
+    """
+    question, size, method = (form.get(name, "") for name in ("question", "n", "select"))
+    if not question.strip():
+        raise RequestError("the question is empty: write one")
+    if size not in SIZES:
+        raise RequestError(f"n is {size!r}: as many as {', '.join(SIZES)} can answer")
+    if method not in METHODS:
+        raise RequestError(f"select is {method!r}: an answer is chosen by {', '.join(METHODS)}")
+    return question, int(size), method
 
 
 def asking_page(query: Query, reply: CollectiveAnswer | None = None) -> Page:

@@ -15,13 +15,14 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from console.errors import UsageError
-from console.view.asking import METHODS, SIZES, Asker, asking_page
+from console.errors import NotFoundError, RequestError
+from console.view.asking import Asker, asked_in, asking_page
 from console.view.page import Page
 from console.view.render import Renderer, error_page
 from console.view.site import page_of
 from console.view.source import Source
 from console.view.words import as_csv
+from evolution.errors import PromptTooLongError
 from memory.errors import AcdcError
 from memory.messages import escaped_in_json
 
@@ -73,10 +74,7 @@ def _asking_route(runs: Mapping[str, Source], renderer: Renderer, asker: Asker) 
         sent = parse_qsl((await request.body()).decode("utf-8", "replace"))
         # Browsers end the lines of a form by CRLF, which no question of a run does.
         query = {name: value.replace("\r\n", "\n") for name, value in sent}
-        question, size, method = (query.get(name, "") for name in ("question", "n", "select"))
-        if not question.strip() or size not in SIZES or method not in METHODS:
-            raise UsageError("a question, a number of answers and a method are needed")
-        reply = await asker.ask(source, question, int(size), method)
+        reply = await asker.ask(source, *asked_in(query))
         page = asking_page(query, reply)
         return HTMLResponse(renderer.page(source, page, "ask", "", {}, None))
 
@@ -97,7 +95,7 @@ def _answer(source: Source, request: Request, renderer: Renderer) -> Response:
         case "csv":
             return _csv(page, query.get("table", ""))
         case other:
-            raise UsageError(f"unknown format {other!r}; there are json and csv")
+            raise RequestError(f"unknown format {other!r}; there are json and csv")
 
 
 def _json(value: dict[str, Any]) -> Response:
@@ -109,7 +107,7 @@ def _csv(page: Page, name: str) -> Response:
     table = page.table(name)
     if table is None:
         names = ", ".join(table.name for table in page.tables())
-        raise UsageError(f"the page has no table {name!r}; it has {names}")
+        raise NotFoundError(f"the page has no table {name!r}; it has {names}")
     headers = {"Content-Disposition": f'attachment; filename="{table.name}.csv"'}
     return Response(as_csv(table), media_type="text/csv; charset=utf-8", headers=headers)
 
@@ -117,7 +115,7 @@ def _csv(page: Page, name: str) -> Response:
 def _run_of(request: Request, runs: Mapping[str, Source]) -> Source:
     name = request.path_params["run"]
     if name not in runs:
-        raise UsageError(f"there is no run {name}")
+        raise NotFoundError(f"there is no run {name}")
     return runs[name]
 
 
@@ -129,8 +127,11 @@ def _error_pages() -> dict[Any, Callable[[Request, Any], Response]]:
         back = request.url.path if request.method == "POST" else ""
         return HTMLResponse(error_page(title, message, back), status)
 
-    def unknown(request: Request, error: UsageError) -> Response:
+    def unknown(request: Request, error: NotFoundError) -> Response:
         return page(request, "Not found", str(error), 404)
+
+    def wrong(request: Request, error: RequestError | PromptTooLongError) -> Response:
+        return page(request, "Bad request", str(error), 400)
 
     def failed(request: Request, error: AcdcError) -> Response:
         asked = request.method == "POST"
@@ -145,4 +146,11 @@ def _error_pages() -> dict[Any, Callable[[Request, Any], Response]]:
         message = "This is a bug in AC/DC, or the run is damaged; the terminal says more."
         return page(request, "Internal error", message, 500)
 
-    return {UsageError: unknown, AcdcError: failed, HTTPException: unrouted, Exception: faulty}
+    return {
+        NotFoundError: unknown,
+        RequestError: wrong,
+        PromptTooLongError: wrong,
+        AcdcError: failed,
+        HTTPException: unrouted,
+        Exception: faulty,
+    }

@@ -44,7 +44,7 @@ class ViewSettings:
         """What a browser has to bring: that of the environment, or a new one beyond the loopback.
 
         Raises:
-            UsageError: browsers cannot send that of the environment.
+            UsageError: browsers cannot send that of the environment, or it is too short.
         """
         given = token_in(TOKEN_VARIABLE, TOKEN_VARIABLE, "localhost")
         return given or (None if is_loopback(self.host) else secrets.token_urlsafe(24))

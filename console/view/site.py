@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from console.errors import UsageError
+from console.errors import NotFoundError
 from console.view.page import Page, Query, ordered
 from console.view.pages.agents import agents, call
 from console.view.pages.answers import answers
@@ -63,10 +63,10 @@ def page_of(run: Run, name: str, rest: str = "", query: Query | None = None) -> 
     """A page of a run, its tables in the order that the URL asks for.
 
     Raises:
-        UsageError: there is none.
+        NotFoundError: there is none.
     """
     entry = PAGES.get(name, _NONE)
     function = entry.inner if rest else entry.page
     if function is None:
-        raise UsageError(f"there is no page {name}/{rest}" if rest else f"there is no page {name}")
+        raise NotFoundError(f"there is no page {name}{f'/{rest}' if rest else ''}")
     return ordered(function(run, query or {}, rest), query or {})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from console.stories.names import told_apart
 from console.view.ledger import Ledger
 from console.view.page import Row, at, quoted
 from evolution.genome import Genome
+from memory.hashing import text_hash
 from memory.records import FIXED
 from memory.store import RunStore, schema
 
@@ -172,18 +174,18 @@ def find_runs(folders: Sequence[Path]) -> list[Source]:
     Raises:
         UsageError: one of them is no run and holds none.
     """
-    found: dict[Path, None] = {}
+    found: dict[Path, Path] = {}
     for folder in folders:
         inside = [folder] if RunFolder(folder).exists() else _runs_in(folder)
         if not inside:
             # Says what is wrong with it, if it is a run at all.
             RunFolder(folder).manifest()
-        found |= dict.fromkeys(inside)
-    sources: list[Source] = []
-    for path in found:
+        for path in inside:
+            found.setdefault(path.resolve(), path)
+    for path in found.values():
         RunFolder(path).manifest()
-        taken = {source.name for source in sources}
-        sources.append(Source(_free_name(path.resolve().name or "run", taken), path))
+    names = _told_apart(found)
+    sources = [Source(names[place], path) for place, path in found.items()]
     together = {source.name: source for source in sources}
     for source in sources:
         source.others = together
@@ -196,9 +198,25 @@ def _runs_in(folder: Path) -> list[Path]:
     return sorted(each for each in folder.iterdir() if RunFolder(each).exists())
 
 
-def _free_name(name: str, taken: set[str]) -> str:
-    number, free = 1, name
-    while free in taken:
-        number += 1
-        free = f"{name}-{number}"
-    return free
+def _told_apart(paths: Iterable[Path]) -> dict[Path, str]:
+    """Names in URLs, in whatever order: of folders that are called alike, with parents in front.
+
+    Args:
+        paths: absolute, each of them once.
+    """
+    parts = {path: path.relative_to(path.anchor).parts or ("run",) for path in paths}
+    shown = dict.fromkeys(parts, 1)
+    while True:
+        names = {path: "~".join(each[-shown[path] :]) for path, each in parts.items()}
+        often = Counter(names.values())
+        longer = [
+            path for path in parts if often[names[path]] > 1 and shown[path] < len(parts[path])
+        ]
+        if not longer:
+            # Whole paths can still read alike, where folders have the separator in their names.
+            return {
+                path: name if often[name] == 1 else f"{name}~{text_hash(str(path))}"
+                for path, name in names.items()
+            }
+        for path in longer:
+            shown[path] += 1

@@ -56,6 +56,33 @@ def test_what_a_terminal_obeys_is_spelled_and_all_else_stays() -> None:
     assert visible(stays) == stays
 
 
+def test_what_is_not_seen_is_spelled() -> None:
+    unseen = "\xad\u061c\u180e\u200b\u200e\u200f\u2060\u2064\ufeff\U000e0001\U000e0041\U000e007f"
+    assert visible(unseen) == "".join(ascii(letter)[1:-1] for letter in unseen)
+    for joiner in "\u200c\u200d":
+        for around in ("{}", "pay{}pal", "{}a", "語{}語", "a{}", "1{}2", "й{}й", "👩{}"):
+            assert visible(around.format(joiner)) == around.format(ascii(joiner)[1:-1])
+    # A flag of tags could carry any hidden text, so that it is spelled too.
+    assert visible("🏴\U000e0067\U000e007f") == r"🏴\U000e0067\U000e007f"
+    assert escaped_in_json('"\U000e0041\u200b"') == r'"\udb40\udc41\u200b"'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "می\u200cخواهم",  # noqa: RUF001 (Persian)
+        "क्\u200dष श्री क्\u200d",  # Hindi
+        "র\u200d্য",  # Bengali
+        "ශ්\u200dරී",  # Sinhala
+        "👩\u200d💻 👨\u200d👩\u200d👧 👩🏽\u200d🚀 ❤\ufe0f\u200d🔥 🧔\u200d♂\ufe0f",
+        "\u0600١٢",  # noqa: RUF001 (a number sign of Arabic is seen)
+    ],
+)
+def test_joiners_stay_where_they_shape_what_is_read(text: str) -> None:
+    assert visible(text) == text
+    assert escaped_in_json(text) == text
+
+
 @given(st.text(st.characters()))
 def test_json_means_the_same_with_what_a_terminal_obeys_escaped(text: str) -> None:
     written = escaped_in_json(json.dumps({text: [text]}, ensure_ascii=False, indent=2))

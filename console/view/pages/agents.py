@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from console.errors import UsageError
+from console.errors import NotFoundError
 from console.run.spending import prices
 from console.view.page import Choice, Column, Fact, Facts, Form, Page, Query, Row, Table, at
 from console.view.pages.tasks import funnel
@@ -277,11 +277,11 @@ def call(run: Run, query: Query, rest: str) -> Page:
     """One call with its whole transcript.
 
     Raises:
-        UsageError: there is none.
+        NotFoundError: there is none.
     """
     found = run.store.call(rest)
     if found is None:
-        raise UsageError(f"the run has no call {rest!r}")
+        raise NotFoundError(f"the run has no call {rest!r}")
     whole = found.model_copy(update={"round": 0})
     price = prices(run.config.get("endpoints", {}))
     cost = price(found.role, found.tokens_in, found.tokens_out)

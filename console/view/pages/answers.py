@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from agents.families.items import Item, all_asked, asked_by_hash
-from console.errors import UsageError
+from console.errors import NotFoundError
 from console.view.matrix import latest_archive
 from console.view.page import Choice, Column, Form, Page, Query, Row, Section, Table, Text
 from console.view.pages.family import instance_table
@@ -50,13 +50,17 @@ def answers(run: Run, query: Query, rest: str) -> Page:
     names = run.family_names
     chosen, expert = query.get("family", ""), query.get("expert", "")
     if chosen and chosen not in names:
-        raise UsageError(f"the run has no family {chosen!r}")
+        raise NotFoundError(f"the run has no family {chosen!r}")
+    if expert and run.row("SELECT id FROM experts WHERE id = ?", expert) is None:
+        raise NotFoundError(f"the run has no expert {expert!r}")
     if not chosen:
         return _without_family(run, names, query, expert)
     family = run.store.family(chosen)
     items = all_asked(run.store, family)
     instance = query.get("instance", "")
     asked = [item for item in items if instance in ("", item.instance)]
+    if instance and not asked:
+        raise NotFoundError(f"the family {chosen!r} has no instance {instance!r}")
     rows = answer_rows(run, asked, expert, family.id)
     archive = set(latest_archive(run))
     if query.get("among") == "archive":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from agents.errors import AnsweringError
 from agents.evaluation.comparison import Answered, Pair, Question, compared, members_of, stored
-from console.errors import UsageError
+from console.errors import NotFoundError
 from console.view.matrix import SkillMatrix, latest_archive
 from console.view.page import (
     Choice,
@@ -52,13 +52,13 @@ class Side:
         """The experts of the side.
 
         Raises:
-            UsageError: there is no such expert.
+            NotFoundError: there is no such expert.
             AnsweringError: too few experts were graded for the force.
         """
         size = FORCES.get(self.name)
         if size is None:
             if self.run.row("SELECT id FROM experts WHERE id = ?", self.name) is None:
-                raise UsageError(f"the run {self.run.name} has no expert {self.name!r}")
+                raise NotFoundError(f"the run {self.run.name} has no expert {self.name!r}")
             return [self.name]
         members: list[str] = self.run.kept(self.name, lambda run: members_of(run.store, None, size))
         return members
@@ -74,7 +74,7 @@ def comparison(run: Run, query: Query, rest: str) -> Page:
     with ExitStack() as stack:
         other = query.get("with") or run.name
         if other not in run.source.others:
-            raise UsageError(f"there is no run {other}")
+            raise NotFoundError(f"there is no run {other}")
         second = run if other == run.name else stack.enter_context(run.source.others[other].open())
         first_name = query.get("a") or _best(run)
         second_name = query.get("b") or _counterpart(second, first_name, run is second)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from console.errors import UsageError
+from console.errors import NotFoundError
 from console.stories.expert import GAINS
 from console.view.matrix import SkillMatrix, latest_archive
 from console.view.page import (
@@ -149,7 +149,7 @@ def _fits(row: Row, query: Query) -> bool:
 def expert(run: Run, query: Query, rest: str) -> Page:
     """One expert: where it came from, what it passes, what it alone passes, how it fared."""
     if run.row("SELECT id FROM experts WHERE id = ?", rest) is None:
-        raise UsageError(f"the run has no expert {rest!r}")
+        raise NotFoundError(f"the run has no expert {rest!r}")
     record = run.store.expert(rest)
     matrix = SkillMatrix.of(run)
     tree = Tree.of(run)
@@ -164,7 +164,7 @@ def expert(run: Run, query: Query, rest: str) -> Page:
     sections: list[Section] = [Facts("Expert", facts), *_relatives(tree, rest)]
     if len(way) > 1:
         sections += [
-            lineage_figure(tree.ancestors(rest), "Its ancestors", tree.steps(rest, matrix)),
+            lineage_figure(run, tree.ancestors(rest), "Its ancestors", tree.steps(rest, matrix)),
             path_table(run, way),
         ]
     sections += [mix_table(run, tree, record), *_fared(run, rest), _skills(run, matrix, rest)]

@@ -7,7 +7,7 @@ from typing import Any
 
 from agents.chat.endpoints import OFFLINE
 from agents.families.items import Item, all_asked
-from console.errors import UsageError
+from console.errors import NotFoundError
 from console.view.matrix import latest_archive
 from console.view.page import (
     Column,
@@ -35,12 +35,12 @@ def family(run: Run, query: Query, rest: str) -> Page:
     """A family by its id, or an assignment by its own.
 
     Raises:
-        UsageError: there is neither.
+        NotFoundError: there is neither.
     """
     found = run.row("SELECT id FROM families WHERE id = ?", rest)
     assigned = run.row("SELECT id FROM assignments WHERE id = ?1 OR family = ?1", rest)
     if found is None and assigned is None:
-        raise UsageError(f"the run has no family or proposal {rest!r}")
+        raise NotFoundError(f"the run has no family or proposal {rest!r}")
     assignment = run.store.assignment(assigned["id"]) if assigned else None
     if found is None:
         accepted = run.store.assignment_status(rest).family

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from console.errors import NotFoundError
 from console.stories.anchors import anchor_in_words, merge_of
 from console.stories.expert import against_parents, anchors_of
 from console.view.matrix import SkillMatrix, latest_archive, mean_of
-from console.view.page import Choice, Figure, Form, Page, Query, Row
+from console.view.page import Choice, Column, Figure, Form, Page, Query, Row, Table
 from console.view.source import Run
 from console.view.svg.draw import COLOURS
 from console.view.svg.lineage import Node, lineage
@@ -159,8 +160,8 @@ def colours_of(trees: Tree) -> dict[str, str]:
     return {name: own.get(name) or own.get(name.rpartition(".")[2], "cx") for name in names}
 
 
-def lineage_figure(tree: Tree, name: str, way: Sequence[str] = ()) -> Figure:
-    """A tree as a picture, in which the way to one expert is marked."""
+def lineage_figure(run: Run, tree: Tree, name: str, way: Sequence[str] = ()) -> Figure:
+    """A tree as a picture of links, in which the way to one expert is marked."""
     colours = colours_of(tree)
     archive = set(tree.archive)
     nodes = [
@@ -173,6 +174,7 @@ def lineage_figure(tree: Tree, name: str, way: Sequence[str] = ()) -> Figure:
             + (f" of {', '.join(parents)}" if parents else "")
             + f"; {mix_in_words(tree.mixes[one], tree.anchors)}"
             + ("; in the archive" if one in archive else ""),
+            run.link("experts", one),
             one in archive,
             one in way,
         )
@@ -191,16 +193,42 @@ def lineage_figure(tree: Tree, name: str, way: Sequence[str] = ()) -> Figure:
     )
 
 
+def edge_table(tree: Tree) -> Table:
+    """Who is a parent of whom: a row for each parent, and one for an expert without any."""
+    archive = set(tree.archive)
+    rows = [
+        {
+            "expert": one,
+            "generation": tree.generations[one],
+            "operator": tree.operators[one],
+            "parent": parent or None,
+            "archive": one in archive,
+        }
+        for one, parents in tree.parents.items()
+        for parent in parents or ("",)
+    ]
+    columns = [
+        Column("expert", "expert", to="experts/{expert}"),
+        Column("generation", "generation", "count"),
+        Column("operator", "operator"),
+        Column("parent", "parent", to="experts/{parent}"),
+        Column("archive", "in the archive", "yes"),
+    ]
+    return Table("edges", "Parents", columns, rows, lookup=True)
+
+
 def lineage_page(run: Run, query: Query, rest: str) -> Page:
     """The lineage of all experts, or of those from whom one comes; the winner is marked."""
     tree = Tree.of(run)
     winner = query.get("of") or (tree.archive[0] if tree.archive else "")
+    if winner and winner not in tree.parents:
+        raise NotFoundError(f"the run has no expert {winner!r}")
     form = Form(
         [
             Choice(
                 "of",
                 "The way to",
-                winner if winner in tree.parents else "",
+                winner,
                 [(name, name) for name in [*tree.archive, *_others(tree)]],
             ),
             Choice(
@@ -216,9 +244,9 @@ def lineage_page(run: Run, query: Query, rest: str) -> Page:
         ]
     )
     shown = _chosen(run, tree, query.get("show", "kept"), winner)
-    way = tree.steps(winner, SkillMatrix.of(run)) if winner in tree.parents else []
-    figure = lineage_figure(shown, "Lineage", way)
-    return Page("Lineage", [form, figure], crumbs=[("experts", "Experts")])
+    way = tree.steps(winner, SkillMatrix.of(run)) if winner else []
+    figure = lineage_figure(run, shown, "Lineage", way)
+    return Page("Lineage", [form, figure, edge_table(shown)], crumbs=[("experts", "Experts")])
 
 
 def _others(tree: Tree) -> list[str]:
@@ -229,7 +257,7 @@ def _others(tree: Tree) -> list[str]:
 def _chosen(run: Run, tree: Tree, show: str, winner: str) -> Tree:
     if show == "all":
         return tree
-    if show == "ancestors" and winner in tree.parents:
+    if show == "ancestors" and winner:
         return tree.ancestors(winner)
     kept = {row["expert"] for row in run.rows("SELECT DISTINCT expert FROM archive_entries")}
     kept |= {name for name, born in tree.generations.items() if born == 0}

@@ -12,9 +12,27 @@ function busy() {
   return typing || document.hidden || !document.getSelection().isCollapsed;
 }
 
-function places(main) {
-  return [...main.querySelectorAll("details")].map((each) => each.open);
+// What an element is, so that it is found again in the new page: its own name within the nearest part
+// that has one, and which of those that are called alike it is. Texts count where nothing else does.
+function named(each) {
+  const text = each.matches("details, summary, button") ? each.querySelector("h2")?.textContent || each.textContent : "";
+  const said = each.id || each.getAttribute("href") || each.getAttribute("name") || each.getAttribute("aria-label") || text;
+  return `${each.tagName} ${said.trim()}`;
 }
+function within(each) {
+  const part = each.parentElement.closest("[id], nav, section");
+  return part ? part.id || named(part) + (part.querySelector("h2")?.firstChild.textContent || "") : "";
+}
+function identified(all) {
+  const before = new Map();
+  return new Map([...all].map((each) => {
+    const name = JSON.stringify([within(each), named(each)]);
+    const number = before.get(name) || 0;
+    before.set(name, number + 1);
+    return [`${number} ${name}`, each];
+  }));
+}
+const FOCUSED = "a[href], button, input, select, textarea, summary, [tabindex]";
 
 async function renew() {
   const present = await (await fetch(run + "version")).text();
@@ -24,11 +42,15 @@ async function renew() {
   const page = new DOMParser().parseFromString(await reply.text(), "text/html");
   const before = document.getElementById("main");
   const after = page.getElementById("main");
-  const open = places(before);
-  [...after.querySelectorAll("details")].forEach((each, n) => { each.open = Boolean(open[n]); });
+  const open = identified(before.querySelectorAll("details"));
+  identified(after.querySelectorAll("details")).forEach((each, name) => { each.open = Boolean(open.get(name)?.open); });
+  const here = document.activeElement;
+  const held = before.contains(here) && [...identified(before.querySelectorAll(FOCUSED))].find(([, each]) => each === here);
   const scrolled = [...before.querySelectorAll(".scroll")].map((each) => each.scrollLeft);
   before.replaceWith(document.adoptNode(after));
   [...after.querySelectorAll(".scroll")].forEach((each, n) => { each.scrollLeft = scrolled[n] || 0; });
+  const again = held && identified(after.querySelectorAll(FOCUSED)).get(held[0]);
+  if (again) again.focus({ preventScroll: true });
   shown = page.body.dataset.version;
 }
 

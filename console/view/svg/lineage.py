@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from console.view.svg.draw import clipped, picture, tag, title
+from console.view.svg.draw import clipped, link, picture, tag, title
 
 ACROSS, DOWN = 110, 30
 WIDTH, HEIGHT = 72, 20
@@ -22,6 +22,7 @@ class Node(NamedTuple):
         parents: those of them that are shown.
         mix: (colour class, size) of what it is made of.
         said: all that its title says.
+        to: where it leads; "" for nowhere.
         kept: whether it is in the archive.
         marked: whether it lies on the way that is shown.
     """
@@ -31,6 +32,7 @@ class Node(NamedTuple):
     parents: Sequence[str]
     mix: Sequence[tuple[str, float]]
     said: str
+    to: str
     kept: bool
     marked: bool
 
@@ -55,7 +57,8 @@ def lineage(label: str, nodes: Sequence[Node]) -> Markup:
     ]
     marked = {node.name for node in nodes if node.marked}
     edges = [edge for node in nodes for edge in _edges(node, places, marked)]
-    return picture(width, height, label, [*heads, *edges, *(_node(n, places) for n in nodes)])
+    drawn = [*heads, *edges, *(_node(node, places) for node in nodes)]
+    return picture(width, height, label, drawn, links=any(node.to for node in nodes))
 
 
 def _edges(
@@ -95,4 +98,4 @@ def _node(node: Node, places: dict[str, tuple[float, float]]) -> Markup:
     classes = " ".join(
         ["node", *(["kept"] if node.kept else []), *(["way"] if node.marked else [])]
     )
-    return tag("g", *parts, class_=classes)
+    return tag("g", link(node.to, *parts), class_=classes)

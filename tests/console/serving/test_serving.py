@@ -660,6 +660,17 @@ def test_a_token_that_no_client_can_send_is_refused(
         ServeSettings(3, "majority").token()
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_a_token_that_can_be_guessed_is_refused(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = ServeSettings(3, "majority", host=host)
+    for short in ("x", "f" * 15, f" {'f' * 15} "):
+        monkeypatch.setenv("ACDC_SERVE_TOKEN", short)
+        with pytest.raises(UsageError, match="characters, and needs at least 16"):
+            settings.token()
+    monkeypatch.setenv("ACDC_SERVE_TOKEN", "f" * 16)
+    assert settings.token() == "f" * 16
+
+
 @pytest.mark.parametrize("token", [f" {TOKEN}", f"{TOKEN}\n", f"\t{TOKEN}\r\n"])
 def test_white_space_around_a_token_is_not_part_of_it(
     token: str, monkeypatch: pytest.MonkeyPatch

@@ -26,8 +26,17 @@ def test_a_question_is_answered_by_the_task_force(acdc: Acdc, finished_run: Path
             assert reply.text.count('href="/runs/tiny/experts/') == 1 + 3
             assert html.escape(asked["question"]) in reply.text
         assert "data-seconds" not in reply.text  # an answer is not replaced while the run goes on
-        for wrong in ({"question": " "}, {"n": "1000"}, {"select": "chooser"}):
-            assert client.post(page, data={**asked, **wrong}, headers=origin).status_code == 404
+        for wrong, said in (
+            ({"question": " "}, "the question is empty"),
+            ({"n": "1000"}, "n is '1000': as many as 1, 3, 5, 8"),
+            ({"n": ""}, "n is ''"),
+            ({"select": "chooser"}, "select is 'chooser'"),
+            ({"question": "why " * 10_000}, "tokens"),
+        ):
+            reply = client.post(page, data={**asked, **wrong}, headers=origin)
+            assert reply.status_code == 400, reply.text
+            assert said in html.unescape(reply.text)
+            assert f'href="{page.removeprefix(url.rstrip("/"))}"' in reply.text
         assert client.post(page, data=asked).status_code == 403
 
 

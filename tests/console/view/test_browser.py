@@ -186,6 +186,25 @@ def test_the_keyboard_is_enough(watched: Watched, url: str) -> None:
     assert len(options) - start > 2
 
 
+def test_experts_of_the_lineage_are_reached_by_keyboard(watched: Watched, url: str) -> None:
+    page = watched.page
+    page.goto(f"{url}lineage?show=all")
+    page.get_by_role("region", name="Lineage").focus()
+    page.keyboard.press("Tab")
+    address = page.evaluate("document.activeElement.getAttribute('href')")
+    name = address.rpartition("/")[2]
+    link = page.get_by_role("link", name=re.compile(f"^{re.escape(name)}: "))
+    assert link.get_attribute("href") == address
+    assert page.locator(".node a:focus-visible .box").count() == 1
+    widths = "boxes => boxes.map(box => parseFloat(getComputedStyle(box).strokeWidth))"
+    focused = page.locator(".node a:focus-visible .box").evaluate_all(widths)
+    others = page.locator(".node a:not(:focus-visible) .box").evaluate_all(widths)
+    assert focused[0] > max(others)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**{address}")
+    assert page.locator("h1").inner_text() == name
+
+
 def test_a_live_run_is_shown_as_it_goes_on(acdc: Acdc, copied: Path, watched: Watched) -> None:
     with served(acdc, copied) as url, RunStore.open(copied) as store:
         page = watched.page
@@ -203,6 +222,52 @@ def test_a_live_run_is_shown_as_it_goes_on(acdc: Acdc, copied: Path, watched: Wa
         )
         assert page.evaluate("document.body.dataset.marked") == "not loaded anew"
         assert watched.wrong == []
+
+
+def test_the_focus_and_what_is_unfolded_outlast_a_renewal(
+    acdc: Acdc, copied: Path, watched: Watched
+) -> None:
+    with served(acdc, copied) as url, RunStore.open(copied) as store:
+        page = watched.page
+        page.goto(f"{url}runs/copied/tasks?sort.families=status")
+        link = page.locator("#families tbody tr", has_text="active").locator("a").first
+        address = link.get_attribute("href")
+        link.focus()
+        # The row moves: what has the focus is found by what it is, not by where it stood.
+        family = next(
+            each for each in store.families("active") if (address or "").endswith(each.id)
+        )
+        renewed(page, lambda: store.set_family_status(family.id, "retired", "least discrimination"))
+        assert page.evaluate("document.activeElement.getAttribute('href')") == address
+        head = page.locator("#families th a").first
+        head.focus()
+        renewed(page, lambda: store.put_meta("finished", False))
+        assert page.evaluate("document.activeElement.closest('th') !== null")
+
+        page.goto(f"{url}runs/copied/tasks/{family.id}")
+        folded = page.locator("main details")
+        assert folded.count() > 1
+        last = folded.last
+        title = last.locator("h2").inner_text()
+        last.locator("summary").focus()
+        page.keyboard.press("Enter")
+        # One that stood before it is gone from the page that is shown.
+        page.evaluate("document.querySelector('main details').closest('section').remove()")
+        renewed(page, lambda: store.put_meta("finished", True))
+        opened = page.locator("main details[open]")
+        assert opened.locator("h2").all_inner_texts() == [title]
+        assert page.evaluate("document.activeElement.tagName") == "SUMMARY"
+        assert page.evaluate("document.activeElement.parentElement.open")
+        assert watched.wrong == []
+
+
+def renewed(page: Page, change: Callable[[], object]) -> None:
+    """Changes the run and waits until the page shows it."""
+    page.evaluate("document.getElementById('main').dataset.old = ''")
+    change()
+    page.wait_for_function(
+        "() => !('old' in document.getElementById('main').dataset)", timeout=30_000
+    )
 
 
 def test_who_is_typing_is_not_disturbed(acdc: Acdc, copied: Path, watched: Watched) -> None:

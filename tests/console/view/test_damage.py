@@ -41,4 +41,4 @@ def test_a_database_that_is_none_is_said(copied: Path) -> None:
 def test_a_damaged_configuration_is_said(copied: Path) -> None:
     viewed = Viewed(copied)
     (copied / "config.json").write_text("{")
-    assert "is damaged" in viewed.html("settings", code=404)
+    assert "is damaged" in viewed.html("settings", code=500)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from console.errors import UsageError
-from console.view.server import ViewSettings
+from console.serving.address import listen
+from console.view.server import ViewSettings, url_of
 from console.view.source import find_runs
 from tests.console.view.conftest import Viewed
 
@@ -65,6 +69,41 @@ def test_beyond_the_loopback_there_is_always_a_token(monkeypatch: pytest.MonkeyP
     assert first != second
     monkeypatch.setenv("ACDC_VIEW_TOKEN", TOKEN)
     assert ViewSettings(host="0.0.0.0").token() == TOKEN
+
+
+def test_a_token_that_can_be_guessed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACDC_VIEW_TOKEN", "x")
+    with pytest.raises(UsageError, match="ACDC_VIEW_TOKEN has 1 characters, and needs at least 16"):
+        ViewSettings(host="0.0.0.0").token()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "127.0.0.1"])
+def test_the_address_that_is_printed_can_be_opened_from_elsewhere(host: str) -> None:
+    try:
+        listener = listen(host, 0)
+    except UsageError:
+        pytest.skip(f"this machine cannot listen on {host}")
+    with listener:
+        listener.listen()
+        url = urlsplit(url_of(listener, TOKEN))
+        assert url.hostname not in (None, "0.0.0.0", "::")
+        assert (url.hostname == "127.0.0.1") == (host == "127.0.0.1")
+        assert url.query == f"token={TOKEN}"
+        # It leads here: by the machine's own address, or by its name.
+        with socket.create_connection((url.hostname, url.port), timeout=10):
+            pass
+
+
+def test_where_no_way_leads_out_the_machine_is_called_by_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def unreachable(*_: object) -> None:
+        raise OSError(errno.ENETUNREACH, "Network is unreachable")
+
+    with listen("0.0.0.0", 0) as listener:
+        port = listener.getsockname()[1]
+        monkeypatch.setattr(socket.socket, "connect", unreachable)
+        assert url_of(listener, None) == f"http://{socket.gethostname()}:{port}/"
 
 
 def test_every_reply_forbids_what_is_not_ours(viewed: Viewed) -> None:
@@ -146,7 +185,33 @@ def test_runs_of_one_name_are_told_apart(finished_run: Path, tmp_path: Path) -> 
 
     other = shutil.copytree(finished_run, tmp_path / finished_run.name)
     viewed = Viewed(finished_run, other)
-    assert [source.name for source in viewed.sources] == ["tiny", "tiny-2"]
+    names = [f"{path.parent.name}~tiny" for path in (finished_run, other)]
+    assert [source.name for source in viewed.sources] == names
+    assert [source.name for source in find_runs([other, finished_run])] == names[::-1]
     home = viewed.client.get("/").text
     assert str(other) in home
-    assert viewed.client.get("/runs/tiny-2/").status_code == 200
+    for source in viewed.sources:
+        page = viewed.client.get(f"/runs/{source.name}/settings?format=json")
+        assert page.json()["run"] == source.name
+
+
+def test_names_of_runs_do_not_depend_on_the_order(tmp_path: Path) -> None:
+    folders = [
+        tmp_path / each
+        for each in ("a/x", "b/x", "c/a/x", "a~x", "y", "p~q/r", "p/q~r", "p/r", "q~r")
+    ]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text('{"config": {}}')
+        (folder / "run.db").touch()
+    names = {source.folder.path: source.name for source in find_runs(folders)}
+    assert len({*names.values()}) == len(folders)
+    assert names[tmp_path / "y"] == "y"
+    assert names[tmp_path / "b/x"] == "b~x"
+    assert names[tmp_path / "c/a/x"] == "c~a~x"
+    assert not any("/" in name for name in names.values())
+    for order in (folders[::-1], sorted(folders)):
+        assert {source.folder.path: source.name for source in find_runs(order)} == names
+    # One folder is one run, however it is named.
+    (tmp_path / "link").symlink_to(tmp_path / "y")
+    assert len(find_runs([tmp_path / "y", tmp_path / "link"])) == 1

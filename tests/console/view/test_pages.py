@@ -131,6 +131,25 @@ def test_a_rejected_proposal_has_a_page_with_its_reason(viewed: Viewed, store: R
         assert viewed.json(f"tasks/{assignment.id}")["facts"]["rejected for"] == rejection.reason
 
 
+def test_every_parent_of_the_lineage_is_in_its_table(viewed: Viewed, store: RunStore) -> None:
+    rows = viewed.rows("lineage?show=all", "edges")
+    expected = {
+        (each.id, parent, each.operator, each.generation)
+        for each in store.experts()
+        for parent in each.parents or [None]
+    }
+    keys = ("expert", "parent", "operator", "generation")
+    assert sorted(map(str, expected)) == sorted(
+        str(tuple(row[key] for key in keys)) for row in rows
+    )
+    assert {row["expert"] for row in rows if row["archive"]} == {
+        row["id"] for row in viewed.rows("experts", "experts") if row["rank"] is not None
+    }
+    page = viewed.html("lineage?show=all")
+    for expert in store.experts():
+        assert f'<a href="{viewed.base}experts/{expert.id}"><title>{expert.id}: ' in page
+
+
 def test_the_archive_is_that_of_the_store(viewed: Viewed, store: RunStore) -> None:
     latest = store.latest_archive()
     assert latest is not None
@@ -495,6 +514,18 @@ def test_what_is_not_there_is_said(viewed: Viewed) -> None:
     assert "no family or proposal" in viewed.html("tasks/nothing", 404)
     assert "it has forces, generations" in viewed.html("?format=csv&table=wrong", 404)
     assert viewed.client.get("/runs/other/").status_code == 404
+    family = viewed.rows("tasks", "families")[0]["id"]
+    for page in ("answers?expert=nobody", f"answers?family={family}&expert=nobody"):
+        assert "no expert &#39;nobody&#39;" in viewed.html(page, 404)
+    assert "no instance &#39;x&#39;" in viewed.html(f"answers?family={family}&instance=x", 404)
+    assert "no expert &#39;nobody&#39;" in viewed.html("lineage?of=nobody", 404)
+    assert "no run nowhere" in viewed.html("compare?with=nowhere", 404)
+
+
+def test_a_value_that_a_parameter_cannot_have_is_a_bad_request(viewed: Viewed) -> None:
+    said = viewed.html("tasks?format=xml", 400)
+    assert "Bad request" in said
+    assert "unknown format &#39;xml&#39;; there are json and csv" in said
 
 
 def test_nothing_of_the_run_is_changed_by_looking(copied: Path) -> None:

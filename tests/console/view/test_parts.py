@@ -238,9 +238,9 @@ def pictures() -> dict[str, str]:
         "lineage": lineage(
             EVIL,
             [
-                Node("a", 0, [], mix, EVIL, True, True),
-                Node("b", 0, ["a"], [], EVIL, False, False),
-                Node(EVIL, 3, ["a", "b"], mix, EVIL, True, True),
+                Node("a", 0, [], mix, EVIL, EVIL, True, True),
+                Node("b", 0, ["a"], [], EVIL, "", False, False),
+                Node(EVIL, 3, ["a", "b"], mix, EVIL, EVIL, True, True),
             ],
         ),
         "scatter": scatter(
