@@ -181,7 +181,9 @@ class PopulationTables(Database):
         """(family, expert, passes, asked) of the latest of the periods that count."""
         table = "skills"
         if self.schema_version < schema.WITH_PERIODS:
-            table = f"(SELECT expert, family, {FIXED} period, passed passes, 1 asked FROM skills)"
+            # Viewers have a temporary view of that name, in the form of now.
+            old = "main.skills"
+            table = f"(SELECT expert, family, {FIXED} period, passed passes, 1 asked FROM {old})"
         # With a single MAX, SQLite takes the other columns from the row of the maximum.
         sql = (
             f"SELECT family, expert, passes, asked, MAX(period) FROM {table} "

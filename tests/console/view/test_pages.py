@@ -22,7 +22,7 @@ from console.commands.status import collect
 from console.run.folder import RunFolder
 from console.stories.expert import against_parents
 from console.view.render import LONGEST_FACT
-from console.view.report import as_html, parts_of
+from console.view.report import DAMAGED, as_html, parts_of
 from console.view.site import PAGES
 from evolution.selection import coverage
 from memory.records import FINALS, ArchiveEntry, Rejection
@@ -593,6 +593,7 @@ def test_a_run_of_an_earlier_schema_can_be_looked_at(copied: Path) -> None:
     for page in PAGES:
         assert "<h1" in viewed.html(page)
     assert viewed.rows("skills", "rates")
+    assert DAMAGED not in parts_of(copied)
 
 
 def test_instances_of_the_finals_are_marked(copied: Path) -> None:
