@@ -122,7 +122,9 @@ def wilson(successes: int, of: int) -> tuple[float, float]:
     middle = share + _Z**2 / (2 * of)
     spread = _Z * math.sqrt(share * (1 - share) / of + _Z**2 / (4 * of**2))
     scale = 1 + _Z**2 / of
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+    low, high = (middle - spread) / scale, (middle + spread) / scale
+    # Of none and of all the share itself is an end, which rounding would miss.
+    return max(0.0, min(low, share)), min(1.0, max(high, share))
 
 
 def _table(rows: Sequence[Row]) -> Table:

@@ -84,7 +84,15 @@ def drafted_beside_the_judge(folder: Path) -> set[str]:
 def workers_of(pid: int) -> list[psutil.Process]:
     """Processes of a run in which experts answer."""
     every = psutil.Process(pid).children(recursive=True)
-    return [each for each in every if "evolution.engines.pool.serve" in each.cmdline()]
+    return [each for each in every if "evolution.engines.pool.serve" in _command(each)]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    """Its words; none of one that has ended since it was found, as programs in the sandbox do."""
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def test_three_actors_of_ray_end_with_the_archive_of_one_engine(

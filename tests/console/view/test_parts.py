@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from console.view.ledger import Ledger
@@ -324,6 +324,7 @@ def test_numbers_are_no_longer_than_they_have_to_be() -> None:
 
 
 @given(st.integers(0, 50), st.integers(1, 50))
+@example(0, 11)
 def test_an_interval_of_a_share_holds_the_share(successes: int, more: int) -> None:
     of = successes + more
     low, high = wilson(successes, of)
