@@ -26,7 +26,7 @@ from console.commands.frame import (
     print_json,
     run_async,
 )
-from console.commands.measured import FEW_GENERATORS
+from console.commands.measured import FEW_GENERATORS, count_of
 from console.display import Display
 from console.errors import UsageError
 from console.run.folder import RunFolder
@@ -242,8 +242,8 @@ def show(found: dict[str, Any], console: Console, most: int = SHOWN) -> None:
     low, high = found["ci"]
     verdict = "" if found["excludes_zero"] else " (may be chance)"
     where = "both histories" if found["source"] == "history" else "the files of tasks"
-    of = _counted(found["generators"], "generator")
-    say(f"{_counted(found['items'], 'item')} of {of}, in {where}")
+    of = count_of(found["generators"], "generator")
+    say(f"{count_of(found['items'], 'item')} of {of}, in {where}")
     for letter, side in zip("AB", found["sides"], strict=True):
         of = f"N = {side['n']} ({', '.join(side['experts'])})"
         say(f"{letter}  {side['name']}: Coverage {side['coverage']:.3f}, {of}")
@@ -252,9 +252,9 @@ def show(found: dict[str, Any], console: Console, most: int = SHOWN) -> None:
     if found["generators"] < FEW_GENERATORS:
         say(f"fewer than {FEW_GENERATORS} generators: the interval is too narrow", "yellow")
     if found["not_asked"]:
-        say(f"{_counted(found['not_asked'], 'other item')} not asked of both sides", "dim")
+        say(f"{count_of(found['not_asked'], 'other item')} not asked of both sides", "dim")
     if found["ungraded"]:
-        say(f"{_counted(found['ungraded'], 'item')} left out: a grade is missing", "yellow")
+        say(f"{count_of(found['ungraded'], 'item')} left out: a grade is missing", "yellow")
     differing = [pair for pair in found["pairs"] if pair["differs"]]
     for pair in differing[:most]:
         say(f"\n{pair['id']}", "bold")
@@ -265,12 +265,8 @@ def show(found: dict[str, Any], console: Console, most: int = SHOWN) -> None:
                 right = {True: "right", False: "wrong"}.get(said["passed"], "ungraded")
                 say(f"{letter} {right}  {said['expert']}: {_short(said['answer'])}")
     if len(differing) > most:
-        more = _counted(len(differing) - most, "more differing item")
+        more = count_of(len(differing) - most, "more differing item")
         say(f"\n{more}: --show {len(differing)}, or --json")
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _short(text: str) -> str:

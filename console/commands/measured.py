@@ -226,7 +226,7 @@ def caution(generators: int, console: Console) -> None:
     """Say so where intervals claim more than their generators can bear."""
     if generators < FEW_GENERATORS:
         console.print(
-            f"Only {_many(generators, 'generator')}: bootstrap intervals over fewer than "
+            f"Only {count_of(generators, 'generator')}: bootstrap intervals over fewer than "
             f"{FEW_GENERATORS} are too narrow.",
             style="yellow",
             highlight=False,
@@ -237,7 +237,7 @@ def show(found: dict[str, Any], console: Console) -> None:
     """Print an evaluation for a person."""
     several = len(found["runs"]) > 1
     console.print(
-        f"{_counted(found)}, {_many(len(found['runs']), 'run')}; 95 % intervals over "
+        f"{_counted(found)}, {count_of(len(found['runs']), 'run')}; 95 % intervals over "
         f"generators{' and runs' if several else ''}",
         highlight=False,
     )
@@ -348,12 +348,13 @@ def _range(ends: Sequence[float]) -> str:
     return f"{ends[0]:.3f}..{ends[1]:.3f}"
 
 
-def _many(count: int, what: str) -> str:
+def count_of(count: int, what: str) -> str:
+    """As in `1 task` and `2 tasks`."""
     return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _counted(found: dict[str, Any]) -> str:
-    return f"{_many(found['tasks'], 'task')} of {_many(found['generators'], 'generator')}"
+    return f"{count_of(found['tasks'], 'task')} of {count_of(found['generators'], 'generator')}"
 
 
 def _table(rows: Sequence[dict[str, Any]]) -> Table:
