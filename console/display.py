@@ -33,6 +33,10 @@ class Terminal(Console):
     def __init__(self, **options: Any) -> None:
         super().__init__(markup=False, emoji=False, **options)
 
+    def message(self, text: str, style: str | None = None) -> None:
+        """Print one message, which only the terminal itself breaks: programs get it whole."""
+        self.print(text, style=style, highlight=False, soft_wrap=True)
+
     def render_str(self, text: str, **options: Any) -> Text:
         """A text as it can be seen; rich drops some control characters without a trace."""
         return super().render_str(visible(text), **options)

@@ -92,7 +92,7 @@ def ask(
             )
             reply = run_async(asking)
         if short := fewer_than(n, reply.voices):
-            errors.print(short, style="yellow", highlight=False)
+            errors.message(short, style="yellow")
         if as_json:
             print_json(reply.as_json())
         else:
@@ -113,7 +113,7 @@ def _suggested(place: RunFolder, size: int) -> str:
         raise UsageError(
             f"the task force of {place.path} solves nothing that is known: name a question"
         )
-    errors.print(f"asking: {question.strip()}", highlight=False)
+    errors.message(f"asking: {question.strip()}")
     return question
 
 

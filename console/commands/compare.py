@@ -237,7 +237,7 @@ def show(found: dict[str, Any], console: Console, most: int = SHOWN) -> None:
     """Print a comparison for a person."""
 
     def say(text: str, style: str | None = None) -> None:
-        console.print(text, style=style, markup=False, highlight=False)
+        console.print(text, style=style, highlight=False)
 
     low, high = found["ci"]
     verdict = "" if found["excludes_zero"] else " (may be chance)"

@@ -13,7 +13,6 @@ from types import FrameType
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 
 from agents.errors import BudgetExhausted, JudgingError
 from console.display import Terminal
@@ -90,13 +89,10 @@ def note_unfinished(folder: RunFolder) -> None:
         if store.meta("finished"):
             return
         latest = store.latest_archive()
-    errors.print(
+    errors.message(
         f"{folder.path} is not finished (generation {latest[0] if latest else 0}): "
         "the task force of now answers",
         style="yellow",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
     )
 
 
@@ -149,9 +145,9 @@ def _announce(loop: asyncio.AbstractEventLoop, said: str) -> None:
     waits = under_way()
     named = "; ".join(map(str, waits[:_NAMED_WAITS]))
     more = f", and {len(waits) - _NAMED_WAITS} more" if len(waits) > _NAMED_WAITS else ""
-    errors.print(said)
+    errors.message(said)
     if waits:
-        errors.print(f"waiting for {named}{more}", soft_wrap=True)
+        errors.message(f"waiting for {named}{more}")
     loop.call_later(STILL_EVERY_S, _announce, loop, STILL)
 
 
@@ -168,7 +164,7 @@ def print_json(value: object) -> None:
     sys.stdout.write(escaped_in_json(text) + "\n")
 
 
-def supervise(action: Callable[[], None], errors: Console, debug: bool) -> int:
+def supervise(action: Callable[[], None], errors: Terminal, debug: bool) -> int:
     """Carry out a command and turn what went wrong into one clear line and an exit code.
 
     This is the only place that catches everything: behind it there is only the shell.
@@ -177,7 +173,7 @@ def supervise(action: Callable[[], None], errors: Console, debug: bool) -> int:
         action()
     except KeyboardInterrupt:
         made = "; make reports this as an error" if os.environ.get("MAKELEVEL") else ""
-        errors.print(f"interrupted; everything is kept, run the same command to go on{made}")
+        errors.message(f"interrupted; everything is kept, run the same command to go on{made}")
         return EXIT_INTERRUPTED
     except Exception as error:
         if debug:
@@ -186,19 +182,16 @@ def supervise(action: Callable[[], None], errors: Console, debug: bool) -> int:
     return EXIT_DONE
 
 
-def _explain(error: Exception, errors: Console) -> int:
+def _explain(error: Exception, errors: Terminal) -> int:
     if isinstance(error, BudgetExhausted):
-        errors.print(f"{error}; everything is kept", markup=False, highlight=False, soft_wrap=True)
+        errors.message(f"{error}; everything is kept")
         return EXIT_BUDGET
     if isinstance(error, AcdcError | PromptError):
-        errors.print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        errors.message(f"error: {error}", style="red")
         failed = isinstance(error, JudgingError | NoWorkerError)
         return EXIT_FAILED if failed else EXIT_USAGE
-    errors.print(
+    errors.message(
         f"error: {type(error).__name__}: {error} (this is a bug in AC/DC; --debug shows where)",
         style="red",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
     )
     return EXIT_FAILED

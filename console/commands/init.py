@@ -74,11 +74,11 @@ def init(
         if as_json:
             print_json({"file": str(file), "check": checking, "next": following})
         else:
-            out.print(f"wrote {file}", markup=False, soft_wrap=True)
+            out.message(f"wrote {file}")
             if settings.judge.max_tokens != RunConfig().judge.max_tokens:
-                out.print(_LONGER.format(settings.judge.max_tokens), soft_wrap=True)
-            out.print(f"check it, and see what it takes: {checking}", soft_wrap=True)
-            out.print(f"run it with: {following}", markup=False, soft_wrap=True)
+                out.message(_LONGER.format(settings.judge.max_tokens))
+            out.message(f"check it, and see what it takes: {checking}")
+            out.message(f"run it with: {following}")
 
     finish(action, debug)
 

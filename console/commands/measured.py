@@ -242,36 +242,36 @@ def show(found: dict[str, Any], console: Console) -> None:
         highlight=False,
     )
     for run in found["runs"] if several else []:
-        console.print(f"\n{run['run']} (seed {run['seed']})", markup=False, highlight=False)
+        console.print(f"\n{run['run']} (seed {run['seed']})", highlight=False)
         console.print(_table(run["rows"]))
     if several:
         console.print("\nall runs")
     console.print(_table(found["rows"]))
     if any(row["corrected"] is not None for row in found["rows"]):
-        console.print(_LESS_CHANCE, style="dim", markup=False, highlight=False)
+        console.print(_LESS_CHANCE, style="dim", highlight=False)
     for run in found["runs"]:
         if names := _single_experts(run["rows"]):
             at = f"{run['run']}: " if several else ""
-            console.print(f"{at}{names}", style="dim", markup=False, highlight=False)
+            console.print(f"{at}{names}", style="dim", highlight=False)
     _show_asked(found["rows"], console)
     _show_guessed(found, console)
     _show_distances(found["distances"], console)
     for difference in found["differences"]:
         if difference["measure"] == "coverage":
-            console.print(_sentence(difference), markup=False, highlight=False)
+            console.print(_sentence(difference), highlight=False)
     for sampling, rows in _by_sampling(found["rows"]).items():
-        console.print(f"{', '.join(rows)}: {sampling}", style="dim", markup=False, highlight=False)
+        console.print(f"{', '.join(rows)}: {sampling}", style="dim", highlight=False)
     for run in found["runs"]:
         for name, reason in run["left_out"].items():
             said = f"{run['run']} has no row {name}: {reason}"
-            console.print(said, style="yellow", markup=False, highlight=False)
+            console.print(said, style="yellow", highlight=False)
     if found["learnt"]:
         named = ", ".join(found["learnt"])
         said = f"left out, since a lesson asked the same: {named}"
-        console.print(said, style="yellow", markup=False, highlight=False)
+        console.print(said, style="yellow", highlight=False)
     for run in found["runs"]:
         if several:
-            console.print(f"\n{run['run']}, task by task", markup=False, highlight=False)
+            console.print(f"\n{run['run']}, task by task", highlight=False)
         show_items(run["items"], console)
     caution(found["generators"], console)
     ungraded = sum(row["ungraded"] for row in found["rows"])
@@ -297,7 +297,7 @@ def _show_asked(rows: Sequence[dict[str, Any]], console: Console) -> None:
                 f"{row['name']}: {row['asked']:.2f} of {row['n']} answers asked per task until "
                 f"enough agreed, {share:.0%} of the tokens"
             )
-            console.print(said, style="dim", markup=False, highlight=False)
+            console.print(said, style="dim", highlight=False)
 
 
 def _show_guessed(found: dict[str, Any], console: Console) -> None:
@@ -312,7 +312,7 @@ def _show_guessed(found: dict[str, Any], console: Console) -> None:
     alone = not found["distances"] and guessed["tasks"] == found["tasks"]
     verdict = "there are no others" if alone else "left out above"
     said = f"\nguessing passes most of {guessed['tasks']} tasks, {verdict}: {named}"
-    console.print(said, style="yellow", markup=False, highlight=False)
+    console.print(said, style="yellow", highlight=False)
     if not alone:
         console.print(_measured_table(guessed["rows"]))
 
@@ -321,7 +321,7 @@ def _show_distances(distances: Sequence[dict[str, Any]], console: Console) -> No
     """Coverage apart by how far the tasks lie from what the runs have asked."""
     for each in distances:
         title = f"\n{each['distance'].replace('_', ' ')}: {_counted(each)}"
-        console.print(title, markup=False, highlight=False)
+        console.print(title, highlight=False)
         if len(distances) > 1:
             console.print(_measured_table(each["rows"]))
 

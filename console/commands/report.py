@@ -67,7 +67,7 @@ def report_command(
             from console.inspect_logs.writing import write_logs, written_line
 
             files = write_logs(judge_logs(place), inspect)
-            out.print(written_line(files, inspect), markup=False, highlight=False, soft_wrap=True)
+            out.message(written_line(files, inspect))
             return
         from console.view.report import as_html, as_object, parts_of, write_csv
 
@@ -76,7 +76,7 @@ def report_command(
             print_json(as_object(name, parts))
         elif csv is not None:
             files = write_csv(parts, csv)
-            out.print(f"{len(files)} tables in {csv}", markup=False, highlight=False)
+            out.message(f"{len(files)} tables in {csv}")
         else:
             _write(as_html(name, parts), target or Path(f"{name}.html"))
         _warn(parts)
@@ -91,7 +91,7 @@ def _warn(parts: Mapping[str, Page]) -> None:
     if DAMAGED in parts:
         [table] = parts[DAMAGED].tables()
         line = f"the run is damaged, as the report says: {table.rows[0]['problem']}"
-        errors.print(line, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        errors.message(line, style="yellow")
 
 
 def _write(page: str, file: Path) -> None:
@@ -100,4 +100,4 @@ def _write(page: str, file: Path) -> None:
     except OSError as error:
         raise UsageError(not_written(file, error)) from None
     size = f"{len(page.encode()) / 2**20:.1f} MiB"
-    out.print(f"{file} ({size}), open it in any browser", markup=False, highlight=False)
+    out.message(f"{file} ({size}), open it in any browser")

@@ -90,10 +90,10 @@ def serve(
             sys.stdout.write(json.dumps({"url": url, "models": list(roster.models)}) + "\n")
             sys.stdout.flush()
             return
-        out.print(f"serving {folder} at {url}", markup=False, highlight=False)
+        out.message(f"serving {folder} at {url}")
         if short := fewer_than(n, len(roster.models[COLLECTIVE].members)):
             out.print(short, style="yellow", highlight=False)
-        out.print(f"models: {', '.join(roster.models)}", markup=False, highlight=False)
+        out.message(f"models: {', '.join(roster.models)}")
         out.print("Ctrl-C answers the accepted requests and stops", style="dim")
 
     def action() -> None:

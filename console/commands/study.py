@@ -169,7 +169,7 @@ def show(found: dict[str, Any], console: Console) -> None:
             )
     console.print(table)
     caution(found["generators"], console)
-    console.print(f"kept in {found['study']}", markup=False, highlight=False)
+    console.print(f"kept in {found['study']}", highlight=False)
 
 
 def _cells(difference: dict[str, Any] | None) -> list[str]:

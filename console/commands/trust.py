@@ -57,5 +57,5 @@ def _agreed(count: int) -> bool:
     if not sys.stdin.isatty():
         return False
     what = "this" if count == 1 else f"these {count}"
-    errors.print(f"Permit {what} on this machine? [y/N] ", end="", markup=False)
+    errors.print(f"Permit {what} on this machine? [y/N] ", end="")
     return sys.stdin.readline().strip().lower() in ("y", "yes")

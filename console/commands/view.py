@@ -52,7 +52,7 @@ def view_command(
             sys.stdout.write(json.dumps({"url": url}) + "\n")
             sys.stdout.flush()
         else:
-            out.print(f"open {url}", markup=False, highlight=False, soft_wrap=True)
+            out.message(f"open {url}")
             out.print("Ctrl-C stops", style="dim")
         if browser:
             import webbrowser

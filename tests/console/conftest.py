@@ -47,6 +47,7 @@ class Acdc:
     def __init__(self, home: Path) -> None:
         self.environment = {
             **os.environ,
+            "MAKELEVEL": "",  # the same messages whether or not make runs the tests
             "ACDC_CACHE": str(home / "cache"),
             "PYTHONPATH": str(ROOT),
             "HF_HUB_OFFLINE": "1",
