@@ -162,6 +162,7 @@ def test_a_route_answers_as_the_seed_that_it_picks() -> None:
     assert list(either.passed) == [True, True, False]
 
 
+@pytest.mark.slow
 def test_the_benchmark_on_tiny_models(
     adapters: Bank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ def test_the_script_covers_many_fields_with_names_of_their_own() -> None:
     assert len({written.proposal.name for written in SCRIPT}) == len(SCRIPT)
 
 
+@pytest.mark.slow
 async def test_all_families_of_the_script_pass_the_gates() -> None:
     settings = SandboxSettings(guests=4, memory_mb=512, preimport=())
     sandbox = open_sandbox(settings, ours=anything)

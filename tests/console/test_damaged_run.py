@@ -147,6 +147,7 @@ def test_a_damaged_record_is_named_by_every_command_that_reads_it(
     assert content(run) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", columns(), ids=".".join)
 def test_a_damaged_column_never_looks_like_a_bug(run: Path, column: Column) -> None:
     for harmful in (None, "x\x00y", b"\xff", 9):

@@ -56,6 +56,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 async def test_a_study_goes_on_after_a_kill_and_shares_what_was_answered(
     run_settings: dict[str, Any],
     tmp_path: Path,

@@ -59,6 +59,7 @@ def searched(folder: Path) -> tuple[list[Emitter], list[Emission]]:
         return store.emitters(), store.emissions()
 
 
+@pytest.mark.slow
 def test_a_killed_run_has_the_same_archive_and_the_same_searches(
     acdc: Acdc, emitting_config: Path, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ def lab(acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path) -> La
     return Lab(acdc, tiny_config, finished_run, length_of(finished_run), tmp_path)
 
 
+@pytest.mark.slow
 def test_signals_at_random_moments_leave_archive_answers_and_grades_as_they_would_be(
     lab: Lab,
 ) -> None:

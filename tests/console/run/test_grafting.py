@@ -80,6 +80,7 @@ def grafts_of(folder: Path) -> list[Graft]:
         return [Graft.model_validate(event.payload) for event in store.events("graft")]
 
 
+@pytest.mark.slow
 def test_a_killed_run_has_the_same_anchors_and_a_moved_one_exports_them(
     acdc: Acdc, grafting_config: Path, tmp_path: Path
 ) -> None:
@@ -107,6 +108,7 @@ def test_a_killed_run_has_the_same_anchors_and_a_moved_one_exports_them(
     assert "is missing or damaged" in line
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_in_its_merges_has_the_same_archive_and_anchors(
     acdc: Acdc, merging_config: Path, tmp_path: Path
 ) -> None:

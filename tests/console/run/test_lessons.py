@@ -117,6 +117,7 @@ def taught_run(acdc: Acdc, lessons_config: Path, tmp_path_factory: pytest.TempPa
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_in_a_lesson_has_the_same_archive_and_anchor(
     acdc: Acdc, lessons_config: Path, taught_run: Path, tmp_path: Path
 ) -> None:
@@ -176,6 +177,7 @@ def test_what_a_lesson_learnt_from_is_named_so_in_the_table_of_tasks(taught_run:
     assert all(row["period"] is None for row in tasks if row["use"] != "period")
 
 
+@pytest.mark.slow
 def test_one_lesson_to_the_best_seed_is_a_baseline_and_what_was_learnt_is_no_test(
     acdc: Acdc, taught_run: Path, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ def test_two_workers_end_with_the_archive_of_one_engine(
     assert outcome_of(folder) == outcome_of(finished_run)
 
 
+@pytest.mark.slow
 def test_a_run_whose_worker_and_then_itself_is_killed_goes_on_to_the_same_archive(
     acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path
 ) -> None:
@@ -45,6 +46,7 @@ def test_a_run_whose_worker_and_then_itself_is_killed_goes_on_to_the_same_archiv
     assert outcome_of(folder) == outcome_of(finished_run)
 
 
+@pytest.mark.slow
 def test_a_run_that_drafts_beside_the_judge_goes_on_after_a_kill_to_the_same_archive(
     acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path
 ) -> None:
@@ -95,6 +97,7 @@ def _command(process: psutil.Process) -> list[str]:
         return []
 
 
+@pytest.mark.slow
 def test_three_actors_of_ray_end_with_the_archive_of_one_engine(
     acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path
 ) -> None:

@@ -74,6 +74,7 @@ def test_a_pool_without_a_new_question_ends_the_run_with_its_finals(
     assert {**again, "seconds": None} == {**status, "seconds": None}
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_ends_as_one_that_was_begun_as_long(
     acdc: Acdc, tiny_config: Path, tmp_path: Path
 ) -> None:

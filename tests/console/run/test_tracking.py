@@ -21,6 +21,7 @@ def surroundings(acdc: Acdc, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     return tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_a_run_is_drawn_by_every_tracker_and_goes_on_in_the_same_curves(
     acdc: Acdc, tiny_config: Path, surroundings: Path
 ) -> None:
@@ -64,6 +65,7 @@ def _mlflow(folder: Path) -> dict[str, dict[int, float]]:
     }
 
 
+@pytest.mark.slow
 def test_weights_and_biases_keeps_a_run_without_a_network(
     acdc: Acdc, tiny_config: Path, surroundings: Path
 ) -> None:

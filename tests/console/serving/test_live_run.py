@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from memory.errors import StoreError
 from memory.store import RunStore
 from tests.console.conftest import Acdc
@@ -31,6 +33,7 @@ def wait_for(found: Callable[[], bool], alive: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_a_live_run_is_served_as_it_was_while_it_goes_on(
     acdc: Acdc, tiny_config: Path, tmp_path: Path
 ) -> None:

@@ -110,10 +110,17 @@ def test_every_page_opens_without_a_fault_and_without_another_host(
     assert watched.hosts == {url.split("/")[2]}
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (1280, "light"),
+        pytest.param(1280, "dark", marks=pytest.mark.slow),
+        pytest.param(390, "light", marks=pytest.mark.slow),
+        pytest.param(390, "dark", marks=pytest.mark.slow),
+    ],
+)
 def test_axe_finds_no_serious_fault(
-    browser: Browser, url: str, finished_run: Path, scheme: Any, width: int
+    browser: Browser, url: str, finished_run: Path, width: int, scheme: Any
 ) -> None:
     code = AXE.read_bytes()
     assert hashlib.sha256(code).hexdigest() == AXE_SHA256

@@ -134,6 +134,7 @@ def test_a_merge_joins_the_bank_once_and_is_found_again(
         add_merges(load_bank(models, SpectralSettings(rank=4), tmp_path), [other], tmp_path)
 
 
+@pytest.mark.slow
 def test_a_merge_is_not_taken_for_the_same_one_of_another_base(
     tiny_family: TinyFamily, tmp_path: Path
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evolution.selection import Candidate, survive
@@ -55,6 +55,7 @@ def test_who_is_like_the_others_stays_in_the_race() -> None:
     assert 0.05 < chances_of(field, {"like"})["like"] < 0.99
 
 
+@settings(max_examples=20)
 @given(st.integers(0, 50), st.floats(0, 1))
 def test_where_nothing_is_left_to_answer_the_chance_is_the_verdict(seed: int, rate: float) -> None:
     field = [*archive(), *(candidate(f"c{n}", rate, 4, n, seed=seed + n) for n in range(3))]

@@ -23,7 +23,7 @@ from evolution.errors import EngineError, NoWorkerError
 from tests.evolution.engines.pool.pool_cases import ENGINE, all_busy, everything, pool_of
 
 pytest.importorskip("ray", reason='Ray is not installed: pip install -e ".[ray]"')
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 
 ACTORS = 3
 SETTINGS = ClusterSettings(kind="ray", workers=ACTORS, cpus=0.1, chunk=4, start_deadline=120.0)
@@ -136,7 +136,6 @@ def head() -> Iterator[tuple[str, psutil.Process]]:
         process.communicate()
 
 
-@pytest.mark.slow
 async def test_a_head_that_is_killed_in_a_batch_ends_the_pool_with_one_line(
     head: tuple[str, psutil.Process], bank: Bank
 ) -> None:
