@@ -13,6 +13,8 @@ from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
+from console.errors import RequestError
+
 Row = dict[str, Any]
 Query: TypeAlias = Mapping[str, str]
 """The parameters of a URL, one value each."""
@@ -88,10 +90,17 @@ class Table:
     section: str = "table"
 
     def sorted_by(self, order: str) -> Table:
-        """The same with its rows in another order; absent values stand last."""
+        """The same with its rows in another order; absent values stand last.
+
+        Raises:
+            RequestError: there is no such column.
+        """
         key, descending = order.removeprefix("-"), order.startswith("-")
-        if key not in {column.key for column in self.columns}:
+        if not key:
             return self
+        keys = [column.key for column in self.columns]
+        if key not in keys:
+            raise RequestError(f"sort.{self.name}={key!r} is unknown; it has: {', '.join(keys)}")
         known = [row for row in self.rows if row.get(key) is not None]
         absent = [row for row in self.rows if row.get(key) is None]
         known.sort(key=lambda row: _sortable(row[key]), reverse=descending)
@@ -156,13 +165,36 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One field of a form: a list of options, or a text if there are none; `long` has lines."""
+    """One field of a form: a list of options, or a text if there are none.
+
+    Attributes:
+        long: whether the text has lines.
+        closed: whether there are no other values than the options, whatever is in the run.
+    """
 
     name: str
     label: str
     value: str
     options: Sequence[tuple[str, str]] = ()
     long: bool = False
+    closed: bool = False
+
+    def offered(self) -> Sequence[tuple[str, str]]:
+        """The options, and the value itself where it is none of them: a form says what it shows."""
+        if not self.options or self.value in dict(self.options):
+            return self.options
+        return [*self.options, (self.value, self.value)]
+
+    def check(self) -> None:
+        """Look whether the value is possible.
+
+        Raises:
+            RequestError: it is none of a closed list.
+        """
+        known = dict(self.options)
+        if self.closed and self.value not in known:
+            values = ", ".join(filter(None, known))
+            raise RequestError(f"{self.name}={self.value!r} is unknown; there are: {values}")
 
 
 @dataclass(frozen=True)
@@ -226,9 +258,15 @@ class Page:
 
 
 def number_in(said: str, otherwise: int) -> int:
-    """The number that a query names; one of ten digits or more is larger than any table."""
-    if not said.isdecimal():
+    """The number that a query names; one of ten digits or more is larger than any table.
+
+    Raises:
+        RequestError: it is none.
+    """
+    if not said:
         return otherwise
+    if not said.isdecimal():
+        raise RequestError(f"{said!r} is not a number")
     return int(said) if len(said) < 10 else 10**9
 
 
@@ -252,7 +290,15 @@ def linked(pattern: str, row: Row, name: str = "") -> str:
 
 
 def ordered(page: Page, query: Query) -> Page:
-    """A page with its tables sorted as a URL asks: `sort.experts=-fitness`."""
+    """A page with its tables sorted as a URL asks: `sort.experts=-fitness`.
+
+    Raises:
+        RequestError: a table has no such column, or a filter no such value.
+    """
+    for part in page.sections:
+        if isinstance(part, Form):
+            for choice in part.choices:
+                choice.check()
     sections = [
         part.sorted_by(query.get(f"sort.{part.name}", part.order))
         if isinstance(part, Table)

@@ -64,6 +64,7 @@ def page_of(run: Run, name: str, rest: str = "", query: Query | None = None) -> 
 
     Raises:
         NotFoundError: there is none.
+        RequestError: the URL asks for an order or a filter that there is not.
     """
     entry = PAGES.get(name, _NONE)
     function = entry.inner if rest else entry.page

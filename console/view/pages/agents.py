@@ -45,7 +45,11 @@ def agents(run: Run, query: Query, rest: str) -> Page:
             _choice("role", "Role", roles, query),
             _choice("purpose", "Purpose", roles, query),
             Choice(
-                "failed", "Calls", query.get("failed", ""), [("", "all"), ("yes", "failed ones")]
+                "failed",
+                "Calls",
+                query.get("failed", ""),
+                [("", "all"), ("yes", "failed ones")],
+                closed=True,
             ),
         ]
     )

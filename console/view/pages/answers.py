@@ -166,12 +166,13 @@ def _form(
                 query.get("expert", ""),
                 [("", "all"), *((name, name) for name in people)],
             ),
-            Choice("show", "Show", query.get("show", ""), list(SHOWN.items())),
+            Choice("show", "Show", query.get("show", ""), list(SHOWN.items()), closed=True),
             Choice(
                 "among",
                 "Among",
                 query.get("among", ""),
                 [("", "everybody"), ("archive", "the archive")],
+                closed=True,
             ),
         ]
     )

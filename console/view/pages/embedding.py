@@ -35,8 +35,8 @@ FROM families
 
 def embedding(run: Run, query: Query, rest: str) -> Page:
     """The first two principal components of the embeddings that the novelty memory compared."""
-    by = query.get("by", "capability")
-    by = by if by in _BY else "capability"
+    asked = query.get("by", "capability")
+    by = asked if asked in _BY else "capability"
     rows = family_rows(run)
     vectors, found = _vectors(run, rows)
     if by == "solver":
@@ -67,7 +67,7 @@ def embedding(run: Run, query: Query, rest: str) -> Page:
         "room; the pointer on a point shows its name.",
         key,
     )
-    form = Form([Choice("by", "Colour", by, list(_BY.items()))])
+    form = Form([Choice("by", "Colour", asked, list(_BY.items()), closed=True)])
     table = Table(
         "points",
         "The same as a table",

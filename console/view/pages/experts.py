@@ -87,6 +87,7 @@ def experts(run: Run, query: Query, rest: str) -> Page:
                 "Among",
                 query.get("among", ""),
                 [("", "all"), ("archive", "the archive"), ("kept", "ever in an archive")],
+                closed=True,
             ),
             Choice(
                 "operator",

@@ -240,6 +240,7 @@ def lineage_page(run: Run, query: Query, rest: str) -> Page:
                     ("ancestors", "only its ancestors"),
                     ("all", "everybody"),
                 ],
+                closed=True,
             ),
         ]
     )

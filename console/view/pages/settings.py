@@ -38,7 +38,7 @@ def settings(run: Run, query: Query, rest: str) -> Page:
         "Settings",
         [
             Facts("Provenance", facts),
-            Form([Choice("show", "Settings", query.get("show", ""), options)]),
+            Form([Choice("show", "Settings", query.get("show", ""), options, closed=True)]),
             Table(
                 "settings",
                 "Settings",

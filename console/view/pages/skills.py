@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from console.errors import NotFoundError
 from console.view.matrix import SkillMatrix, latest_archive, mean_of
 from console.view.page import Choice, Column, Figure, Form, Page, Query, Section, Table, number_in
 from console.view.source import Run
@@ -64,6 +65,11 @@ def _sorted(
     """Experts by their rate on all or one of the families, families likewise; else as they are."""
     by_family = matrix.columns([query.get("by_family", "")])
     by_expert = matrix.rows([query.get("by_expert", "")])
+    for name, found in (("by_family", by_family), ("by_expert", by_expert)):
+        if query.get(name) and not found:
+            raise NotFoundError(
+                f"no answer is graded of {name.removeprefix('by_')} {query[name]!r}"
+            )
     if by_family or query.get("order") == "rate":
         values = matrix.rates[:, by_family] if by_family else matrix.rates[:, columns]
         keys = np.nan_to_num(mean_of(values, axis=1), nan=-1.0)
@@ -89,8 +95,14 @@ def _form(
     def windows(of: int, step: int) -> list[tuple[str, str]]:
         return [(str(n), f"{n + 1} to {min(n + step, of)}") for n in range(0, max(of, 1), step)]
 
-    def choice(name: str, label: str, options: list[tuple[str, str]], default: str = "") -> Choice:
-        return Choice(name, label, query.get(name, default), options)
+    def choice(
+        name: str,
+        label: str,
+        options: list[tuple[str, str]],
+        default: str = "",
+        closed: bool = False,
+    ) -> Choice:
+        return Choice(name, label, query.get(name, default), options, closed=closed)
 
     people = [("", "-"), *((matrix.experts[row],) * 2 for row in rows)]
     tasks = [("", "-")]
@@ -100,14 +112,18 @@ def _form(
             "experts",
             "Experts",
             [("", "archive and founders"), ("archive", "archive"), ("all", "everybody")],
+            closed=True,
         ),
         choice(
             "families",
             "Families",
             [(word, word) for word in ("active", "held", "retired", "all")],
             "active",
+            closed=True,
         ),
-        choice("order", "Order", [("", "by rank, by age"), ("rate", "by mean pass rate")]),
+        choice(
+            "order", "Order", [("", "by rank, by age"), ("rate", "by mean pass rate")], closed=True
+        ),
         choice("by_family", "Experts by family", tasks),
         choice("by_expert", "Families by expert", people),
     ]

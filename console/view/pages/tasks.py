@@ -154,7 +154,7 @@ def _form(families: Sequence[Row], rejected: Sequence[Row], query: Query) -> For
             choice("generator", "Generator", seen("generator")),
             choice("capability", "Capability", seen("capability")),
             choice("level", "Level", seen("level")),
-            Choice("rate", "Pass rate of the archive", query.get("rate", ""), bands),
+            Choice("rate", "Pass rate of the archive", query.get("rate", ""), bands, closed=True),
             choice("reason", "Rejected for", seen("reason", rejected)),
         ]
     )

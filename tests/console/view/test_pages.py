@@ -526,6 +526,32 @@ def test_a_value_that_a_parameter_cannot_have_is_a_bad_request(viewed: Viewed) -
     said = viewed.html("tasks?format=xml", 400)
     assert "Bad request" in said
     assert "unknown format &#39;xml&#39;; there are json and csv" in said
+    for page, parameter in CLOSED.items():
+        assert f"{parameter}=&#39;x&#39; is unknown" in viewed.html(f"{page}?{parameter}=x", 400)
+    for numbered in ("tasks?page.families=x", "skills?row=-1"):
+        assert "is not a number" in viewed.html(numbered, 400)
+    assert "sort.experts=&#39;x&#39; is unknown" in viewed.html("experts?sort.experts=-x", 400)
+    assert "no answer is graded of family &#39;x&#39;" in viewed.html("skills?by_family=x", 404)
+
+
+CLOSED = {
+    "agents": "failed",
+    "answers": "show",
+    "experts": "among",
+    "lineage": "show",
+    "map": "by",
+    "settings": "show",
+    "skills": "order",
+    "tasks": "rate",
+}
+"""A filter of each page whose values do not depend on the run."""
+
+
+def test_a_form_says_what_is_shown_even_where_the_run_has_none_of_it(viewed: Viewed) -> None:
+    assert viewed.rows("tasks?capability=baking", "families") == []
+    assert '<option value="baking" selected>baking</option>' in viewed.html(
+        "tasks?capability=baking"
+    )
 
 
 def test_nothing_of_the_run_is_changed_by_looking(copied: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from console.errors import RequestError
 from console.view.ledger import Ledger
 from console.view.matrix import SkillMatrix
 from console.view.page import Column, Page, Row, Table, linked, ordered
@@ -204,7 +205,8 @@ def test_pages_of_a_table_hold_every_row_once() -> None:
         seen += View("/", "/", {"page.t": number}).rows(table)
     assert seen == table.rows
     assert View("/", "/", {"page.t": "99"}).number(table) == 3
-    assert View("/", "/", {"page.t": "-1"}).number(table) == 1
+    with pytest.raises(RequestError, match="'-1' is not a number"):
+        View("/", "/", {"page.t": "-1"}).number(table)
 
 
 def test_names_in_addresses_are_quoted() -> None:
