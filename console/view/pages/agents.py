@@ -184,7 +184,7 @@ def _role_table(rows: Sequence[Row]) -> Table:
             Column("endpoint", "endpoint", "code"),
         ],
         rows,
-        note="Of the model `offline`, which is a program, tokens are counted as words.",
+        note="The model offline is a program: its tokens are counted as words.",
     )
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 
 from agents.families.items import Item, all_asked, asked_by_hash
 from console.errors import NotFoundError
@@ -16,6 +19,7 @@ from memory.records import Family
 SHOWN = {
     "": "all",
     "wrong": "wrong",
+    "named": "wrong, though the reply has a right answer in it",
     "right": "right",
     "unmarked": "extraction failed",
     "cut": "cut off at the limit of tokens",
@@ -25,8 +29,11 @@ MOST_OPTIONS = 300
 """Families that a list offers."""
 MOST = 2000
 """Answers that are looked at for one page."""
+MAX_ROWID = 2**63 - 1
+BATCH = 5000
+"""Answers that are read at once where all of a run are searched."""
 
-_ANSWERS = """
+_FIELDS = """
 SELECT experts.id AS expert, experts.generation, answers.key, answers.instance_hash,
     json_extract(answers.record, '$.sample') AS sample,
     json_extract(answers.record, '$.extracted') AS extracted,
@@ -37,12 +44,19 @@ SELECT experts.id AS expert, experts.generation, answers.key, answers.instance_h
     (SELECT 2 * SUM(passed) > COUNT(*) FROM grades WHERE answer_key = answers.key) AS passed,
     (SELECT json_extract(record, '$.detail') FROM grades WHERE answer_key = answers.key
         ORDER BY key LIMIT 1) AS detail
+"""
+_ANSWERS = f"""{_FIELDS}
 FROM experts CROSS JOIN answers ON answers.genome_id = experts.genome_id
 WHERE answers.instance_hash IN (SELECT value FROM json_each(?1))
     AND (?2 = '' OR experts.id = ?2)
 ORDER BY experts.generation, experts.birth, experts.id, answers.instance_hash, sample
 """
 """Experts first: answers can be looked up by genome, and not by instance alone."""
+_LATEST = f"""{_FIELDS}, answers.rowid AS place
+FROM (SELECT rowid, * FROM answers WHERE rowid < ? ORDER BY rowid DESC LIMIT {BATCH}) AS answers
+    LEFT JOIN experts ON answers.genome_id = experts.genome_id
+ORDER BY answers.rowid DESC, experts.generation, experts.birth, experts.id
+"""
 
 
 def answers(run: Run, query: Query, rest: str) -> Page:
@@ -85,13 +99,17 @@ def answer_rows(run: Run, items: Sequence[Item], expert: str, family: str) -> li
     ranks = {name: rank for rank, name in enumerate(latest_archive(run))}
     rows.sort(key=lambda row: ranks.get(row["expert"], len(ranks)))
     for row in rows:
-        row["again"] = "sampled" if row["sample"] else ""
-        item = by_hash[row["instance_hash"]]
-        row["instance"], row["reference"] = item.instance, item.reference
-        row["family"] = family
-        row["passed"] = None if row["passed"] is None else bool(row["passed"])
-        row["unmarked"] = bool(row["unmarked"])
+        _complete(row, family, by_hash[row["instance_hash"]])
     return rows
+
+
+def _complete(row: Row, family: str, item: Item) -> None:
+    """Put what was asked beside what was answered."""
+    row["family"], row["question"] = family, item.instructions
+    row["instance"], row["reference"] = item.instance, item.reference
+    row["again"] = "sampled" if row["sample"] else ""
+    row["passed"] = None if row["passed"] is None else bool(row["passed"])
+    row["unmarked"] = bool(row["unmarked"])
 
 
 def fits(row: Row, show: str) -> bool:
@@ -99,6 +117,8 @@ def fits(row: Row, show: str) -> bool:
     match show:
         case "wrong":
             return row["passed"] is False
+        case "named":
+            return row["passed"] is False and _names(row["text"], row["reference"])
         case "right":
             return row["passed"] is True
         case "unmarked":
@@ -109,6 +129,12 @@ def fits(row: Row, show: str) -> bool:
             return row["passed"] is None
         case _:
             return True
+
+
+def _names(text: str, reference: str) -> bool:
+    """Whether a reply has a reference in it, as words or a number of its own."""
+    sought = re.escape(reference.strip())
+    return bool(sought and re.search(rf"(?<!\w)(?<!\d\.){sought}(?!\w|\.\d)", text, re.IGNORECASE))
 
 
 def answer_table(rows: Sequence[Row], *, one: bool) -> Table:
@@ -137,8 +163,8 @@ def answer_table(rows: Sequence[Row], *, one: bool) -> Table:
             Column("detail", "rater's reason"),
         ],
         rows,
-        note="Extraction failed: the reply had no marker such as `Answer:`; all of it was graded. "
-        "Sampled: drawn at a temperature, as in the finals, beside the answer that selection saw.",
+        note='Extraction failed: the reply had no marker such as "Answer:"; all of it was graded. '
+        "was graded. Sampled: drawn at a temperature, as in the finals, beside the answer that selection saw.",
     )
 
 
@@ -183,13 +209,19 @@ def _without_family(run: Run, names: dict[str, str], query: Query, expert: str) 
     form = _form(run, names, query, None, [])
     if expert:
         return Page(expert, [form, _of_expert(run, expert, query)], crumbs=[("experts", "Experts")])
+    if query.get("show"):
+        found = list(islice(_searched(run, query), MOST + 1))
+        more = f"Of more than {MOST} answers the latest {MOST}; " if len(found) > MOST else ""
+        table = _with_question(answer_table(found[:MOST], one=False), more + "the latest first.")
+        return Page("Answers", [form, table], crumbs=[("tasks", "Tasks")])
     rows = [{"family": key, "name": name} for key, name in names.items()]
     table = Table(
         "families",
         "Families",
         [Column("name", "name", to="answers?family={family}"), Column("family", "id", "code")],
         rows,
-        note="Choose a family to see what was answered to it.",
+        note="Choose a family to see what was answered to it; or choose which answers are shown, "
+        "and they are those to all families.",
     )
     return Page("Answers", [form, table])
 
@@ -200,10 +232,33 @@ def _of_expert(run: Run, expert: str, query: Query) -> Table:
     items = asked_by_hash(run.store, (run.store.family(row["family"]) for row in graded))
     rows = answer_rows(run, [item for _, item in items.values()], expert, "")
     for row in rows:
-        family_id, item = items[row["instance_hash"]]
-        row["family"], row["question"] = family_id, item.instructions
+        row["family"] = items[row["instance_hash"]][0]
     shown = [row for row in rows if fits(row, query.get("show", ""))]
-    table = answer_table(shown[:MOST], one=False)
-    columns = [column for column in table.columns if column.key != "expert"]
-    columns.insert(0, Column("question", "question", to="answers?family={family}"))
-    return Table(table.name, table.title, columns, table.rows, table.note)
+    table = _with_question(answer_table(shown[:MOST], one=False))
+    return replace(table, columns=[each for each in table.columns if each.key != "expert"])
+
+
+def _with_question(table: Table, said: str = "") -> Table:
+    """Answers to several families: what was asked stands first."""
+    question = Column("question", "question", to="answers?family={family}")
+    return replace(table, columns=[question, *table.columns], note=f"{said} {table.note}".strip())
+
+
+def _searched(run: Run, query: Query) -> Iterator[Row]:
+    """The answers to all families that a filter wants, the latest first."""
+    items = asked_by_hash(run.store, run.store.families())
+    archive = set(latest_archive(run))
+    last = MAX_ROWID
+    while rows := run.rows(_LATEST, last):
+        last = rows[-1]["place"]
+        for row in rows:
+            del row["place"]
+            # What no accepted family asks was part of a trial.
+            known = items.get(row["instance_hash"])
+            if known is None or row["expert"] is None:
+                continue
+            if query.get("among") and row["expert"] not in archive:
+                continue
+            _complete(row, *known)
+            if fits(row, query["show"]):
+                yield row

@@ -10,8 +10,10 @@ import json
 import re
 import sqlite3
 import time
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +23,7 @@ from console.commands.compare import Side, on_history
 from console.commands.status import collect
 from console.run.folder import RunFolder
 from console.stories.expert import against_parents
+from console.view.pages.answers import _LATEST, fits
 from console.view.render import LONGEST_FACT
 from console.view.report import DAMAGED, as_html, parts_of
 from console.view.site import PAGES
@@ -209,6 +212,44 @@ def test_all_answers_of_an_expert(viewed: Viewed, store: RunStore) -> None:
     assert {row["key"] for row in rows} <= {a.key for a in store.answers_of(expert.genome_id)}
     assert rows
     assert all(row["question"] for row in rows)
+
+
+def test_answers_to_all_families_are_searched(
+    viewed: Viewed, store: RunStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("console.view.pages.answers._LATEST", _LATEST.replace("5000", "7"))
+    families = [family.id for family in store.families()]
+    for show in ("right", "wrong", "unmarked"):
+        among = f"show={show}&among=archive"
+        found = viewed.rows(f"answers?{among}", "answers")
+        each = [viewed.rows(f"answers?family={id}&{among}", "answers") for id in families]
+        assert keys_of(found) == keys_of(row for rows in each for row in rows)
+        assert all(row["question"] for row in found)
+
+
+def keys_of(rows: Iterable[dict[str, Any]]) -> set[tuple[str, str]]:
+    return {(row["expert"], row["key"]) for row in rows}
+
+
+@pytest.mark.parametrize(
+    ("text", "reference", "named"),
+    [
+        ("Rees enjoys chopping.", "Rees", True),
+        ("It was rees", "Rees", True),
+        ("Reesor enjoys chopping.", "Rees", False),
+        ("Between 12.5 and 13", "2.5", False),
+        ("Between 12.5 and 13", "5", False),
+        ("Between 12.5 and 13", "12", False),
+        ("It is 12.", "12", True),
+        ("Rees", " ", False),
+    ],
+)
+def test_a_wrong_reply_that_has_a_right_answer_in_it_is_found(
+    text: str, reference: str, named: bool
+) -> None:
+    row = {"text": text, "reference": reference}
+    assert fits(row | {"passed": False}, "named") == named
+    assert not fits(row | {"passed": True}, "named")
 
 
 def test_two_experts_are_compared_on_what_both_were_asked(viewed: Viewed, store: RunStore) -> None:
