@@ -229,7 +229,7 @@ def compared(
     graded = [p for p in pairs if p.first.solved is not None and p.second.solved is not None]
     if not graded:
         raise AnsweringError(
-            "no question was graded for both; name a file of tasks that both are to answer"
+            "no question was graded for both; acdc compare A B TASKS.jsonl asks both of them"
         )
     gains: dict[str, list[float]] = {}
     for pair in graded:

@@ -90,10 +90,13 @@ class Renderer:
             style=Markup(style),
         )
 
-    def home(self, sources: Sequence[Source]) -> str:
-        """The list of runs."""
-        links = [(s.base, s.name, str(s.folder.path)) for s in sources]
-        return self._environment.get_template("home.html").render(links=links)
+    def home(self, sources: Sequence[Source], states: Sequence[str]) -> str:
+        """The list of runs, each with its state in a line."""
+        rows = [
+            (source.base, source.name, str(source.folder.path), state)
+            for source, state in zip(sources, states, strict=True)
+        ]
+        return self._environment.get_template("home.html").render(rows=rows)
 
 
 class View:

@@ -18,6 +18,7 @@ from starlette.staticfiles import StaticFiles
 from console.errors import NotFoundError, RequestError
 from console.view.asking import Asker, asked_in, asking_page
 from console.view.page import Page
+from console.view.pages.overview import in_short
 from console.view.render import Renderer, error_page
 from console.view.site import page_of
 from console.view.source import Source
@@ -46,7 +47,7 @@ def build_app(
     def home(request: Request) -> Response:
         if len(sources) == 1:
             return RedirectResponse(sources[0].base, 303)
-        return HTMLResponse(renderer.home(sources))
+        return HTMLResponse(renderer.home(sources, [_state_of(source) for source in sources]))
 
     def version(request: Request) -> Response:
         return PlainTextResponse(_run_of(request, runs).version())
@@ -110,6 +111,15 @@ def _csv(page: Page, name: str) -> Response:
         raise NotFoundError(f"the page has no table {name!r}; it has {names}")
     headers = {"Content-Disposition": f'attachment; filename="{table.name}.csv"'}
     return Response(as_csv(table), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _state_of(source: Source) -> str:
+    """How far a run is; of one that cannot be read, why not."""
+    try:
+        with source.open() as run:
+            return in_short(run)
+    except AcdcError as error:
+        return f"cannot be read: {error}"
 
 
 def _run_of(request: Request, runs: Mapping[str, Source]) -> Source:

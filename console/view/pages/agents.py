@@ -64,7 +64,7 @@ def agents(run: Run, query: Query, rest: str) -> Page:
         [
             Facts("All calls", _totals(roles)),
             _role_table(roles),
-            funnel(run),
+            *funnel(run),
             _reason_table(run.rows(_REASONS)),
             _gate_table(run),
             _scientist_table(run.rows(_SCIENTISTS)),
@@ -207,15 +207,16 @@ def _gate_table(run: Run) -> Table:
     rows = run.kept("gates", _read_gates)
     return Table(
         "gates",
-        "Which gates drafts failed",
+        "Why drafts were sent back",
         [
-            Column("code", "gate"),
+            Column("code", "reason"),
             Column("drafts", "drafts", "count"),
             Column("proposals", "proposals", "count"),
             Column("example", "an example", to="tasks/{example}"),
         ],
         rows,
-        note="Drafts that were refined and accepted later are among them.",
+        note="By a gate or after the trial. Drafts that were refined and accepted later are among "
+        "them: where proposals end, the funnel says.",
     )
 
 

@@ -152,19 +152,19 @@ def answer_table(rows: Sequence[Row], *, one: bool) -> Table:
             Column("expert", "expert", to="experts/{expert}"),
             *([] if one else [named]),
             Column("passed", "verdict", "verdict"),
+            Column("again", "how", apart=not any(row["sample"] for row in rows)),
             Column("extracted", "extracted", "code"),
             Column("reference", "a right answer", "code"),
             Column("text", "whole reply", "code"),
             Column("unmarked", "extraction", "failed"),
             Column("ended", "ended by"),
             Column("tokens", "tokens", "count"),
-            Column("again", "how"),
             Column("sample", "sample", "count", apart=True),
             Column("detail", "rater's reason"),
         ],
         rows,
-        note='Extraction failed: the reply had no marker such as "Answer:"; all of it was graded. '
-        "was graded. Sampled: drawn at a temperature, as in the finals, beside the answer that selection saw.",
+        note='Extraction failed: the reply had no marker such as "Answer:", so all is graded. '
+        "Sampled: drawn at a temperature, as in the finals, beside the answer that selection saw.",
     )
 
 

@@ -121,7 +121,8 @@ def experts(run: Run, query: Query, rest: str) -> Page:
         ],
         found,
         order="rank",
-        note="Fitness: mean pass rate on the pool, shrunk and chance taken off. Novelty: how far "
+        note="Rank: the order in which selection kept them. Fitness: mean pass rate on the pool "
+        "of its time, shrunk and chance taken off. Novelty: how far "
         "it can do what the nearest fitter experts cannot, 0 to 100; nobody dominates an expert "
         "without one. Both are of the last archive that an expert was in; a rank stands where "
         "that is the present one. Solves alone: families of which it passes more than half and no "

@@ -46,7 +46,7 @@ def family(run: Run, query: Query, rest: str) -> Page:
         accepted = run.store.assignment_status(rest).family
         found = {"id": accepted} if accepted else None
     sections: list[Section] = []
-    name = rest
+    name = _last_name(run, rest)
     if found is not None:
         record = run.store.family(found["id"])
         name = record.name
@@ -55,6 +55,16 @@ def family(run: Run, query: Query, rest: str) -> Page:
         sections += _assigned(run, assignment, run.store.family(found["id"]) if found else None)
         sections += transcript(run, assignment.id)
     return Page(name, sections, crumbs=[("tasks", "Tasks")])
+
+
+def _last_name(run: Run, assignment: str) -> str:
+    """What a proposal was called when it was last written, with its id."""
+    name = run.value(
+        "SELECT json_extract(record, '$.proposal.name') FROM drafts WHERE assignment = ? "
+        "ORDER BY round DESC LIMIT 1",
+        assignment,
+    )
+    return f"{name} ({assignment})" if name else assignment
 
 
 def _accepted(run: Run, family: Family) -> Iterator[Section]:
@@ -97,10 +107,11 @@ def _curve(family: Family) -> Figure:
         )
         for rate in family.curve
     ]
+    others = [("cx", "other levels that were tried")] if len(bars) > 1 else []
     return Figure(
         "What the trial panel got right",
-        bar_chart("Right answers of the trial panel by level", bars),
-        key=[("c0", "the level at which it asks"), ("cx", "other levels that were tried")],
+        bar_chart("Right answers of the trial panel by level", bars, longest=1.0),
+        key=[("c0", "the level at which it asks"), *others],
     )
 
 

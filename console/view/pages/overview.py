@@ -36,6 +36,19 @@ def overview(run: Run, query: Query, rest: str) -> Page:
     return Page("Overview", sections)
 
 
+def in_short(run: Run) -> str:
+    """The state of a run and how far it is, in a line."""
+    newest, asked = run.value("SELECT MAX(generation) FROM archives"), run.config.get("generations")
+    return f"{_state_of(run)}; generation {newest or 0} of {asked}"
+
+
+def _state_of(run: Run) -> str:
+    if run.store.meta("finished"):
+        return "finished"
+    last = _last_sign(run)
+    return _state(None if last is None else max(0.0, time.time() - last))
+
+
 def _standing(run: Run, pulse: Sequence[Row], work: Work, finished: bool) -> list[Fact]:
     counts = {
         row["status"]: row["n"]
@@ -43,12 +56,9 @@ def _standing(run: Run, pulse: Sequence[Row], work: Work, finished: bool) -> lis
     }
     asked = run.config.get("generations")
     newest = pulse[-1] if pulse else None
-    last = _last_sign(run)
-    silent = None if last is None else max(0.0, time.time() - last)
-    state = "finished" if finished else _state(silent)
     read, written = run.ledger.total
     facts = [
-        Fact("state", state),
+        Fact("state", _state_of(run)),
         Fact("generation", f"{newest['generation'] if newest else 0} of {asked}"),
         Fact("experts", run.value("SELECT COUNT(*) FROM experts"), "count", "experts"),
         Fact("families that grade", counts.get("active", 0), "count", "tasks?status=active"),
@@ -57,7 +67,7 @@ def _standing(run: Run, pulse: Sequence[Row], work: Work, finished: bool) -> lis
         Fact("tokens read by experts", read, "count"),
         Fact("tokens written by experts", written, "count"),
         Fact("time at work", work.seconds, "seconds"),
-        Fact("last recorded", last, "time"),
+        Fact("last recorded", _last_sign(run), "time"),
     ]
     if not finished and (left := _seconds_left(pulse, asked)) is not None:
         said = f"about {duration(left)}, without the finals" if left else "only the finals"
@@ -112,6 +122,7 @@ def _now(run: Run, matrix: SkillMatrix) -> list[Fact]:
         "SELECT name, ended_ns / 1e9 AS at FROM spans WHERE kind = 'phase' "
         "ORDER BY ended_ns DESC LIMIT 1"
     )
+    latest = run.row("SELECT kind, name FROM spans ORDER BY started_ns DESC LIMIT 1")
     newest = run.value("SELECT MAX(generation) FROM experts")
     born = run.rows("SELECT id FROM experts WHERE generation = ?", newest or 0)
     active = run.rows("SELECT id FROM families WHERE status = 'active'")
@@ -120,6 +131,7 @@ def _now(run: Run, matrix: SkillMatrix) -> list[Fact]:
     graded = int((matrix.asked[rows][:, columns] > 0).sum()) if rows and columns else 0
     drafts = run.value("SELECT COUNT(*) FROM assignments WHERE status IN ('open', 'candidate')")
     return [
+        Fact("latest work", f"{latest['kind']}: {latest['name']}" if latest else None),
         Fact("phase that ended last", phase["name"] if phase else None),
         Fact("proposals under way", drafts, "count", "agents"),
         Fact(

@@ -23,7 +23,9 @@ SELECT id, status, generation, generator,
     json_extract(record, '$.level') AS level,
     json_extract(record, '$.levels') AS levels,
     json_extract(record, '$.revisions') AS revisions,
-    json_extract(record, '$.scientist') AS scientist
+    json_extract(record, '$.scientist') AS scientist,
+    IIF(status = 'active', NULL, (SELECT reason FROM family_events
+        WHERE family = families.id ORDER BY seq DESC LIMIT 1)) AS why
 FROM families ORDER BY seq
 """
 _REJECTED = """
@@ -54,28 +56,11 @@ def tasks(run: Run, query: Query, rest: str) -> Page:
     rejected = run.rows(_REJECTED)
     found = [row for row in families if _fits(row, query)]
     turned_down = [row for row in rejected if _fits_rejected(row, query)]
-    return Page(
-        "Tasks",
-        [
-            _form(families, rejected, query),
-            _family_table(found),
-            Table(
-                "rejected",
-                "Rejected proposals",
-                [
-                    Column("id", "proposal", to="tasks/{id}"),
-                    Column("name", "name"),
-                    Column("kind", "kind"),
-                    Column("reason", "reason"),
-                    Column("detail", "detail"),
-                    Column("rounds", "rounds", "count"),
-                    Column("generation", "generation", "count"),
-                ],
-                turned_down,
-            ),
-            funnel(run),
-        ],
-    )
+    tables = [_family_table(found), _rejected_table(turned_down)]
+    if query.get("reason"):
+        # Who asks for a reason looks for proposals.
+        tables.reverse()
+    return Page("Tasks", [_form(families, rejected, query), *tables, *funnel(run)])
 
 
 def family_rows(run: Run) -> list[Row]:
@@ -168,6 +153,7 @@ def _family_table(rows: Sequence[Row]) -> Table:
             Column("name", "name", to="tasks/{id}"),
             Column("id", "id", "code", apart=True),
             Column("status", "status"),
+            Column("why", "because"),
             Column("kind", "kind"),
             Column("generator", "generator"),
             Column("capability", "capability"),
@@ -187,29 +173,78 @@ def _family_table(rows: Sequence[Row]) -> Table:
     )
 
 
-def funnel(run: Run) -> Figure:
-    """How far proposals came: gates, trial, critic, novelty."""
-    rows = run.kept("proposals", _read_proposals)
-    lost = Counter(_stage(row) for row in rows if row["status"] == "rejected")
-    under_way = sum(row["status"] in ("open", "candidate") for row in rows)
-    bars = [Bar("proposed", len(rows), f"{len(rows)}")]
-    left = len(rows) - under_way
-    names = {
-        "proposal": "could be read",
-        "gates": "passed the gates",
-        "trial": "passed the trial",
-        "critic": "passed the critic",
-        "novelty": "new: accepted",
-    }
-    for stage, name in names.items():
-        left -= lost[stage]
-        bars.append(Bar(name, left, f"{left} ({lost[stage]} lost)" if lost[stage] else f"{left}"))
-    note = f"{under_way} of them are still under way. " if under_way else ""
-    return Figure(
-        "Where proposals end",
-        bar_chart("Funnel of proposals", bars),
-        note=note,
+def _rejected_table(rows: Sequence[Row]) -> Table:
+    return Table(
+        "rejected",
+        "Rejected proposals",
+        [
+            Column("id", "proposal", to="tasks/{id}"),
+            Column("name", "name"),
+            Column("kind", "kind"),
+            Column("reason", "reason"),
+            Column("detail", "detail"),
+            Column("rounds", "rounds", "count"),
+            Column("generation", "generation", "count"),
+        ],
+        rows,
     )
+
+
+_STAGES = {
+    "proposal": "could be read",
+    "gates": "passed the gates",
+    "trial": "passed the trial",
+    "critic": "passed the critic",
+    "novelty": "new: accepted",
+}
+
+
+def funnel(run: Run) -> tuple[Figure, Table]:
+    """How far proposals came: gates, trial, critic, novelty; and which families still grade."""
+    proposals = run.kept("proposals", _read_proposals)
+    lost = Counter(_stage(row) for row in proposals if row["status"] == "rejected")
+    under_way = sum(row["status"] in ("open", "candidate") for row in proposals)
+    rows = [{"stage": "proposed", "left": len(proposals), "lost": 0, "where": ""}]
+    left = len(proposals) - under_way
+    for stage, name in _STAGES.items():
+        left -= lost[stage]
+        rows.append({"stage": name, "left": left, "lost": lost[stage], "where": ""})
+    statuses = Counter(row["status"] for row in family_rows(run))
+    gone = ", ".join(f"{statuses[name]} {name}" for name in ("retired", "held") if statuses[name])
+    rows.append(
+        {
+            "stage": "active now",
+            "left": statuses["active"],
+            "lost": statuses.total() - statuses["active"],
+            "where": gone,
+        }
+    )
+    bars = [
+        Bar(row["stage"], row["left"], f"{row['left']} ({row['where'] or _lost(row)})")
+        if row["lost"]
+        else Bar(row["stage"], row["left"], f"{row['left']}")
+        for row in rows
+    ]
+    note = f"{under_way} of them are still under way. " if under_way else ""
+    return (
+        Figure("Where tasks end", bar_chart("Funnel of proposals and families", bars), note=note),
+        Table(
+            "funnel",
+            "The same as a table",
+            [
+                Column("stage", "stage"),
+                Column("left", "left", "count"),
+                Column("lost", "lost there", "count"),
+                Column("where", "of them"),
+            ],
+            rows,
+            lookup=True,
+        ),
+    )
+
+
+def _lost(row: Row) -> str:
+    return f"{row['lost']} lost"
 
 
 def _read_proposals(run: Run) -> list[Row]:

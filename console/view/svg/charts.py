@@ -131,15 +131,18 @@ class Bar(NamedTuple):
     mark: str = ""
 
 
-def bar_chart(label: str, bars: Sequence[Bar], room: int = 210) -> Markup:
+def bar_chart(
+    label: str, bars: Sequence[Bar], room: int = 210, longest: float | None = None
+) -> Markup:
     """Horizontal bars, each with its name before it and its value behind it.
 
     Args:
         label: of the picture.
         bars: from top to bottom.
         room: pixels of the longest one.
+        longest: the value of a bar of that length; None for the largest there is.
     """
-    longest = max([1e-9, *(bar.value for bar in bars)])
+    longest = longest or max([1e-9, *(bar.value for bar in bars)])
     names = _names(bar.name for bar in bars)
     width = max(
         [WIDTH, *(names + room * bar.value / longest + 12 + wide(bar.said) for bar in bars)]

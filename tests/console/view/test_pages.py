@@ -8,6 +8,7 @@ import html
 import io
 import json
 import re
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterable
@@ -178,6 +179,20 @@ def test_tasks_are_found_by_words_and_filters(viewed: Viewed, store: RunStore) -
         row for row in active if row["rate"] == 0
     ]
     assert viewed.rows("tasks?q=no-family-has-this", "families") == []
+
+
+def test_the_funnel_ends_with_the_families_that_are_active(viewed: Viewed, store: RunStore) -> None:
+    families = {family.id: store.family_status(family.id) for family in store.families()}
+    assert set(families.values()) != {"active"}
+    for page in ("tasks", "agents"):
+        *_, accepted, active = viewed.rows(page, "funnel")
+        assert accepted["left"] == len(families)
+        assert active["left"] == list(families.values()).count("active")
+        assert active["lost"] == len(families) - active["left"]
+    reasons = {row["id"]: row["why"] for row in viewed.rows("tasks", "families")}
+    assert {id for id, why in reasons.items() if why} == {
+        id for id, status in families.items() if status != "active"
+    }
 
 
 def test_a_table_is_sorted_as_its_url_says_and_what_is_absent_stands_last(viewed: Viewed) -> None:
@@ -541,6 +556,16 @@ def test_settings_are_those_of_the_run_beside_their_defaults(viewed: Viewed) -> 
     changed = viewed.rows("settings?show=changed", "settings")
     assert changed
     assert all(row["value"] != row["default"] for row in changed)
+
+
+def test_several_runs_are_listed_with_their_states(finished_run: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(finished_run, damaged)
+    for file in damaged.glob("run.db*"):
+        file.write_bytes(b"no database")
+    said = Viewed(finished_run, damaged).client.get("/").text
+    assert "finished; generation 4 of 4" in said
+    assert "cannot be read: " in said
 
 
 def test_the_map_has_a_point_for_each_family(viewed: Viewed, store: RunStore) -> None:
