@@ -211,8 +211,8 @@ def _without_family(run: Run, names: dict[str, str], query: Query, expert: str) 
         return Page(expert, [form, _of_expert(run, expert, query)], crumbs=[("experts", "Experts")])
     if query.get("show"):
         found = list(islice(_searched(run, query), MOST + 1))
-        more = f"Of more than {MOST} answers the latest {MOST}; " if len(found) > MOST else ""
-        table = _with_question(answer_table(found[:MOST], one=False), more + "the latest first.")
+        more = f" There are more than these {MOST}." if len(found) > MOST else ""
+        table = _with_question(answer_table(found[:MOST], one=False), f"Latest first.{more}")
         return Page("Answers", [form, table], crumbs=[("tasks", "Tasks")])
     rows = [{"family": key, "name": name} for key, name in names.items()]
     table = Table(
