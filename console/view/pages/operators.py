@@ -16,6 +16,11 @@ from console.view.source import Run
 from console.view.svg.charts import Span, span_chart
 
 _Z = 1.96
+_MAKING = """
+SELECT json_extract(attributes, '$."acdc.expert"') AS expert,
+    SUM(ended_ns - started_ns) / 1e9 AS seconds
+FROM spans WHERE kind = 'merge' GROUP BY expert
+"""
 _KEPT = "SELECT expert, generation FROM archive_entries"
 
 
@@ -42,8 +47,10 @@ def child_rows(run: Run, matrix: SkillMatrix) -> list[Row]:
     """
     kept = {(row["generation"], row["expert"]) for row in run.rows(_KEPT)}
     newest = run.value("SELECT COALESCE(MAX(generation), -1) FROM archives")
+    tokens = run.ledger.by_genome()
+    making = {row["expert"]: row["seconds"] for row in run.rows(_MAKING)}
     rows = run.rows(
-        "SELECT id, generation, json_extract(record, '$.operator') AS operator, "
+        "SELECT id, genome_id, generation, json_extract(record, '$.operator') AS operator, "
         "json_extract(record, '$.parents') AS parents FROM experts ORDER BY generation, birth, id"
     )
     found = []
@@ -63,6 +70,8 @@ def child_rows(run: Run, matrix: SkillMatrix) -> list[Row]:
                 else None,
                 "gain": gain,
                 "families": families,
+                "tokens": tokens.get(row["genome_id"], 0),
+                "making": making.get(row["id"]),
             }
         )
     return found
@@ -87,6 +96,7 @@ def by_operator(children: Iterable[Row]) -> list[Row]:
         selected = [child["survived"] for child in members if child["survived"] is not None]
         survivors = sum(selected)
         low, high = wilson(survivors, len(selected))
+        tokens = sum(child["tokens"] for child in members)
         gains = {child["expert"]: [child["gain"]] for child in members if child["gain"] is not None}
         interval = _interval(tuple(gain for [gain] in gains.values())) if gains else None
         rows.append(
@@ -102,6 +112,9 @@ def by_operator(children: Iterable[Row]) -> list[Row]:
                 "gain": interval.mean if interval else None,
                 "gain_low": interval.low if interval else None,
                 "gain_high": interval.high if interval else None,
+                "tokens": tokens,
+                "making": sum(child["making"] or 0.0 for child in members),
+                "per_survivor": round(tokens / survivors) if survivors else None,
                 "best": max((gain for [gain] in gains.values()), default=None),
             }
         )
@@ -144,13 +157,18 @@ def _table(rows: Sequence[Row]) -> Table:
             Column("gain_low", "from", "gain"),
             Column("gain_high", "to", "gain"),
             Column("best", "best gain", "gain"),
+            Column("making", "merges and lessons", "seconds"),
+            Column("tokens", "tokens", "count"),
+            Column("per_survivor", "for each survivor", "count"),
         ],
         rows,
         order="-children",
         note="Survivors were in the archive after the selection of their own generation; the share "
         "leaves out children that it is still to come for. Gain: mean pass rate of a child minus "
         "that of its better parent, on families graded for all of them. Intervals hold 95 %: "
-        "Wilson's for shares, a bootstrap over children for gains; of few children it says little.",
+        "Wilson's for shares, a bootstrap over children for gains; of few children it says little. "
+        "Costs: time of the merges and lessons that made the children, and tokens that the "
+        "children read and wrote, the finals included.",
     )
 
 
@@ -166,6 +184,8 @@ def _child_table(rows: Sequence[Row]) -> Table:
             Column("survived", "survived", "yes"),
             Column("gain", "gain", "gain"),
             Column("families", "families", "count"),
+            Column("making", "merge or lesson", "seconds"),
+            Column("tokens", "tokens", "count"),
         ],
         rows,
         order="-gain",

@@ -204,7 +204,7 @@ def funnel(run: Run) -> tuple[Figure, Table]:
     proposals = run.kept("proposals", _read_proposals)
     lost = Counter(_stage(row) for row in proposals if row["status"] == "rejected")
     under_way = sum(row["status"] in ("open", "candidate") for row in proposals)
-    rows = [{"stage": "proposed", "left": len(proposals), "lost": 0, "where": ""}]
+    rows: list[Row] = [{"stage": "proposed", "left": len(proposals), "lost": 0, "where": ""}]
     left = len(proposals) - under_way
     for stage, name in _STAGES.items():
         left -= lost[stage]

@@ -11,6 +11,7 @@ import re
 import shutil
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
@@ -492,6 +493,25 @@ def test_children_of_operators_add_up(viewed: Viewed, store: RunStore) -> None:
         assert row["survival_low"] <= row["survival"] <= row["survival_high"]
         if row["gain"] is not None:
             assert row["gain_low"] <= row["gain"] <= row["gain_high"]
+
+
+def test_operators_have_the_cost_of_their_children(viewed: Viewed, store: RunStore) -> None:
+    spent: Counter[str] = Counter()
+    for expert in store.experts():
+        for answer in store.answers_of(expert.genome_id):
+            spent[expert.id] += answer.reply.tokens_in + answer.reply.tokens_out
+    page = viewed.json("operators")["tables"]
+    assert {row["expert"]: row["tokens"] for row in page["children"]} == {
+        expert.id: spent[expert.id] for expert in store.experts() if expert.parents
+    }
+    for row in page["operators"]:
+        members = [child for child in page["children"] if child["operator"] == row["operator"]]
+        assert row["tokens"] == sum(child["tokens"] for child in members)
+        if row["survivors"]:
+            assert row["per_survivor"] == round(row["tokens"] / row["survivors"])
+    merged = [child for child in page["children"] if child["operator"] == "regmean"]
+    assert merged
+    assert all(child["making"] > 0 for child in merged)
 
 
 def test_who_survived_is_as_in_status(copied: Path) -> None:
