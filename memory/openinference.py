@@ -28,6 +28,7 @@ SpanKind = Literal[
     "decision",
     "breed",
     "merge",
+    "lesson",
 ]
 """`phase` spans are what `phase_seconds` sums; the others are the work inside."""
 
@@ -48,6 +49,7 @@ KINDS: Mapping[SpanKind, str] = {
     "decision": "CHAIN",
     "breed": "CHAIN",
     "merge": "CHAIN",
+    "lesson": "CHAIN",
 }
 _NAMES: Mapping[str, str] = {
     "model": "llm.model_name",

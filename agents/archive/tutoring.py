@@ -32,6 +32,7 @@ from evolution.tutoring.packing import Example
 from evolution.tutoring.settings import TUTOR
 from memory.randomness import derive_seed, stream
 from memory.records import Expert, Family, Graft, learning
+from memory.spans import span
 from memory.threads import done_in_own_thread
 
 
@@ -71,6 +72,19 @@ async def tutor(context: RunContext, generation: int) -> None:
     due = steps and (generation + 1) % settings.every == 0
     if not due or context.store.step_done(TUTOR, generation):
         return
+    name = f"{TUTOR}-g{generation}"
+    with span(
+        "lesson", name, generation=generation, expert=_expert_of(context, generation)
+    ) as work:
+        work.set(output=await _attempt(context, generation, steps))
+
+
+async def _attempt(context: RunContext, generation: int, steps: int) -> str:
+    """Teach, and record what came of it.
+
+    Returns:
+        The same in words.
+    """
     try:
         material = await _prepared(context, generation, steps)
         bank = await context.population.bank()
@@ -79,13 +93,25 @@ async def tutor(context: RunContext, generation: int) -> None:
         )
     except (TutorError, BankError) as error:
         refuse(context, TUTOR, generation, str(error), lesson=True)
-        return
+        return f"refused: {error}"
     with context.store.once(TUTOR, generation) as open_still:
         if open_still:
             bank.append(lesson.anchor)
             _record(context, bank, material, lesson, generation, steps)
     keep_most_used(context.store, context.folder, context.config.breeding.regmean.anchors, bank)
-    _tell(context, material, lesson, generation)
+    said = _in_words(material, lesson, generation)
+    context.progress(ProgressEvent("line", said))
+    return said
+
+
+def _expert_of(context: RunContext, generation: int) -> str:
+    """The id of the expert that a lesson makes."""
+    return f"g{generation}-{_birth(context)}"
+
+
+def _birth(context: RunContext) -> int:
+    # After the children, the graft and the merge, whose numbers stay what they are without it.
+    return context.config.population.children + 2
 
 
 async def _prepared(context: RunContext, generation: int, steps: int) -> _Material:
@@ -194,13 +220,11 @@ def _record(
         losses=(lesson.losses[0], lesson.losses[-1]),
     )
     genome = learnt(bank, context.genome(parent), anchor)
-    # After the children, the graft and the merge, whose numbers stay what they are without it.
-    birth = context.config.population.children + 2
     expert = Expert(
-        id=f"g{generation}-{birth}",
+        id=_expert_of(context, generation),
         genome_id=bank.genome_id(genome),
         generation=generation,
-        birth=birth,
+        birth=_birth(context),
         operator=TUTOR,
         parents=(parent.id,),
         parameters={TUTOR: {"anchor": anchor.name, **taught.model_dump(mode="json")}},
@@ -218,13 +242,10 @@ def _record(
     context.store.put_expert(expert)
 
 
-def _tell(context: RunContext, material: _Material, lesson: Lesson, generation: int) -> None:
+def _in_words(material: _Material, lesson: Lesson, generation: int) -> str:
     first, last = lesson.losses[0], lesson.losses[-1]
     names = ", ".join(material.tutors)
-    context.progress(
-        ProgressEvent(
-            "line",
-            f"lesson of generation {generation}: {material.parent.id} learnt {names} from "
-            f"{len(material.examples)} examples, loss {first:.2f} to {last:.2f}",
-        )
+    return (
+        f"lesson of generation {generation}: {material.parent.id} learnt {names} from "
+        f"{len(material.examples)} examples, loss {first:.2f} to {last:.2f}"
     )

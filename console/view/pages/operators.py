@@ -19,7 +19,7 @@ _Z = 1.96
 _MAKING = """
 SELECT json_extract(attributes, '$."acdc.expert"') AS expert,
     SUM(ended_ns - started_ns) / 1e9 AS seconds
-FROM spans WHERE kind = 'merge' GROUP BY expert
+FROM spans WHERE kind IN ('merge', 'lesson') GROUP BY expert
 """
 _KEPT = "SELECT expert, generation FROM archive_entries"
 
@@ -96,6 +96,7 @@ def by_operator(children: Iterable[Row]) -> list[Row]:
         selected = [child["survived"] for child in members if child["survived"] is not None]
         survivors = sum(selected)
         low, high = wilson(survivors, len(selected))
+        making = [child["making"] for child in members if child["making"] is not None]
         tokens = sum(child["tokens"] for child in members)
         gains = {child["expert"]: [child["gain"]] for child in members if child["gain"] is not None}
         interval = _interval(tuple(gain for [gain] in gains.values())) if gains else None
@@ -113,7 +114,7 @@ def by_operator(children: Iterable[Row]) -> list[Row]:
                 "gain_low": interval.low if interval else None,
                 "gain_high": interval.high if interval else None,
                 "tokens": tokens,
-                "making": sum(child["making"] or 0.0 for child in members),
+                "making": sum(making) if making else None,
                 "per_survivor": round(tokens / survivors) if survivors else None,
                 "best": max((gain for [gain] in gains.values()), default=None),
             }

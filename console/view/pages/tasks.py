@@ -234,7 +234,7 @@ def funnel(run: Run) -> tuple[Figure, Table]:
             [
                 Column("stage", "stage"),
                 Column("left", "left", "count"),
-                Column("lost", "lost there", "count"),
+                Column("lost", "no longer", "count"),
                 Column("where", "of them"),
             ],
             rows,

@@ -138,6 +138,15 @@ def test_a_run_that_is_killed_in_a_lesson_has_the_same_archive_and_anchor(
         assert store.experts() == whole.experts()
 
 
+def test_a_lesson_is_a_span_with_what_came_of_it(taught_run: Path) -> None:
+    with RunStore.open(taught_run, read_only=True) as store:
+        [span] = [span for span in store.spans() if span.kind == "lesson"]
+        [taught] = [expert for expert in store.experts() if expert.operator == "tutor"]
+    assert span.attributes["acdc.expert"] == taught.id
+    assert "given-letters" in str(span.attributes["output.value"])
+    assert span.error is None
+
+
 def test_status_tells_of_lessons_and_the_taught_expert_was_judged(
     acdc: Acdc, taught_run: Path
 ) -> None:
