@@ -123,6 +123,8 @@ def inner_pages(folder: Path) -> list[str]:
         f"experts/{expert}",
         f"answers?family={family}",
         f"answers?expert={expert}",
+        "answers?show=named",
+        "answers?show=unmarked&among=archive",
         f"agents/{call}",
         "skills?experts=all&families=all&order=rate",
         "lineage?show=all",

@@ -8,7 +8,7 @@ for both.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING
 
 from agents.errors import AnsweringError
@@ -231,6 +231,8 @@ def compared(
         raise AnsweringError(
             "no question was graded for both; acdc compare A B TASKS.jsonl asks both of them"
         )
+    # In an order of their own, so that an interval does not depend on how questions were found.
+    graded.sort(key=lambda pair: astuple(pair.question))
     gains: dict[str, list[float]] = {}
     for pair in graded:
         gains.setdefault(pair.question.generator, []).append(pair.gain)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 
 from console.view.matrix import SkillMatrix
+from console.view.pages.answers import asked_in
 from console.view.site import page_of
 from console.view.source import Source
 from memory.errors import AcdcError
@@ -23,6 +24,6 @@ def _read(sources: Sequence[Source]) -> None:
     for source in sources:
         # What is wrong with a run is said to whom opens its page.
         with contextlib.suppress(AcdcError), source.open() as run:
-            _ = run.ledger, SkillMatrix.of(run)
+            _ = run.ledger, SkillMatrix.of(run), asked_in(run)
             # Intervals of operators are kept as well.
             page_of(run, "operators")

@@ -45,9 +45,16 @@ def build_app(
     runs = {source.name: source for source in sources}
 
     def home(request: Request) -> Response:
-        if len(sources) == 1:
+        if len(sources) == 1 and "format" not in request.query_params:
             return RedirectResponse(sources[0].base, 303)
-        return HTMLResponse(renderer.home(sources, [_state_of(source) for source in sources]))
+        states = [_state_of(source) for source in sources]
+        if request.query_params.get("format") == "json":
+            rows = [
+                {"run": source.name, "state": state, "folder": str(source.folder.path)}
+                for source, state in zip(sources, states, strict=True)
+            ]
+            return _json({"runs": rows})
+        return HTMLResponse(renderer.home(sources, states))
 
     def version(request: Request) -> Response:
         return PlainTextResponse(_run_of(request, runs).version())
@@ -99,9 +106,10 @@ def _answer(source: Source, request: Request, renderer: Renderer) -> Response:
             raise RequestError(f"unknown format {other!r}; there are json and csv")
 
 
-def _json(value: dict[str, Any]) -> Response:
+def _json(value: dict[str, Any], status: int = 200) -> Response:
     """JSON in ASCII, so that no terminal obeys it and lone surrogates do no harm."""
-    return Response(escaped_in_json(json.dumps(value, indent=1)), media_type="application/json")
+    text = escaped_in_json(json.dumps(value, indent=1))
+    return Response(text, status, media_type="application/json")
 
 
 def _csv(page: Page, name: str) -> Response:
@@ -135,6 +143,8 @@ def _error_pages() -> dict[Any, Callable[[Request, Any], Response]]:
     def page(request: Request, title: str, message: str, status: int) -> Response:
         # A form that was sent is found again where it was.
         back = request.url.path if request.method == "POST" else ""
+        if request.query_params.get("format") == "json":
+            return _json({"error": message}, status)
         return HTMLResponse(error_page(title, message, back), status)
 
     def unknown(request: Request, error: NotFoundError) -> Response:

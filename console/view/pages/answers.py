@@ -6,12 +6,24 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 
 from agents.families.items import Item, all_asked, asked_by_hash
-from console.errors import NotFoundError
+from console.errors import NotFoundError, RequestError
 from console.view.matrix import latest_archive
-from console.view.page import Choice, Column, Form, Page, Query, Row, Section, Table, Text
+from console.view.page import (
+    Choice,
+    Column,
+    Form,
+    Links,
+    Page,
+    Query,
+    Row,
+    Section,
+    Table,
+    Text,
+    at,
+    number_in,
+)
 from console.view.pages.family import instance_table
 from console.view.source import Run
 from memory.records import Family
@@ -27,11 +39,8 @@ SHOWN = {
 }
 MOST_OPTIONS = 300
 """Families that a list offers."""
-MOST = 2000
-"""Answers that are looked at for one page."""
-MAX_ROWID = 2**63 - 1
-BATCH = 5000
-"""Answers that are read at once where all of a run are searched."""
+SEARCHED = 5000
+"""Answers that are searched for one page; CSV and JSON search all."""
 
 _FIELDS = """
 SELECT experts.id AS expert, experts.generation, answers.key, answers.instance_hash,
@@ -52,11 +61,20 @@ WHERE answers.instance_hash IN (SELECT value FROM json_each(?1))
 ORDER BY experts.generation, experts.birth, experts.id, answers.instance_hash, sample
 """
 """Experts first: answers can be looked up by genome, and not by instance alone."""
-_LATEST = f"""{_FIELDS}, answers.rowid AS place
-FROM (SELECT rowid, * FROM answers WHERE rowid < ? ORDER BY rowid DESC LIMIT {BATCH}) AS answers
+_LATEST = f"""{_FIELDS}, answers.place
+FROM (
+    SELECT rowid AS place, * FROM answers WHERE rowid < ?1 ORDER BY rowid DESC LIMIT ?2
+) AS answers
     LEFT JOIN experts ON answers.genome_id = experts.genome_id
-ORDER BY answers.rowid DESC, experts.generation, experts.birth, experts.id
+ORDER BY answers.place DESC, experts.generation, experts.birth, experts.id
 """
+_ASKED = """
+SELECT id FROM families WHERE id IN (
+    SELECT family FROM skills WHERE expert = ?1 UNION SELECT family FROM finals WHERE expert = ?1
+) ORDER BY seq
+"""
+_FIRST = 2**63 - 1
+"""Beyond every rowid."""
 
 
 def answers(run: Run, query: Query, rest: str) -> Page:
@@ -76,10 +94,7 @@ def answers(run: Run, query: Query, rest: str) -> Page:
     if instance and not asked:
         raise NotFoundError(f"the family {chosen!r} has no instance {instance!r}")
     rows = answer_rows(run, asked, expert, family.id)
-    archive = set(latest_archive(run))
-    if query.get("among") == "archive":
-        rows = [row for row in rows if row["expert"] in archive]
-    rows = [row for row in rows if fits(row, query.get("show", ""))]
+    rows = _wanted(run, rows, query)
     sections: list[Section] = [_form(run, names, query, family, items)]
     if len(asked) == 1:
         sections += _question(asked[0])
@@ -205,15 +220,19 @@ def _form(
 
 
 def _without_family(run: Run, names: dict[str, str], query: Query, expert: str) -> Page:
-    """What one expert said lately, or which families can be looked at."""
+    """What one expert said, what a filter finds in the whole run, or which families there are.
+
+    Raises:
+        RequestError: an instance of no family is asked for.
+    """
+    if query.get("instance"):
+        raise RequestError("an instance is one of a family: name it too")
     form = _form(run, names, query, None, [])
     if expert:
-        return Page(expert, [form, _of_expert(run, expert, query)], crumbs=[("experts", "Experts")])
-    if query.get("show"):
-        found = list(islice(_searched(run, query), MOST + 1))
-        more = f" There are more than these {MOST}." if len(found) > MOST else ""
-        table = _with_question(answer_table(found[:MOST], one=False), f"Latest first.{more}")
-        return Page("Answers", [form, table], crumbs=[("tasks", "Tasks")])
+        table = _of_expert(run, expert, query)
+        return Page(expert, [form, table], crumbs=[("experts", "Experts")])
+    if query.get("show") or query.get("among"):
+        return Page("Answers", [form, *_searched(run, query)], crumbs=[("tasks", "Tasks")])
     rows = [{"family": key, "name": name} for key, name in names.items()]
     table = Table(
         "families",
@@ -227,14 +246,13 @@ def _without_family(run: Run, names: dict[str, str], query: Query, expert: str) 
 
 
 def _of_expert(run: Run, expert: str, query: Query) -> Table:
-    """All that an expert answered, with the question."""
-    graded = run.rows("SELECT DISTINCT family FROM skills WHERE expert = ?", expert)
-    items = asked_by_hash(run.store, (run.store.family(row["family"]) for row in graded))
+    """All that an expert answered of what was asked of accepted families, with the question."""
+    families = (run.store.family(row["id"]) for row in run.rows(_ASKED, expert))
+    items = asked_by_hash(run.store, families)
     rows = answer_rows(run, [item for _, item in items.values()], expert, "")
     for row in rows:
         row["family"] = items[row["instance_hash"]][0]
-    shown = [row for row in rows if fits(row, query.get("show", ""))]
-    table = _with_question(answer_table(shown[:MOST], one=False))
+    table = _with_question(answer_table(_wanted(run, rows, query), one=False))
     return replace(table, columns=[each for each in table.columns if each.key != "expert"])
 
 
@@ -244,21 +262,38 @@ def _with_question(table: Table, said: str = "") -> Table:
     return replace(table, columns=[question, *table.columns], note=f"{said} {table.note}".strip())
 
 
-def _searched(run: Run, query: Query) -> Iterator[Row]:
+def _searched(run: Run, query: Query) -> Iterator[Section]:
     """The answers to all families that a filter wants, the latest first."""
-    items = asked_by_hash(run.store, run.store.families())
-    archive = set(latest_archive(run))
-    last = MAX_ROWID
-    while rows := run.rows(_LATEST, last):
-        last = rows[-1]["place"]
-        for row in rows:
-            del row["place"]
-            # What no accepted family asks was part of a trial.
-            known = items.get(row["instance_hash"])
-            if known is None or row["expert"] is None:
-                continue
-            if query.get("among") and row["expert"] not in archive:
-                continue
-            _complete(row, *known)
-            if fits(row, query["show"]):
-                yield row
+    items = asked_in(run)
+    whole = "format" in query
+    before = number_in(query.get("before", ""), _FIRST)
+    found = run.rows(_LATEST, before, -1 if whole else SEARCHED)
+    last = min((row.pop("place") for row in found), default=0)
+    # What no accepted family asks was part of a trial.
+    rows = [row for row in found if row["expert"] and row["instance_hash"] in items]
+    for row in rows:
+        _complete(row, *items[row["instance_hash"]])
+    more = not whole and run.row("SELECT 1 FROM answers WHERE rowid < ?", last) is not None
+    said = f"Found in {SEARCHED:,} answers, the latest first; CSV and JSON hold those of all."
+    yield _with_question(answer_table(_wanted(run, rows, query), one=False), said if more else "")
+    if more:
+        kept = {name: query[name] for name in ("show", "among") if query.get(name)}
+        yield Links("More", [(at("answers", **kept, before=str(last)), "Search older answers")])
+
+
+def asked_in(run: Run) -> dict[str, tuple[str, Item]]:
+    """Instance hash -> id of the family and question, of all that accepted families ever asked."""
+    found: dict[str, tuple[str, Item]] = run.kept(
+        "items", lambda run: asked_by_hash(run.store, run.store.families())
+    )
+    return found
+
+
+def _wanted(run: Run, rows: Iterable[Row], query: Query) -> list[Row]:
+    """The answers that the filters of a page let pass."""
+    archive = set(latest_archive(run)) if query.get("among") == "archive" else None
+    return [
+        row
+        for row in rows
+        if (archive is None or row["expert"] in archive) and fits(row, query.get("show", ""))
+    ]

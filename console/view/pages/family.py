@@ -245,7 +245,7 @@ def _assigned(run: Run, assignment: Assignment, family: Family | None) -> Iterat
         Fact("parent", names.get(parent, parent), to=at("tasks", parent))
         if parent
         else Fact("parent", None),
-        Fact("field", assignment.field),
+        Fact("field asked for", assignment.field),
         Fact("outcome", outcome.status),
     ]
     if outcome.rejection is not None:

@@ -12,9 +12,11 @@ from memory.records import Voice
 
 _ABOUT = (
     "Coverage: how likely at least one of some experts solves an instance, mean over families. "
-    "In the finals it is counted, on instances that are asked anew. On the pool, on which the "
-    "archive was selected, it is computed from pass rates as if experts failed independently of "
-    "each other: those that are alike fail together, so that it is too high there."
+    "In the finals it is counted by instances that are asked anew; one that answers at a "
+    "temperature counts there by the share of its samples that pass, as if these were independent "
+    "of the others. On the pool, on which the archive was selected, it is computed from pass rates "
+    "of families, as if experts failed independently of each other: those that are alike fail "
+    "together, so that it is too high there."
 )
 
 

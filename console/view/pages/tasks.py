@@ -121,9 +121,9 @@ def _fits_rejected(row: Row, query: Query) -> bool:
 
 
 def _form(families: Sequence[Row], rejected: Sequence[Row], query: Query) -> Form:
-    def choice(name: str, label: str, values: Sequence[str]) -> Choice:
+    def choice(name: str, label: str, values: Sequence[str], closed: bool = False) -> Choice:
         options = [("", "any"), *((value, value) for value in values)]
-        return Choice(name, label, query.get(name, ""), options)
+        return Choice(name, label, query.get(name, ""), options, closed=closed)
 
     def seen(key: str, rows: Sequence[Row] = families) -> list[str]:
         found = Counter(str(row[key]) for row in rows if row[key] not in (None, ""))
@@ -134,8 +134,8 @@ def _form(families: Sequence[Row], rejected: Sequence[Row], query: Query) -> For
     return Form(
         [
             Choice("q", "Search", query.get("q", "")),
-            choice("status", "Status", get_args(FamilyStatus)),
-            choice("kind", "Kind", get_args(AssignmentKind)),
+            choice("status", "Status", get_args(FamilyStatus), closed=True),
+            choice("kind", "Kind", get_args(AssignmentKind), closed=True),
             choice("generator", "Generator", seen("generator")),
             choice("capability", "Capability", seen("capability")),
             choice("level", "Level", seen("level")),

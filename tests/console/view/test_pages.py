@@ -20,15 +20,17 @@ from typing import Any
 import pytest
 
 from agents.archive.success import successes
-from agents.families.items import all_asked
+from agents.families.items import all_asked, asked_by_hash
 from console.commands.compare import Side, on_history
 from console.commands.status import collect
 from console.run.folder import RunFolder
 from console.stories.expert import against_parents
-from console.view.pages.answers import _LATEST, fits
+from console.view.page import Facts
+from console.view.pages.answers import fits
 from console.view.render import LONGEST_FACT
 from console.view.report import DAMAGED, as_html, parts_of
-from console.view.site import PAGES
+from console.view.site import PAGES, page_of
+from console.view.source import find_runs
 from evolution.selection import coverage
 from memory.records import FINALS, ArchiveEntry, Rejection
 from memory.store import RunStore
@@ -48,6 +50,19 @@ def test_every_page_is_there_and_its_tables_can_be_taken_away(viewed: Viewed, pa
         reply = viewed.client.get(f"{viewed.base}{page}?format=csv&table={name}")
         assert reply.headers["content-type"] == "text/csv; charset=utf-8"
         assert len([*csv.DictReader(io.StringIO(reply.text))]) == len(rows)
+
+
+def test_facts_of_a_page_have_names_of_their_own(finished_run: Path, store: RunStore) -> None:
+    [source] = find_runs([finished_run])
+    inner = [("tasks", family.id) for family in store.families()]
+    inner += [("experts", expert.id) for expert in store.experts()]
+    with source.open() as run:
+        for name, rest in [*((page, "") for page in PAGES), *inner]:
+            parts = page_of(run, name, rest).sections
+            labels = [
+                fact.label for part in parts if isinstance(part, Facts) for fact in part.items
+            ]
+            assert sorted(set(labels)) == sorted(labels), (name, rest)
 
 
 def test_a_page_is_small(viewed: Viewed) -> None:
@@ -224,16 +239,28 @@ def test_answers_stand_beside_reference_and_verdict(viewed: Viewed, store: RunSt
 
 def test_all_answers_of_an_expert(viewed: Viewed, store: RunStore) -> None:
     expert = store.experts()[-1]
-    rows = viewed.rows(f"answers?expert={expert.id}", "answers")
-    assert {row["key"] for row in rows} <= {a.key for a in store.answers_of(expert.genome_id)}
-    assert rows
-    assert all(row["question"] for row in rows)
+    for name in ("base", expert.id):
+        rows = viewed.rows(f"answers?expert={name}", "answers")
+        asked = asked_by_hash(store, store.families())
+        answered = store.answers_of(store.expert(name).genome_id)
+        assert {row["key"] for row in rows} == {
+            answer.key for answer in answered if answer.instance_hash in asked
+        }
+        assert all(row["question"] for row in rows)
+    bred = [row["key"] for row in rows if row["passed"]]
+    right = viewed.rows(f"answers?expert={expert.id}&show=right", "answers")
+    assert [row["key"] for row in right] == bred
+    best = viewed.rows("experts", "experts")[0]["id"]
+    assert viewed.rows(f"answers?expert={best}&among=archive", "answers")
+    out = next(row["id"] for row in viewed.rows("experts", "experts") if row["rank"] is None)
+    assert viewed.rows(f"answers?expert={out}&among=archive", "answers") == []
+    assert "name it too" in viewed.html(f"answers?expert={best}&instance=1", 400)
 
 
 def test_answers_to_all_families_are_searched(
     viewed: Viewed, store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("console.view.pages.answers._LATEST", _LATEST.replace("5000", "7"))
+    monkeypatch.setattr("console.view.pages.answers.SEARCHED", 7)
     families = [family.id for family in store.families()]
     for show in ("right", "wrong", "unmarked"):
         among = f"show={show}&among=archive"
@@ -241,6 +268,11 @@ def test_answers_to_all_families_are_searched(
         each = [viewed.rows(f"answers?family={id}&{among}", "answers") for id in families]
         assert keys_of(found) == keys_of(row for rows in each for row in rows)
         assert all(row["question"] for row in found)
+        # A page searches so many; links lead through all of them.
+        page, linked = f"answers?{among}", 0
+        while older := re.search(r'href="([^"]*)">Search older', viewed.html(page)):
+            page, linked = html.unescape(older[1]).removeprefix(viewed.base), linked + 1
+        assert linked == (len(store.answers_of()) - 1) // 7
 
 
 def keys_of(rows: Iterable[dict[str, Any]]) -> set[tuple[str, str]]:
@@ -586,6 +618,8 @@ def test_several_runs_are_listed_with_their_states(finished_run: Path, tmp_path:
     said = Viewed(finished_run, damaged).client.get("/").text
     assert "finished; generation 4 of 4" in said
     assert "cannot be read: " in said
+    rows = Viewed(finished_run, damaged).client.get("/?format=json").json()["runs"]
+    assert rows[0]["state"] == "finished; generation 4 of 4"
 
 
 def test_the_map_has_a_point_for_each_family(viewed: Viewed, store: RunStore) -> None:
@@ -612,6 +646,8 @@ def test_a_value_that_a_parameter_cannot_have_is_a_bad_request(viewed: Viewed) -
     said = viewed.html("tasks?format=xml", 400)
     assert "Bad request" in said
     assert "unknown format &#39;xml&#39;; there are json and csv" in said
+    reply = viewed.client.get(viewed.base + "tasks?rate=x&format=json")
+    assert (reply.status_code, list(reply.json())) == (400, ["error"])
     for page, parameter in CLOSED.items():
         assert f"{parameter}=&#39;x&#39; is unknown" in viewed.html(f"{page}?{parameter}=x", 400)
     for numbered in ("tasks?page.families=x", "skills?row=-1"):
