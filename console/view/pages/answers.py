@@ -39,7 +39,7 @@ SHOWN = {
 }
 MOST_OPTIONS = 300
 """Families that a list offers."""
-SEARCHED = 5000
+SEARCHED = 2000
 """Answers that are searched for one page; CSV and JSON search all."""
 
 _FIELDS = """
