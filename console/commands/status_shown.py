@@ -45,23 +45,38 @@ def show(status: dict[str, Any], console: Console) -> None:
 
 
 def _headline(status: dict[str, Any]) -> Text:
-    state = "finished" if status["finished"] else "unfinished"
-    done, asked = status["generation"], status["generations"]
-    # A run that has gone on may be asked for fewer generations than it has.
-    of = f"({asked} were asked for)" if asked is not None and done > asked else f"of {asked}"
     computed = f", computed in {status['compute']}" if status["compute"] else ""
     waiting = f"\n{waiting_line(status['waiting'])}" if status["waiting"] else ""
     drafts, following = status["drafts"], ""
     if status["go_on"] is not None:
-        following = f"\nto go on, if no process is at work on it: {status['go_on']}"
         if drafts["open"]:
             ended = drafts["asked"] - drafts["open"]
-            following = f"\ndrafts of scientists: {ended} of {drafts['asked']}{following}"
+            following = f"\ndrafts of scientists: {ended} of {drafts['asked']}"
+        if status["process"] is None:
+            following += f"\nno process is at work on it; to go on: {status['go_on']}"
     return Text.assemble(
-        (f"{status['run']}: {state}, generation {done} {of}{computed}", "bold"),
+        (f"{status['run']}: {_state(status)}, {_how_far(status)}{computed}", "bold"),
         following,
         (waiting, "yellow"),
     )
+
+
+def _state(status: dict[str, Any]) -> str:
+    if status["finished"]:
+        return "finished"
+    return "unfinished" if status["process"] is None else f"under way (process {status['process']})"
+
+
+def _how_far(status: dict[str, Any]) -> str:
+    """The last generation that was selected; the terminal of a run names the one it is in."""
+    done, asked = status["generation"], status["generations"]
+    if status["finished"]:
+        # A run that has gone on may be asked for fewer generations than it has.
+        of = f"({asked} were asked for)" if asked is not None and done > asked else f"of {asked}"
+        return f"generation {done} {of}"
+    if not status["archive"]:
+        return f"generation 0 of {asked} is not complete"
+    return f"generation {done} of {asked} is complete"
 
 
 def _archive_table(status: dict[str, Any]) -> Table:

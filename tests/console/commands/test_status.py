@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -123,6 +124,21 @@ def test_a_live_run_says_what_it_waits_for_and_a_killed_one_does_not(
     assert collect(folder)["waiting"] == {}, "nobody has written for an hour"
 
 
+def test_a_run_that_is_under_way_names_its_process_and_one_that_was_stopped_does_not(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunStore.open(folder.path):
+        status = collect(folder)
+        assert status["process"] == os.getpid()
+        show(status, Console(width=100))
+    said = capsys.readouterr().out
+    assert f"under way (process {os.getpid()}), generation 0 of 2 is complete" in said
+    assert "to go on" not in said
+    assert collect(folder)["process"] is None
+    show(collect(folder), Console(width=200))
+    assert "no process is at work on it; to go on: " in capsys.readouterr().out
+
+
 def test_what_a_run_waits_for_is_passed_on_by_its_watchdog(folder: RunFolder) -> None:
     events: list[ProgressEvent] = []
     with RunStore.open(folder.path) as store:
@@ -230,7 +246,8 @@ def test_a_run_that_was_stopped_in_its_first_draft_says_how_far_it_came_and_how_
     said = capsys.readouterr().out
     assert "drafts of scientists: 1 of 3\n" in said
     assert status["go_on"].endswith(f" run {tmp_path}")
-    assert f"to go on, if no process is at work on it: {status['go_on']}\n" in said
+    assert "unfinished, generation 0 of 4 is not complete" in said
+    assert f"no process is at work on it; to go on: {status['go_on']}\n" in said
     assert "no archive yet" in said
     assert "solved by nobody" not in said
     assert "fittest first" not in said
