@@ -365,6 +365,9 @@ def test_the_end_of_a_run_is_told_from_its_summary(
     text = capsys.readouterr().out
     assert [each for each in says if each not in text] == []
     assert "✓ best" in text
+    following = text[text.index("next:") :].splitlines()[1:]
+    typed = [line.split()[1] for line in following]
+    assert typed == ["view", "ask", "report", "trace", "trace", "status"]
 
 
 @pytest.mark.parametrize(("asked", "told"), [(2, "generation 0 of 2"), (0, "generation 0 of 0")])
