@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from agents.errors import AnsweringError
 from agents.progress import ProgressEvent
 from console.commands.ask import fewer_than
 from console.commands.frame import note_unfinished
@@ -204,11 +205,22 @@ def test_an_unfinished_run_is_named_before_it_answers(
     folder: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     note_unfinished(folder)
-    assert "is not finished (generation 0)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "is not finished (generation 0 is complete): the current task force answers" in said
     with RunStore.open(folder.path) as store:
         store.put_meta("finished", True)
     note_unfinished(folder)
     assert not capsys.readouterr().err
+
+
+def test_a_run_in_which_nobody_is_graded_yet_is_not_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunStore.open(tmp_path) as store:
+        store.put_family(family(0))
+    with pytest.raises(AnsweringError, match=r"is graded yet.*at the end of generation 0"):
+        note_unfinished(RunFolder(tmp_path))
+    assert not capsys.readouterr().err, "one error, and nothing that contradicts it"
 
 
 @pytest.mark.parametrize("on", ["pool", "history"])
@@ -366,7 +378,7 @@ def test_the_end_of_a_run_is_told_from_its_summary(
     assert [each for each in says if each not in text] == []
     assert "✓ best" in text
     following = text[text.index("next:") :].splitlines()[1:]
-    typed = [line.split()[1] for line in following]
+    typed = [line.partition(str(folder.path))[0].split()[-1] for line in following]
     assert typed == ["view", "ask", "report", "trace", "trace", "status"]
 
 
