@@ -36,7 +36,7 @@ acdc trace DIR --families    who solves what, the hardest first
 
 acdc trace DIR --family "The missing total"    a family by name
 
-acdc trace DIR --expert g1-4    parents, recipe, gains and losses, answers
+acdc trace DIR --expert g1-0    parents, recipe, gains and losses, answers
 
 acdc trace DIR --rejected --limit 10    why tasks were rejected
 """

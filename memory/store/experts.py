@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 
@@ -30,6 +31,9 @@ _EXPERTS = Table(
     Expert,
     {"id": "id", "genome_id": "genome_id", "generation": "generation", "birth": "birth"},
 )
+_CHILD = re.compile(r"g(\d{1,9})-\d+", re.ASCII)
+_NAMED = 12
+"""Experts of a generation that a message names at most."""
 
 
 class PopulationTables(Database):
@@ -78,14 +82,24 @@ class PopulationTables(Database):
         """One expert.
 
         Raises:
-            StoreError: it is not recorded; with the name most like it, if there is one.
+            StoreError: it is not recorded; with those of the generation that it names, or the name
+                most like it.
         """
         found = self._record(_EXPERTS, "WHERE id = ?", (expert_id,))
         if found is None:
-            known = [expert.id for expert in self.experts()]
-            hint = did_you_mean(expert_id, known, cutoff=0.5)
-            raise StoreError(f"no expert {expert_id!r} in {self.folder}{hint}")
+            raise StoreError(f"no expert {expert_id!r} in {self.folder}{self._near(expert_id)}")
         return found
+
+    def _near(self, expert_id: str) -> str:
+        """Who may be meant by an unknown id, as the end of a message."""
+        named = _CHILD.fullmatch(expert_id)
+        born = self.experts(int(named[1])) if named else []
+        if not born:
+            known = [expert.id for expert in self.experts()]
+            return did_you_mean(expert_id, known, cutoff=0.5)
+        names = [expert.id for expert in born[:_NAMED]]
+        more = f" and {len(born) - _NAMED} more" if len(born) > _NAMED else ""
+        return f": born in generation {born[0].generation} were {', '.join(names)}{more}"
 
     def experts(self, generation: int | None = None) -> list[Expert]:
         """All experts ever kept, or those born in one generation, the oldest first."""
