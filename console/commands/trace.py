@@ -143,7 +143,8 @@ def collect(
             return _trace(store, answers=[read_answer(store, answer)])
         meant = None if family is None else family_meant(store, family)
         if expert is not None:
-            return _trace(store, experts=[read_expert(store, expert, meant)])
+            of = None if meant is None else _family_of(store, meant)
+            return _trace(store, experts=[read_expert(store, expert, of)])
         chosen = _chosen(store, meant)
         if meant is not None and not chosen:
             # A family that was given to the run was never assigned.
@@ -168,6 +169,20 @@ def _trace(store: RunStore, **found: list[dict[str, Any]]) -> Trace:
     names = [{"family": key, "name": name} for key, name in all_labels(store).items()]
     empty: Trace = {name: [] for name in ("families", "assignments", "experts", "answers", "calls")}
     return {**empty, **found, "names": names}
+
+
+def _family_of(store: RunStore, meant: str) -> str:
+    """The family that is meant, or came of the assignment that is meant.
+
+    Raises:
+        UsageError: none came of it, so that nobody answered.
+    """
+    if meant in (family.id for family in store.families()):
+        return meant
+    family = store.assignment_status(meant).family
+    if family is None:
+        raise UsageError(f"no family came of {meant}: no expert answered it")
+    return family
 
 
 def _chosen(store: RunStore, family: str | None) -> list[Assignment]:

@@ -148,8 +148,12 @@ class PopulationTables(Database):
         """
         return {
             family: self._skill(expert, family, passes, asked)
-            for family, expert, passes, asked in self._skills("expert = ?2", period, expert_id)
+            for family, expert, passes, asked, _ in self._skills("expert = ?2", period, expert_id)
         }
+
+    def skill_periods(self, expert_id: str) -> dict[str, int]:
+        """Family -> the period on whose instances the latest counts of one expert are."""
+        return {row[0]: row[4] for row in self._skills("expert = ?2", None, expert_id)}
 
     def skill_counts_of(
         self, expert_ids: Sequence[str], family_ids: Sequence[str], period: int | None = None
@@ -161,7 +165,7 @@ class PopulationTables(Database):
         vectors: dict[str, dict[str, Skill]] = {expert: {} for expert in expert_ids}
         wanted, asked_for = dump_json(list(vectors)), set(family_ids)
         chosen = "expert IN (SELECT value FROM json_each(?2))"
-        for family, expert, passes, asked in self._skills(chosen, period, wanted):
+        for family, expert, passes, asked, _ in self._skills(chosen, period, wanted):
             if family in asked_for:
                 vectors[expert][family] = self._skill(expert, family, passes, asked)
         return vectors
@@ -183,7 +187,7 @@ class PopulationTables(Database):
         }
         chosen = "?2 IS NULL OR family IN (SELECT value FROM json_each(?2))"
         wanted = None if family_ids is None else dump_json(list(family_ids))
-        for family, expert, passes, asked in self._skills(chosen, None, wanted):
+        for family, expert, passes, asked, _ in self._skills(chosen, None, wanted):
             skill = self._skill(expert, family, passes, asked)
             with self._reading("skills", f"{expert} {family}"):
                 if expert not in vectors:
@@ -192,7 +196,7 @@ class PopulationTables(Database):
         return vectors
 
     def _skills(self, where: str, period: int | None, value: str | None) -> list[SqlRow]:
-        """(family, expert, passes, asked) of the latest of the periods that count."""
+        """(family, expert, passes, asked, period) of the latest of the periods that count."""
         table = "skills"
         if self.schema_version < schema.WITH_PERIODS:
             # Viewers have a temporary view of that name, in the form of now.
@@ -204,7 +208,7 @@ class PopulationTables(Database):
             f"WHERE (?1 IS NULL OR period IN (?1, {FIXED})) AND ({where}) "
             "GROUP BY expert, family ORDER BY expert, family"
         )
-        return [row[:4] for row in self._all(sql, (period, value))]
+        return self._all(sql, (period, value))
 
     def _skill(self, expert: object, family: object, passes: object, asked: object) -> Skill:
         with self._reading("skills", f"{expert} {family}"):
