@@ -349,8 +349,9 @@ def _range(ends: Sequence[float]) -> str:
 
 
 def count_of(count: int, what: str) -> str:
-    """As in `1 task` and `2 tasks`."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
+    """As in `1 task` and `2 tasks`, `1 family` and `2 families`."""
+    several = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    return f"{count} {what if count == 1 else several}"
 
 
 def _counted(found: dict[str, Any]) -> str:
