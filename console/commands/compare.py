@@ -26,10 +26,11 @@ from console.commands.frame import (
     print_json,
     run_async,
 )
-from console.commands.measured import FEW_GENERATORS, count_of
+from console.commands.measured import FEW_GENERATORS
 from console.display import Display
 from console.errors import UsageError
 from console.run.folder import RunFolder
+from memory.messages import count_of
 from memory.store import RunStore
 
 if TYPE_CHECKING:

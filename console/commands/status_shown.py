@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from console.live import waiting_line
+from memory.messages import count_of
 from memory.records import Voice
 
 _NAMED = 4
@@ -103,7 +104,8 @@ def on_what(coverage_: dict[str, Any]) -> str:
     if coverage_["on"] == "history":
         return "history (all families that were ever accepted)"
     instances, fresh = coverage_["instances"], coverage_["fresh"]
-    shown = f"finals ({instances} instances of {coverage_['families']} families"
+    of = count_of(coverage_["families"], "family")
+    shown = f"finals ({count_of(instances, 'instance')} of {of}"
     if not fresh:
         return f"{shown}, all of which selection has seen)"
     new = "all" if fresh == instances else fresh
@@ -125,7 +127,8 @@ def _pool_text(status: dict[str, Any]) -> Text:
     lines = [
         f"\npool: {pool['active']} active, {pool['held']} held while a harder child is tried, "
         f"{pool['history'] - pool['active'] - pool['held']} retired",
-        f"{pool['generators']} generators; {pool['revised']} families revised before acceptance",
+        f"{count_of(pool['generators'], 'generator')}; "
+        f"{count_of(pool['revised'], 'family')} revised before acceptance",
         f"rejected: {rejected or 'none'}",
     ]
     if status["archive"]:
@@ -194,13 +197,13 @@ def _work_text(status: dict[str, Any]) -> Text:
     if status["ratings"]["answers"]:
         ratings = status["ratings"]
         lines.append(
-            f"rated answers: {ratings['answers']}, {ratings['votes']} votes, agreement "
+            f"rated answers: {ratings['answers']}, {count_of(ratings['votes'], 'vote')}, agreement "
             f"{ratings['agreement']:.2f}"
         )
     for role, totals in sorted(status["calls"].items()):
         who = f"{role} (offline)" if role in status["offline"] else role
         lines.append(
-            f"{who}: {totals['calls']} calls, {totals['tokens_in']} tokens in, "
+            f"{who}: {count_of(totals['calls'], 'call')}, {totals['tokens_in']} tokens in, "
             f"{totals['tokens_out']} out, {totals['cached']} cached, {totals['failed']} failed"
         )
     if status["cost"]:
@@ -215,7 +218,7 @@ def _nobody(names: list[str]) -> str:
     if not names:
         return "none of the active families"
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{len(names)} active families: {'; '.join(names[:_NAMED])}{more}"
+    return f"{count_of(len(names), 'active family')}: {'; '.join(names[:_NAMED])}{more}"
 
 
 def _costs(cost: dict[str, float]) -> str:
@@ -259,7 +262,10 @@ def _operator_lines(operators: dict[str, Any], emitters: list[dict[str, Any]]) -
     if not operators:
         return []
     shares = [f"{name} {each['survived']}/{each['bred']}" for name, each in operators.items()]
-    lines = [f"survived their first selection, of those bred: {', '.join(shares)}"]
+    lines = [
+        f"survived their first selection, of those bred: {', '.join(shares)} (a child counts for "
+        "its crossover and for its mutation)"
+    ]
     for each in emitters:
         line = f"  {each['emitter']}: from {each['parent']}, children {each['children']}"
         if each["best"] is not None:

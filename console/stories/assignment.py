@@ -13,6 +13,7 @@ from rich.text import Text
 from agents.chat.endpoints import OFFLINE
 from console.stories.family import read_family, tell_family
 from console.stories.telling import mark, one_line, say
+from memory.messages import count_of
 from memory.records import Assignment, Call, Draft, Role, TrialAnswer
 from memory.store import RunStore
 
@@ -199,7 +200,8 @@ def _tell_trial(draft: Draft, console: Console) -> None:
         console.print(Syntax(str(draft.proposal["code"]), "python", word_wrap=True))
     if draft.gates is not None:
         verdict = "all gates passed" if draft.gates.passed else f"gate {draft.gates.code} failed"
-        say(console, mark(draft.gates.passed), f" {verdict}: {draft.gates.detail}")
+        why = f": {draft.gates.detail}" if draft.gates.detail else ""
+        say(console, mark(draft.gates.passed), f" {verdict}{why}")
     for rate in draft.curve:
         guessed = f", a constant answer {rate.chance:.0%}" if rate.chance else ""
         say(console, f"level {rate.level}: {rate.passed} of {rate.asked} answers right{guessed}")
@@ -228,5 +230,6 @@ def _tell_answers(answers: Sequence[TrialAnswer], console: Console, most: int | 
             say(console, mark(each.passed), f" {each.expert}: {words}", indent=4)
     if most is not None and len(asked) > most:
         left = sum(len(said) for said in list(asked.values())[most:])
-        line = f"and {len(asked) - most} more questions with {left} answers: --full"
+        more = count_of(len(asked) - most, "more question")
+        line = f"and {more} with {count_of(left, 'answer')}: --full"
         say(console, line, indent=2, style="dim")

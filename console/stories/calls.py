@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from console.stories.telling import mark, numbered, one_line, say
+from memory.messages import count_of
 from memory.records import Call, Draft, Role
 from memory.store import RunStore
 
@@ -67,10 +68,10 @@ def tell_calls(
         say(console, note, style="dim")
     if not calls:
         return
-    of = f" in {len(found['assignments'])} assignments" if found["assignments"] else ""
+    of = f" in {count_of(len(found['assignments']), 'assignment')}" if found["assignments"] else ""
     say(
         console,
-        f"\n{len(calls)} {'call' if len(calls) == 1 else 'calls'}{of}, with tokens and seconds; "
+        f"\n{count_of(len(calls), 'call')}{of}, with tokens and seconds; "
         "prompts and replies: --full",
         style="dim",
     )
@@ -104,5 +105,4 @@ def _uncalled_lines(uncalled: list[dict[str, Any]]) -> list[str]:
     role = uncalled[0]["role"]
     own = sum(each["own_program"] for each in uncalled) if role == "scientist" else 0
     why = f": in {own} the parent's own program was tried at another level" if own else ""
-    what = "assignment" if len(uncalled) == 1 else "assignments"
-    return [f"{len(uncalled)} more {what} without a call of the {role}{why}"]
+    return [f"{count_of(len(uncalled), 'more assignment')} without a call of the {role}{why}"]

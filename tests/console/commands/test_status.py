@@ -197,7 +197,7 @@ def test_operators_are_counted_by_who_survived_and_emitters_by_what_they_found(
     assert (emitter["children"], emitter["best"], emitter["ended"]) == (2, 0.5, None)
     show(status, Console(width=100))
     text = capsys.readouterr().out
-    assert "cma 1/2, linear 2/3, slerp 1/1, spectral 1/2\n" in text
+    assert "cma 1/2, linear 2/3, slerp 1/1, spectral 1/2 (a child" in text.replace("\n", " ")
     assert "  e: from best, children 2, best gain 0.50 of what was lacked\n" in text
 
 

@@ -224,6 +224,21 @@ def test_a_family_is_told_in_short_before_its_conversation_also_one_that_was_giv
         trace.collect(folder, family="given-other")
 
 
+def test_a_draft_that_passed_its_gates_says_so_and_counts_are_in_words(tmp_path: Path) -> None:
+    def fill(store: RunStore) -> None:
+        asked = Assignment(id="g0-a0", generation=0, index=0, kind="novel", rng_seed=1)
+        store.put_assignment(asked)
+        passed = GateReport(code=None, detail="")
+        proposal: dict[str, Json] = {"name": "Sums", "code": "class TaskFamily: ..."}
+        store.put_draft(Draft(assignment="g0-a0", round=0, proposal=proposal, gates=passed))
+        store.put_family(family(0).model_copy(update={"revisions": 1}))
+        store.finish_assignment("g0-a0", "accepted", family_id="f0")
+
+    said = _shown(trace.collect(_folder(tmp_path, fill)), full=True)
+    assert "✓ all gates passed\n" in said
+    assert "after 1 revision\n" in said
+
+
 @pytest.mark.parametrize(
     ("options", "refused"),
     [
