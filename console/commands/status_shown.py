@@ -129,7 +129,7 @@ def _pool_text(status: dict[str, Any]) -> Text:
         f"{pool['history'] - pool['active'] - pool['held']} retired",
         f"{count_of(pool['generators'], 'generator')}; "
         f"{count_of(pool['revised'], 'family')} revised before acceptance",
-        f"rejected: {rejected or 'none'}",
+        f"rejected: {f'{rejected}; `trace DIR --rejected` says why' if rejected else 'none'}",
     ]
     if status["archive"]:
         lines.append(f"solved by nobody: {_nobody(pool['solved_by_nobody'])}")

@@ -7,6 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
+from agents.rejections import explained
 from console.stories.telling import mark, numbered, one_line, say
 from memory.messages import count_of
 from memory.records import Call, Draft, Role
@@ -89,7 +90,7 @@ def _came_of(call: Call, draft: Draft | None) -> tuple[bool | None, str]:
         name, gates = draft.proposal.get("name", ""), draft.gates
         if gates is None:
             return None, f"{name}: it was not tried"
-        said = "gates passed" if gates.passed else f"{gates.code}: {gates.detail}"
+        said = "gates passed" if gates.code is None else f"{explained(gates.code)}: {gates.detail}"
         return gates.passed, f"{name}: {said}"
     if call.purpose == "critique" and draft is not None and draft.critique is not None:
         critique = draft.critique

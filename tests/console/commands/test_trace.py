@@ -103,7 +103,7 @@ def test_the_calls_of_a_role_stand_in_a_line_each_with_what_came_of_them(
     used = "m  70 in, 9 out  1.5 s"
     assert lines == [
         f"✓ g0-a0  propose, round 0  {used}  Sums 0: gates passed",
-        f"✗ g0-a1  propose, round 0  {used}  Sums 1: too_hard: 2 of 12",
+        f"✗ g0-a1  propose, round 0  {used}  Sums 1: too_hard (the experts cannot do it): 2 of 12",
         "✗ g0-a1  propose, round 0  m  0 in, 0 out  0.0 s  failed: no answer",
         "",
         "3 calls in 2 assignments, with tokens and seconds; prompts and replies: --full",
@@ -138,8 +138,8 @@ def test_rejections_are_listed_a_line_each_with_their_reason(tmp_path: Path) -> 
     found = trace.collect(_folder(tmp_path, fill), rejected=True)
     listed = _shown(found, brief=True).splitlines()
     assert listed[:2] == [
-        "✗ g0-a0  Family 0  duplicate: similarity 0.99 to Sums",
-        "✗ g0-a1  Family 1  critic_reject: It can be guessed.",
+        "✗ g0-a0  Family 0  duplicate (the same as another family): similarity 0.99 to Sums",
+        "✗ g0-a1  Family 1  critic_reject (the critic rejected it): It can be guessed.",
     ]
     assert "class TaskFamily" not in _shown(found, brief=True)
     assert "class TaskFamily" not in _shown(found)
