@@ -199,7 +199,7 @@ class PopulationTables(Database):
         """(family, expert, passes, asked, period) of the latest of the periods that count."""
         table = "skills"
         if self.schema_version < schema.WITH_PERIODS:
-            # Viewers have a temporary view of that name, in the form of now.
+            # Viewers have a temporary view of that name, in its present form.
             old = "main.skills"
             table = f"(SELECT expert, family, {FIXED} period, passed passes, 1 asked FROM {old})"
         # With a single MAX, SQLite takes the other columns from the row of the maximum.
