@@ -10,6 +10,7 @@
     task_force  N experts chosen for Coverage; one answer out of N
     evaluation  held-out tasks, baselines, intervals, audits
     families    what a task family is, drafted and accepted
+    rejections  why an assignment came to nothing, in words
     context     what nodes and commands are handed: configuration, store, services
     config      RunConfig: every setting of a run in one tree
     chat, sandbox, offline   services: any model, any code, neither

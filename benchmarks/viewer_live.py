@@ -36,7 +36,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.reporting import goal_lines, heading, show_progress
 from benchmarks.tiny import tiny_run
 from benchmarks.viewer import viewing
-from memory.store.database import LOCK
+from memory.store.lock import LOCK
 
 SHORT = ["generations=1", "pool.capacity=8", "pool.founding_waves=2", "population.founders=4"]
 SLOWER = 0.02

@@ -106,7 +106,7 @@ class Screen:
     _pace: Pace = field(default_factory=Pace)
     _works: dict[str, Work] = field(default_factory=dict)
     _pulses: list[ProgressEvent] = field(default_factory=list)
-    _generation: tuple[int, int] = (0, 0)
+    _generation: str = ""
     _first_pulse: float = 0.0
     _last: dict[str, str] = field(default_factory=dict)
     _waiting: dict[str, int] = field(default_factory=dict)
@@ -120,9 +120,10 @@ class Screen:
         if event.kind == "step":
             self._step(event, now)
         elif event.kind == "phase":
-            self._generation = (event.done, event.total) if event.total else self._generation
+            if event.total:
+                self._generation = f"in generation {event.done} of {event.total}"
         elif event.kind == "pulse":
-            self._generation = event.done, event.total
+            self._generation = f"generation {event.done} of {event.total} complete"
             self._first_pulse = self._first_pulse or now
             self._pulses.append(event)
             self._works.clear()
@@ -162,9 +163,8 @@ class Screen:
 
     def _head(self, now: float) -> str:
         said = f"{self.title}  {clock(now - self._started)}"
-        done, total = self._generation
-        if total:
-            said += f"  generation {done} of {total}"
+        if self._generation:
+            said += f"  {self._generation}"
         remaining = self._seconds_left(now)
         return f"{said}  {about(remaining)} left in all" if about(remaining) else said
 

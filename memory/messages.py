@@ -1,4 +1,4 @@
-"""Parts of error messages: the nearest known name, and the first thing that a library reports."""
+"""Parts of messages: the nearest known name, the first thing that a library reports, counts."""
 
 from __future__ import annotations
 
@@ -48,6 +48,12 @@ def first_problem(error: ValidationError, *, quote: bool = False) -> str:
     if quote and "url" not in where and isinstance(first["input"], str | int | float | bool):
         where += f" = {first['input']!r}"
     return f"{where}: {what}" if where else what
+
+
+def count_of(count: int, what: str) -> str:
+    """As in `1 task` and `2 tasks`, `1 family` and `2 families`."""
+    several = f"{what[:-1]}ies" if what.endswith("y") else f"{what}s"
+    return f"{count} {what if count == 1 else several}"
 
 
 def not_written(place: object, error: Exception) -> str:

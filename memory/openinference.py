@@ -68,19 +68,24 @@ _CONVERSATIONS: Mapping[str, str] = {
 
 _WORDS: Mapping[SpanKind, str] = {
     "llm": "model call",
-    "answer": "answers of an expert:",
-    "swap": "weights of",
+    "answer": "answers of an expert",
+    "swap": "weights of an expert",
     "grade": "grading:",
     "sandbox": "sandbox:",
 }
-_NAMED = ("role", "assignment", "expert", "worker", "genome", "family", "family_name", "code_hash")
-"""Attributes that tell one wait from another."""
+_UNNAMED: frozenset[SpanKind] = frozenset({"answer", "swap"})
+"""Kinds whose spans have a name that says nothing to people."""
+_NAMED = ("role", "assignment", "expert", "worker", "family", "family_name")
+"""Attributes that tell one wait from another; none of them is a hash."""
+PASSED_ON = ("assignment", "expert", "family_name")
+"""Those of them that hold for the work within, too."""
 
 
 def described(kind: SpanKind, name: str, given: Mapping[str, object]) -> str:
     """A piece of work in a few words, as in `model call propose (scientist, g0-a01)`."""
     about = ", ".join(str(given[each]) for each in _NAMED if given.get(each) is not None)
-    return f"{_WORDS.get(kind, kind)} {name}" + (f" ({about})" if about else "")
+    what = _WORDS.get(kind, kind) + ("" if kind in _UNNAMED else f" {name}")
+    return f"{what} ({about})" if about else what
 
 
 LONGEST = 16_000

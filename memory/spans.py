@@ -42,6 +42,7 @@ from memory.openinference import (
     LONGEST,
     LONGEST_KEPT,
     OPENINFERENCE_KIND,
+    PASSED_ON,
     SpanKind,
     attributes_of,
     cut,
@@ -127,8 +128,10 @@ def span(kind: SpanKind, name: str, **attributes: object) -> Iterator[OpenSpan]:
         work.set(**attributes)
         own = _id(inner.get_span_context())
         around = inner.parent if isinstance(inner, ReadableSpan) else None
-        what = within.said(described(kind, name, attributes))
-        within.waits.begin(own, what, None if around is None else _id(around))
+        outer = None if around is None else _id(around)
+        given = {**within.waits.about(outer), **attributes}
+        about = {key: given[key] for key in PASSED_ON if given.get(key) is not None}
+        within.waits.begin(own, within.said(described(kind, name, given)), outer, about)
         try:
             yield work
             work.succeed()

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from weakref import WeakSet
 
 LONG_S = 60.0
@@ -43,6 +44,7 @@ class _Open:
     what: str
     parent: str | None
     since: float
+    about: Mapping[str, object]
     children: int = 0
 
 
@@ -55,12 +57,31 @@ class Waits:
         self._mutex = threading.Lock()
         _LIVE.add(self)
 
-    def begin(self, span: str, what: str, parent: str | None) -> None:
-        """A span has begun within another one, which may be over already."""
+    def begin(
+        self,
+        span: str,
+        what: str,
+        parent: str | None,
+        about: Mapping[str, object] = MappingProxyType({}),
+    ) -> None:
+        """A span has begun within another one, which may be over already.
+
+        Args:
+            span: its id.
+            what: in words.
+            parent: id of the one around it.
+            about: whom it concerns, for the words of the spans within.
+        """
         with self._mutex:
-            self._open[span] = _Open(what, parent, time.monotonic())
+            self._open[span] = _Open(what, parent, time.monotonic(), about)
             if parent in self._open:
                 self._open[parent].children += 1
+
+    def about(self, span: str | None) -> Mapping[str, object]:
+        """Whom a span concerns; nobody if it is not open."""
+        with self._mutex:
+            found = self._open.get(span) if span is not None else None
+            return {} if found is None else found.about
 
     def end(self, span: str) -> None:
         """A span has ended: the one around it is what is waited for again, from now on."""

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "console": {"memory", "evolution", "prompts", "agents"},
 }
 LAYERS = (
-    {"errors", "progress", "concurrency", "settings"},
+    {"errors", "progress", "concurrency", "settings", "rejections"},
     {"chat", "sandbox", "offline", "families"},
     {"config"},
     {"context"},

@@ -12,6 +12,7 @@ from agents.pool.rates import pass_rates
 from agents.progress import ProgressEvent
 from evolution.selection import survive
 from evolution.selection.coverage import coverage
+from memory.messages import count_of
 from memory.records import ArchiveEntry, Expert, GibberishFound
 from memory.spans import span
 
@@ -92,7 +93,7 @@ def _pulse(context: RunContext, generation: int) -> None:
             "pulse",
             f"generation {generation}{of}: best {best.expert} "
             f"{best.fitness:.2f}, archive {len(entries)} ({bred} bred), Coverage "
-            f"{covered:.2f} on the pool of {len(active)} families",
+            f"{covered:.2f} on the pool of {count_of(len(active), 'family')}",
             generation,
             max(generation, asked),
             measures,

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Self
 
 from memory.hashing import json_hash
-from memory.records import Family, Instance, drawn
+from memory.records import FIXED, OWN, Family, Instance, drawn
 from memory.store import RunStore
 
 
@@ -102,7 +102,14 @@ def asked_before(store: RunStore, family: Family, period: int) -> list[Item]:
 
 def all_asked(store: RunStore, family: Family) -> list[Item]:
     """Everything that was ever asked of a family, the finals included, in the order of periods."""
-    return items_of(family) + [item_of(family, each) for each in store.instances(family.id)]
+    return [item for _, item in asked_in_periods(store, family)]
+
+
+def asked_in_periods(store: RunStore, family: Family) -> list[tuple[int, Item]]:
+    """The same, each with its period: `FIXED` or `OWN` of what the family was written with."""
+    written = OWN if family.generative else FIXED
+    own = [(written, item) for item in items_of(family)]
+    return own + [(each.period, item_of(family, each)) for each in store.instances(family.id)]
 
 
 def asked_by_hash(store: RunStore, families: Iterable[Family]) -> dict[str, tuple[str, Item]]:

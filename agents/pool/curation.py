@@ -18,6 +18,7 @@ from agents.pool.assignments import _write_assignments
 from agents.pool.rates import discrimination, pass_rates
 from agents.progress import ProgressEvent
 from agents.settings import PoolSettings
+from memory.messages import count_of
 from memory.randomness import stream
 from memory.records import AssignmentKind, Audience, Family
 from memory.spans import span
@@ -145,8 +146,8 @@ def curate(context: RunContext, generation: int, audience: Audience | None = Non
     context.progress(
         ProgressEvent(
             "line",
-            f"curation: {len(plan.retired)} families retired, {len(plan.held)} held for a "
-            f"harder child, {len(plan.requests)} assignments",
+            f"curation: {count_of(len(plan.retired), 'family')} retired, {len(plan.held)} held "
+            f"for a harder child, {count_of(len(plan.requests), 'assignment')}",
         )
     )
 

@@ -70,7 +70,7 @@ def eligible(store: RunStore) -> dict[str, dict[str, Skill]]:
 def finals_of(store: RunStore) -> list[Family]:
     """The families that asked in the finals of a run; none while they are not over.
 
-    Earlier ends of a run that goes on do not count: its force is that of now.
+    Earlier ends of a run that goes on do not count: its force is the current one.
     """
     held = store.meta("finals")
     if not isinstance(held, dict) or not store.meta("finished"):
@@ -117,4 +117,7 @@ def require_field(standing: Standing, place: object) -> None:
         AnsweringError: it has no graded experts yet.
     """
     if not standing.marks:
-        raise AnsweringError(f"{place} has no graded experts yet; run it first: acdc run {place}")
+        raise AnsweringError(
+            f"no expert of {place} is graded yet, so nobody can answer: the first will be at the "
+            "end of generation 0 (`acdc status` says how far a run is)"
+        )

@@ -32,6 +32,7 @@ from console.commands.frame import (
 from console.display import Display
 from console.errors import UsageError
 from console.run.folder import RunFolder
+from memory.messages import count_of
 from memory.store import RunStore
 
 if TYPE_CHECKING:
@@ -150,7 +151,8 @@ def fewer_than(asked: int, found: int) -> str | None:
     """What to say where the force is smaller than was asked for; None where it is not."""
     if found >= asked:
         return None
-    return f"{found} experts answer, not {asked}: the run has no more that are graded"
+    answer_ = "expert answers" if found == 1 else "experts answer"
+    return f"{found} {answer_}, not {asked}: the run has no more that are graded"
 
 
 def show(reply: CollectiveAnswer, console: Console) -> None:
@@ -168,7 +170,7 @@ def show(reply: CollectiveAnswer, console: Console) -> None:
     for line in why(reply):
         console.print(Text(line), style="dim" if reply.known is not False else "yellow")
     console.print(
-        f"chosen by {reply.method} from {len(reply.answers)} answers; "
+        f"chosen by {reply.method} from {count_of(len(reply.answers), 'answer')}; "
         f"agreement {reply.agreement:.0%}"
         f"{f'; {reply.unasked} of {reply.voices} voices not asked' if reply.unasked else ''}",
         style="dim",

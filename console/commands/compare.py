@@ -26,10 +26,11 @@ from console.commands.frame import (
     print_json,
     run_async,
 )
-from console.commands.measured import FEW_GENERATORS, count_of
+from console.commands.measured import FEW_GENERATORS
 from console.display import Display
 from console.errors import UsageError
 from console.run.folder import RunFolder
+from memory.messages import count_of
 from memory.store import RunStore
 
 if TYPE_CHECKING:
@@ -241,8 +242,10 @@ def show(found: dict[str, Any], console: Console, most: int = SHOWN) -> None:
 
     low, high = found["ci"]
     verdict = "" if found["excludes_zero"] else " (may be chance)"
-    where = "both histories" if found["source"] == "history" else "the files of tasks"
-    of = count_of(found["generators"], "generator")
+    # What is drawn for the interval: of a history families, since a program asks as one.
+    history = found["source"] == "history"
+    where, unit = ("both histories", "family") if history else ("the files of tasks", "generator")
+    of = count_of(found["generators"], unit)
     say(f"{count_of(found['items'], 'item')} of {of}, in {where}")
     for letter, side in zip("AB", found["sides"], strict=True):
         of = f"N = {side['n']} ({', '.join(side['experts'])})"
@@ -250,7 +253,8 @@ def show(found: dict[str, Any], console: Console, most: int = SHOWN) -> None:
     say(f"A - B: {found['difference']:+.3f} [{low:+.3f}, {high:+.3f}]{verdict}")
     say(f"only A solves {found['only_first']}, only B {found['only_second']}")
     if found["generators"] < FEW_GENERATORS:
-        say(f"fewer than {FEW_GENERATORS} generators: the interval is too narrow", "yellow")
+        few = count_of(FEW_GENERATORS, unit)
+        say(f"fewer than {few}: the interval is too narrow", "yellow")
     if found["not_asked"]:
         say(f"{count_of(found['not_asked'], 'other item')} not asked of both sides", "dim")
     if found["ungraded"]:

@@ -81,17 +81,19 @@ def note_unfinished(folder: RunFolder) -> None:
     """Say that a run is not finished, since another task force may answer when it is.
 
     Raises:
-        AcdcError: the run cannot be read.
+        AcdcError: the run cannot be read, or none of its experts is graded yet.
     """
+    from agents.task_force.field import require_field, standing_of
     from memory.store import RunStore
 
     with RunStore.open(folder.path, read_only=True) as store:
         if store.meta("finished"):
             return
+        require_field(standing_of(store), folder.path)
         latest = store.latest_archive()
+    complete = "generation 0 is not" if latest is None else f"generation {latest[0]} is"
     errors.message(
-        f"{folder.path} is not finished (generation {latest[0] if latest else 0}): "
-        "the task force of now answers",
+        f"{folder.path} is not finished ({complete} complete): the current task force answers",
         style="yellow",
     )
 

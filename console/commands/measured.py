@@ -11,6 +11,7 @@ from rich.table import Table
 
 from agents.evaluation.intervals import Interval
 from console.commands.measured_tasks import items_of, show_items
+from memory.messages import count_of
 
 if TYPE_CHECKING:
     from agents.evaluation.rows import Column, Difference, Row, RowKey, RunRows
@@ -276,7 +277,7 @@ def show(found: dict[str, Any], console: Console) -> None:
     caution(found["generators"], console)
     ungraded = sum(row["ungraded"] for row in found["rows"])
     if ungraded:
-        console.print(f"{ungraded} answers could not be graded and count as not solved")
+        console.print(f"{count_of(ungraded, 'answer')} not graded, which counts as not solved")
 
 
 def _single_experts(rows: Sequence[dict[str, Any]]) -> str:
@@ -346,11 +347,6 @@ def _both(row: dict[str, Any]) -> list[str]:
 
 def _range(ends: Sequence[float]) -> str:
     return f"{ends[0]:.3f}..{ends[1]:.3f}"
-
-
-def count_of(count: int, what: str) -> str:
-    """As in `1 task` and `2 tasks`."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _counted(found: dict[str, Any]) -> str:

@@ -150,7 +150,9 @@ def _example(example: dict[str, Any], finals: bool, console: Console) -> None:
 
 def _next_steps(folder: RunFolder, console: Console) -> None:
     steps = {
+        calling.line("view", folder.path): "all of it in a browser",
         calling.line("ask", folder.path): "a question of the run, answered by its force",
+        calling.line("report", folder.path): "one page to mail",
         f"{calling.line('trace', folder.path)} --families": "who solves what",
         f"{calling.line('trace', folder.path)} --rejected": "read why tasks were rejected",
         f"{calling.line('status', folder.path)} --json": "the same for programs",

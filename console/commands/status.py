@@ -24,6 +24,7 @@ from evolution.selection import Standing, coverage
 from evolution.selection.dominance import UNDOMINATED
 from memory.records import Expert, GraftRefused
 from memory.store import RunStore
+from memory.store.lock import process_at_work
 
 EXAMPLES = """Examples:
 
@@ -58,6 +59,7 @@ def collect(folder: RunFolder) -> dict[str, Any]:
             "generation": generation,
             "generations": manifest["config"].get("generations"),
             "finished": bool(store.meta("finished")),
+            "process": process_at_work(folder.path),
             "go_on": None if store.meta("finished") else calling.line("run", folder.path),
             "waiting": {what: round(seconds) for what, seconds in waits_of(store).items()},
             "compute": manifest["config"].get("engine", {}).get("compute"),

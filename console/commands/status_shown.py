@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from console.live import waiting_line
+from memory.messages import count_of
 from memory.records import Voice
 
 _NAMED = 4
@@ -45,23 +46,38 @@ def show(status: dict[str, Any], console: Console) -> None:
 
 
 def _headline(status: dict[str, Any]) -> Text:
-    state = "finished" if status["finished"] else "unfinished"
-    done, asked = status["generation"], status["generations"]
-    # A run that has gone on may be asked for fewer generations than it has.
-    of = f"({asked} were asked for)" if asked is not None and done > asked else f"of {asked}"
     computed = f", computed in {status['compute']}" if status["compute"] else ""
     waiting = f"\n{waiting_line(status['waiting'])}" if status["waiting"] else ""
     drafts, following = status["drafts"], ""
     if status["go_on"] is not None:
-        following = f"\nto go on, if no process is at work on it: {status['go_on']}"
         if drafts["open"]:
             ended = drafts["asked"] - drafts["open"]
-            following = f"\ndrafts of scientists: {ended} of {drafts['asked']}{following}"
+            following = f"\ndrafts of scientists: {ended} of {drafts['asked']}"
+        if status["process"] is None:
+            following += f"\nno process is at work on it; to go on: {status['go_on']}"
     return Text.assemble(
-        (f"{status['run']}: {state}, generation {done} {of}{computed}", "bold"),
+        (f"{status['run']}: {_state(status)}, {_how_far(status)}{computed}", "bold"),
         following,
         (waiting, "yellow"),
     )
+
+
+def _state(status: dict[str, Any]) -> str:
+    if status["finished"]:
+        return "finished"
+    return "unfinished" if status["process"] is None else f"under way (process {status['process']})"
+
+
+def _how_far(status: dict[str, Any]) -> str:
+    """The last generation that was selected; the terminal of a run names the one it is in."""
+    done, asked = status["generation"], status["generations"]
+    if status["finished"]:
+        # A run that has gone on may be asked for fewer generations than it has.
+        of = f"({asked} were asked for)" if asked is not None and done > asked else f"of {asked}"
+        return f"generation {done} {of}"
+    if not status["archive"]:
+        return f"generation 0 of {asked} is not complete"
+    return f"generation {done} of {asked} is complete"
 
 
 def _archive_table(status: dict[str, Any]) -> Table:
@@ -88,7 +104,8 @@ def on_what(coverage_: dict[str, Any]) -> str:
     if coverage_["on"] == "history":
         return "history (all families that were ever accepted)"
     instances, fresh = coverage_["instances"], coverage_["fresh"]
-    shown = f"finals ({instances} instances of {coverage_['families']} families"
+    of = count_of(coverage_["families"], "family")
+    shown = f"finals ({count_of(instances, 'instance')} of {of}"
     if not fresh:
         return f"{shown}, all of which selection has seen)"
     new = "all" if fresh == instances else fresh
@@ -110,8 +127,9 @@ def _pool_text(status: dict[str, Any]) -> Text:
     lines = [
         f"\npool: {pool['active']} active, {pool['held']} held while a harder child is tried, "
         f"{pool['history'] - pool['active'] - pool['held']} retired",
-        f"{pool['generators']} generators; {pool['revised']} families revised before acceptance",
-        f"rejected: {rejected or 'none'}",
+        f"{count_of(pool['generators'], 'generator')}; "
+        f"{count_of(pool['revised'], 'family')} revised before acceptance",
+        f"rejected: {f'{rejected}; `trace DIR --rejected` says why' if rejected else 'none'}",
     ]
     if status["archive"]:
         lines.append(f"solved by nobody: {_nobody(pool['solved_by_nobody'])}")
@@ -179,13 +197,13 @@ def _work_text(status: dict[str, Any]) -> Text:
     if status["ratings"]["answers"]:
         ratings = status["ratings"]
         lines.append(
-            f"rated answers: {ratings['answers']}, {ratings['votes']} votes, agreement "
+            f"rated answers: {ratings['answers']}, {count_of(ratings['votes'], 'vote')}, agreement "
             f"{ratings['agreement']:.2f}"
         )
     for role, totals in sorted(status["calls"].items()):
         who = f"{role} (offline)" if role in status["offline"] else role
         lines.append(
-            f"{who}: {totals['calls']} calls, {totals['tokens_in']} tokens in, "
+            f"{who}: {count_of(totals['calls'], 'call')}, {totals['tokens_in']} tokens in, "
             f"{totals['tokens_out']} out, {totals['cached']} cached, {totals['failed']} failed"
         )
     if status["cost"]:
@@ -200,7 +218,7 @@ def _nobody(names: list[str]) -> str:
     if not names:
         return "none of the active families"
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{len(names)} active families: {'; '.join(names[:_NAMED])}{more}"
+    return f"{count_of(len(names), 'active family')}: {'; '.join(names[:_NAMED])}{more}"
 
 
 def _costs(cost: dict[str, float]) -> str:
@@ -244,7 +262,10 @@ def _operator_lines(operators: dict[str, Any], emitters: list[dict[str, Any]]) -
     if not operators:
         return []
     shares = [f"{name} {each['survived']}/{each['bred']}" for name, each in operators.items()]
-    lines = [f"survived their first selection, of those bred: {', '.join(shares)}"]
+    lines = [
+        f"survived their first selection, of those bred: {', '.join(shares)} (a child counts for "
+        "its crossover and for its mutation)"
+    ]
     for each in emitters:
         line = f"  {each['emitter']}: from {each['parent']}, children {each['children']}"
         if each["best"] is not None:

@@ -13,6 +13,7 @@ from console.errors import UsageError
 from console.run.folder import RunFolder
 from console.stories.answers import read_answer, tell_answer
 from console.stories.assignment import read_assignment, tell_assignment, tell_call, tell_line
+from console.stories.calls import read_uncalled, tell_calls
 from console.stories.expert import read_expert, tell_expert
 from console.stories.families import read_families, tell_families
 from console.stories.family import all_labels, read_family, tell_family
@@ -25,8 +26,10 @@ Trace: TypeAlias = dict[str, list[dict[str, Any]]]
 """Under `families`, `assignments`, `experts`, `answers` and `calls`: what matched, as JSON.
 
 Under `families` are those that nobody was assigned, since they were given to the run; under `names`
-what each family of the run is called.
+what each family of the run is called. Of a role `assignments` are those in which it was called, and
+`uncalled` the others.
 """
+_SHOWN = ("families", "assignments", "experts", "answers", "calls")
 LIMIT = 40
 """Rows that are shown unless somebody asks for more."""
 
@@ -36,7 +39,7 @@ acdc trace DIR --families    who solves what, the hardest first
 
 acdc trace DIR --family "The missing total"    a family by name
 
-acdc trace DIR --expert g1-4    parents, recipe, gains and losses, answers
+acdc trace DIR --expert g1-0    parents, recipe, gains and losses, answers
 
 acdc trace DIR --rejected --limit 10    why tasks were rejected
 """
@@ -60,8 +63,8 @@ def trace(
     role: Annotated[
         str | None,
         typer.Option(
-            help="Only calls of scientist, critic, rater (grades by a rubric) or chooser (chooses "
-            "among answers)."
+            help="A line for each call of scientist, critic, rater (grades by a rubric) or "
+            "chooser (chooses among answers)."
         ),
     ] = None,
     rejected: Annotated[bool, typer.Option("--rejected", help="Only what was rejected.")] = False,
@@ -88,13 +91,16 @@ def trace(
             _say_families(place, most, offset, as_json)
             return
         found = collect(place, family, expert, role_named(role), rejected, answer)
-        brief = not (full or family or expert or role or answer)
+        brief = not (full or family or expert or answer)
         if as_json:
             found["assignments"] = found["assignments"][offset:][:most]
             print_json(found)
         else:
             with paged(out):
-                show(found, out, brief, full=full, limit=most, offset=offset)
+                if role and not full and any(found[name] for name in _SHOWN):
+                    tell_calls(found, out, most, offset)
+                else:
+                    show(found, out, brief, full=full, limit=most, offset=offset)
 
     finish(action, debug)
 
@@ -143,7 +149,8 @@ def collect(
             return _trace(store, answers=[read_answer(store, answer)])
         meant = None if family is None else family_meant(store, family)
         if expert is not None:
-            return _trace(store, experts=[read_expert(store, expert, meant)])
+            of = None if meant is None else _family_of(store, meant)
+            return _trace(store, experts=[read_expert(store, expert, of)])
         chosen = _chosen(store, meant)
         if meant is not None and not chosen:
             # A family that was given to the run was never assigned.
@@ -160,14 +167,29 @@ def collect(
         return _trace(
             store,
             assignments=[trace for trace in traces if trace["calls"]],
+            uncalled=read_uncalled(store, role, traces),
             calls=[call.model_dump(mode="json") for call in alone if call.assignment is None],
         )
 
 
 def _trace(store: RunStore, **found: list[dict[str, Any]]) -> Trace:
     names = [{"family": key, "name": name} for key, name in all_labels(store).items()]
-    empty: Trace = {name: [] for name in ("families", "assignments", "experts", "answers", "calls")}
+    empty: Trace = {name: [] for name in (*_SHOWN, "uncalled")}
     return {**empty, **found, "names": names}
+
+
+def _family_of(store: RunStore, meant: str) -> str:
+    """The family that is meant, or came of the assignment that is meant.
+
+    Raises:
+        UsageError: none came of it, so that nobody answered.
+    """
+    if meant in (family.id for family in store.families()):
+        return meant
+    family = store.assignment_status(meant).family
+    if family is None:
+        raise UsageError(f"no family came of {meant}: no expert answered it")
+    return family
 
 
 def _chosen(store: RunStore, family: str | None) -> list[Assignment]:
@@ -235,5 +257,5 @@ def show(
         tell_answer(answer, console)
     for call in trace["calls"][offset:][:limit]:
         tell_call(Call.model_validate(call), console)
-    if not any(found for key, found in trace.items() if key != "names"):
+    if not any(trace[name] for name in _SHOWN):
         console.print("nothing matches")

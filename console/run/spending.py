@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from agents.chat.endpoints import EndpointsSettings
 from console.run.folder import RunFolder
 from memory.errors import AcdcError
+from memory.messages import count_of
 from memory.records import Role
 from memory.store import RunStore
 from memory.store.calls import RoleTotals
@@ -65,7 +66,7 @@ def used(place: RunFolder) -> str:
     told = []
     for role, numbers in sorted(totals.items()):
         tokens = numbers["tokens_in"] + numbers["tokens_out"]
-        said = f"{role} {numbers['calls']} calls, {_short(tokens)} tokens"
+        said = f"{role} {count_of(numbers['calls'], 'call')}, {_short(tokens)} tokens"
         if role in cost:
             said += f", {cost[role]:.2f} USD"
         if share := _share(endpoints, role, numbers):

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from agents.families.items import Item, asked_by_hash
+from agents.families.items import Item, asked_by_hash, asked_in_periods
 from console.errors import UsageError
 from console.stories.names import labels
 from console.stories.telling import mark, one_line, say
-from memory.records import Answer, Expert
+from memory.records import FINALS, FIXED, OWN, Answer, Expert, is_learning
 from memory.store import RunStore
 
 SHORT_KEY = 8
@@ -25,16 +25,48 @@ QUESTION, SAID = 160, 60
 def read_answers(
     store: RunStore, expert: Expert, family: str | None = None
 ) -> list[dict[str, Any]]:
-    """What an expert answered to the families of a run, wrong ones first within each family."""
+    """What an expert answered to the families of a run, by family.
+
+    First stand those that its present pass rate counts (`counts`), then the others by when they
+    were asked (`asked_in`); of each the wrong ones first.
+    """
     families, found = store.families(), []
-    names, questions = labels(families), asked_by_hash(store, families)
+    names, graded_in = labels(families), store.skill_periods(expert.id)
+    questions = {
+        item.instance_hash: (each.id, period, item)
+        for each in families
+        if family in (None, each.id)
+        for period, item in asked_in_periods(store, each)
+    }
     for answer in store.answers_of(expert.genome_id):
         # What is not among them is a draft's question in the trial.
-        asked = questions.get(answer.instance_hash)
-        if asked is not None and family in (None, asked[0]):
-            found.append(_row(store, answer, asked[1], asked[0], names))
-    found.sort(key=lambda row: (row["name"], row["passed"] is not False, row["question"]))
+        if (asked := questions.get(answer.instance_hash)) is None:
+            continue
+        name, period, item = asked
+        row = _row(store, answer, item, name, names)
+        counts = not answer.sample and graded_in.get(name) == period
+        found.append({**row, "counts": counts, "asked_in": _asked_in(period)})
+    found.sort(
+        key=lambda row: (
+            row["name"],
+            not row["counts"],
+            row["asked_in"],
+            row["passed"] is not False,
+            row["question"],
+        )
+    )
     return found
+
+
+def _asked_in(period: int) -> str:
+    """When an instance was asked, in words."""
+    if period == FINALS:
+        return "the finals"
+    if is_learning(period):
+        return "a lesson"
+    if period in (OWN, FIXED):
+        return "the family as it was written"
+    return f"adaptation period {period}"
 
 
 def _row(
@@ -54,7 +86,11 @@ def _row(
 
 
 def tell_answers(rows: Sequence[dict[str, Any]], console: Console) -> None:
-    """A table: question, said, a right answer, verdict; a line above the rows of each family."""
+    """A table: question, said, a right answer, verdict.
+
+    Above the rows of each family stands its name, and above those that its present pass rate does
+    not count when they were asked.
+    """
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column("", width=1)
     table.add_column("question", ratio=5)
@@ -62,11 +98,15 @@ def tell_answers(rows: Sequence[dict[str, Any]], console: Console) -> None:
     table.add_column("a right answer", ratio=2, min_width=14, max_width=32)
     table.add_column("key", width=SHORT_KEY, style="dim")
     table.expand = True
-    family = None
+    family = group = None
     for row in rows:
         if row["family"] != family:
-            family = row["family"]
+            family, group = row["family"], "counts"
             table.add_row("", Text(row["name"], "bold"))
+        now = "counts" if row["counts"] else row["asked_in"]
+        if now != group:
+            group = now
+            table.add_row("", Text(f"not counted now, asked in {now}:", "dim"))
         sampled = f" (sample {row['sample']})" if row["sample"] else ""
         table.add_row(
             mark(row["passed"]),

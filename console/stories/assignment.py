@@ -11,8 +11,10 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from agents.chat.endpoints import OFFLINE
+from agents.rejections import explained
 from console.stories.family import read_family, tell_family
 from console.stories.telling import mark, one_line, say
+from memory.messages import count_of
 from memory.records import Assignment, Call, Draft, Role, TrialAnswer
 from memory.store import RunStore
 
@@ -63,7 +65,8 @@ def tell_line(trace: dict[str, Any], console: Console) -> None:
     else:
         critiques = [draft["critique"] for draft in trace["rounds"] if draft["critique"]]
         problems = critiques[-1]["problems"] if critiques else []
-        outcome = f"{rejection['reason']}: {rejection['detail'] or '; '.join(problems)}"
+        why = rejection["detail"] or "; ".join(problems)
+        outcome = ": ".join(filter(None, [explained(rejection["reason"]), why]))
     said = (
         one_line(outcome, 2 * console.width) if console.is_terminal else " ".join(outcome.split())
     )
@@ -103,7 +106,8 @@ def tell_assignment(
             say(console, "\nprompts, replies and code: --full", style="dim")
     if trace["rejection"]:
         rejection = trace["rejection"]
-        say(console, f"rejected: {rejection['reason']}: {rejection['detail']}", style="red")
+        why = ": ".join(filter(None, [explained(rejection["reason"]), rejection["detail"]]))
+        say(console, f"rejected: {why}", style="red")
 
 
 def _asked_for(assignment: Assignment, names: dict[str, str]) -> list[str]:
@@ -138,7 +142,7 @@ def _tell_round(draft: Draft, console: Console) -> None:
     say(console, Text(f"\nround {draft.round}", "bold"), f"  {name}")
     gates = draft.gates
     if gates is not None:
-        said = "gates passed" if gates.passed else f"{gates.code}: {gates.detail}"
+        said = "gates passed" if gates.code is None else f"{explained(gates.code)}: {gates.detail}"
         say(console, mark(gates.passed), f" {one_line(said)}", indent=2)
     for rate in draft.curve:
         guessed = f", a constant answer {rate.chance:.0%}" if rate.chance else ""
@@ -198,8 +202,10 @@ def _tell_trial(draft: Draft, console: Console) -> None:
     if draft.proposal and isinstance(draft.proposal.get("code"), str):
         console.print(Syntax(str(draft.proposal["code"]), "python", word_wrap=True))
     if draft.gates is not None:
-        verdict = "all gates passed" if draft.gates.passed else f"gate {draft.gates.code} failed"
-        say(console, mark(draft.gates.passed), f" {verdict}: {draft.gates.detail}")
+        code = draft.gates.code
+        verdict = "all gates passed" if code is None else f"failed: {explained(code)}"
+        why = f": {draft.gates.detail}" if draft.gates.detail else ""
+        say(console, mark(draft.gates.passed), f" {verdict}{why}")
     for rate in draft.curve:
         guessed = f", a constant answer {rate.chance:.0%}" if rate.chance else ""
         say(console, f"level {rate.level}: {rate.passed} of {rate.asked} answers right{guessed}")
@@ -228,5 +234,6 @@ def _tell_answers(answers: Sequence[TrialAnswer], console: Console, most: int | 
             say(console, mark(each.passed), f" {each.expert}: {words}", indent=4)
     if most is not None and len(asked) > most:
         left = sum(len(said) for said in list(asked.values())[most:])
-        line = f"and {len(asked) - most} more questions with {left} answers: --full"
+        more = count_of(len(asked) - most, "more question")
+        line = f"and {more} with {count_of(left, 'answer')}: --full"
         say(console, line, indent=2, style="dim")

@@ -27,7 +27,10 @@ GAINS = (
 
 
 def read_expert(store: RunStore, expert_id: str, family: str | None = None) -> dict[str, Any]:
-    """All that is known of an expert; `family` leaves the answers to other families out."""
+    """All that is known of an expert; `family` leaves the answers to other families out.
+
+    Under `family` is the id of the only one, None for all.
+    """
     expert = store.expert(expert_id)
     skills = store.skill_counts(expert_id)
     genome = Genome.stored(expert.genome_id, store.genome(expert.genome_id))
@@ -35,6 +38,7 @@ def read_expert(store: RunStore, expert_id: str, family: str | None = None) -> d
     used = [share.anchor for share in shares_of(genome, anchors)]
     parts = parts_in_words(genome, [anchor_in_words(name) for name in anchors])
     return {
+        "family": family,
         "expert": expert.model_dump(mode="json"),
         "recipe": parts,
         "anchors": anchors_explained(store, used),
@@ -127,7 +131,7 @@ def tell_expert(
     *,
     full: bool = False,
 ) -> None:
-    """The story of an expert.
+    """The story of an expert, or only of what it does with one family.
 
     Args:
         found: as read.
@@ -140,21 +144,14 @@ def tell_expert(
     expert = found["expert"]
     say(console, Text(f"{expert['id']}", "bold"), f" · {expert['operator']}")
     say(console, f"parents: {', '.join(expert['parents']) or 'none'}")
-    if found["children"]:
-        say(console, f"children: {', '.join(found['children'])}")
-    say(console, "made of:")
-    for part in found["recipe"]:
-        say(console, part, indent=2)
-    for line in found["anchors"]:
-        say(console, line, indent=2, style="dim")
-    for operator, given in expert["parameters"].items():
-        what = "bounds, scaled down" if operator == "bounds" else operator
-        say(console, f"{what}: {listed(given)}")
-    say(console, f"genome: {expert['genome_id']}", style="dim")
-    say(console, standing_in_words(found["archive"]))
-    _tell_skills(found, names, console)
+    if found["family"] is None:
+        _tell_making(found, console)
+        _tell_skills(found, names, console)
+    else:
+        _tell_skills(_on_family(found), names, console)
     for gap in found["missing"]:
-        say(console, f"not graded on {gap['family']}: {gap['reason']}", style="red")
+        if found["family"] in (None, gap["family"]):
+            say(console, f"not graded on {gap['family']}: {gap['reason']}", style="red")
     told = [row for row in found["answers"] if full or not row["sample"]]
     rows = told[offset:][:limit]
     if rows:
@@ -167,6 +164,33 @@ def tell_expert(
         say(console, f"{more} more were sampled in the finals: --full", style="dim")
     if rows:
         say(console, "a whole answer and what others said: --answer KEY", style="dim")
+
+
+def _on_family(found: dict[str, Any]) -> dict[str, Any]:
+    """The counts of one family, and whether it was gained or lost."""
+    family, against = found["family"], found["against_parents"]
+    return {
+        "skills": {name: counts for name, counts in found["skills"].items() if name == family},
+        "against_parents": {
+            what: [row for row in rows if row["family"] == family] for what, rows in against.items()
+        },
+    }
+
+
+def _tell_making(found: dict[str, Any], console: Console) -> None:
+    expert = found["expert"]
+    if found["children"]:
+        say(console, f"children: {', '.join(found['children'])}")
+    say(console, "made of:")
+    for part in found["recipe"]:
+        say(console, part, indent=2)
+    for line in found["anchors"]:
+        say(console, line, indent=2, style="dim")
+    for operator, given in expert["parameters"].items():
+        what = "bounds, scaled down" if operator == "bounds" else operator
+        say(console, f"{what}: {listed(given)}")
+    say(console, f"genome: {expert['genome_id']}", style="dim")
+    say(console, standing_in_words(found["archive"]))
 
 
 def standing_in_words(archive: dict[str, Any]) -> str:
@@ -208,10 +232,16 @@ def _generations(spans: list[tuple[int, int]]) -> str:
 
 
 def _tell_skills(found: dict[str, Any], names: dict[str, str], console: Console) -> None:
+    """What it passes, and what of that it gained or lost."""
     skills = sorted(found["skills"].items(), key=lambda item: (-item[1][0] / item[1][1], item[0]))
     mean = sum(passes / asked for _, (passes, asked) in skills) / max(len(skills), 1)
     rates = "; ".join(f"{names.get(family, family)}: {fraction(c)}" for family, c in skills)
-    say(console, f"passes {mean:.0%} as it is (mean over {len(skills)} families): {rates}")
+    if len(skills) == 1:
+        say(console, f"passes {rates}")
+    elif skills:
+        say(console, f"passes {mean:.0%} as it is (mean over {len(skills)} families): {rates}")
+    else:
+        say(console, "not graded")
     for what, style in (("gained", "green"), ("lost", "red")):
         rows = found["against_parents"][what]
         if rows:

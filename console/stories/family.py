@@ -10,6 +10,7 @@ from rich.text import Text
 from console.stories.names import labels
 from console.stories.telling import fraction, say
 from memory.hashing import text_hash
+from memory.messages import count_of
 from memory.novelty.similarity import nearest
 from memory.records import Expert, Family
 from memory.store import RunStore
@@ -97,8 +98,8 @@ def _lines(family: dict[str, Any], names: dict[str, str]) -> list[str]:
     trial = f"; right in the trial: {curve}" if curve else ""
     lines = [
         f"now {family['state']} ({', then '.join(family['events'])})",
-        f"asks at level {family['level']} of {family['levels']}, after {family['revisions']} "
-        f"revisions{trial}",
+        f"asks at level {family['level']} of {family['levels']}, after "
+        f"{count_of(family['revisions'], 'revision')}{trial}",
         who_passes(family),
     ]
     if family["neighbours"]:

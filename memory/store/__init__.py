@@ -1,7 +1,8 @@
 """The run store: everything that a run has to remember, in one SQLite file.
 
 store                RunStore, which joins the tables below
-database, schema     opening, locking, transactions, exactly-once steps, migrations
+database, schema     opening, transactions, exactly-once steps, migrations
+lock                 one process writes to a run, and others see which
 experts, families, embeddings, assignments, answers, calls, journal   the tables
 shared               SharedBook: answers that several runs share
 codec                records to JSON and back, refused where they are damaged

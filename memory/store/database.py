@@ -1,4 +1,4 @@
-"""One SQLite connection to `run.db`: opening, locking, transactions, exactly-once steps.
+"""One SQLite connection to `run.db`: opening, transactions, exactly-once steps.
 
 The tables' own modules (`experts`, `families`, ...) build on `Database`; `RunStore` puts them
 together.
@@ -7,7 +7,6 @@ together.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import os
 import sqlite3
 import threading
@@ -19,13 +18,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from memory.errors import RunLockedError, SchemaError, StoreError
+from memory.errors import SchemaError, StoreError
 from memory.messages import FREE_SPACE
 from memory.store import schema
 from memory.store.codec import AnyRecord, Table, reading
+from memory.store.lock import lock_folder
 
 DATABASE = "run.db"
-LOCK = "run.lock"
 BUSY_SECONDS = 30.0
 """How long one connection waits for another's transaction; ours last milliseconds."""
 
@@ -93,7 +92,7 @@ class Database:
         folder = run_folder(Path(path))
         if read_only:
             return cls(folder, _connect_to_read(folder), None, True)
-        lock = _lock_folder(folder)
+        lock = lock_folder(folder)
         try:
             return cls(folder, _connect_to_write(folder), lock, False)
         except StoreError:
@@ -336,31 +335,6 @@ def _describe(sql: str, parameters: Parameters) -> str:
     """A statement in short: its first words and the keys that it was given."""
     keys = ", ".join(str(value)[:40] for value in parameters[:2])
     return f"{' '.join(sql.split()[:3])} ({keys})"
-
-
-def _lock_folder(folder: Path) -> int:
-    """Make the folder and take its lock, which the kernel frees if this process dies."""
-    if folder.exists() and not folder.is_dir():
-        raise StoreError(f"{folder} is a file: choose a folder for the run")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-    except OSError as error:
-        raise StoreError(f"{folder}: no permission to write there ({error.strerror})") from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-    except BlockingIOError:
-        holder = os.pread(handle, 32, 0).decode(errors="replace").strip()
-        os.close(handle)
-        raise RunLockedError(
-            f"{folder} is being written by process {holder or 'unknown'}: wait for it, or stop it"
-        ) from None
-    except OSError as error:
-        os.close(handle)
-        raise StoreError(f"{folder}: cannot be locked ({error.strerror})") from error
-    return handle
 
 
 def _connect_to_write(folder: Path) -> sqlite3.Connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 
@@ -30,6 +31,9 @@ _EXPERTS = Table(
     Expert,
     {"id": "id", "genome_id": "genome_id", "generation": "generation", "birth": "birth"},
 )
+_CHILD = re.compile(r"g(\d{1,9})-\d+", re.ASCII)
+_NAMED = 12
+"""Experts of a generation that a message names at most."""
 
 
 class PopulationTables(Database):
@@ -78,14 +82,24 @@ class PopulationTables(Database):
         """One expert.
 
         Raises:
-            StoreError: it is not recorded; with the name most like it, if there is one.
+            StoreError: it is not recorded; with those of the generation that it names, or the name
+                most like it.
         """
         found = self._record(_EXPERTS, "WHERE id = ?", (expert_id,))
         if found is None:
-            known = [expert.id for expert in self.experts()]
-            hint = did_you_mean(expert_id, known, cutoff=0.5)
-            raise StoreError(f"no expert {expert_id!r} in {self.folder}{hint}")
+            raise StoreError(f"no expert {expert_id!r} in {self.folder}{self._near(expert_id)}")
         return found
+
+    def _near(self, expert_id: str) -> str:
+        """Who may be meant by an unknown id, as the end of a message."""
+        named = _CHILD.fullmatch(expert_id)
+        born = self.experts(int(named[1])) if named else []
+        if not born:
+            known = [expert.id for expert in self.experts()]
+            return did_you_mean(expert_id, known, cutoff=0.5)
+        names = [expert.id for expert in born[:_NAMED]]
+        more = f" and {len(born) - _NAMED} more" if len(born) > _NAMED else ""
+        return f": born in generation {born[0].generation} were {', '.join(names)}{more}"
 
     def experts(self, generation: int | None = None) -> list[Expert]:
         """All experts ever kept, or those born in one generation, the oldest first."""
@@ -134,8 +148,12 @@ class PopulationTables(Database):
         """
         return {
             family: self._skill(expert, family, passes, asked)
-            for family, expert, passes, asked in self._skills("expert = ?2", period, expert_id)
+            for family, expert, passes, asked, _ in self._skills("expert = ?2", period, expert_id)
         }
+
+    def skill_periods(self, expert_id: str) -> dict[str, int]:
+        """Family -> the period on whose instances the latest counts of one expert are."""
+        return {row[0]: row[4] for row in self._skills("expert = ?2", None, expert_id)}
 
     def skill_counts_of(
         self, expert_ids: Sequence[str], family_ids: Sequence[str], period: int | None = None
@@ -147,7 +165,7 @@ class PopulationTables(Database):
         vectors: dict[str, dict[str, Skill]] = {expert: {} for expert in expert_ids}
         wanted, asked_for = dump_json(list(vectors)), set(family_ids)
         chosen = "expert IN (SELECT value FROM json_each(?2))"
-        for family, expert, passes, asked in self._skills(chosen, period, wanted):
+        for family, expert, passes, asked, _ in self._skills(chosen, period, wanted):
             if family in asked_for:
                 vectors[expert][family] = self._skill(expert, family, passes, asked)
         return vectors
@@ -169,7 +187,7 @@ class PopulationTables(Database):
         }
         chosen = "?2 IS NULL OR family IN (SELECT value FROM json_each(?2))"
         wanted = None if family_ids is None else dump_json(list(family_ids))
-        for family, expert, passes, asked in self._skills(chosen, None, wanted):
+        for family, expert, passes, asked, _ in self._skills(chosen, None, wanted):
             skill = self._skill(expert, family, passes, asked)
             with self._reading("skills", f"{expert} {family}"):
                 if expert not in vectors:
@@ -178,10 +196,10 @@ class PopulationTables(Database):
         return vectors
 
     def _skills(self, where: str, period: int | None, value: str | None) -> list[SqlRow]:
-        """(family, expert, passes, asked) of the latest of the periods that count."""
+        """(family, expert, passes, asked, period) of the latest of the periods that count."""
         table = "skills"
         if self.schema_version < schema.WITH_PERIODS:
-            # Viewers have a temporary view of that name, in the form of now.
+            # Viewers have a temporary view of that name, in its present form.
             old = "main.skills"
             table = f"(SELECT expert, family, {FIXED} period, passed passes, 1 asked FROM {old})"
         # With a single MAX, SQLite takes the other columns from the row of the maximum.
@@ -190,7 +208,7 @@ class PopulationTables(Database):
             f"WHERE (?1 IS NULL OR period IN (?1, {FIXED})) AND ({where}) "
             "GROUP BY expert, family ORDER BY expert, family"
         )
-        return [row[:4] for row in self._all(sql, (period, value))]
+        return self._all(sql, (period, value))
 
     def _skill(self, expert: object, family: object, passes: object, asked: object) -> Skill:
         with self._reading("skills", f"{expert} {family}"):

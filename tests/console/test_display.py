@@ -153,7 +153,11 @@ EVENTS = [
 @pytest.mark.parametrize("width", [80, 200])
 def test_a_screen_shows_phases_pulse_families_and_costs(clock: Clock, width: int) -> None:
     lines = screen_of(EVENTS, clock, width).splitlines()
-    assert lines[0].split("  ")[1:] == ["00:26", "generation 1 of 4", "about 50 s left in all"]
+    assert lines[0].split("  ")[1:] == [
+        "00:26",
+        "generation 1 of 4 complete",
+        "about 50 s left in all",
+    ]
     assert "judge: g1-1" in lines[1]
     assert "4/8" in lines[1]
     assert "step: about 8 s" in lines[1]
@@ -176,10 +180,10 @@ def test_the_head_line_says_from_the_beginning_where_the_whole_run_stands(clock:
         Terminal(file=out, width=80).print(screen)
         return out.getvalue().splitlines()[0].split("  ")[1:]
 
-    assert head() == ["01:00", "generation 0 of 4", "about 9 min 0 s left in all"]
+    assert head() == ["01:00", "in generation 0 of 4", "about 9 min 0 s left in all"]
     screen.note(ProgressEvent("phase", "judge", 1, 4))
     clock.now += 600.0
-    assert head() == ["11:00", "generation 1 of 4"], "an estimate that was too short says nothing"
+    assert head() == ["11:00", "in generation 1 of 4"], "an estimate too short says nothing"
 
 
 def test_long_lines_are_cut_where_the_terminal_ends(clock: Clock) -> None:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from memory.messages import (
     FREE_SPACE,
+    count_of,
     did_you_mean,
     escaped_in_json,
     first_line,
@@ -106,3 +107,9 @@ def test_what_cannot_be_written_says_what_helps(error: Exception, said: str) -> 
     text = not_written("tasks/a", error)
     assert text.startswith("tasks/a cannot be written")
     assert text.endswith(said)
+
+
+def test_one_is_singular() -> None:
+    assert count_of(1, "family") == "1 family"
+    assert count_of(0, "family") == "0 families"
+    assert [count_of(n, "more item") for n in (1, 2)] == ["1 more item", "2 more items"]

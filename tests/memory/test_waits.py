@@ -45,6 +45,20 @@ def test_the_innermost_span_is_waited_for_and_then_the_one_around_it(
         assert waits.now() == []
 
 
+def test_whoever_waits_for_an_expert_reads_its_name_and_no_hash(
+    store: RunStore, folder: Path
+) -> None:
+    genome = "47a1d17a" * 4
+    with tracing(folder) as waits, span("step", "examine", expert="g1-3"):
+        with span("answer", "answer", model=genome, genome=genome):
+            assert [wait.what for wait in waits.now()] == ["answers of an expert (g1-3)"]
+            with span("swap", genome):
+                assert [wait.what for wait in waits.now()] == ["weights of an expert (g1-3)"]
+        with span("grade", "score", code_hash=genome), span("llm", "rate", role="rater"):
+            assert [wait.what for wait in waits.now()] == ["model call rate (rater, g1-3)"]
+        assert [wait.what for wait in waits.now()] == ["step examine (g1-3)"]
+
+
 def test_a_span_within_one_that_is_over_is_waited_for_all_the_same() -> None:
     waits = Waits()
     waits.begin("a", "outer", None)

@@ -124,7 +124,7 @@ async def test_a_run_that_went_on_keeps_instances_and_adds_finalists(run: RunCon
     players = await players_of(run)
     before, instances = len(players.asked), run.store.instances(period=FINALS)
     run.store.put_meta("finished", False)
-    assert all(voice.greedy for voice in standing_of(run.store).marks), "the force of now"
+    assert all(voice.greedy for voice in standing_of(run.store).marks), "the current force"
     run.store.put_family(generative(4))
     entry = ArchiveEntry(expert="babble", rank=0, fitness=1.0, novelty=1.0)
     run.store.put_archive(2, [entry])

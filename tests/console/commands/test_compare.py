@@ -57,7 +57,7 @@ def test_what_a_side_was_not_asked_is_no_missing_grade(
     assert (shown["ungraded"], shown["not_asked"]) == (1, 1)
     show(shown, Console(width=100))
     said = capsys.readouterr().out
-    assert "1 item of 1 generator, in both histories\n" in said
+    assert "1 item of 1 family, in both histories\n" in said
     assert "1 other item not asked of both sides\n" in said
     assert "1 item left out: a grade is missing\n" in said
 
@@ -108,7 +108,7 @@ def test_two_experts_are_compared_on_what_the_history_graded(
     assert differing == sorted(differing, reverse=True)
     show(found, Console(width=200))
     said = capsys.readouterr().out
-    assert f"{found['items']} items of {found['generators']} generators, in both histories" in said
+    assert f"{found['items']} items of {found['generators']} families, in both histories" in said
     mirrored = on_history(sides[::-1], 3)
     assert mirrored["difference"] == -found["difference"]
     assert mirrored["only_first"] == found["only_second"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from agents.errors import AnsweringError
 from agents.progress import ProgressEvent
 from console.commands.ask import fewer_than
 from console.commands.frame import note_unfinished
@@ -123,6 +125,21 @@ def test_a_live_run_says_what_it_waits_for_and_a_killed_one_does_not(
     assert collect(folder)["waiting"] == {}, "nobody has written for an hour"
 
 
+def test_a_run_that_is_under_way_names_its_process_and_one_that_was_stopped_does_not(
+    folder: RunFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunStore.open(folder.path):
+        status = collect(folder)
+        assert status["process"] == os.getpid()
+        show(status, Console(width=100))
+    said = capsys.readouterr().out
+    assert f"under way (process {os.getpid()}), generation 0 of 2 is complete" in said
+    assert "to go on" not in said
+    assert collect(folder)["process"] is None
+    show(collect(folder), Console(width=200))
+    assert "no process is at work on it; to go on: " in capsys.readouterr().out
+
+
 def test_what_a_run_waits_for_is_passed_on_by_its_watchdog(folder: RunFolder) -> None:
     events: list[ProgressEvent] = []
     with RunStore.open(folder.path) as store:
@@ -180,7 +197,7 @@ def test_operators_are_counted_by_who_survived_and_emitters_by_what_they_found(
     assert (emitter["children"], emitter["best"], emitter["ended"]) == (2, 0.5, None)
     show(status, Console(width=100))
     text = capsys.readouterr().out
-    assert "cma 1/2, linear 2/3, slerp 1/1, spectral 1/2\n" in text
+    assert "cma 1/2, linear 2/3, slerp 1/1, spectral 1/2 (a child" in text.replace("\n", " ")
     assert "  e: from best, children 2, best gain 0.50 of what was lacked\n" in text
 
 
@@ -188,11 +205,22 @@ def test_an_unfinished_run_is_named_before_it_answers(
     folder: RunFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     note_unfinished(folder)
-    assert "is not finished (generation 0)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "is not finished (generation 0 is complete): the current task force answers" in said
     with RunStore.open(folder.path) as store:
         store.put_meta("finished", True)
     note_unfinished(folder)
     assert not capsys.readouterr().err
+
+
+def test_a_run_in_which_nobody_is_graded_yet_is_not_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunStore.open(tmp_path) as store:
+        store.put_family(family(0))
+    with pytest.raises(AnsweringError, match=r"is graded yet.*at the end of generation 0"):
+        note_unfinished(RunFolder(tmp_path))
+    assert not capsys.readouterr().err, "one error, and nothing that contradicts it"
 
 
 @pytest.mark.parametrize("on", ["pool", "history"])
@@ -230,7 +258,8 @@ def test_a_run_that_was_stopped_in_its_first_draft_says_how_far_it_came_and_how_
     said = capsys.readouterr().out
     assert "drafts of scientists: 1 of 3\n" in said
     assert status["go_on"].endswith(f" run {tmp_path}")
-    assert f"to go on, if no process is at work on it: {status['go_on']}\n" in said
+    assert "unfinished, generation 0 of 4 is not complete" in said
+    assert f"no process is at work on it; to go on: {status['go_on']}\n" in said
     assert "no archive yet" in said
     assert "solved by nobody" not in said
     assert "fittest first" not in said
@@ -348,6 +377,9 @@ def test_the_end_of_a_run_is_told_from_its_summary(
     text = capsys.readouterr().out
     assert [each for each in says if each not in text] == []
     assert "✓ best" in text
+    following = text[text.index("next:") :].splitlines()[1:]
+    typed = [line.partition(str(folder.path))[0].split()[-1] for line in following]
+    assert typed == ["view", "ask", "report", "trace", "trace", "status"]
 
 
 @pytest.mark.parametrize(("asked", "told"), [(2, "generation 0 of 2"), (0, "generation 0 of 0")])

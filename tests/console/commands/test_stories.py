@@ -8,16 +8,31 @@ from typing import Any
 
 import pytest
 
+from agents.families.items import item_of
 from console.commands import trace
 from console.display import Terminal
 from console.errors import UsageError
 from console.run.folder import RunFolder
 from console.stories.anchors import anchor_in_words, anchors_explained
+from console.stories.answers import read_answers, tell_answers
 from console.stories.assignment import read_assignment, tell_assignment
 from console.stories.expert import standing, standing_in_words
 from console.stories.families import read_families, summary_lines, tell_families
 from console.stories.names import family_meant, labels
-from memory.records import ArchiveEntry, Assignment, Draft, Expert, Graft
+from memory.errors import StoreError
+from memory.records import (
+    FINALS,
+    Answer,
+    ArchiveEntry,
+    Assignment,
+    Draft,
+    Expert,
+    Graft,
+    Instance,
+    Rejection,
+    Reply,
+    Skill,
+)
 from memory.store import RunStore
 from tests.agents.cases import family
 from tests.console.conftest import Acdc
@@ -170,6 +185,81 @@ def test_an_expert_tells_its_recipe_fitness_and_answers(acdc: Acdc, finished_run
     assert found["answers"]
     said = acdc("trace", finished_run, "--expert", bred["expert"], "--limit", "2").stdout
     assert f"answers 1 to 2 of {sum(not row['sample'] for row in found['answers'])}" in said
+
+
+def test_of_an_expert_and_a_family_nothing_else_is_told(acdc: Acdc, finished_run: Path) -> None:
+    expert = acdc.json("status", finished_run)["archive"][0]["expert"]
+    with RunStore.open(finished_run, read_only=True) as store:
+        wanted, counts = next(iter(store.skill_counts(expert).items()))
+        name = labels(store.families())[wanted]
+        other = next(each for each in store.families() if each.id != wanted)
+    found = trace.collect(RunFolder(finished_run), wanted, expert)
+    [told] = found["experts"]
+    assert {row["family"] for row in told["answers"]} == {told["family"]} == {wanted}
+    said = _told(found, width=200)
+    assert f"passes {name}: {counts.passes} of {counts.asked}\n" in said
+    assert [each for each in ("made of", "genome", other.name) if each in said] == []
+
+
+def test_no_expert_answered_what_was_rejected(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"config": {}}')
+    with RunStore.open(tmp_path) as store:
+        for index in range(2):
+            asked = Assignment(id=f"a{index}", generation=0, index=index, kind="novel", rng_seed=1)
+            store.put_assignment(asked)
+        store.put_family(family(0))
+        store.finish_assignment("a0", "accepted", family_id="f0")
+        store.finish_assignment("a1", "rejected", Rejection(reason="leaked"))
+        with pytest.raises(StoreError, match="no expert"):
+            trace.collect(RunFolder(tmp_path), "a0", "nobody")
+        with pytest.raises(UsageError, match="no family came of a1"):
+            trace.collect(RunFolder(tmp_path), "a1", "nobody")
+
+
+def test_answers_that_a_pass_rate_counts_stand_apart_from_earlier_ones_and_the_finals(
+    tmp_path: Path,
+) -> None:
+    asking = family(0).model_copy(update={"seed": 1, "levels": 2})
+    expert = Expert(id="a", genome_id="g", generation=0, birth=0, operator="seed")
+    reply = Reply(text="3", tokens_in=1, tokens_out=1, finish_reason="stop", seconds=0.1)
+    with RunStore.open(tmp_path) as store:
+        store.put_family(asking)
+        store.put_genome("g", b"g")
+        store.put_expert(expert)
+        for period in (0, 1, FINALS):
+            drawn = Instance(
+                family="f0",
+                period=period,
+                name=f"1@1.{period}",
+                instructions=f"asked in {period}",
+                reference="3",
+                wrong=("4",),
+            )
+            store.put_instances([drawn])
+            answer = Answer(
+                key=f"k{period}",
+                genome_id="g",
+                instance_hash=item_of(asking, drawn).instance_hash,
+                sample=0,
+                reply=reply,
+                extracted="3",
+                unmarked=False,
+            )
+            store.put_answers(
+                [answer, answer.model_copy(update={"key": f"s{period}", "sample": 1})]
+            )
+        for period in (0, 1):
+            store.set_skill("a", "f0", Skill(passes=1, asked=1), period)
+        rows = read_answers(store, expert)
+    assert [row["key"] for row in rows if row["counts"]] == ["k1"]
+    assert rows[0]["key"] == "k1", "first what counts"
+    out = io.StringIO()
+    tell_answers(rows, Terminal(file=out, width=120))
+    lines = [line.strip() for line in out.getvalue().splitlines()]
+    before = lines.index("not counted now, asked in adaptation period 0:")
+    after = lines.index("not counted now, asked in the finals:")
+    assert any("asked in 1 " in line for line in lines[:before])
+    assert any("asked in 0 " in line for line in lines[before:after])
 
 
 def test_the_archives_that_held_an_expert_are_told_from_the_first(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from memory.records import (
     Critique,
     Draft,
     Expert,
+    GateReport,
     Json,
     LevelRate,
     MissingGrade,
@@ -75,6 +76,46 @@ def test_calls_outside_of_assignments_are_shown_under_their_role(tmp_path: Path)
     assert _shown(trace.collect(folder, role="critic")).strip() == "nothing matches"
 
 
+def test_the_calls_of_a_role_stand_in_a_line_each_with_what_came_of_them(
+    acdc: Acdc, tmp_path: Path
+) -> None:
+    def fill(store: RunStore) -> None:
+        store.put_family(family(0))
+        for index, kind in enumerate(("novel", "novel", "harder")):
+            name, parent = f"g0-a{index}", "f0" if kind == "harder" else None
+            asked = {"id": name, "generation": 0, "index": index, "kind": kind, "rng_seed": 1}
+            store.put_assignment(Assignment.model_validate({**asked, "parent": parent}))
+            code = family(0).code if parent else "class TaskFamily: ..."
+            hard = GateReport(code="too_hard", detail="2 of 12")
+            gates = hard if index == 1 else GateReport(code=None, detail="")
+            draft = Draft(
+                assignment=name, round=0, proposal={"name": f"Sums {index}", "code": code}
+            )
+            store.put_draft(draft.model_copy(update={"gates": gates}))
+        for name in ("g0-a0", "g0-a1"):
+            said = {"purpose": "propose", "tokens_in": 70, "tokens_out": 9, "seconds": 1.5}
+            store.put_call(_call("scientist", name).model_copy(update=said))
+        failed = {"key": "f", "purpose": "propose", "response": None, "error": "no answer"}
+        store.put_call(_call("scientist", "g0-a1").model_copy(update=failed))
+
+    folder = _folder(tmp_path, fill)
+    lines = acdc("trace", folder.path, "--role", "scientist").stdout.splitlines()
+    used = "m  70 in, 9 out  1.5 s"
+    assert lines == [
+        f"✓ g0-a0  propose, round 0  {used}  Sums 0: gates passed",
+        f"✗ g0-a1  propose, round 0  {used}  Sums 1: too_hard (the experts cannot do it): 2 of 12",
+        "✗ g0-a1  propose, round 0  m  0 in, 0 out  0.0 s  failed: no answer",
+        "",
+        "3 calls in 2 assignments, with tokens and seconds; prompts and replies: --full",
+        "1 more assignment without a call of the scientist: in 1 the parent's own program was "
+        "tried at another level",
+    ]
+    whole = acdc("trace", folder.path, "--role", "scientist", "--full").stdout
+    assert "Is this babble?" in whole
+    paged = acdc("trace", folder.path, "--role", "scientist", "--limit", "1").stdout
+    assert "calls 1 to 1 of 3; more: --offset 1" in paged
+
+
 def test_rejections_are_listed_a_line_each_with_their_reason(tmp_path: Path) -> None:
     def fill(store: RunStore) -> None:
         for index, rejection in enumerate(
@@ -97,8 +138,8 @@ def test_rejections_are_listed_a_line_each_with_their_reason(tmp_path: Path) -> 
     found = trace.collect(_folder(tmp_path, fill), rejected=True)
     listed = _shown(found, brief=True).splitlines()
     assert listed[:2] == [
-        "✗ g0-a0  Family 0  duplicate: similarity 0.99 to Sums",
-        "✗ g0-a1  Family 1  critic_reject: It can be guessed.",
+        "✗ g0-a0  Family 0  duplicate (the same as another family): similarity 0.99 to Sums",
+        "✗ g0-a1  Family 1  critic_reject (the critic rejected it): It can be guessed.",
     ]
     assert "class TaskFamily" not in _shown(found, brief=True)
     assert "class TaskFamily" not in _shown(found)
@@ -181,6 +222,21 @@ def test_a_family_is_told_in_short_before_its_conversation_also_one_that_was_giv
     assert "now active (accepted)" in _shown(found)
     with pytest.raises(UsageError, match="no family or assignment 'given-other'"):
         trace.collect(folder, family="given-other")
+
+
+def test_a_draft_that_passed_its_gates_says_so_and_counts_are_in_words(tmp_path: Path) -> None:
+    def fill(store: RunStore) -> None:
+        asked = Assignment(id="g0-a0", generation=0, index=0, kind="novel", rng_seed=1)
+        store.put_assignment(asked)
+        passed = GateReport(code=None, detail="")
+        proposal: dict[str, Json] = {"name": "Sums", "code": "class TaskFamily: ..."}
+        store.put_draft(Draft(assignment="g0-a0", round=0, proposal=proposal, gates=passed))
+        store.put_family(family(0).model_copy(update={"revisions": 1}))
+        store.finish_assignment("g0-a0", "accepted", family_id="f0")
+
+    said = _shown(trace.collect(_folder(tmp_path, fill)), full=True)
+    assert "✓ all gates passed\n" in said
+    assert "after 1 revision\n" in said
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -15,6 +16,7 @@ import pytest
 from memory.errors import AcdcError, RunLockedError, SchemaError, StoreError
 from memory.store import RunStore, schema
 from memory.store.database import DATABASE
+from memory.store.lock import LOCK, process_at_work
 
 Spawn = Callable[[str], "subprocess.Popen[str]"]
 
@@ -55,6 +57,29 @@ def test_a_second_store_of_the_same_process_is_refused(store: RunStore, folder: 
     with pytest.raises(RunLockedError):
         RunStore.open(folder)
     store.put_meta("still", "usable")
+
+
+def test_the_process_that_writes_is_seen_and_to_look_is_no_lock(folder: Path, spawn: Spawn) -> None:
+    assert process_at_work(folder) is None, "there is no folder yet"
+    child = spawn("print('ready')\ntime.sleep(60)")
+    ready(child)
+    assert process_at_work(folder) == child.pid
+    child.kill()
+    child.wait()
+    assert process_at_work(folder) is None, "its number is still in the file"
+    with RunStore.open(folder):
+        assert process_at_work(folder) == os.getpid()
+
+
+def test_a_writer_does_not_take_one_that_looks_for_another_writer(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder.mkdir(exist_ok=True)
+    looking = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    monkeypatch.setattr("memory.store.lock.time.sleep", lambda _: os.close(looking))
+    with RunStore.open(folder):
+        assert process_at_work(folder) == os.getpid()
 
 
 def test_a_live_run_can_be_read_by_another_process(folder: Path, spawn: Spawn) -> None:

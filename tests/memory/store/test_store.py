@@ -69,6 +69,8 @@ def test_experts_come_back_by_generation_and_birth(
         store.put_expert(make_expert("g1-1", birth=3))
     with pytest.raises(StoreError, match="no expert 'g9-9' in"):
         store.expert("g9-9")
+    with pytest.raises(StoreError, match=r"no expert 'g1-4' in .*: born in .* 1 were g1-0, g1-1$"):
+        store.expert("g1-4")
 
 
 def test_families_keep_their_order_and_the_story_of_their_status(
