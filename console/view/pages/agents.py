@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from agents.rejections import IN_WORDS
 from console.errors import NotFoundError
 from console.run.spending import prices
 from console.view.page import Choice, Column, Fact, Facts, Form, Page, Query, Row, Table, at
@@ -194,22 +195,24 @@ def _reason_table(rows: Sequence[Row]) -> Table:
         "Rejected proposals by reason",
         [
             Column("reason", "reason", to="tasks?reason={reason}"),
+            Column("meaning", "in words"),
             Column("n", "proposals", "count"),
             Column("example", "an example", to="tasks/{example}"),
             Column("detail", "what was wrong with it"),
         ],
-        rows,
+        [row | {"meaning": IN_WORDS.get(row["reason"])} for row in rows],
     )
 
 
 def _gate_table(run: Run) -> Table:
     """Failures of all drafts, those fixed later among them."""
-    rows = run.kept("gates", _read_gates)
+    rows = [row | {"meaning": IN_WORDS.get(row["code"])} for row in run.kept("gates", _read_gates)]
     return Table(
         "gates",
         "Why drafts were sent back",
         [
             Column("code", "reason"),
+            Column("meaning", "in words"),
             Column("drafts", "drafts", "count"),
             Column("proposals", "proposals", "count"),
             Column("example", "an example", to="tasks/{example}"),

@@ -21,6 +21,7 @@ import pytest
 
 from agents.archive.success import successes
 from agents.families.items import all_asked, asked_by_hash
+from agents.rejections import IN_WORDS
 from console.commands.compare import Side, on_history
 from console.commands.status import collect
 from console.run.folder import RunFolder
@@ -499,6 +500,15 @@ def test_calls_are_counted_by_role(viewed: Viewed, store: RunStore) -> None:
     texts = [text["text"] for text in viewed.json(f"agents/{call.key}")["texts"]]
     assert [message.content for message in call.messages] == texts[: len(call.messages)]
     assert call.response in texts
+
+
+def test_reasons_are_said_in_words(viewed: Viewed) -> None:
+    page = viewed.json("agents")["tables"]
+    assert [row["reason"] for row in page["reasons"]]
+    for row in page["reasons"]:
+        assert row["meaning"] == IN_WORDS[row["reason"]]
+    for row in page["gates"]:
+        assert row["meaning"] == IN_WORDS[row["code"]]
 
 
 def test_the_agents_page_has_the_cost_of_each_role(copied: Path) -> None:
