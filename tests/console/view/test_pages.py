@@ -502,11 +502,11 @@ def test_calls_are_counted_by_role(viewed: Viewed, store: RunStore) -> None:
     assert call.response in texts
 
 
-def test_reasons_are_said_in_words(viewed: Viewed) -> None:
-    page = viewed.json("agents")["tables"]
-    assert [row["reason"] for row in page["reasons"]]
-    for row in page["reasons"]:
-        assert row["meaning"] == IN_WORDS[row["reason"]]
+def test_reasons_are_said_in_words(copied: Path) -> None:
+    with sqlite3.connect(copied / "run.db") as connection:
+        connection.execute("UPDATE assignments SET status = 'rejected', reason = 'duplicate'")
+    page = Viewed(copied).json("agents")["tables"]
+    assert [row["meaning"] for row in page["reasons"]] == [IN_WORDS["duplicate"]]
     for row in page["gates"]:
         assert row["meaning"] == IN_WORDS[row["code"]]
 
