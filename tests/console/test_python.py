@@ -1,4 +1,4 @@
-"""The command's work from Python; the examples of README and docs/python.md run as they stand."""
+"""The command from Python; the examples of docs/index.md and docs/python.md run as they stand."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from memory.store import RunStore
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "python.md"
+INDEX = ROOT / "docs" / "index.md"
 
 
 @pytest.fixture
@@ -91,14 +92,14 @@ def test_the_page_s_examples_run_as_they_stand(
     assert (tmp_path / "runs/mine-best/config.json").is_file()
 
 
-def test_the_readme_s_example_runs_as_it_stands(
+def test_the_example_of_the_first_page_runs_as_it_stands(
     finished_run: Path, at_home: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "runs").mkdir()
     shutil.copytree(finished_run, tmp_path / "runs" / "quickstart")
     monkeypatch.chdir(tmp_path)
-    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    exec(compile(code, "README.md", "exec"), {})
+    [code] = re.findall(r"```python\n(.*?)```", INDEX.read_text(), re.DOTALL)
+    exec(compile(code, str(INDEX), "exec"), {})
 
 
 def test_a_call_that_fails_before_anything_is_achieved_leaves_no_folder(
