@@ -26,6 +26,7 @@ from console.view.page import (
 from console.view.pages.transcript import transcript
 from console.view.source import Run
 from console.view.svg.charts import Bar, bar_chart
+from memory.messages import count_of
 from memory.records import FINALS, Assignment, Family
 
 _PERIODS = {FINALS: "finals"}
@@ -81,7 +82,7 @@ def _accepted(run: Run, family: Family) -> Iterator[Section]:
             Fact("asks at level", f"{family.level} of {family.levels}"),
             Fact("a constant answer passes", family.chance, "share"),
             Fact("graded by", "a rater, with a rubric" if family.rated else "its code"),
-            Fact("revised before it was accepted", f"{family.revisions} times"),
+            Fact("revised before it was accepted", count_of(family.revisions, "time")),
             Fact("scientist", family.scientist),
         ],
     )

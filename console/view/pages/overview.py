@@ -13,9 +13,7 @@ from console.view.pages.progress import Work, generations
 from console.view.source import Run
 from console.view.svg.charts import Line, line_chart
 from console.view.words import duration
-
-_LIVELY_S = 600.0
-"""A run that recorded nothing for so long is likely to have been stopped."""
+from memory.store.lock import process_at_work
 
 
 def overview(run: Run, query: Query, rest: str) -> Page:
@@ -46,7 +44,10 @@ def _state_of(run: Run) -> str:
     if run.store.meta("finished"):
         return "finished"
     last = _last_sign(run)
-    return _state(None if last is None else max(0.0, time.time() - last))
+    ago = "" if last is None else f"; recorded {duration(max(0.0, time.time() - last))} ago"
+    if process := process_at_work(run.source.folder.path):
+        return f"under way (process {process}){ago}"
+    return f"unfinished, no process is at work on it{ago}"
 
 
 def _standing(run: Run, pulse: Sequence[Row], work: Work, finished: bool) -> list[Fact]:
@@ -73,14 +74,6 @@ def _standing(run: Run, pulse: Sequence[Row], work: Work, finished: bool) -> lis
         said = f"about {duration(left)}, without the finals" if left else "only the finals"
         facts.append(Fact("time left", said))
     return facts + _budgets(run)
-
-
-def _state(silent: float | None) -> str:
-    if silent is None:
-        return "begun"
-    if silent > _LIVELY_S:
-        return f"unfinished; nothing was recorded for {duration(silent)}"
-    return f"under way; something was recorded {duration(silent)} ago"
 
 
 def _last_sign(run: Run) -> float | None:

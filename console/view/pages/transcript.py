@@ -12,6 +12,7 @@ from agents.chat.structured import parse_object
 from console.view.page import Column, Section, Table, Text
 from console.view.source import Run
 from console.view.words import duration
+from memory.messages import count_of
 from memory.records import Call, Draft
 
 
@@ -40,7 +41,7 @@ def said(call: Call) -> Iterator[Section]:
     if call.refused:
         note += f"; the endpoint did not take {', '.join(call.refused)}"
     if call.cached:
-        note += f"; used again {call.cached} times"
+        note += f"; used again {count_of(call.cached, 'time')}"
     where = f"round {call.round}, {call.purpose}"
     # The turns before the last one were shown with the rounds before.
     for message in call.messages if call.round == 0 else call.messages[-1:]:

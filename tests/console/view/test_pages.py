@@ -7,6 +7,7 @@ import hashlib
 import html
 import io
 import json
+import os
 import re
 import shutil
 import sqlite3
@@ -618,6 +619,15 @@ def test_settings_are_those_of_the_run_beside_their_defaults(viewed: Viewed) -> 
     changed = viewed.rows("settings?show=changed", "settings")
     assert changed
     assert all(row["value"] != row["default"] for row in changed)
+
+
+def test_a_run_that_is_not_finished_says_whether_a_process_is_at_work(copied: Path) -> None:
+    with sqlite3.connect(copied / "run.db") as connection:
+        connection.execute("DELETE FROM meta WHERE key = 'finished'")
+    viewed = Viewed(copied)
+    assert viewed.json()["facts"]["state"].startswith("unfinished, no process is at work on it; ")
+    with RunStore.open(copied):
+        assert viewed.json()["facts"]["state"].startswith(f"under way (process {os.getpid()}); ")
 
 
 def test_several_runs_are_listed_with_their_states(finished_run: Path, tmp_path: Path) -> None:
