@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from agents.progress import Progress, ProgressEvent
 from console.commands.evaluate import evaluate
@@ -154,18 +155,17 @@ def show(found: dict[str, Any], console: Console) -> None:
         highlight=False,
     )
     table = Table(box=None, pad_edge=False)
-    for column in ("variant", "row", "N", "Coverage", "difference", "95 %", "by seed"):
+    for column in ("row", "N", "Coverage", "difference", "95 %"):
         table.add_column(column, justify="right" if column == "N" else "left", no_wrap=True)
+    # Of many run seeds it has lines; the numbers before it stay whole in 80 columns.
+    table.add_column("by seed")
     for variant in found["variants"]:
         differences = {(d["name"], d["n"]): d for d in variant["differences"]}
+        table.add_row(Text(variant["name"], "bold"))
         for row in variant["rows"]:
             difference = differences.get((row["name"], row["n"]))
             table.add_row(
-                variant["name"],
-                row["name"],
-                str(row["n"]),
-                f"{row['coverage']:.3f}",
-                *_cells(difference),
+                f"  {row['name']}", str(row["n"]), f"{row['coverage']:.3f}", *_cells(difference)
             )
     console.print(table)
     caution(found["generators"], console)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from agents.progress import ProgressEvent, silent
 from console.commands.study import conduct, show
 from console.commands.study_file import FULL, VARIANTS, StudySettings, read_study
+from console.display import Terminal
 from console.errors import ConfigError
 from evolution.breeding.settings import EMITTERS, BreedingSettings
 from evolution.registry import Kind, operators
@@ -180,3 +182,26 @@ def test_a_bad_study_is_told_before_any_run_begins(
 def test_a_bad_run_is_told_too(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"did you mean pool\.capacity"):
         read_study(write_study(tmp_path, {"pool": {"capacitty": 3}}))
+
+
+def test_every_number_is_whole_in_80_columns() -> None:
+    rows = [{"name": "best_expert", "n": 1, "coverage": 0.5}]
+    difference = {"value": -0.051, "ci": (-0.208, 0.135), "by_seed": [-0.124, 0.022, 0.101]}
+    found = {
+        "study": "runs/study",
+        "seeds": [1, 2, 3],
+        "tasks": 90,
+        "generators": 15,
+        "variants": [
+            {"name": FULL, "rows": rows, "differences": []},
+            {
+                "name": "no_founding_merge",
+                "rows": rows,
+                "differences": [{"name": "best_expert", "n": 1, **difference}],
+            },
+        ],
+    }
+    said = StringIO()
+    show(found, Terminal(file=said, width=80))
+    assert "-0.051      -0.208 to +0.135  -0.124 +0.022 +0.101" in said.getvalue()
+    assert "…" not in said.getvalue()
