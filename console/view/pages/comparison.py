@@ -85,8 +85,9 @@ def comparison(run: Run, query: Query, rest: str) -> Page:
     return Page(
         "Compare",
         sections,
-        lead="Two experts, or two task forces of different experts, greedy, on all that both were "
-        "asked and graded on. Held-out tasks: acdc compare.",
+        lead="Two experts, or two task forces, on all that both were asked and graded on. A task "
+        "force here is of different experts, who answer greedily; in the finals a voice may be one "
+        "expert again, at a temperature. Held-out tasks: acdc compare.",
         crumbs=[("experts", "Experts")],
     )
 
