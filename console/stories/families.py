@@ -146,7 +146,7 @@ def summary_lines(rows: list[dict[str, Any]]) -> list[str]:
     if sole:
         ordered = sorted(sole.items(), key=lambda item: -item[1])
         lines.append(
-            "solve an active family alone: "
+            "solve an active family as the only one of archive and seeds: "
             + ", ".join(f"{name} of {count}" for name, count in ordered)
         )
     return lines

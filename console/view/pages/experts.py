@@ -192,7 +192,7 @@ def _figures_of(run: Run, matrix: SkillMatrix, name: str) -> Iterator[Fact]:
     yield Fact("mean pass rate", row["rate"], "share")
     yield Fact("graded on", row["graded"], "count")
     yield Fact("archives that it was in", row["generations"], "count")
-    yield Fact("solves alone", row["alone"], "count")
+    yield Fact("solves as the only one of the archive", row["alone"], "count")
 
 
 def _relatives(tree: Tree, name: str) -> Iterator[Section]:

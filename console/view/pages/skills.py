@@ -176,7 +176,7 @@ def _alone(run: Run, matrix: SkillMatrix) -> Table:
         rows.append({"expert": matrix.experts[row], "n": len(families), "families": families})
     return Table(
         "alone",
-        "What each alone solves",
+        "What each solves as the only one of the archive",
         [
             Column("expert", "expert", to="experts/{expert}"),
             Column("n", "families", "count"),

@@ -154,7 +154,7 @@ def test_sole_solvers_and_what_nobody_solves_are_counted() -> None:
     assert summary_lines([*rows, row("old", state="retired")]) == [
         "1 of 4 active families are solved by nobody",
         "the hardest active family: hard, passed 0% of the time",
-        "solve an active family alone: a of 2",
+        "solve an active family as the only one of archive and seeds: a of 2",
     ]
 
 
