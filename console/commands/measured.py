@@ -277,7 +277,8 @@ def show(found: dict[str, Any], console: Console) -> None:
     caution(found["generators"], console)
     ungraded = sum(row["ungraded"] for row in found["rows"])
     if ungraded:
-        console.print(f"{count_of(ungraded, 'answer')} not graded, which counts as not solved")
+        said = f"{count_of(ungraded, 'answer')} could not be graded"
+        console.print(f"{said}, which counts as not solved")
 
 
 def _single_experts(rows: Sequence[dict[str, Any]]) -> str:

@@ -81,7 +81,7 @@ def test_of_a_force_one_pass_is_enough_and_a_gap_is_no_fail() -> None:
 
 
 def test_nothing_in_common_is_told() -> None:
-    with pytest.raises(AnsweringError, match="name a file of tasks"):
+    with pytest.raises(AnsweringError, match="asks both of them"):
         compared(side(True), {})
 
 
