@@ -125,6 +125,7 @@ def inner_pages(folder: Path) -> list[str]:
         f"answers?expert={expert}",
         "answers?show=named",
         "answers?show=unmarked&among=archive",
+        "compare?a=task+force+of+3&b=task+force+of+8",
         f"agents/{call}",
         "skills?experts=all&families=all&order=rate",
         "lineage?show=all",

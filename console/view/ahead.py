@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from console.view.matrix import SkillMatrix
 from console.view.pages.answers import asked_in
+from console.view.pages.comparison import FORCES, Side
 from console.view.site import page_of
 from console.view.source import Source
 from memory.errors import AcdcError
@@ -27,3 +28,5 @@ def _read(sources: Sequence[Source]) -> None:
             _ = run.ledger, SkillMatrix.of(run), asked_in(run)
             # Intervals of operators are kept as well.
             page_of(run, "operators")
+            for name in FORCES:
+                Side(run, name).members()
