@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from console.view.matrix import SkillMatrix
-from console.view.page import Column, Fact, Facts, Figure, Page, Query, Row, Section, Table
+from console.view.page import Column, Fact, Facts, Figure, Page, Query, Row, Section, Table, at
 from console.view.pages.outcome import achieved, example_of
 from console.view.pages.progress import Work, generations
 from console.view.source import Run
@@ -61,6 +61,7 @@ def _standing(run: Run, pulse: Sequence[Row], work: Work, finished: bool) -> lis
     facts = [
         Fact("state", _state_of(run)),
         Fact("generation", f"{newest['generation'] if newest else 0} of {asked}"),
+        *_fittest(run),
         Fact("experts", run.value("SELECT COUNT(*) FROM experts"), "count", "experts"),
         Fact("families that grade", counts.get("active", 0), "count", "tasks?status=active"),
         Fact("families ever accepted", sum(counts.values()), "count", "tasks"),
@@ -74,6 +75,20 @@ def _standing(run: Run, pulse: Sequence[Row], work: Work, finished: bool) -> lis
         said = f"about {duration(left)}, without the finals" if left else "only the finals"
         facts.append(Fact("time left", said))
     return facts + _budgets(run)
+
+
+def _fittest(run: Run) -> list[Fact]:
+    """The fittest expert of the latest archive, and how it was made."""
+    row = run.row(
+        "SELECT experts.id, experts.generation, json_extract(record, '$.operator') AS operator "
+        "FROM archive_entries JOIN experts ON experts.id = expert "
+        "WHERE archive_entries.generation = (SELECT MAX(generation) FROM archives) "
+        "ORDER BY fitness DESC, rank LIMIT 1"
+    )
+    if row is None:
+        return []
+    said = f"{row['id']} ({row['operator']}, generation {row['generation']})"
+    return [Fact("fittest expert", said, to=at("experts", row["id"]))]
 
 
 def _last_sign(run: Run) -> float | None:

@@ -172,6 +172,14 @@ def test_every_parent_of_the_lineage_is_in_its_table(viewed: Viewed, store: RunS
         assert f'<a href="{viewed.base}experts/{expert.id}"><title>{expert.id}: ' in page
 
 
+def test_the_overview_names_the_fittest_expert(viewed: Viewed, store: RunStore) -> None:
+    latest = store.latest_archive()
+    assert latest
+    best = store.expert(max(latest[1], key=lambda entry: entry.fitness).expert)
+    said = f"{best.id} ({best.operator}, generation {best.generation})"
+    assert viewed.json()["facts"]["fittest expert"] == said
+
+
 def test_the_archive_is_that_of_the_store(viewed: Viewed, store: RunStore) -> None:
     latest = store.latest_archive()
     assert latest is not None
