@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from memory.records import RejectionReason
-
-IN_WORDS: Mapping[RejectionReason, str] = {
+IN_WORDS: Mapping[str, str] = {
     "rubric_missing": "a rated family without a rubric",
     "no_rater": "it needs a model that grades, and none is there",
     "length_tells": "every wrong answer is shorter than the right one",
@@ -50,6 +48,7 @@ IN_WORDS: Mapping[RejectionReason, str] = {
     "context_length": "the conversation became too long for the model",
     "endpoint": "the model's server failed",
 }
+"""By each `RejectionReason`."""
 
 
 def explained(reason: str) -> str:
@@ -57,5 +56,4 @@ def explained(reason: str) -> str:
 
     Codes that another version recorded stay as they are.
     """
-    words = {str(code): said for code, said in IN_WORDS.items()}.get(reason)
-    return reason if words is None else f"{reason} ({words})"
+    return f"{reason} ({IN_WORDS[reason]})" if reason in IN_WORDS else reason

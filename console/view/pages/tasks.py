@@ -208,7 +208,8 @@ def funnel(run: Run) -> tuple[Figure, Table]:
     left = len(proposals) - under_way
     for stage, name in _STAGES.items():
         left -= lost[stage]
-        rows.append({"stage": name, "left": left, "lost": lost[stage], "where": ""})
+        where = f"{lost[stage]} lost" if lost[stage] else ""
+        rows.append({"stage": name, "left": left, "lost": lost[stage], "where": where})
     statuses = Counter(row["status"] for row in family_rows(run))
     gone = ", ".join(f"{statuses[name]} {name}" for name in ("retired", "held") if statuses[name])
     rows.append(
@@ -220,9 +221,11 @@ def funnel(run: Run) -> tuple[Figure, Table]:
         }
     )
     bars = [
-        Bar(row["stage"], row["left"], f"{row['left']} ({row['where'] or _lost(row)})")
-        if row["lost"]
-        else Bar(row["stage"], row["left"], f"{row['left']}")
+        Bar(
+            row["stage"],
+            row["left"],
+            f"{row['left']}" + (f" ({row['where']})" if row["where"] else ""),
+        )
         for row in rows
     ]
     note = f"{under_way} of them are still under way. " if under_way else ""
@@ -241,10 +244,6 @@ def funnel(run: Run) -> tuple[Figure, Table]:
             lookup=True,
         ),
     )
-
-
-def _lost(row: Row) -> str:
-    return f"{row['lost']} lost"
 
 
 def _read_proposals(run: Run) -> list[Row]:

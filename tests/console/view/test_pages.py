@@ -142,6 +142,14 @@ def test_a_family_says_how_it_was_written_where_that_is_not_what_one_expects(cop
     assert f"at another level, level {family.level} of {family.levels}: no model was asked" in said
 
 
+def test_a_name_of_a_million_letters_is_cut_wherever_it_stands(copied: Path) -> None:
+    with sqlite3.connect(copied / "run.db") as connection:
+        [[family]] = connection.execute("SELECT id FROM families ORDER BY seq LIMIT 1").fetchall()
+        sql = "UPDATE families SET record = json_set(record, '$.name', ?) WHERE id = ?"
+        connection.execute(sql, ("long " * 200_000, family))
+    assert len(Viewed(copied).html(f"tasks/{family}")) < 500_000
+
+
 def test_a_rejected_proposal_has_a_page_with_its_reason(viewed: Viewed, store: RunStore) -> None:
     rejected = store.assignments(status="rejected")
     rows = {row["id"]: row for row in viewed.rows("tasks", "rejected")}
