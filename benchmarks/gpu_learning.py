@@ -53,7 +53,7 @@ def learned(
     texts = drawn.integers(*WORDS, (len(seeds), RegMeanSettings().texts, TOKENS))
     members = [Member(seed, of.tolist()) for seed, of in zip(seeds, texts, strict=True)]
     settings = TutorSettings()
-    learnt = drawn.integers(*WORDS, (settings.families * settings.instances, TOKENS))
+    learnt = drawn.integers(*WORDS, (settings.most_families(steps) * settings.instances, TOKENS))
     examples = [Example(tokens.tolist(), ANSWER) for tokens in learnt]
     read = RegMeanSettings().texts * TOKENS
 

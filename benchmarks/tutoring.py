@@ -119,7 +119,7 @@ def main() -> int:
     parser.add_argument("--solved", type=float, nargs=2, default=(0.0, 0.125))
     parser.add_argument("--level", type=int, default=1)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--families", type=int, default=defaults.families)
+    parser.add_argument("--families", type=int, help="of a lesson; as in a run else")
     parser.add_argument("--instances", type=int, default=defaults.instances)
     parser.add_argument("--learning-rate", type=float, default=defaults.learning_rate)
     parser.add_argument("--batch", type=int, default=defaults.batch)
@@ -129,6 +129,7 @@ def main() -> int:
     parser.add_argument("--config", type=Path, default=None)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    options.families = options.families or defaults.most_families(options.steps)
     if options.expert and not options.run:
         parser.error("--expert needs --run")
     report = asyncio.run(measure(options))

@@ -121,7 +121,8 @@ async def _prepared(context: RunContext, generation: int, steps: int) -> _Materi
         TutorError: nothing needs a lesson, or there is nothing to learn it from.
     """
     settings, store = context.config.breeding.tutor, context.store
-    cluster = choose_cluster(context, generation, lessons_about(store))
+    most = settings.most_families(steps)
+    cluster = choose_cluster(context, generation, lessons_about(store), most)
     if cluster is None:
         raise TutorError("the archive solves every generative family")
     period = learning(generation)
@@ -143,9 +144,9 @@ async def _prepared(context: RunContext, generation: int, steps: int) -> _Materi
     if not examples:
         names = ", ".join(family.id for family in cluster.families)
         raise TutorError(f"{names} give no fresh instance with an answer to learn")
-    most = steps * round(settings.batch * settings.replay)
+    repeated = steps * round(settings.batch * settings.replay)
     rng = stream(context.config.seed, generation, "tutor-replay")
-    replay = replayed(context, bank, cluster.parent, most, generation, rng) if most else []
+    replay = replayed(context, bank, cluster.parent, repeated, generation, rng) if repeated else []
     names_of = {family: expert.id if expert else "" for family, expert in tutors.items()}
     return _Material(cluster.parent, names_of, examples, own, replay)
 

@@ -38,7 +38,7 @@ class Cluster:
 
 
 def choose_cluster(
-    context: RunContext, generation: int, taught: Mapping[str, int]
+    context: RunContext, generation: int, taught: Mapping[str, int], most: int
 ) -> Cluster | None:
     """Choose the families of a lesson and its pupil; None if nothing needs a lesson.
 
@@ -47,6 +47,7 @@ def choose_cluster(
         generation: in which the lesson is given.
         taught: family -> lessons that were about it. Each of them counts like `REPEATED` passed, so
             that what cannot be learnt does not take every lesson.
+        most: families of the lesson, at most.
     """
     store = context.store
     archive = {e.expert: store.expert(e.expert) for e in store.archive(generation - 1)}
@@ -80,7 +81,7 @@ def choose_cluster(
         return place != target and other_field, int(distance), place
 
     others = sorted((place for place in wanted if place != target), key=apart)
-    chosen = [target, *others][: context.config.breeding.tutor.families]
+    chosen = [target, *others][:most]
     # The board is sorted: of equals the fittest.
     pupil = board.candidates[int(board.rates[:, chosen].sum(axis=1).argmax())]
 

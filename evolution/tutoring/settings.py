@@ -11,8 +11,11 @@ from memory.settings import Settings
 TUTOR: Final = "tutor"
 """What descends from a lesson is called by."""
 
-GPU_STEPS: Final = 20
+GPU_STEPS: Final = 120
 """Steps of a lesson where nothing is set and experts answer on a GPU."""
+
+STEPS_EACH: Final = 15
+"""Steps of a lesson for each of its families, where their number is not set."""
 
 
 class TutorSettings(Settings):
@@ -30,7 +33,12 @@ class TutorSettings(Settings):
         description="generations between two lessons; the first is given in the one before the "
         "generation of this number",
     )
-    families: int = Field(default=2, ge=1, description="generative families in one lesson, at most")
+    families: int | None = Field(
+        default=None,
+        ge=1,
+        description="generative families in one lesson, at most; by default one for every "
+        f"{STEPS_EACH} steps, and not fewer than 2",
+    )
     instances: int = Field(
         default=96, ge=1, description="fresh instances of each family that are learnt from"
     )
@@ -62,3 +70,7 @@ class TutorSettings(Settings):
         if self.steps is not None:
             return self.steps
         return GPU_STEPS if device == "cuda" else 0
+
+    def most_families(self, steps: int) -> int:
+        """How many families a lesson of so many steps is about, at most."""
+        return self.families or max(2, steps // STEPS_EACH)

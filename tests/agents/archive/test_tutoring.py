@@ -221,7 +221,7 @@ async def test_what_had_a_lesson_waits_for_what_had_none(run: RunContext) -> Non
     assert lessons_about(run.store) == {"f2": 1}
     # Nobody was asked anything new: f3 lacks as much as f2.
     grade(run.store, RATES, period=1)
-    chosen = choose_cluster(run, 3, lessons_about(run.store))
+    chosen = choose_cluster(run, 3, lessons_about(run.store), 1)
     assert chosen is not None
     assert [each.id for each in chosen.families] == ["f3"]
 
@@ -229,8 +229,7 @@ async def test_what_had_a_lesson_waits_for_what_had_none(run: RunContext) -> Non
 async def test_a_cluster_is_of_one_field_and_of_what_the_same_experts_pass(
     run: RunContext,
 ) -> None:
-    configured(run, families=3)
-    chosen = choose_cluster(run, 1, {})
+    chosen = choose_cluster(run, 1, {}, 3)
     assert chosen is not None
     assert [each.id for each in chosen.families] == ["f2", "f3", "f1"], "f0 is solved"
     assert chosen.parent.id == "beta"
@@ -245,7 +244,7 @@ async def test_a_cluster_is_of_one_field_and_of_what_the_same_experts_pass(
     for name in RATES:
         run.store.set_skill(name, "f7", Skill(passes=0, asked=4), 0)
         run.store.set_skill(name, "f8", False)
-    chosen = choose_cluster(run, 1, {"f2": 1})
+    chosen = choose_cluster(run, 1, {"f2": 1}, 3)
     assert chosen is not None
     assert [each.id for each in chosen.families] == ["f3", "f2", "f1"], "of another field, closed"
 

@@ -155,10 +155,21 @@ def test_a_batch_has_its_share_of_replay_and_everything_comes_before_anything_ag
 
 
 def test_steps_are_none_on_a_cpu_and_some_on_a_gpu_unless_they_are_set() -> None:
-    assert [TutorSettings().steps_on(device) for device in ("cpu", "cuda")] == [0, 20]
+    assert [TutorSettings().steps_on(device) for device in ("cpu", "cuda")] == [0, 120]
     for steps in (0, 7):
         settled = TutorSettings(steps=steps)
         assert [settled.steps_on(device) for device in ("cpu", "cuda")] == [steps, steps]
+
+
+def test_longer_lessons_are_about_more_families_unless_their_number_is_set() -> None:
+    assert [TutorSettings().most_families(steps) for steps in (1, 20, 44, 45, 120)] == [
+        2,
+        2,
+        2,
+        3,
+        8,
+    ]
+    assert TutorSettings(families=3).most_families(120) == 3
 
 
 def test_without_examples_or_steps_there_is_no_lesson(bank: Bank) -> None:
