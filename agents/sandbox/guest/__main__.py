@@ -1,15 +1,12 @@
 """Starts the guest: `python -m guest isolated|container|shared MODULE...`."""
 
 import os
-import site
 import sys
 
+from .hiding import hide_project
 from .parent import main
 
-# Families find the standard library and installed packages, and nothing of this project: neither
-# the guest program, nor the checkout that an editable install puts on the path.
+# What is left of this project on the path, where it is installed, is hidden.
 sys.path.remove(os.environ.pop("PYTHONPATH"))
-checkout = os.path.realpath(__file__).rsplit(os.sep, 4)[0]
-if checkout not in map(os.path.realpath, site.getsitepackages()):
-    sys.path[:] = [path for path in sys.path if os.path.realpath(path) != checkout]
+hide_project()
 main(sys.argv[1:])
