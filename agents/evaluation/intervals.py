@@ -36,6 +36,13 @@ class Interval:
         """Whether the whole interval lies on one side of zero."""
         return self.low > 0 or self.high < 0
 
+    @property
+    def doubt(self) -> str:
+        """What to say behind a difference that need not be one, with a space in front."""
+        if self.low == self.high == 0:
+            return " (no difference)"
+        return "" if self.excludes_zero else " (may be chance)"
+
 
 def cluster_bootstrap(values: Mapping[str, Sequence[float]], seed: int = 0) -> Interval:
     """Mean over all values with a percentile interval, resampling whole clusters.

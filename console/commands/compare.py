@@ -240,8 +240,10 @@ def show(found: dict[str, Any], console: Console, most: int = SHOWN) -> None:
     def say(text: str, style: str | None = None) -> None:
         console.print(text, style=style, highlight=False)
 
+    from agents.evaluation.intervals import Interval
+
     low, high = found["ci"]
-    verdict = "" if found["excludes_zero"] else " (may be chance)"
+    doubt = Interval(found["difference"], low, high).doubt
     # What is drawn for the interval: of a history families, since a program asks as one.
     history = found["source"] == "history"
     where, unit = ("both histories", "family") if history else ("the files of tasks", "generator")
@@ -250,7 +252,7 @@ def show(found: dict[str, Any], console: Console, most: int = SHOWN) -> None:
     for letter, side in zip("AB", found["sides"], strict=True):
         of = f"N = {side['n']} ({', '.join(side['experts'])})"
         say(f"{letter}  {side['name']}: Coverage {side['coverage']:.3f}, {of}")
-    say(f"A - B: {found['difference']:+.3f} [{low:+.3f}, {high:+.3f}]{verdict}")
+    say(f"A - B: {found['difference']:+.3f} [{low:+.3f}, {high:+.3f}]{doubt}")
     say(f"only A solves {found['only_first']}, only B {found['only_second']}")
     if found["generators"] < FEW_GENERATORS:
         few = count_of(FEW_GENERATORS, unit)

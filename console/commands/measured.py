@@ -402,7 +402,7 @@ def _count(tokens: int) -> str:
 
 def _sentence(difference: dict[str, Any]) -> str:
     low, high = difference["ci"]
-    verdict = "" if difference["excludes_zero"] else " (may be chance)"
+    doubt = Interval(difference["value"], low, high).doubt
     against = (
         f" against {difference['their_n']}" if difference["their_n"] != difference["n"] else ""
     )
@@ -410,5 +410,5 @@ def _sentence(difference: dict[str, Any]) -> str:
     each = "; by run " + " ".join(f"{value:+.3f}" for value in by_run) if len(by_run) > 1 else ""
     return (
         f"{difference['ours']} - {difference['theirs']} at N = {difference['n']}{against}: "
-        f"{difference['value']:+.3f} [{low:+.3f}, {high:+.3f}]{verdict}{each}"
+        f"{difference['value']:+.3f} [{low:+.3f}, {high:+.3f}]{doubt}{each}"
     )

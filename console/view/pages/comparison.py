@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from agents.errors import AnsweringError
 from agents.evaluation.comparison import Answered, Pair, Question, compared, members_of, stored
-from agents.evaluation.intervals import Interval
 from console.errors import NotFoundError
 from console.view.matrix import SkillMatrix, latest_archive
 from console.view.page import (
@@ -146,16 +145,10 @@ def _compared(a: Side, b: Side) -> Iterator[Section]:
         Fact(f"B passes ({', '.join(members[1])})", _share(rows, "second"), "share"),
         Fact("only A passes", sum(pair.gain > 0 for pair in found.pairs), "count"),
         Fact("only B passes", sum(pair.gain < 0 for pair in found.pairs), "count"),
-        Fact("A - B", said + _doubt(interval)),
+        Fact("A - B", said + interval.doubt),
     ]
     yield Facts("In short", facts)
     yield _table(rows, a, b)
-
-
-def _doubt(interval: Interval) -> str:
-    if interval.low == interval.high == 0:
-        return " (no difference)"
-    return "" if interval.excludes_zero else " (may be chance)"
 
 
 def _row(pair: Pair, other_family: str) -> Row:

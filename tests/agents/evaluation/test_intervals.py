@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from agents.evaluation.intervals import cluster_bootstrap, paired_intervals, ratio_interval
+from agents.evaluation.intervals import (
+    Interval,
+    cluster_bootstrap,
+    paired_intervals,
+    ratio_interval,
+)
 
 
 @hypothesis_settings(deadline=None, max_examples=25)
@@ -115,3 +120,17 @@ def test_a_ratio_varies_with_the_runs_too() -> None:
     clusters, runs = ["a", "b"] * 2, [0, 0, 1, 1]
     found = ratio_interval(np.array([1.0, 1, 0, 0]), np.ones(4), clusters, runs=runs)
     assert (found.mean, found.low, found.high) == pytest.approx((0.5, 0.0, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "doubt"),
+    [
+        (0.1, 0.2, ""),
+        (-0.2, -0.1, ""),
+        (0.0, 0.2, " (may be chance)"),
+        (-0.1, 0.2, " (may be chance)"),
+        (0.0, 0.0, " (no difference)"),
+    ],
+)
+def test_a_difference_that_need_not_be_one_is_doubted(low: float, high: float, doubt: str) -> None:
+    assert Interval((low + high) / 2, low, high).doubt == doubt
