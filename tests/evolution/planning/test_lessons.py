@@ -33,7 +33,7 @@ def test_lessons_are_planned_where_there_are_any(tiny_family: TinyFamily, cache:
     assert planned(tiny_family, cache, steps=20, every=7) is None
     on_gpu = planned(tiny_family, cache, device="cuda")
     assert on_gpu is not None
-    assert (on_gpu.lessons, on_gpu.steps, on_gpu.device) == (3, 20, "cuda")
+    assert (on_gpu.lessons, on_gpu.steps, on_gpu.device) == (3, 120, "cuda")
     found = planned(tiny_family, cache, steps=7, every=1)
     assert found is not None
     assert (found.lessons, found.steps, found.anchors) == (5, 7, 5 * found.plan.anchor)
