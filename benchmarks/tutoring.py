@@ -173,7 +173,9 @@ async def _measured(
     slowest = max(row["seconds"] for row in rows) * 20 / options.steps
     goals = [goal("a lesson of 20 steps", round(slowest, 1), "s", slowest <= SECONDS, SECONDS)]
     if low == 0.0:
-        share = sum(row["after"] for row in rows) / len(rows)
+        # Shares are rounded in the rows; counts are not.
+        right = sum(round(row["after"] * row["tested"]) for row in rows)
+        share = right / sum(row["tested"] for row in rows)
         name = "fresh instances that the taught expert solves, of families that nobody solved"
         goals.append(goal(name, round(share, 3), "share", share >= SHARE, SHARE))
     return {
