@@ -236,11 +236,10 @@ def _side(answered: Answered) -> dict[str, Any]:
 
 def show(found: dict[str, Any], console: Console, most: int = SHOWN) -> None:
     """Print a comparison for a person."""
+    from agents.evaluation.intervals import Interval
 
     def say(text: str, style: str | None = None) -> None:
         console.print(text, style=style, highlight=False)
-
-    from agents.evaluation.intervals import Interval
 
     low, high = found["ci"]
     doubt = Interval(found["difference"], low, high).doubt

@@ -6,7 +6,7 @@ import sys
 from .hiding import hide_project
 from .parent import main
 
-# What is left of this project on the path, where it is installed, is hidden.
+# Neither the guest program nor the installed project can be imported by families.
 sys.path.remove(os.environ.pop("PYTHONPATH"))
 hide_project()
 main(sys.argv[1:])
