@@ -7,6 +7,7 @@ are ranked on what nobody could prepare for.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -40,7 +41,7 @@ def fresh_items(context: ReadContext, family: Family, period: int) -> list[Item]
 
 
 async def draw_instances(
-    context: RunContext, families: Sequence[Family], period: int, count: int
+    context: RunContext, families: Sequence[Family], period: int, count: int, more: bool = False
 ) -> list[Family]:
     """Draw what generative families ask in a period, once.
 
@@ -49,6 +50,7 @@ async def draw_instances(
         families: of the pool.
         period: number of the adaptation period, `FINALS`, or one of learning.
         count: instances of each family.
+        more: draw the rest where fewer were drawn before, as when their number was raised.
 
     Returns:
         The families that can ask. A program that fails is condemned, and one that has no new
@@ -58,13 +60,15 @@ async def draw_instances(
     Raises:
         SandboxError: the sandbox failed.
     """
-    drawn = {instance.family for instance in context.store.instances(period=period)}
-    due = [family for family in families if family.generative and family.id not in drawn]
+    drawn = Counter(instance.family for instance in context.store.instances(period=period))
+    enough = count if more else 1
+    due = [family for family in families if family.generative and drawn[family.id] < enough]
     lost: set[str] = set()
 
     async def one(family: Family) -> None:
         try:
-            instances = await new_instances(context, context.sandbox, family, period, count)
+            missing = count - drawn[family.id]
+            instances = await new_instances(context, context.sandbox, family, period, missing)
         except FamilyFault as fault:
             if not is_learning(period):
                 move(context.store, family, "condemned", detail=str(fault))
@@ -73,7 +77,7 @@ async def draw_instances(
         if is_learning(period) and len(instances) < count:
             lost.add(family.id)
             return
-        if not instances:
+        if not instances and not drawn[family.id]:
             lost.add(family.id)
             if period != FINALS:
                 move(context.store, family, "exhausted")

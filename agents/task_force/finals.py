@@ -93,9 +93,8 @@ async def _asking(context: RunContext) -> list[Family]:
     waiting, most, found = by_lot(context), context.config.finals.families, set[str]()
     while waiting and len(found) < most:
         room = most - len(found)
-        drawn = await draw_instances(
-            context, waiting[:room], FINALS, context.config.finals.instances
-        )
+        instances = context.config.finals.instances
+        drawn = await draw_instances(context, waiting[:room], FINALS, instances, more=True)
         waiting = waiting[room:]
         found |= {family.id for family in drawn}
     return [family for family in history_of(context.store) if family.id in found]

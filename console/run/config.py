@@ -30,6 +30,8 @@ MAY_CHANGE = (
     "sandbox",
     "answering",
     "breeding.tutor",
+    "finals.experts",
+    "finals.instances",
     "prompts.folder",
     "novelty.chroma_url",
     "novelty.embedder_url",
