@@ -7,7 +7,6 @@ are ranked on what nobody could prepare for.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -60,15 +59,16 @@ async def draw_instances(
     Raises:
         SandboxError: the sandbox failed.
     """
-    drawn = Counter(instance.family for instance in context.store.instances(period=period))
+    drawn: dict[str, list[Instance]] = {}
+    for each in context.store.instances(period=period):
+        drawn.setdefault(each.family, []).append(each)
     enough = count if more else 1
-    due = [family for family in families if family.generative and drawn[family.id] < enough]
+    due = [f for f in families if f.generative and len(drawn.get(f.id, [])) < enough]
     lost: set[str] = set()
 
     async def one(family: Family) -> None:
         try:
-            missing = count - drawn[family.id]
-            instances = await new_instances(context, context.sandbox, family, period, missing)
+            instances = await new_instances(context, context.sandbox, family, period, count)
         except FamilyFault as fault:
             if not is_learning(period):
                 move(context.store, family, "condemned", detail=str(fault))
@@ -77,11 +77,12 @@ async def draw_instances(
         if is_learning(period) and len(instances) < count:
             lost.add(family.id)
             return
-        if not instances and not drawn[family.id]:
+        before = drawn.get(family.id, [])
+        if not instances and not before:
             lost.add(family.id)
             if period != FINALS:
                 move(context.store, family, "exhausted")
-        context.store.put_instances(instances)
+        context.store.put_instances([*before, *instances][:count])
 
     if due:
         with span("step", "draw", families=len(due), period=period):

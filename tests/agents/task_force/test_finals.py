@@ -136,6 +136,36 @@ async def test_a_run_that_went_on_keeps_instances_and_adds_finalists(run: RunCon
     assert len(standing_of(run.store).places) == 10
 
 
+async def test_a_run_that_goes_on_may_ask_more_instances_and_keeps_the_old(
+    run: RunContext,
+) -> None:
+    await summarise_run(run)
+    players = await players_of(run)
+    before, instances = list(players.asked), run.store.instances(period=FINALS)
+    more = run.config.finals.model_copy(update={"instances": 5})
+    run.config = run.config.model_copy(update={"finals": more})
+    await summarise_run(run)
+    drawn = run.store.instances(period=FINALS)
+    assert len(drawn) == len({each.instructions for each in drawn}) == 3 * 5
+    assert set(instances) < set(drawn)
+    assert players.asked[: len(before)] == before
+    assert len(players.asked) - len(before) == 5 * 3 * 3 * 3, "five experts, on what is new alone"
+    assert len(standing_of(run.store).places) == 3 * 5 + 2
+
+
+async def test_a_family_with_fewer_questions_than_the_finals_want_still_asks(
+    run: RunContext,
+) -> None:
+    run.sandbox.variety = 1  # type: ignore[attr-defined]
+    few = await hold_finals(run)
+    drawn = run.store.instances(period=FINALS)
+    assert len(drawn) == 3 * 2, "the program has no third question"
+    more = run.config.finals.model_copy(update={"instances": 9})
+    run.config = run.config.model_copy(update={"finals": more})
+    assert await hold_finals(run) == few
+    assert run.store.instances(period=FINALS) == drawn
+
+
 async def test_of_a_long_history_the_active_ones_ask_and_others_by_lot(tmp_path: Path) -> None:
     with before_finals(tmp_path, {"finals": {"families": 6}}) as run:
         for number in range(4, 12):

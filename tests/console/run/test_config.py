@@ -96,6 +96,7 @@ def test_resume_may_change_generations_and_endpoints_but_nothing_that_is_in_keys
     check_resume(resolve(None, ["generations=9"]), stored, here)
     check_resume(resolve(None, ENDPOINT), stored, here)
     check_resume(resolve(None, ["breeding.tutor.steps=20"]), stored, here)
+    check_resume(resolve(None, ["finals.instances=6", "finals.experts=5"]), stored, here)
     with pytest.raises(ConfigError, match=r"judge\.max_tokens = \d+, not 99"):
         check_resume(resolve(None, ["judge.max_tokens=99"]), stored, here)
 
