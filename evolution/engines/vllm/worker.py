@@ -170,7 +170,7 @@ class BankWorker:
                 model.load_weights(witness.watch(weights()))
             else:
                 self.model_runner.reload_weights(weights_iterator=witness.watch(weights()))
-                _pack_tied_heads(model)
+                pack_tied_heads(model)
         return self._acdc_judged("copied" if in_place else "reloaded", witness, weights, begun)
 
     def _acdc_judged(
@@ -205,7 +205,7 @@ def _check(verdict: Findings, weights: Callable[[], Tensors]) -> None:
         )
 
 
-def _pack_tied_heads(model: Any) -> None:
+def pack_tied_heads(model: Any) -> None:
     """Pack a tied head anew: vLLM's reload takes it for its embeddings, and leaves it behind."""
     owners: dict[int, Any] = {}
     for module in model.modules():

@@ -36,5 +36,5 @@ class ForgetfulWorker(BankWorker):
 
     def forget_heads_in_reloading(self) -> str:
         """Likewise, as vLLM itself does."""
-        worker._pack_tied_heads = lambda model: None
+        worker.pack_tied_heads = lambda model: None
         return "{}"
