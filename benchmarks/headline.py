@@ -35,7 +35,7 @@ from typing import Any
 import reasoning_gym
 
 from agents.evaluation.rows import headline, unlearnt
-from agents.evaluation.run import Plan
+from agents.evaluation.run import COSTLY, Plan
 from agents.evaluation.tasks import read_tasks
 from benchmarks.headline_tables import RESULTS, chosen_table, goals, tables, write
 from benchmarks.headline_tasks import (
@@ -67,6 +67,9 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], help="configuration of the runs")
     parser.add_argument(
         "--leave-out", action="append", default=[], choices=SETS, help="a set that is not measured"
+    )
+    parser.add_argument(
+        "--without", action="append", default=[], choices=COSTLY, help="a baseline, not measured"
     )
     parser.add_argument("--write", action="store_true", help=f"put the tables into {RESULTS}")
     parser.add_argument("--pick", action="store_true", help="methods of best-of-N, other instances")
@@ -105,7 +108,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         if lines and name not in options.leave_out:
             fresh = [task.model_dump(mode="json") for task in fresh_tasks(lines, known, kept)]
             tasks = read_tasks([task_file(options.folder, name.replace(" ", "-"), fresh)])
-            plan = Plan(tasks, SIZES, baselines=True)
+            plan = Plan(tasks, SIZES, baselines=True, without=options.without)
             # One book: the seeds are the same genomes in every run, and answer once.
             runs = await evaluate(folders, plan, show_event, book=options.folder / "answers")
             sets[name] = report(runs, None)

@@ -44,8 +44,13 @@ from agents.task_force.field import (
 from agents.task_force.methods import Aids, Method, lacking, method_named, methods
 from agents.task_force.routing import open_router
 from evolution.selection import Standing
+from memory.messages import did_you_mean
 from memory.records import Expert, Voice
 from memory.store import RunStore
+
+MERGED, TAUGHT, DRAWN = "merge_once", "tutor_once", "random_genomes"
+COSTLY = (MERGED, TAUGHT, DRAWN)
+"""Baselines that have to be made: by a merge, by learning, by answering the finals."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,10 @@ class Plan:
         big_model: an endpoint to compare with, None for none.
         alone: whether forces of different experts, each greedily, are measured as well.
         until_agree: as many voices have to agree, and best-of-N hears no more; None hears all.
+        without: which of the costly baselines are not measured.
+
+    Raises:
+        AnsweringError: one of those is no costly baseline.
     """
 
     tasks: Sequence[Task]
@@ -71,6 +80,15 @@ class Plan:
     big_model: EndpointSettings | None = None
     alone: bool = False
     until_agree: int | None = None
+    without: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.without:
+            if name not in COSTLY:
+                raise AnsweringError(
+                    f"no baseline to leave out: {name!r}{did_you_mean(name, COSTLY)}; "
+                    f"there are: {', '.join(COSTLY)}"
+                )
 
 
 async def evaluate_run(
@@ -148,24 +166,27 @@ async def _lines(bench: Bench, plan: Plan) -> tuple[list[Line], Company, dict[st
     seeds = [name for name in own if context.store.expert(name).is_seed]
     experts = [name for name in resampled_seeds(context.store) if name in seeds]
     lines += seed_lines(company, seeds, experts, sizes)
-    left_out = dict[str, str]()
-    merge = founding_merge(context.store)
-    if isinstance(merge, str):
-        left_out["merge_once"] = merge
-    else:
-        company = await _with_merge(bench, company, merge)
-        lines += once_lines("merge_once", company, merge.id, experts, sizes)
-    taught = await _taught(bench, company, seeds)
-    if isinstance(taught, str):
-        left_out["tutor_once"] = taught
-    else:
-        company = taught
-        lines += once_lines("tutor_once", company, ONCE, experts, sizes)
-    unbred = {expert.id for expert in context.store.experts(0) if _needs_no_evolution(expert)}
-    drawn, standing = await _randoms(bench, len(context.store.experts()) - len(unbred))
-    among = [name for name in own if name in unbred] + [contender.name for contender in drawn]
-    company = company.joined(drawn, standing)
-    lines += company.forces("random_genomes", among, sizes, experts)
+    left_out = dict.fromkeys(plan.without, "it was not asked for")
+    if MERGED not in left_out:
+        merge = founding_merge(context.store)
+        if isinstance(merge, str):
+            left_out[MERGED] = merge
+        else:
+            company = await _with_merge(bench, company, merge)
+            lines += once_lines(MERGED, company, merge.id, experts, sizes)
+    if TAUGHT not in left_out:
+        taught = await _taught(bench, company, seeds)
+        if isinstance(taught, str):
+            left_out[TAUGHT] = taught
+        else:
+            company = taught
+            lines += once_lines(TAUGHT, company, ONCE, experts, sizes)
+    if DRAWN not in left_out:
+        unbred = {expert.id for expert in context.store.experts(0) if _needs_no_evolution(expert)}
+        drawn, standing = await _randoms(bench, len(context.store.experts()) - len(unbred))
+        among = [name for name in own if name in unbred] + [contender.name for contender in drawn]
+        company = company.joined(drawn, standing)
+        lines += company.forces(DRAWN, among, sizes, experts)
     return lines, company, left_out
 
 

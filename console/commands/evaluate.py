@@ -68,6 +68,14 @@ def evaluate_command(
             "random genomes.",
         ),
     ] = False,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="BASELINE",
+            help="A costly baseline that is not measured: merge_once, tutor_once or "
+            "random_genomes; may be given several times.",
+        ),
+    ] = None,
     alone: Annotated[
         bool,
         typer.Option("--greedy", help="Measure N different experts, each greedily, as well."),
@@ -133,6 +141,8 @@ def evaluate_command(
         from agents.evaluation.sample_logs import is_log, read_logs
         from agents.evaluation.tasks import read_tasks
 
+        if without and not baselines:
+            raise UsageError("--without goes with --baselines, of which it leaves some out")
         folders, files = sort_places(places)
         sizes = n or [1, 3, 8]
         if inspect is not None:
@@ -154,7 +164,15 @@ def evaluate_command(
                 big = big_model_at(big_model_url, big_model, big_model_key_env)
                 tasks = read_tasks(files, drawn_folder())
                 plan = Plan(
-                    tasks, sizes, baselines, select or (), max_tokens, big, alone, until_agree
+                    tasks,
+                    sizes,
+                    baselines,
+                    select or (),
+                    max_tokens,
+                    big,
+                    alone,
+                    until_agree,
+                    without or (),
                 )
                 runs = run_async(evaluate(folders, plan, display, unsafe=allow_unsafe_sandbox))
                 found = report(runs, max_tokens, tasks)

@@ -113,6 +113,22 @@ async def test_there_are_as_many_random_genomes_as_bred_experts(folder: RunFolde
     assert len(sampled) == 3, "as many as bred experts in the finals"
 
 
+async def test_a_costly_baseline_can_be_left_out(folder: RunFolder) -> None:
+    plan = Plan(TASKS[:1], (1,), True, without=["tutor_once", "random_genomes"])
+    told: list[ProgressEvent] = []
+    [run] = await evaluate([folder], plan, told.append)
+    assert {"merge_once", "experts"} <= {name for name, _ in run.rows}
+    assert "random_genomes" not in {name for name, _ in run.rows}
+    assert not [event for event in told if event.text.startswith("drawn: ")]
+    asked_not = "it was not asked for"
+    assert run.left_out == {"tutor_once": asked_not, "random_genomes": asked_not}
+
+
+def test_what_is_no_costly_baseline_is_not_left_out() -> None:
+    with pytest.raises(AnsweringError, match=r"did you mean random_genomes\?"):
+        Plan(TASKS, without=["random_genome"])
+
+
 async def test_greedy_forces_are_measured_where_they_are_asked_for(folder: RunFolder) -> None:
     [rows] = await evaluate([folder], Plan(TASKS, (1, 3), alone=True), silent)
     row = rows.rows["greedy_force", 3]
