@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs"})
 """Categories of what a terminal obeys, of what is not seen, and of halves of characters."""
+_LINE_END = re.compile("[\n\v\f\r\x1c\x1d\x1e\x85\u2028\u2029]")
+"""What `str.splitlines` takes for the end of a line."""
 _SEEN = frozenset(
     "\t\n\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2\U000110bd\U000110cd"
 )
@@ -69,6 +71,11 @@ def not_written(place: object, error: Exception) -> str:
     if full or f"os error {errno.ENOSPC}" in reason:
         return f"{place} cannot be written, the disk is full: {FREE_SPACE}"
     return f"{place} cannot be written: {reason}"
+
+
+def one_line(text: str) -> str:
+    r"""A text without line ends: each is spelled, as in `\n`."""
+    return _LINE_END.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def printable(text: str) -> str:

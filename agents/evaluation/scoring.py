@@ -20,7 +20,7 @@ from agents.task_force.ballot import normalise
 from memory.hashing import json_hash
 from memory.records import Json
 
-_NUMBER = re.compile(r"[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+|(?<=\d))(?:[eE][-+]?\d+)?")
+_NUMBER = re.compile(r"[-+]?(?:(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?")
 _DECISION = re.compile(
     r"^[^\w\n]*+decision[^\w:]*+:\W*+(right|wrong)\b", re.IGNORECASE | re.MULTILINE
 )
@@ -113,7 +113,7 @@ def same_number(one: str, other: str) -> bool:
 
 
 def _last_number(text: str) -> float | None:
-    found = [match for match in _NUMBER.findall(text) if any(map(str.isdigit, match))]
+    found = _NUMBER.findall(text)
     return float(found[-1].replace(",", "")) if found else None
 
 

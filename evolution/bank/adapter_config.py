@@ -6,6 +6,7 @@ import logging
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -123,13 +124,12 @@ class AdapterConfig:
         return found
 
     def _number(self, key: str, value: Any) -> float:
-        if (
-            not isinstance(value, int | float)
-            or isinstance(value, bool)
-            or not math.isfinite(value)
-        ):
-            raise CheckpointError(f"{self.label}: {key} holds {value!r}, which is no number")
-        return float(value)
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            # An integer beyond all floats overflows.
+            with suppress(OverflowError):
+                if math.isfinite(value):
+                    return float(value)
+        raise CheckpointError(f"{self.label}: {key} holds {value!r:.80}, which is no number")
 
     def _check_targets(self, modules: Sequence[str]) -> None:
         """Refuse factors of modules that the configuration leaves out: PEFT would drop them."""

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
+from memory.errors import AcdcError
 from memory.messages import (
     FREE_SPACE,
     count_of,
@@ -16,6 +17,7 @@ from memory.messages import (
     first_line,
     first_problem,
     not_written,
+    one_line,
     visible,
 )
 
@@ -113,3 +115,14 @@ def test_one_is_singular() -> None:
     assert count_of(1, "family") == "1 family"
     assert count_of(0, "family") == "0 families"
     assert [count_of(n, "more item") for n in (1, 2)] == ["1 more item", "2 more items"]
+
+
+@given(st.text())
+def test_a_message_is_one_line_whatever_it_quotes(quoted: str) -> None:
+    said = str(AcdcError(f"tensor {quoted} is no factor"))
+    assert len(said.splitlines()) == 1
+    assert said == one_line(said)
+
+
+def test_a_line_end_in_a_message_is_spelled() -> None:
+    assert str(AcdcError("a\nb\u2028c")) == "a\\nb\\u2028c"

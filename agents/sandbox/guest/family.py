@@ -121,9 +121,12 @@ def number(value: Any) -> float:
     """The score as a float; numpy scalars count, anything that is no finite number does not."""
     if not isinstance(value, (bool, int, float)) and hasattr(value, "item"):
         value = value.item()
-    if not isinstance(value, (bool, int, float)) or not math.isfinite(value):
-        raise Fault("score_range", f"score returned {value!r:.80}, not a number")
-    return float(value)
+    try:
+        if isinstance(value, (bool, int, float)) and math.isfinite(value):
+            return float(value)
+    except OverflowError:
+        raise Fault("score_range", "score returned an integer beyond all floats") from None
+    raise Fault("score_range", f"score returned {value!r:.80}, not a number")
 
 
 def score(family: Any, tasks: dict[str, Any], instance: str, text: str) -> float:

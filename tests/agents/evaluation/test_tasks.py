@@ -90,6 +90,9 @@ def test_a_file_that_is_empty_or_missing_is_told(tmp_path: Path) -> None:
         ("none", "0", False),
         ("0.3333333", "0.33333333", True),
         ("41", "42", False),
+        ("1e1e999", "999", True),
+        (".5", "0.5", True),
+        ("3. Then 7.", "7", True),
     ],
 )
 def test_numbers_are_compared_by_value(one: str, other: str, same: bool) -> None:
