@@ -17,14 +17,14 @@ wrong and what to do; the console prints it without a traceback.
 
 from __future__ import annotations
 
-from memory.messages import one_line
+from memory.messages import line_ends_spelled
 
 
 class AcdcError(Exception):
     """Root of every error that users can fix; one line, whatever names it quotes."""
 
     def __str__(self) -> str:
-        return one_line(super().__str__())
+        return line_ends_spelled(super().__str__())
 
 
 class StoreError(AcdcError):

@@ -73,7 +73,7 @@ def not_written(place: object, error: Exception) -> str:
     return f"{place} cannot be written: {reason}"
 
 
-def one_line(text: str) -> str:
+def line_ends_spelled(text: str) -> str:
     r"""A text without line ends: each is spelled, as in `\n`."""
     return _LINE_END.sub(lambda found: ascii(found[0])[1:-1], text)
 

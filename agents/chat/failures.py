@@ -42,8 +42,8 @@ class TransientFailure(Exception):
     """
 
     def __init__(self, detail: str, retry_after: float | None = None) -> None:
-        super().__init__(detail)
-        self.detail = detail
+        self.detail = one_line(detail)
+        super().__init__(self.detail)
         self.retry_after = retry_after
 
 
@@ -58,11 +58,11 @@ class RefusedRequest(Exception):
     """
 
     def __init__(self, status: int, message: str, code: str = "", about: str = "") -> None:
-        super().__init__(f"HTTP {status}: {message}")
         self.status = status
-        self.message = message
+        self.message = one_line(message)
         self.code = code
         self.about = about or message
+        super().__init__(f"HTTP {status}: {self.message}")
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -101,14 +101,14 @@ def from_status(error: openai.APIStatusError) -> TransientFailure | RefusedReque
     passing = status in _PASSING or status >= 500
     if passing and code != "insufficient_quota":
         wait = retry_after(error.response.headers.get("retry-after"))
-        return TransientFailure(f"HTTP {status}: {one_line(message)}", wait)
-    return RefusedRequest(status, one_line(message), code, _about(error) or message)
+        return TransientFailure(f"HTTP {status}: {message}", wait)
+    return RefusedRequest(status, message, code, _about(error) or message)
 
 
 def from_connection(error: openai.APIConnectionError) -> TransientFailure:
     """A connection that could not be made, or was cut."""
     cause = error.__cause__ or error
-    return TransientFailure(f"no connection: {one_line(str(cause)) or type(cause).__name__}")
+    return TransientFailure(f"no connection: {str(cause).strip() or type(cause).__name__}")
 
 
 def retry_after(header: str | None) -> float | None:

@@ -39,6 +39,8 @@ MAY_CHANGE = (
 )
 """What a resumed run may be given anew; everything else is part of keys and decisions."""
 
+_DOTS = 1000
+
 
 def cache_folder() -> Path:
     """Where what is computed once is kept across runs, by content.
@@ -185,12 +187,20 @@ def read_toml(file: Path) -> dict[str, Any]:
         ConfigError: it cannot be read, or is none.
     """
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return _parsed(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file} cannot be read: {error.strerror}") from None
     # Beside what is no TOML: bytes that are no text, numbers without end, lists too deep.
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file} is not valid TOML: {error}") from None
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """TOML; ValueError or RecursionError for what is none."""
+    # The time and memory that tomllib takes grow with the square of the parts of one key.
+    if any(line.count(".") > _DOTS for line in text.splitlines()):
+        raise ValueError(f"a line has more than {_DOTS} dots, and no key so many parts")
+    return tomllib.loads(text)
 
 
 def _from_environment() -> dict[str, Any]:
@@ -218,7 +228,7 @@ def _variables() -> Iterable[tuple[str, list[str]]]:
 
 def _toml_value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
+        return _parsed(f"value = {text}")["value"]
     except (ValueError, RecursionError):
         return text
 

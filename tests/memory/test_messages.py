@@ -16,8 +16,8 @@ from memory.messages import (
     escaped_in_json,
     first_line,
     first_problem,
+    line_ends_spelled,
     not_written,
-    one_line,
     visible,
 )
 
@@ -118,10 +118,10 @@ def test_one_is_singular() -> None:
 
 
 @given(st.text())
-def test_a_message_is_one_line_whatever_it_quotes(quoted: str) -> None:
+def test_a_message_is_line_ends_spelled_whatever_it_quotes(quoted: str) -> None:
     said = str(AcdcError(f"tensor {quoted} is no factor"))
     assert len(said.splitlines()) == 1
-    assert said == one_line(said)
+    assert said == line_ends_spelled(said)
 
 
 def test_a_line_end_in_a_message_is_spelled() -> None:
