@@ -35,6 +35,9 @@ _BUILT_IN_SEEDS = Path(__file__).resolve().parents[2] / "seeds" / "experts"
 _HUB_ID = re.compile(r"^[\w.-]+/[\w.-]+(?:/[\w./-]+\.gguf)?(?:@[\w./-]+)?$")
 _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 
+_MOST_EXPERTS = 4096
+"""In one layer."""
+
 
 def locate(path: str, cache_dir: Path, dtype: torch.dtype) -> Path:
     """The folder of a checkpoint, fetched or converted first if need be.
@@ -116,6 +119,7 @@ def _dequantised(file: Path, cache_dir: Path, dtype: torch.dtype) -> Path:
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".part-"))
     try:
         with _read_once(), panics_refused():
+            _refuse_absurd_counts(file)
             tokenizer = AutoTokenizer.from_pretrained(
                 file.parent, gguf_file=file.name, trust_remote_code=False
             )
@@ -138,6 +142,22 @@ def _dequantised(file: Path, cache_dir: Path, dtype: torch.dtype) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _refuse_absurd_counts(file: Path) -> None:
+    """A GGUF file that says it has more layers than tensors: making them all would never end.
+
+    Raises:
+        CheckpointError: names the number.
+    """
+    reader = gguf.GGUFReader(str(file))
+    for key, most in (("block_count", len(reader.tensors)), ("expert_count", _MOST_EXPERTS)):
+        for name, field in reader.fields.items():
+            if name.endswith(f".{key}") and field.contents() > most:
+                raise CheckpointError(
+                    f"{file} cannot be read as GGUF: {name} is {field.contents()}, "
+                    f"and {most} at most can be"
+                )
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 from transformers import AutoTokenizer, GenerationConfig
 
 from evolution.bank.checkpoints import Checkpoint
-from evolution.bank.files import UNREADABLE, check_files, read_json
+from evolution.bank.files import UNREADABLE, check_files, panics_refused, read_json
 from evolution.bank.limits import LimitError, within_limits
 from evolution.errors import CheckpointError, IncompatibleError
 from memory.messages import first_line
@@ -98,7 +98,8 @@ def _load(folder: Path, label: str) -> Any:
             if digest not in _readable:
                 within_limits("encode", {"file": str(folder / _FILE), "text": _TEXT})
                 _readable.add(digest)
-        return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        with panics_refused():
+            return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     except (LimitError, *UNREADABLE) as error:
         raise CheckpointError(
             f"{label}: its tokenizer cannot be read: {first_line(error)}"
