@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -116,7 +117,7 @@ def side_named(word: str) -> Side:
         UsageError: it names neither.
         StoreError: the run has no such expert; names the one most like it.
     """
-    if Path(word).is_dir():
+    if os.path.isdir(word):
         return Side(word, opened(Path(word)), None)
     run, _, expert = word.rpartition(":")
     if not run or not expert:

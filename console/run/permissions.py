@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -170,7 +171,7 @@ def _of_models(tree: Mapping[str, Any]) -> Iterator[str]:
 def _is_remote(path: str) -> bool:
     """Whether a checkpoint is neither built in nor on this machine."""
     own = path.startswith(("builtin:", "/", ".", "~")) or path == ModelSettings().base
-    return not own and not Path(path).exists()
+    return not own and not os.path.exists(path)
 
 
 def _listed(value: object) -> Sequence[Any]:

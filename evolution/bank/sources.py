@@ -78,7 +78,7 @@ def resolved_source(path: str, cache_dir: Path, dtype: str) -> str:
     Raises:
         CheckpointError: as `locate`.
     """
-    on_the_hub = _HUB_ID.match(path) and not path.endswith(".gguf") and not Path(path).exists()
+    on_the_hub = _HUB_ID.match(path) and not path.endswith(".gguf") and not os.path.exists(path)
     if on_the_hub and path != BUILT_IN_BASE:
         return path
     return str(locate(path, cache_dir, getattr(torch, dtype)).resolve())
