@@ -196,11 +196,16 @@ def read_toml(file: Path) -> dict[str, Any]:
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    """TOML; ValueError or RecursionError for what is none."""
+    """TOML without dates and times; ValueError or RecursionError for what is none."""
     # The time and memory that tomllib takes grow with the square of the parts of one key.
     if any(line.count(".") > _DOTS for line in text.splitlines()):
         raise ValueError(f"a line has more than {_DOTS} dots, and no key so many parts")
-    return tomllib.loads(text)
+    found = tomllib.loads(text)
+    try:
+        json.dumps(found)
+    except TypeError as error:
+        raise ValueError("a date or time, which no setting is") from error
+    return found
 
 
 def _from_environment() -> dict[str, Any]:
