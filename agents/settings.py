@@ -189,7 +189,7 @@ class JudgeSettings(Settings):
         ge=0,
         lt=1,
         description="children whose chance to survive falls below this, as 0.02, are not asked the "
-        "rest; 0 asks all of them everything (docs/benchmarks.md has what it saves)",
+        "rest; 0 asks all of them everything (docs/results.md has what it saves)",
     )
     votes: int = Field(
         default=3,
