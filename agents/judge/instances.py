@@ -54,7 +54,8 @@ async def draw_instances(
     Returns:
         The families that can ask. A program that fails is condemned, and one that has no new
         question left is exhausted: both are retired, but the latter not by the finals. Learning
-        retires nobody, and takes no question of a family that has too few.
+        retires nobody, and takes no question of a family that has too few. One that has drawn
+        before keeps that whatever becomes of the rest.
 
     Raises:
         SandboxError: the sandbox failed.
@@ -67,9 +68,12 @@ async def draw_instances(
     lost: set[str] = set()
 
     async def one(family: Family) -> None:
+        before = drawn.get(family.id, [])
         try:
             instances = await new_instances(context, context.sandbox, family, period, count)
         except FamilyFault as fault:
+            if before:
+                return
             if not is_learning(period):
                 move(context.store, family, "condemned", detail=str(fault))
             lost.add(family.id)
@@ -77,7 +81,6 @@ async def draw_instances(
         if is_learning(period) and len(instances) < count:
             lost.add(family.id)
             return
-        before = drawn.get(family.id, [])
         if not instances and not before:
             lost.add(family.id)
             if period != FINALS:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -39,7 +40,7 @@ MAY_CHANGE = (
 )
 """What a resumed run may be given anew; everything else is part of keys and decisions."""
 
-_DOTS = 1000
+_DEEP_KEY = re.compile(r"""(?<![\w"'-])[\w"'-]++(?:[ \t]*+\.[ \t]*+[\w"'-]++){100}""")
 
 
 def cache_folder() -> Path:
@@ -198,8 +199,8 @@ def read_toml(file: Path) -> dict[str, Any]:
 def _parsed(text: str) -> dict[str, Any]:
     """TOML without dates and times; ValueError or RecursionError for what is none."""
     # The time and memory that tomllib takes grow with the square of the parts of one key.
-    if any(line.count(".") > _DOTS for line in text.splitlines()):
-        raise ValueError(f"a line has more than {_DOTS} dots, and no key so many parts")
+    if _DEEP_KEY.search(text):
+        raise ValueError("a key of more than 100 parts")
     found = tomllib.loads(text)
     try:
         json.dumps(found)

@@ -166,6 +166,16 @@ async def test_a_family_with_fewer_questions_than_the_finals_want_still_asks(
     assert run.store.instances(period=FINALS) == drawn
 
 
+async def test_a_family_that_fails_when_more_are_asked_keeps_what_it_has(run: RunContext) -> None:
+    await summarise_run(run)
+    places = standing_of(run.store).places
+    run.sandbox.faulty = {family.code for family in run.store.families()}  # type: ignore[attr-defined]
+    more = run.config.finals.model_copy(update={"instances": 9})
+    run.config = run.config.model_copy(update={"finals": more})
+    await summarise_run(run)
+    assert standing_of(run.store).places == places
+
+
 async def test_of_a_long_history_the_active_ones_ask_and_others_by_lot(tmp_path: Path) -> None:
     with before_finals(tmp_path, {"finals": {"families": 6}}) as run:
         for number in range(4, 12):
