@@ -30,8 +30,8 @@ def configuration_page() -> str:
         "Every setting of a run, as `acdc init FILE` writes them too. A value comes from, in this",
         "order: `--set a.b=value`, the environment (`ACDC_A__B`), the file (`--config FILE`), the",
         "default. Where a run goes on without a file, what it was begun with takes the place of",
-        "file and default; a file stands for the whole configuration then, too. This page is written by",
-        "`python -m console.reference`.",
+        "file and default; a file stands for the whole configuration then, too. This page is",
+        "written by `python -m console.reference`.",
     ]
     lines += _section(RunConfig, as_tree(RunConfig()), "")
     return "\n".join(lines) + "\n"

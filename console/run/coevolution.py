@@ -52,6 +52,11 @@ async def coevolve(
             await _drive(context, saver)
 
 
+def _asks_larger_finals(folder: RunFolder, config: RunConfig) -> bool:
+    stored, wanted = folder.config().finals, config.finals
+    return wanted.instances > stored.instances or wanted.experts > stored.experts
+
+
 def _nothing_left(folder: RunFolder, config: RunConfig) -> bool:
     """Whether a run has done all that is asked for, known before anything else is opened.
 
@@ -67,7 +72,7 @@ def _nothing_left(folder: RunFolder, config: RunConfig) -> bool:
     with RunStore.open(folder.path) as store:
         latest = store.latest_archive()
         done = latest is not None and latest[0] >= config.generations
-        if not done or not store.meta("finished"):
+        if not done or not store.meta("finished") or _asks_larger_finals(folder, config):
             return False
         folder.keep(config)
     return True

@@ -40,6 +40,21 @@ def test_the_same_command_on_a_finished_run_does_nothing(acdc: Acdc, finished_ru
     assert outcome_of(finished_run) == before
 
 
+def test_larger_finals_are_held_for_a_finished_run(
+    acdc: Acdc, finished_run: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(finished_run, tmp_path / "run"))
+    with RunStore.open(folder) as store:
+        before, generation = store.outcomes(), store.latest_archive()
+    held = acdc("run", folder, "--set", "finals.experts=9")
+    assert "nothing is left to do" not in held.stdout
+    with RunStore.open(folder) as store:
+        assert store.latest_archive() == generation
+        assert {*before} <= {*store.outcomes()}
+        assert store.meta("finished")
+    assert "nothing is left to do" in acdc("run", folder).stdout
+
+
 def test_interrupt_exits_130_and_the_same_command_goes_on(
     acdc: Acdc, tiny_config: Path, finished_run: Path, tmp_path: Path
 ) -> None:
