@@ -238,9 +238,7 @@ async def _randoms(bench: Bench, count: int) -> tuple[list[Contender], Standing]
     if not finals_of(context.store):
         return drawn, standing
     finals = context.config.finals
-    heard = {outcome.expert for outcome in context.store.outcomes()}
-    bred = sum(not _needs_no_evolution(context.store.expert(name)) for name in heard)
-    best = sorted(drawn, key=lambda each: -standing.fitness(Voice(each.name)))[:bred]
+    best = sorted(drawn, key=lambda each: -standing.fitness(Voice(each.name)))[: finals.experts]
     for contender in best if finals.samples else []:
         context.progress(ProgressEvent("step", f"sampled: {contender.name}", 0, len(best)))
         standing = standing.joined(await bench.standing(contender, finals.temperature))
