@@ -183,7 +183,9 @@ async def _lines(bench: Bench, plan: Plan) -> tuple[list[Line], Company, dict[st
             lines += once_lines(TAUGHT, company, ONCE, experts, sizes)
     if DRAWN not in left_out:
         unbred = {expert.id for expert in context.store.experts(0) if _needs_no_evolution(expert)}
-        drawn, standing = await _randoms(bench, len(context.store.experts()) - len(unbred))
+        bred = [expert.id for expert in context.store.experts() if expert.id not in unbred]
+        finalists = sum(name in own for name in bred)
+        drawn, standing = await _randoms(bench, len(bred), finalists)
         among = [name for name in own if name in unbred] + [contender.name for contender in drawn]
         company = company.joined(drawn, standing)
         lines += company.forces(DRAWN, among, sizes, experts)
@@ -223,11 +225,16 @@ async def _taught(bench: Bench, company: Company, seeds: Sequence[str]) -> Compa
     return company.joined([contender], await bench.standing(contender))
 
 
-async def _randoms(bench: Bench, count: int) -> tuple[list[Contender], Standing]:
+async def _randoms(bench: Bench, count: int, finalists: int) -> tuple[list[Contender], Standing]:
     """As many random genomes as were bred, examined as those are.
 
     All answer greedily. In the finals the best of them, as many as bred experts were there, are
     sampled as well, and the others are out.
+
+    Args:
+        bench: where they answer.
+        count: how many.
+        finalists: how many bred experts the run's finals have examined, earlier ones included.
     """
     context = bench.context
     drawn = await random_contenders(context, count)
@@ -238,7 +245,7 @@ async def _randoms(bench: Bench, count: int) -> tuple[list[Contender], Standing]
     if not finals_of(context.store):
         return drawn, standing
     finals = context.config.finals
-    best = sorted(drawn, key=lambda each: -standing.fitness(Voice(each.name)))[: finals.experts]
+    best = sorted(drawn, key=lambda each: -standing.fitness(Voice(each.name)))[:finalists]
     for contender in best if finals.samples else []:
         context.progress(ProgressEvent("step", f"sampled: {contender.name}", 0, len(best)))
         standing = standing.joined(await bench.standing(contender, finals.temperature))

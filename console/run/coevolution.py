@@ -53,7 +53,7 @@ async def coevolve(
 
 
 def _asks_larger_finals(folder: RunFolder, config: RunConfig) -> bool:
-    stored, wanted = folder.config().finals, config.finals
+    stored, wanted = folder.finals(), config.finals
     return wanted.instances > stored.instances or wanted.experts > stored.experts
 
 

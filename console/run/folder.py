@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from agents.config import RunConfig
+from agents.settings import FinalsSettings
 from console import calling
 from console.errors import UsageError
 from console.run.config import (
@@ -124,6 +125,16 @@ class RunFolder:
             ConfigError: its configuration is bad.
         """
         return self.wanted(None, ALLOW_UNSAFE if unsafe else ())
+
+    def finals(self) -> FinalsSettings:
+        """How large the run's own finals are; needs no permission, for nothing is done by it.
+
+        Raises:
+            UsageError: there is no run.
+            ConfigError: its configuration is bad.
+        """
+        stored = _as_begun(self.manifest()["config"])
+        return validated({"finals": stored.get("finals", {})}, ()).finals
 
     def begin(self, file: Path | None, overrides: tuple[str, ...]) -> RunConfig:
         """Create the folder with its configuration, or check that of a run that goes on.

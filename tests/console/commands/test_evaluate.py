@@ -16,6 +16,7 @@ from agents.evaluation.rows import Row, RunRows
 from agents.evaluation.run import Plan
 from agents.evaluation.tasks import Task
 from agents.progress import ProgressEvent, silent
+from agents.task_force.field import field_of
 from console.commands.evaluate import (
     big_model_at,
     book_of,
@@ -109,8 +110,26 @@ async def test_there_are_as_many_random_genomes_as_bred_experts(folder: RunFolde
     await evaluate([folder], Plan(TASKS[:1], (1,), True), told.append)
     drawn = {event.text for event in told if event.text.startswith("drawn: ")}
     assert drawn == {f"drawn: random-{number}" for number in range(bred)}
+
+
+@pytest.mark.parametrize("earlier", [0, 1, 2])
+async def test_as_many_random_genomes_are_sampled_as_bred_experts_were(
+    folder: RunFolder, earlier: int
+) -> None:
+    """A run that held finals several times has more finalists than one holds."""
+    with RunStore.open(folder.path) as store:
+        unbred = {e.id for e in store.experts(0) if e.is_seed or e.is_merge}
+        heard = store.outcomes()
+        [bred] = {outcome.expert for outcome in heard} - unbred
+        others = [e.id for e in field_of(store) if e.id not in unbred | {bred}][:earlier]
+        of_bred = [outcome for outcome in heard if outcome.expert == bred]
+        store.put_outcomes(
+            [each.model_copy(update={"expert": other}) for other in others for each in of_bred]
+        )
+    told: list[ProgressEvent] = []
+    await evaluate([folder], Plan(TASKS[:1], (1,), True), told.append)
     sampled = {event.text for event in told if event.text.startswith("sampled: ")}
-    assert len(sampled) == 3, "as many as bred experts in the finals"
+    assert len(sampled) == 1 + earlier
 
 
 async def test_a_costly_baseline_can_be_left_out(folder: RunFolder) -> None:
