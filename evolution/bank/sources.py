@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import gguf
 import torch
@@ -160,6 +161,16 @@ def _refuse_absurd_counts(file: Path) -> None:
                 )
 
 
+class _WithinTheFile(gguf.GGUFReader):
+    """Reads nothing behind the end, where an array that says it is long would go on for ever."""
+
+    def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
+        found = super()._get(offset, dtype, count, override_order)
+        if len(found) < int(count):
+            raise ValueError("it says that it is longer than it is")
+        return found
+
+
 @contextmanager
 def _read_once() -> Iterator[None]:
     """Parse a GGUF file once, where transformers does it for tokenizer, configuration and weights.
@@ -168,7 +179,7 @@ def _read_once() -> Iterator[None]:
     """
     names = ("GGUFReader", "get_tensor_name_map")
     usual = {name: getattr(gguf, name) for name in names}
-    for name, function in usual.items():
+    for name, function in {**usual, "GGUFReader": _WithinTheFile}.items():
         setattr(gguf, name, functools.cache(function))
     try:
         yield
