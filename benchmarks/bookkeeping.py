@@ -19,7 +19,6 @@ import asyncio
 import json
 import multiprocessing
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -35,7 +34,7 @@ from agents.context import RunContext
 from agents.judge.node import examine_experts
 from agents.task_force.report import summarise
 from benchmarks.machine import describe_machine
-from benchmarks.reporting import goal_lines, heading
+from benchmarks.reporting import goal_lines, heading, run_as_command
 from console.view.pages.progress import Work
 from console.view.source import find_runs
 from memory.hashing import text_hash
@@ -291,4 +290,4 @@ def table(report: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_command(main)

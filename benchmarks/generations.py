@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +39,7 @@ from benchmarks.headline_tasks import (
     task_file,
 )
 from benchmarks.machine import describe_machine
-from benchmarks.reporting import heading
+from benchmarks.reporting import heading, run_as_command
 from console.run.folder import RunFolder
 from console.run.reading import open_reading, open_scoring
 from evolution.selection import task_force
@@ -210,4 +209,4 @@ def table(report: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_command(main)

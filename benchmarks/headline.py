@@ -28,7 +28,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +49,7 @@ from benchmarks.headline_tasks import (
     unseen_lines,
 )
 from benchmarks.machine import describe_machine
+from benchmarks.reporting import run_as_command
 from console.commands.evaluate import evaluate
 from console.commands.measured import report
 from console.run.coevolution import coevolve
@@ -163,4 +163,4 @@ async def coevolved(seed: int, options: argparse.Namespace) -> RunFolder:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_command(main)

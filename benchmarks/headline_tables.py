@@ -218,11 +218,14 @@ def reached(rows: Sequence[dict[str, Any]]) -> str:
 
 def left_out(runs: Sequence[dict[str, Any]]) -> list[str]:
     """Rows that some run cannot have are in no table of all runs; a paragraph for each says why."""
+    seeds: dict[tuple[str, str], list[str]] = {}
+    for run in runs:
+        for row in run["left_out"].items():
+            seeds.setdefault(row, []).append(str(run["seed"]))
     return [
         part
-        for run in runs
-        for name, reason in run["left_out"].items()
-        for part in ("", f"Seed {run['seed']} has no row {name}, so none is shown: {reason}.")
+        for (name, reason), of_row in seeds.items()
+        for part in ("", f"No row {name}, for run seed {', '.join(of_row)} has none: {reason}.")
     ]
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from agents.families.items import Item, item_of
 from agents.judge.examiner import Examiner
 from agents.sandbox import Sandbox, open_sandbox
 from benchmarks.machine import describe_machine
-from benchmarks.reporting import goal_lines, heading, show_progress
+from benchmarks.reporting import goal_lines, heading, run_as_command, show_progress
 from console.run.folder import RunFolder
 from console.run.reading import open_reading
 from evolution.selection.board import Board, Candidate
@@ -222,4 +221,4 @@ def table(report: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_command(main)

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ import numpy as np
 
 from agents.lessons.record import lessons_of
 from benchmarks.machine import describe_machine
-from benchmarks.reporting import goal_lines, heading
+from benchmarks.reporting import goal_lines, heading, run_as_command
 from evolution.tutoring.settings import TUTOR
 from memory.records import Expert, Skill
 from memory.store import RunStore
@@ -139,4 +138,4 @@ def table(report: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_command(main)

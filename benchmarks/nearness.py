@@ -17,6 +17,7 @@ import numpy as np
 
 from agents.families.items import all_asked
 from benchmarks.machine import describe_machine
+from benchmarks.reporting import run_as_command
 from memory.novelty.embedding import Embedder, open_embedder
 from memory.settings import NoveltySettings
 from memory.store import RunStore
@@ -48,7 +49,7 @@ def similarities(run: Path, embedder: Embedder) -> tuple[list[float], list[float
     return own, other
 
 
-def main() -> None:
+def main() -> int:
     """Print the shares of questions beyond each threshold."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("runs", type=Path, nargs="+", help="folders of runs")
@@ -69,11 +70,12 @@ def main() -> None:
     if options.json:
         made = {"bench": "nearness", "machine": describe_machine(), "rows": rows, "goals": []}
         print(json.dumps({**made, "questions": len(own)}, indent=2))
-        return
+        return 0
     print(f"{len(own)} questions of {len(options.runs)} runs, {embedder.name}")
     for row in rows:
         print("  ".join(f"{name} {value}" for name, value in row.items()))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    run_as_command(main)

@@ -14,13 +14,13 @@ import asyncio
 import itertools
 import json
 import statistics
-import sys
 from pathlib import Path
 from typing import Any
 
 from agents.evaluation.bench import Bench
 from agents.task_force.field import history_of
 from benchmarks.machine import describe_machine
+from benchmarks.reporting import run_as_command
 from console.run.folder import RunFolder
 from console.run.reading import open_reading, open_scoring
 from evolution.breeding.breed import breed
@@ -93,4 +93,4 @@ def table(report: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_command(main)

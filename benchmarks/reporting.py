@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from memory.errors import AcdcError
+
+
+def run_as_command(main: Callable[[], int]) -> NoReturn:
+    """End this process with the status of a benchmark that was given folders of its user.
+
+    What is wrong with them is one line on standard error, as of `acdc`.
+    """
+    try:
+        sys.exit(main())
+    except AcdcError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def show_progress(progress: str) -> None:

@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +39,7 @@ from agents.progress import silent
 from agents.settings import JudgeSettings
 from benchmarks.ladder import Question, questions_of, render
 from benchmarks.machine import describe_machine
-from benchmarks.reporting import goal_lines, heading, show_progress
+from benchmarks.reporting import goal_lines, heading, run_as_command, show_progress
 from console.run.config import cache_folder, resolve
 from console.run.folder import RunFolder
 from console.run.reading import open_reading
@@ -332,4 +331,4 @@ def table(report: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_command(main)
