@@ -48,13 +48,14 @@ async def taught_once(context: ReadContext, seed: Expert) -> tuple[str, Genome] 
     context.progress(ProgressEvent("step", f"{seed.id} is taught", 0, 0))
     bank = await context.population.bank()
     examples, _ = labelled(context, bank, _asked(context, lessons))
-    first, steps = lessons[0], sum(lesson.steps for lesson in lessons)
+    # Settings may change while a run goes on; the baseline sees no fewer examples than it did.
+    like, steps = max(lessons, key=lambda lesson: lesson.batch), sum(e.steps for e in lessons)
     settings = TutorSettings(
         steps=steps,
-        rank=first.rank,
-        batch=first.batch,
-        learning_rate=first.learning_rate,
-        replay=first.replay,
+        rank=like.rank,
+        batch=like.batch,
+        learning_rate=like.learning_rate,
+        replay=like.replay,
     )
     most = steps * round(settings.batch * settings.replay)
     rng = stream(context.config.seed, 0, f"{ONCE}-replay")
