@@ -10,7 +10,7 @@ from memory.records import Graft
 from memory.store import RunStore
 
 _PAIR = Graft.kind
-"""The occasion of merges by mergekit (`agents.archive.grafting`, which loads torch)."""
+"""The occasion of merges of two parents (`agents.archive.grafting`, which loads torch)."""
 _MADE = re.compile(rf"({REGMEAN}|{_PAIR}|{TUTOR})-g(\d+)(?:\.(.+)|\+(.+))?")
 """Names of anchors that a run made: the occasion, the generation, and of a merge the part."""
 _PARTS = {"spectral": "the mutations", "rest": "what is of no seed"}
@@ -28,7 +28,7 @@ def anchor_in_words(anchor: str) -> str:
     occasion, generation, member, part = made.groups()
     what = {
         REGMEAN: f"the merge of generation {generation}",
-        _PAIR: f"the graft of generation {generation}",
+        _PAIR: f"the merge of two in generation {generation}",
         TUTOR: f"the lesson of generation {generation}",
     }[occasion]
     if part is not None:

@@ -271,4 +271,6 @@ def listed(given: Any) -> str:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, dict):  # as the families of a lesson, each with whose answers it learnt
+        return ", ".join(f"{name} ({of})" if of else name for name, of in value.items())
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -16,7 +16,7 @@ from console.run.folder import RunFolder
 from console.stories.anchors import anchor_in_words, anchors_explained
 from console.stories.answers import read_answers, tell_answers
 from console.stories.assignment import read_assignment, tell_assignment
-from console.stories.expert import standing, standing_in_words
+from console.stories.expert import listed, standing, standing_in_words
 from console.stories.families import read_families, summary_lines, tell_families
 from console.stories.names import family_meant, labels
 from memory.errors import StoreError
@@ -295,6 +295,11 @@ def test_the_archives_that_held_an_expert_are_told_from_the_first(tmp_path: Path
     assert told["e"] == "never in the archive"
 
 
+def test_the_families_of_a_lesson_are_listed_with_whose_answers_it_learnt() -> None:
+    given = {"anchor": "tutor-g5", "tutors": {"g0-a02": "g4-5", "g4-a04": ""}, "losses": [2.5, 0.1]}
+    assert listed(given) == "anchor tutor-g5; tutors g0-a02 (g4-5), g4-a04; losses 2.5, 0.1"
+
+
 def test_what_a_run_merged_and_taught_is_told_in_words(tmp_path: Path) -> None:
     assert anchor_in_words("numbers") == "numbers"
     assert (
@@ -306,7 +311,7 @@ def test_what_a_run_merged_and_taught_is_told_in_words(tmp_path: Path) -> None:
         anchor_in_words("regmean-g4.tutor-g2")
         == "the part of the lesson of generation 2 in the merge of generation 4"
     )
-    assert anchor_in_words("graft-g3") == "the graft of generation 3"
+    assert anchor_in_words("graft-g3") == "the merge of two in generation 3"
     with RunStore.open(tmp_path) as store:
         for part in (".numbers", ".words"):
             store.add_event(
