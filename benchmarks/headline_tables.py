@@ -19,20 +19,31 @@ WANTED = [
     ("best_expert", "best_seed", 1),
     ("best_expert", "merge_once", 1),
     ("best_expert", "tutor_once", 1),
+    ("best_expert", "merge_tutor_once", 1),
     ("force", "random_genomes", 1),
     ("force", "experts", 3),
     ("force", "merge_once", 3),
     ("force", "tutor_once", 3),
+    ("force", "merge_tutor_once", 3),
     ("force", "random_genomes", 3),
     ("force", "control", 8),
     ("force", "experts", 8),
     ("force", "merge_once", 8),
     ("force", "tutor_once", 8),
+    ("force", "merge_tutor_once", 8),
     ("force", "random_genomes", 8),
 ]
 TIMES_THE_SEED = 1.8
 """What the best expert is to reach on generators that runs have seen."""
-REACHED = ("force", "merge_once", "tutor_once", "random_genomes", "experts", "control")
+REACHED = (
+    "force",
+    "merge_once",
+    "tutor_once",
+    "merge_tutor_once",
+    "random_genomes",
+    "experts",
+    "control",
+)
 
 
 def goals(name: str, found: dict[str, Any], runs: Sequence[RunRows]) -> list[dict[str, Any]]:

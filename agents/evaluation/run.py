@@ -28,7 +28,7 @@ from agents.evaluation.rows import Row, RowKey, RunRows, measure
 from agents.evaluation.tasks import Task
 from agents.evaluation.transfer import Known
 from agents.judge.grader import Together
-from agents.lessons.once import ONCE, taught_once
+from agents.lessons.once import taught_once
 from agents.lessons.record import plain, questions_learnt
 from agents.progress import ProgressEvent
 from agents.task_force.agreement import check_until_agree
@@ -49,7 +49,8 @@ from memory.records import Expert, Voice
 from memory.store import RunStore
 
 MERGED, TAUGHT, DRAWN = "merge_once", "tutor_once", "random_genomes"
-COSTLY = (MERGED, TAUGHT, DRAWN)
+BOTH = "merge_tutor_once"
+COSTLY = (MERGED, TAUGHT, BOTH, DRAWN)
 """Baselines that have to be made: by a merge, by learning, by answering the finals."""
 
 
@@ -167,20 +168,23 @@ async def _lines(bench: Bench, plan: Plan) -> tuple[list[Line], Company, dict[st
     experts = [name for name in resampled_seeds(context.store) if name in seeds]
     lines += seed_lines(company, seeds, experts, sizes)
     left_out = dict.fromkeys(plan.without, "it was not asked for")
-    if MERGED not in left_out:
-        merge = founding_merge(context.store)
-        if isinstance(merge, str):
-            left_out[MERGED] = merge
-        else:
-            company = await _with_merge(bench, company, merge)
-            lines += once_lines(MERGED, company, merge.id, experts, sizes)
-    if TAUGHT not in left_out:
-        taught = await _taught(bench, company, seeds)
+    merge = founding_merge(context.store)
+    if isinstance(merge, str):
+        left_out = dict.fromkeys((MERGED, BOTH), merge) | left_out
+    elif MERGED not in left_out:
+        company = await _with_merge(bench, company, merge)
+        lines += once_lines(MERGED, company, merge.id, experts, sizes)
+    best = context.store.expert(company.standing.order(seeds)[0])
+    for row, pupil in ((TAUGHT, best), (BOTH, merge)):
+        if row in left_out or isinstance(pupil, str):
+            continue
+        taught = await _taught(bench, pupil, row)
         if isinstance(taught, str):
-            left_out[TAUGHT] = taught
+            left_out[row] = taught
         else:
-            company = taught
-            lines += once_lines(TAUGHT, company, ONCE, experts, sizes)
+            contender, standing = taught
+            company = company.joined([contender], standing)
+            lines += once_lines(row, company, row, experts, sizes)
     if DRAWN not in left_out:
         unbred = {expert.id for expert in context.store.experts(0) if _needs_no_evolution(expert)}
         bred = [expert.id for expert in context.store.experts() if expert.id not in unbred]
@@ -213,16 +217,13 @@ async def _with_merge(bench: Bench, company: Company, merge: Expert) -> Company:
     return company.joined([contender], await bench.standing(contender))
 
 
-async def _taught(bench: Bench, company: Company, seeds: Sequence[str]) -> Company | str:
-    """Together with the best seed after all that the run has taught; or why there is none."""
-    context = bench.context
-    best = context.store.expert(company.standing.order(seeds)[0])
-    found = await taught_once(context, best)
+async def _taught(bench: Bench, pupil: Expert, row: str) -> tuple[Contender, Standing] | str:
+    """An expert after all that the run has taught, and what it passes; or why there is none."""
+    found = await taught_once(bench.context, pupil, row.replace("_", "-"))
     if isinstance(found, str):
         return found
-    genome_id, genome = found
-    contender = Contender(ONCE, genome_id, genome)
-    return company.joined([contender], await bench.standing(contender))
+    contender = Contender(row, *found)
+    return contender, await bench.standing(contender)
 
 
 async def _randoms(bench: Bench, count: int, finalists: int) -> tuple[list[Contender], Standing]:

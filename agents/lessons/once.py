@@ -1,4 +1,4 @@
-"""All that a run has taught, taught once to its best seed, without evolution: a baseline.
+"""All that a run has taught, taught once to one expert, without evolution: baselines.
 
 The same instances with the same answers, as many steps as all lessons together, one LoRA.
 """
@@ -26,18 +26,16 @@ from memory.randomness import derive_seed, stream
 from memory.records import Expert, learning
 from memory.threads import done_in_own_thread
 
-ONCE = "tutor-once"
-"""Who was taught, and its anchor."""
 
-
-async def taught_once(context: ReadContext, seed: Expert) -> tuple[str, Genome] | str:
-    """The best seed after one lesson on all that the run has taught, or why there is none.
+async def taught_once(context: ReadContext, pupil: Expert, name: str) -> tuple[str, Genome] | str:
+    """An expert after one lesson on all that the run has taught, or why there is none.
 
     It is given once and found again in the cache, by the content of all that enters it.
 
     Args:
         context: of the run, to whose bank what was learnt is appended.
-        seed: who is taught.
+        pupil: who is taught.
+        name: of the anchor that holds what was learnt.
 
     Returns:
         Genome id and genome; or the reason, in words.
@@ -45,7 +43,7 @@ async def taught_once(context: ReadContext, seed: Expert) -> tuple[str, Genome] 
     lessons = lessons_of(context.store)
     if not lessons:
         return "the run gave no lessons (breeding.tutor.steps)"
-    context.progress(ProgressEvent("step", f"{seed.id} is taught", 0, 0))
+    context.progress(ProgressEvent("step", f"{pupil.id} is taught", 0, 0))
     bank = await context.population.bank()
     examples, _ = labelled(context, bank, _asked(context, lessons))
     # Settings may change while a run goes on; the baseline sees no fewer examples than it did.
@@ -58,17 +56,17 @@ async def taught_once(context: ReadContext, seed: Expert) -> tuple[str, Genome] 
         replay=like.replay,
     )
     most = steps * round(settings.batch * settings.replay)
-    rng = stream(context.config.seed, 0, f"{ONCE}-replay")
+    rng = stream(context.config.seed, 0, f"{name}-replay")
     last = max(lesson.generation for lesson in lessons)
-    replay = replayed(context, bank, seed, most, last, rng)
+    replay = replayed(context, bank, pupil, most, last, rng)
     try:
         anchor = await done_in_own_thread(
-            lambda: _anchor(context, bank, seed, examples, replay, settings)
+            lambda: _anchor(context, bank, pupil, name, examples, replay, settings)
         )
     except TutorError as error:
-        return f"the best seed could not be taught ({error})"
+        return f"{pupil.id} could not be taught ({error})"
     bank.append(anchor)
-    genome = learnt(bank, context.genome(seed), anchor)
+    genome = learnt(bank, context.genome(pupil), anchor)
     return bank.genome_id(genome), genome
 
 
@@ -86,7 +84,8 @@ def _asked(context: ReadContext, lessons: Sequence[Taught]) -> list[tuple[Item, 
 def _anchor(
     context: ReadContext,
     bank: Bank,
-    seed: Expert,
+    pupil: Expert,
+    name: str,
     examples: Sequence[Example],
     replay: Sequence[Example],
     settings: TutorSettings,
@@ -100,18 +99,18 @@ def _anchor(
     longest = max((len(each.tokens) for each in [*examples, *replay]), default=1)
     device = lesson_device(bank, engine, settings, longest)
     compute = reading_format(bank, engine, device)
-    rng_seed = derive_seed(context.config.seed, 0, ONCE)
+    rng_seed = derive_seed(context.config.seed, 0, name)
     texts = [[[*each.tokens], each.learnt] for of in (examples, replay) for each in of]
     machine = [device.type, str(compute)]
     key = json_hash(
-        [bank.base_hash, seed.genome_id, texts, settings.model_dump(), rng_seed, machine], 32
+        [bank.base_hash, pupil.genome_id, texts, settings.model_dump(), rng_seed, machine], 32
     )
     stored = bank.origin.cache_dir / "lessons" / f"{key}.safetensors"
-    anchor = bank.stored_anchor(ONCE, stored)
+    anchor = bank.stored_anchor(name, stored)
     if anchor is None:
-        genome = context.genome(seed)
+        genome = context.genome(pupil)
         lesson = teach(
-            ONCE, bank, genome, examples, replay, settings, steps, rng_seed, device, compute
+            name, bank, genome, examples, replay, settings, steps, rng_seed, device, compute
         )
         anchor = lesson.anchor
         save_anchor(anchor, stored)

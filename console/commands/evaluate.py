@@ -72,8 +72,8 @@ def evaluate_command(
         list[str] | None,
         typer.Option(
             metavar="BASELINE",
-            help="A costly baseline that is not measured: merge_once, tutor_once or "
-            "random_genomes; may be given several times.",
+            help="A costly baseline that is not measured: merge_once, tutor_once, "
+            "merge_tutor_once or random_genomes; may be given several times.",
         ),
     ] = None,
     alone: Annotated[

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
 FEW_GENERATORS = 10
 """Below this a bootstrap over generators is known to give intervals that are too narrow."""
-BASELINES = ("greedy_force", "control", "experts", "merge_once", "tutor_once", "random_genomes")
+BASELINES = (
+    "greedy_force",
+    "control",
+    "experts",
+    "merge_once",
+    "tutor_once",
+    "merge_tutor_once",
+    "random_genomes",
+)
 _LESS_CHANCE = (
     "less chance: (Coverage - c) / (1 - c) of each generator, where c is the share of its tasks "
     "that the best constant answer passes; 0 is guessing, 1 is all"
@@ -180,7 +188,7 @@ def compare(runs: Sequence[RunRows], places: Sequence[RowKey]) -> list[Differenc
     pairs: list[tuple[Column, Column]] = []
     measures = _measures(runs)
     best, seed = ("best_expert", 1), ("best_seed", 1)
-    for single in (seed, ("merge_once", 1), ("tutor_once", 1)):
+    for single in (seed, ("merge_once", 1), ("tutor_once", 1), ("merge_tutor_once", 1)):
         if best in places and single in places:
             pairs += [((best, what), (single, what)) for what in measures]
     big = ("big_model", 1)

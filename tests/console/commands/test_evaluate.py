@@ -89,7 +89,7 @@ async def test_all_baselines_have_the_same_number_of_answers(folder: RunFolder) 
     assert run.rows["merge_once", 1].experts == (merge,)
     assert set(run.rows["merge_once", 3].experts[1:]) < seeds - {"base"}
     assert run.rows["merge_once", 3].sampling == "greedy"
-    assert set(run.left_out) == {"tutor_once"}
+    assert set(run.left_out) == {"tutor_once", "merge_tutor_once"}
     among = set(run.rows["random_genomes", 3].experts)
     assert among <= seeds | {merge} | {f"random-{number}" for number in range(drawn)}
     found = report([run, run], None)
@@ -133,14 +133,14 @@ async def test_as_many_random_genomes_are_sampled_as_bred_experts_were(
 
 
 async def test_a_costly_baseline_can_be_left_out(folder: RunFolder) -> None:
-    plan = Plan(TASKS[:1], (1,), True, without=["tutor_once", "random_genomes"])
+    left = ("tutor_once", "merge_tutor_once", "random_genomes")
+    plan = Plan(TASKS[:1], (1,), True, without=left)
     told: list[ProgressEvent] = []
     [run] = await evaluate([folder], plan, told.append)
     assert {"merge_once", "experts"} <= {name for name, _ in run.rows}
     assert "random_genomes" not in {name for name, _ in run.rows}
     assert not [event for event in told if event.text.startswith("drawn: ")]
-    asked_not = "it was not asked for"
-    assert run.left_out == {"tutor_once": asked_not, "random_genomes": asked_not}
+    assert run.left_out == dict.fromkeys(left, "it was not asked for")
 
 
 def test_what_is_no_costly_baseline_is_not_left_out() -> None:
@@ -240,7 +240,7 @@ async def test_a_run_without_a_founding_merge_leaves_its_row_out_and_says_so(
     assert "merge_once" not in {name for name, _ in run.rows}
     assert {("random_genomes", 3), ("experts", 3), ("force", 3)} <= set(run.rows)
     found = report([run], None)
-    assert set(found["runs"][0]["left_out"]) == {"merge_once", "tutor_once"}
+    assert set(found["runs"][0]["left_out"]) == {"merge_once", "tutor_once", "merge_tutor_once"}
     show(found, Console(width=1000))
     said = capsys.readouterr().out
     why = "could not be merged (regmean: no expert passes a family)" if refused else "version"

@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM
 
 import acdc as python
 from agents.lessons.record import lessons_of
+from evolution.merging.settings import REGMEAN
 from memory.records import FINALS, is_learning
 from memory.store import RunStore
 from tests.console.conftest import Acdc, outcome_of, the_line
@@ -201,13 +202,35 @@ def test_one_lesson_to_the_best_seed_is_a_baseline_and_what_was_learnt_is_no_tes
     rows = {(row["name"], row["n"]) for row in found["rows"]}
     assert {("tutor_once", 1), ("tutor_once", 3)} <= rows
     assert (found["tasks"], found["learnt"]) == (4, ["leak"])
-    assert set(found["runs"][0]["left_out"]) == {"merge_once"}
+    assert set(found["runs"][0]["left_out"]) == {"merge_once", "merge_tutor_once"}
     assert "a lesson asked the same: leak" in acdc(*command).stdout
     kept = list((Path(acdc.environment["ACDC_CACHE"]) / "lessons").iterdir())
     assert len(kept) == 1, "given once"
     file.write_text(json.dumps(tasks[-1]) + "\n")
     line = the_line(acdc("evaluate", taught_run, file, code=2).stderr)
     assert "every task is, word for word, one that a run was taught" in line
+
+
+def test_the_same_lesson_to_the_founding_merge_is_a_baseline(
+    acdc: Acdc, taught_run: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(taught_run, tmp_path / "run"))
+    with RunStore.open(run) as store:
+        founder = next(each for each in store.experts(0) if not each.is_seed)
+        merge = founder.model_copy(update={"operator": REGMEAN})
+        store._write(
+            "UPDATE experts SET record = ? WHERE id = ?", (merge.model_dump_json(), merge.id)
+        )
+    file = tmp_path / "tasks.jsonl"
+    file.write_text(json.dumps({"id": "t", "instructions": "Say 1.", "answer": "1"}) + "\n")
+    command = ("evaluate", run, file, "-n", "1", "--baselines", "--without", "random_genomes")
+    found: dict[str, Any] = acdc.json(*command)
+    experts = {row["name"]: row["experts"] for row in found["runs"][0]["rows"] if row["n"] == 1}
+    assert experts["merge_once"] == [merge.id]
+    assert experts["merge_tutor_once"] == ["merge_tutor_once"]
+    assert found["runs"][0]["left_out"] == {"random_genomes": "it was not asked for"}
+    again = [each for each in found["differences"] if each["theirs"] == "merge_tutor_once"]
+    assert {each["ours"] for each in again} == {"best_expert", "force"}
 
 
 def test_a_run_without_lessons_says_why_it_has_no_such_baseline(
@@ -217,7 +240,7 @@ def test_a_run_without_lessons_says_why_it_has_no_such_baseline(
     file.write_text(json.dumps({"id": "t", "instructions": "Say 1.", "answer": "1"}) + "\n")
     found = acdc.json("evaluate", finished_run, file, "-n", "1", "--baselines")
     reason = "the run gave no lessons (breeding.tutor.steps)"
-    assert found["runs"][0]["left_out"] == {"tutor_once": reason}
+    assert found["runs"][0]["left_out"] == {"tutor_once": reason, "merge_tutor_once": reason}
 
 
 def test_a_taught_expert_is_exported(acdc: Acdc, taught_run: Path, tmp_path: Path) -> None:
