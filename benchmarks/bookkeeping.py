@@ -74,6 +74,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a smoke test: tiny runs")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.run is not None:
+        RunStore.open(options.run, read_only=True).close()  # What is no run is known at once.
     small, large = ((4, 10), (12, 20), (40, 4)), ((16, 250), (400, 1100), (16_000, 8))
     found = measure(*(small if options.quick else large))
     found["spans"] = spans = span_rows(100 if options.quick else 2000)
