@@ -40,6 +40,15 @@ def silent(event: ProgressEvent) -> None:
     """A progress sink that shows nothing."""
 
 
+def steps_shown(progress: Progress) -> Callable[[str, int, int], None]:
+    """Reports the steps of one long computation: which, how many are done, of how many."""
+
+    def report(step: str, done: int, total: int) -> None:
+        progress(ProgressEvent("step", step, done, total))
+
+    return report
+
+
 class DraftProgress:
     """Where the scientists at work stand, in one line.
 

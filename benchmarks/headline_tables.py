@@ -236,7 +236,7 @@ def left_out(runs: Sequence[dict[str, Any]]) -> list[str]:
     return [
         part
         for (name, reason), of_row in seeds.items()
-        for part in ("", f"No row {name}, for run seed {', '.join(of_row)} has none: {reason}.")
+        for part in ("", f"No row {name}; missing in run seed {', '.join(of_row)}: {reason}.")
     ]
 
 

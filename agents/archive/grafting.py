@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from agents.archive.calibration import examine_own, has_texts, passed_texts
 from agents.config import RunConfig
 from agents.context import RunContext
-from agents.progress import ProgressEvent
+from agents.progress import ProgressEvent, steps_shown
 from evolution.bank.anchors import Anchor, save_anchor
 from evolution.bank.bank import Bank
 from evolution.errors import BankError, MergeError
@@ -307,13 +307,11 @@ def _by_regmean(
             raise MergeError(f"{plan.name}: {parent.id} passes no family that is active")
         members.append(Member(context.genome(parent), texts))
 
-    def stages(stage: str, done: int, total: int) -> None:
-        context.progress(ProgressEvent("step", stage, done, total))
-
     engine = context.config.engine
     device = merging_device(bank, engine, members)
     compute = reading_format(bank, engine, device)
-    return merge_by_regmean(plan.name, bank, members, settings, device, compute, stages)
+    shown = steps_shown(context.progress)
+    return merge_by_regmean(plan.name, bank, members, settings, device, compute, shown)
 
 
 def _settings(context: RunContext, plan: GraftPlan) -> RegMeanSettings:

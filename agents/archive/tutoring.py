@@ -21,7 +21,7 @@ from agents.judge.instances import draw_instances, fresh_items
 from agents.lessons.cluster import choose_cluster
 from agents.lessons.examples import labelled, replayed
 from agents.lessons.record import Taught, lessons_about
-from agents.progress import ProgressEvent
+from agents.progress import ProgressEvent, steps_shown
 from evolution.bank.anchors import save_anchor
 from evolution.bank.bank import Bank
 from evolution.engines.compute import device_of
@@ -177,9 +177,6 @@ def _taught(
     longest = max(len(each.tokens) for each in [*material.examples, *material.replay])
     device = lesson_device(bank, engine, settings, longest)
 
-    def stages(stage: str, done: int, total: int) -> None:
-        context.progress(ProgressEvent("step", stage, done, total))
-
     lesson = teach(
         f"{TUTOR}-g{generation}",
         bank,
@@ -191,7 +188,7 @@ def _taught(
         derive_seed(context.config.seed, generation, TUTOR),
         device,
         reading_format(bank, engine, device),
-        stages,
+        steps_shown(context.progress),
     )
     save_anchor(lesson.anchor, folder / file_of(lesson.anchor))
     return lesson

@@ -18,7 +18,7 @@ from agents.judge.extraction import extract
 from agents.judge.grader import Together
 from agents.judge.instances import Drawing, new_instances
 from agents.lessons.examples import Writer
-from agents.progress import ProgressEvent
+from agents.progress import ProgressEvent, steps_shown
 from agents.sandbox import Submission
 from agents.task_force.ballot import CandidateAnswer
 from agents.task_force.collective import Collective, Manner
@@ -141,9 +141,6 @@ def _taught(
     settings, engine = config.breeding.tutor.model_copy(update={"steps": steps}), config.engine
     device = lesson_device(bank, engine, settings, max(len(each.tokens) for each in examples))
 
-    def stages(stage: str, done: int, total: int) -> None:
-        force.context.progress(ProgressEvent("step", stage, done, total))
-
     return teach(
         DISTILLED,
         bank,
@@ -155,7 +152,7 @@ def _taught(
         derive_seed(config.seed, 0, DISTILLED),
         device,
         reading_format(bank, engine, device),
-        stages,
+        steps_shown(force.context.progress),
     )
 
 

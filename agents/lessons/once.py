@@ -12,7 +12,7 @@ from agents.families.items import Item
 from agents.judge.instances import fresh_items
 from agents.lessons.examples import labelled, replayed
 from agents.lessons.record import Taught, lessons_of
-from agents.progress import ProgressEvent
+from agents.progress import steps_shown
 from evolution.bank.anchors import Anchor, save_anchor
 from evolution.bank.bank import Bank
 from evolution.errors import TutorError
@@ -43,7 +43,6 @@ async def taught_once(context: ReadContext, pupil: Expert, name: str) -> tuple[s
     lessons = lessons_of(context.store)
     if not lessons:
         return "the run gave no lessons (breeding.tutor.steps)"
-    context.progress(ProgressEvent("step", f"{pupil.id} is taught", 0, 0))
     bank = await context.population.bank()
     examples, _ = labelled(context, bank, _asked(context, lessons))
     # Settings may change while a run goes on; the baseline sees no fewer examples than it did.
@@ -108,9 +107,18 @@ def _anchor(
     stored = bank.origin.cache_dir / "lessons" / f"{key}.safetensors"
     anchor = bank.stored_anchor(name, stored)
     if anchor is None:
-        genome = context.genome(pupil)
         lesson = teach(
-            name, bank, genome, examples, replay, settings, steps, rng_seed, device, compute
+            name,
+            bank,
+            context.genome(pupil),
+            examples,
+            replay,
+            settings,
+            steps,
+            rng_seed,
+            device,
+            compute,
+            steps_shown(context.progress),
         )
         anchor = lesson.anchor
         save_anchor(anchor, stored)

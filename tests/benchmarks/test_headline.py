@@ -121,9 +121,9 @@ def test_where_a_run_has_no_merge_the_tables_say_so_and_the_rest_stands() -> Non
         "Coverage reached: force 0.667 / 0.667 / 0.750 at N = 1, 3, 8; "
         "experts 0.333 / 0.667 / 0.667 at N = 1, 3, 8."
     )
-    why = "No row merge_once, for run seed 2 has none: its seeds could not be merged (too few)."
+    why = "No row merge_once; missing in run seed 2: its seeds could not be merged (too few)."
     assert left_out(found["runs"]) == ["", why]
-    both = "No row merge_once, for run seed 2, 2 has none: its seeds could not be merged (too few)."
+    both = "No row merge_once; missing in run seed 2, 2: its seeds could not be merged (too few)."
     assert left_out(found["runs"] + found["runs"][1:]) == ["", both]
     said = tables(
         {

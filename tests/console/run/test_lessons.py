@@ -12,7 +12,14 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import acdc as python
+from agents.evaluation.run import Plan
+from agents.evaluation.tasks import Task
 from agents.lessons.record import lessons_of
+from agents.progress import ProgressEvent
+from console.commands.evaluate import evaluate
+from console.commands.measured import report
+from console.run.folder import RunFolder
+from console.run.permissions import permit, requests_of
 from evolution.merging.settings import REGMEAN
 from memory.records import FINALS, is_learning
 from memory.store import RunStore
@@ -211,26 +218,30 @@ def test_one_lesson_to_the_best_seed_is_a_baseline_and_what_was_learnt_is_no_tes
     assert "every task is, word for word, one that a run was taught" in line
 
 
-def test_the_same_lesson_to_the_founding_merge_is_a_baseline(
-    acdc: Acdc, taught_run: Path, tmp_path: Path
+async def test_the_same_lesson_to_the_founding_merge_is_a_baseline(
+    taught_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = Path(shutil.copytree(taught_run, tmp_path / "run"))
-    with RunStore.open(run) as store:
+    monkeypatch.setenv("ACDC_CACHE", str(tmp_path / "cache"))
+    run = RunFolder(Path(shutil.copytree(taught_run, tmp_path / "run")))
+    permit(requests_of(run.manifest()["config"]))
+    with RunStore.open(run.path) as store:
         founder = next(each for each in store.experts(0) if not each.is_seed)
         merge = founder.model_copy(update={"operator": REGMEAN})
         store._write(
             "UPDATE experts SET record = ? WHERE id = ?", (merge.model_dump_json(), merge.id)
         )
-    file = tmp_path / "tasks.jsonl"
-    file.write_text(json.dumps({"id": "t", "instructions": "Say 1.", "answer": "1"}) + "\n")
-    command = ("evaluate", run, file, "-n", "1", "--baselines", "--without", "random_genomes")
-    found: dict[str, Any] = acdc.json(*command)
-    experts = {row["name"]: row["experts"] for row in found["runs"][0]["rows"] if row["n"] == 1}
-    assert experts["merge_once"] == [merge.id]
-    assert experts["merge_tutor_once"] == ["merge_tutor_once"]
-    assert found["runs"][0]["left_out"] == {"random_genomes": "it was not asked for"}
-    again = [each for each in found["differences"] if each["theirs"] == "merge_tutor_once"]
-    assert {each["ours"] for each in again} == {"best_expert", "force"}
+    tasks = [Task(id="t", instructions="Say 1.", answer="1", generator="g")]
+    told: list[ProgressEvent] = []
+    plan = Plan(tasks, (1,), baselines=True, without=["random_genomes"])
+    [rows] = await evaluate([run], plan, told.append)
+    assert rows.rows["merge_once", 1].experts == (merge.id,)
+    assert rows.rows["merge_tutor_once", 1].experts == ("merge_tutor_once",)
+    assert rows.left_out == {"random_genomes": "it was not asked for"}
+    theirs = {(each["ours"], each["theirs"]) for each in report([rows], None)["differences"]}
+    assert {("best_expert", "merge_tutor_once"), ("force", "merge_tutor_once")} <= theirs
+    for name in ("tutor-once", "merge-tutor-once"):
+        steps = [each.done for each in told if each.text == f"lesson: {name}"]
+        assert steps == [*range(61)], "a lesson takes long, and says how far it is"
 
 
 def test_a_run_without_lessons_says_why_it_has_no_such_baseline(
