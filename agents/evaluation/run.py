@@ -48,9 +48,9 @@ from memory.messages import did_you_mean
 from memory.records import Expert, Voice
 from memory.store import RunStore
 
-MERGED, TAUGHT, DRAWN = "merge_once", "tutor_once", "random_genomes"
-BOTH = "merge_tutor_once"
-COSTLY = (MERGED, TAUGHT, BOTH, DRAWN)
+MERGED, TAUGHT = "merge_once", "tutor_once"
+MERGED_TAUGHT, DRAWN = "merge_tutor_once", "random_genomes"
+COSTLY = (MERGED, TAUGHT, MERGED_TAUGHT, DRAWN)
 """Baselines that have to be made: by a merge, by learning, by answering the finals."""
 
 
@@ -170,12 +170,12 @@ async def _lines(bench: Bench, plan: Plan) -> tuple[list[Line], Company, dict[st
     left_out = dict.fromkeys(plan.without, "it was not asked for")
     merge = founding_merge(context.store)
     if isinstance(merge, str):
-        left_out = dict.fromkeys((MERGED, BOTH), merge) | left_out
+        left_out = dict.fromkeys((MERGED, MERGED_TAUGHT), merge) | left_out
     elif MERGED not in left_out:
         company = await _with_merge(bench, company, merge)
         lines += once_lines(MERGED, company, merge.id, experts, sizes)
     best = context.store.expert(company.standing.order(seeds)[0])
-    for row, pupil in ((TAUGHT, best), (BOTH, merge)):
+    for row, pupil in ((TAUGHT, best), (MERGED_TAUGHT, merge)):
         if row in left_out or isinstance(pupil, str):
             continue
         taught = await _taught(bench, pupil, row)
